@@ -1,0 +1,188 @@
+//! One error for the whole library: what went wrong, where, what was expected, what mends it.
+//!
+//! The class decides the exit code and is the only thing callers branch on; everything else is for
+//! the person who reads it. `report` (floor 6) draws it.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+
+/// The library's result.
+pub type Result<T> = std::result::Result<T, Fault>;
+
+/// Whose fault it is. The number is the process's exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// The user's input: a recipe, a lock, a flag.
+    User = 2,
+    /// A remote: a mirror that is gone, slow, or lies about itself.
+    Remote = 3,
+    /// Integrity: bytes that are not what was pinned or signed.
+    Integrity = 4,
+    /// This machine: disk, permission, kernel, a missing tool.
+    Machine = 5,
+    /// Our bug.
+    Bug = 6,
+}
+
+/// A span in a text file that the user wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file's path as the user knows it.
+    pub file: String,
+    /// The file's whole text.
+    pub text: String,
+    /// Bytes of `text` that are wrong.
+    pub span: Range<usize>,
+}
+
+impl Place {
+    /// A span of a file's text.
+    pub fn new(file: impl Into<String>, text: impl Into<String>, span: Range<usize>) -> Self {
+        Self { file: file.into(), text: text.into(), span }
+    }
+
+    /// The span's first line, counted from 1.
+    pub fn line(&self) -> usize {
+        let start = self.span.start.min(self.text.len());
+        self.text.as_bytes()[..start].iter().filter(|b| **b == b'\n').count() + 1
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Inner {
+    class: Class,
+    what: String,
+    place: Option<Place>,
+    versus: Option<(String, String)>,
+    causes: Vec<String>,
+    mend: Option<String>,
+}
+
+/// An error. Boxed, so that a `Result` stays one word.
+#[derive(Clone, Debug)]
+pub struct Fault(Box<Inner>);
+
+impl Fault {
+    /// A fault of `class`; `what` is one clause without a full stop.
+    pub fn new(class: Class, what: impl Into<String>) -> Self {
+        let what = what.into();
+        Self(Box::new(Inner { class, what, place: None, versus: None, causes: Vec::new(), mend: None }))
+    }
+
+    /// The user's input is wrong.
+    pub fn user(what: impl Into<String>) -> Self {
+        Self::new(Class::User, what)
+    }
+
+    /// A remote failed.
+    pub fn remote(what: impl Into<String>) -> Self {
+        Self::new(Class::Remote, what)
+    }
+
+    /// Bytes are not what they should be.
+    pub fn integrity(what: impl Into<String>) -> Self {
+        Self::new(Class::Integrity, what)
+    }
+
+    /// This machine refused.
+    pub fn machine(what: impl Into<String>) -> Self {
+        Self::new(Class::Machine, what)
+    }
+
+    /// We are wrong.
+    pub fn bug(what: impl Into<String>) -> Self {
+        Self::new(Class::Bug, what)
+    }
+
+    /// An operating system error while `doing` something to `path`.
+    pub fn io(doing: &str, path: impl AsRef<Path>, error: std::io::Error) -> Self {
+        Self::machine(format!("cannot {doing} {}", path.as_ref().display())).because(error)
+    }
+
+    /// Says where in the user's file it is.
+    pub fn at(mut self, place: Place) -> Self {
+        self.0.place = Some(place);
+        self
+    }
+
+    /// Says what was expected and what was found.
+    pub fn versus(mut self, expected: impl fmt::Display, found: impl fmt::Display) -> Self {
+        self.0.versus = Some((expected.to_string(), found.to_string()));
+        self
+    }
+
+    /// Adds a deeper reason.
+    pub fn because(mut self, cause: impl fmt::Display) -> Self {
+        self.0.causes.push(cause.to_string());
+        self
+    }
+
+    /// Says what mends it: a command, or one thing to do.
+    pub fn mend(mut self, how: impl Into<String>) -> Self {
+        self.0.mend = Some(how.into());
+        self
+    }
+
+    /// Puts a wider clause in front: `reading the lock: unknown key`.
+    pub fn within(mut self, outer: impl fmt::Display) -> Self {
+        self.0.what = format!("{outer}: {}", self.0.what);
+        self
+    }
+
+    /// Whose fault it is.
+    pub fn class(&self) -> Class {
+        self.0.class
+    }
+
+    /// The process's exit code.
+    pub fn exit_code(&self) -> u8 {
+        self.0.class as u8
+    }
+
+    /// The clause that says what is wrong.
+    pub fn what(&self) -> &str {
+        &self.0.what
+    }
+
+    /// Where it is, when a file of the user's is to blame.
+    pub fn place(&self) -> Option<&Place> {
+        self.0.place.as_ref()
+    }
+
+    /// Expected and found.
+    pub fn expected_found(&self) -> Option<(&str, &str)> {
+        self.0.versus.as_ref().map(|(e, f)| (e.as_str(), f.as_str()))
+    }
+
+    /// Deeper reasons, outermost first.
+    pub fn causes(&self) -> &[String] {
+        &self.0.causes
+    }
+
+    /// What mends it.
+    pub fn how_to_mend(&self) -> Option<&str> {
+        self.0.mend.as_deref()
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.0.place {
+            write!(f, "{}:{}: ", place.file, place.line())?;
+        }
+        f.write_str(&self.0.what)?;
+        for cause in &self.0.causes {
+            write!(f, ": {cause}")?;
+        }
+        if let Some((expected, found)) = &self.0.versus {
+            write!(f, " (expected {expected}, found {found})")?;
+        }
+        if let Some(mend) = &self.0.mend {
+            write!(f, "; {mend}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Fault {}

@@ -1,0 +1,13 @@
+//! The builder: recipes and a lock in, `.deb`s, OCI images, a signed apt repository and disks out.
+//!
+//! Modules stand in floors and import downwards only; ARCHITECTURE.md is the map and
+//! `tests/tests/tidy.rs` enforces it.
+
+// Floor 0: values.
+pub mod base;
+// Floor 1: formats.
+pub mod tree;
+// Floor 2: meaning.
+pub mod plan;
+// Floor 6: the edge.
+pub mod report;

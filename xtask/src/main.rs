@@ -1,0 +1,49 @@
+//! `cargo xtask`: the project's verbs. Thin: an enum, a match, one file a verb.
+
+mod completions;
+mod context;
+
+use std::process::ExitCode;
+
+use builder::base::Result;
+use clap::{Parser, Subcommand};
+
+use context::Context;
+
+/// Builds the nodes of a healthier Kubernetes.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+pub(crate) struct Cli {
+    /// Print results as JSON on standard output.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Where the store is [default: the user's cache directory, or $HALE_STORE].
+    #[arg(long, global = true, value_name = "DIR")]
+    store: Option<std::path::PathBuf>,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+// Sorted by what a newcomer meets first; each verb's arguments and code are in the file of its name.
+#[derive(Subcommand)]
+enum Verb {
+    /// Write a shell's completion script.
+    Completions(completions::Completions),
+}
+
+fn run(cli: Cli) -> Result<()> {
+    let context = Context::new(cli.store, cli.json)?;
+    match cli.verb {
+        Verb::Completions(verb) => verb.run(&context),
+    }
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("{}", builder::report::draw(&fault, context::colour()));
+            ExitCode::from(fault.exit_code())
+        }
+    }
+}
