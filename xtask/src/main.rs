@@ -2,6 +2,7 @@
 
 mod completions;
 mod context;
+mod test;
 
 use std::process::ExitCode;
 
@@ -27,6 +28,8 @@ pub(crate) struct Cli {
 // Sorted by what a newcomer meets first; each verb's arguments and code are in the file of its name.
 #[derive(Subcommand)]
 enum Verb {
+    /// Run every test.
+    Test(test::Test),
     /// Write a shell's completion script.
     Completions(completions::Completions),
 }
@@ -34,6 +37,7 @@ enum Verb {
 fn run(cli: Cli) -> Result<()> {
     let context = Context::new(cli.store, cli.json)?;
     match cli.verb {
+        Verb::Test(verb) => verb.run(&context),
         Verb::Completions(verb) => verb.run(&context),
     }
 }
