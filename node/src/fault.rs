@@ -1,0 +1,130 @@
+//! The node's one error: what went wrong, where, and the one thing to do about it.
+//!
+//! Apart from the builder's, because nothing on a node may depend on the builder.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+
+/// The node's result.
+pub type Result<T> = std::result::Result<T, Fault>;
+
+/// What can be done about a fault. `hale` branches on nothing else; the number is its exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// The operator's input is missing: wait for it.
+    Missing = 1,
+    /// The operator's input is wrong.
+    Input = 2,
+    /// A thing outside this node did not answer as hoped; trying again can help.
+    Passing = 3,
+    /// Bytes are not what they should be.
+    Integrity = 4,
+    /// This machine: disk, kernel, a program.
+    Machine = 5,
+}
+
+#[derive(Debug)]
+struct Inner {
+    class: Class,
+    place: Option<String>,
+    what: String,
+    mend: Option<String>,
+}
+
+/// An error. Boxed, so that a `Result` stays one word.
+#[derive(Debug)]
+pub struct Fault(Box<Inner>);
+
+impl Fault {
+    /// A fault of `class`; `what` is one clause without a full stop.
+    pub fn new(class: Class, what: impl Into<String>) -> Self {
+        Self(Box::new(Inner { class, place: None, what: what.into(), mend: None }))
+    }
+
+    /// The operator's input is wrong.
+    pub fn input(what: impl Into<String>) -> Self {
+        Self::new(Class::Input, what)
+    }
+
+    /// Trying again can help.
+    pub fn passing(what: impl Into<String>) -> Self {
+        Self::new(Class::Passing, what)
+    }
+
+    /// This machine refused.
+    pub fn machine(what: impl Into<String>) -> Self {
+        Self::new(Class::Machine, what)
+    }
+
+    /// An operating system error while `doing` something to `path`.
+    pub fn io(doing: &str, path: impl AsRef<Path>, error: impl fmt::Display) -> Self {
+        Self::machine(format!("cannot {doing} {}: {error}", path.as_ref().display()))
+    }
+
+    /// Says which line of which file is to blame.
+    pub fn at(mut self, file: impl fmt::Display, text: &str, span: Range<usize>) -> Self {
+        let before = text.get(..span.start).unwrap_or(text);
+        let line = before.matches('\n').count() + 1;
+        self.0.place = Some(format!("{file}:{line}"));
+        self
+    }
+
+    /// Says what mends it.
+    pub fn mend(mut self, how: impl Into<String>) -> Self {
+        self.0.mend = Some(how.into());
+        self
+    }
+
+    /// Puts a wider clause in front.
+    pub fn within(mut self, outer: impl fmt::Display) -> Self {
+        self.0.what = format!("{outer}: {}", self.0.what);
+        self
+    }
+
+    /// What can be done about it.
+    pub fn class(&self) -> Class {
+        self.0.class
+    }
+
+    /// The process's exit code.
+    pub fn exit_code(&self) -> u8 {
+        self.0.class as u8
+    }
+}
+
+/// One line, whatever the causes contained: it goes to a console and into a journal.
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let one_line = |text: &str| text.split(['\n', '\r']).map(str::trim).collect::<Vec<_>>().join(" ");
+        if let Some(place) = &self.0.place {
+            write!(f, "{place}: ")?;
+        }
+        f.write_str(&one_line(&self.0.what))?;
+        if let Some(mend) = &self.0.mend {
+            write!(f, "; {}", one_line(mend))?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// Parses a TOML document and names the line of what is wrong with it.
+pub fn parse_toml<T: serde::de::DeserializeOwned>(file: &str, text: &str) -> Result<T> {
+    toml::from_str(text).map_err(|error| {
+        let fault = Fault::input(error.message());
+        fault.at(file, text, error.span().unwrap_or(0..0))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_one_line_with_its_place() {
+        let fault = Fault::input("a\nb").at("node.toml", "x\ny\nz", 4..5).mend("say z");
+        assert_eq!(fault.to_string(), "node.toml:3: a b; say z");
+    }
+}
