@@ -9,5 +9,7 @@ pub mod base;
 pub mod tree;
 // Floor 2: meaning.
 pub mod plan;
+// Floor 5: the driver.
+pub mod build;
 // Floor 6: the edge.
 pub mod report;

@@ -1,0 +1,232 @@
+//! Realises a plan: in parallel, skipping what the store has.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZero;
+use std::sync::{Condvar, Mutex, MutexGuard};
+
+use crate::base::{Fault, Result};
+use crate::plan::{Output, Plan, Planned, StepId};
+
+/// How one step became its output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// The store had it.
+    Kept,
+    /// It was made now.
+    Made,
+}
+
+/// What stands behind a build: remembers outputs, and makes those that it does not have.
+pub trait Workshop: Sync {
+    /// The recorded output of a step, if its bytes are still there.
+    fn recall(&self, id: StepId) -> Result<Option<Output>>;
+
+    /// Makes a step's output from its inputs' outputs and records it.
+    fn make(&self, id: StepId, planned: &Planned, inputs: &BTreeMap<StepId, Output>) -> Result<Output>;
+
+    /// Told when a step is about to be made and when it is done; for progress.
+    fn tell(&self, _planned: &Planned, _done: bool) {}
+}
+
+/// Outputs of all steps that the goals need, and how each came about.
+pub type Built = BTreeMap<StepId, (Output, Way)>;
+
+/// Realises the plan's goals with `jobs` workers. What no goal needs is not touched: an input whose
+/// every user is in the store already is not asked for. The first fault stops new work and is returned.
+pub fn build(plan: &Plan, workshop: &dyn Workshop, jobs: NonZero<usize>) -> Result<Built> {
+    let (kept, missing) = survey(plan, workshop)?;
+    let board = Board {
+        state: Mutex::new(State {
+            built: kept,
+            ready: BTreeSet::new(),
+            waiting: missing,
+            busy: 0,
+            fault: None,
+        }),
+        changed: Condvar::new(),
+    };
+    board.lock().promote(plan);
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.get() {
+            scope.spawn(|| board.work(plan, workshop));
+        }
+    });
+    let state = board.state.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    match state.fault {
+        Some(fault) => Err(fault),
+        None => Ok(state.built),
+    }
+}
+
+/// Walks from the goals down and stops at what is kept: what is there, and what must be made.
+pub fn survey(plan: &Plan, workshop: &dyn Workshop) -> Result<(Built, BTreeSet<StepId>)> {
+    let (mut kept, mut missing) = (Built::new(), BTreeSet::new());
+    let mut open: Vec<StepId> = plan.goals().collect();
+    while let Some(id) = open.pop() {
+        if kept.contains_key(&id) || missing.contains(&id) {
+            continue;
+        }
+        match workshop.recall(id)? {
+            Some(output) => {
+                kept.insert(id, (output, Way::Kept));
+            }
+            None => {
+                missing.insert(id);
+                open.extend(planned(plan, &id)?.step.inputs().into_values());
+            }
+        }
+    }
+    Ok((kept, missing))
+}
+
+fn planned<'a>(plan: &'a Plan, id: &StepId) -> Result<&'a Planned> {
+    plan.get(id).ok_or_else(|| Fault::bug(format!("step {id} is not in the plan")))
+}
+
+struct State {
+    built: Built,
+    ready: BTreeSet<(usize, StepId)>,
+    waiting: BTreeSet<StepId>,
+    busy: usize,
+    fault: Option<Fault>,
+}
+
+impl State {
+    /// Moves what waits for nothing any more to the ready ones, in the plan's order.
+    fn promote(&mut self, plan: &Plan) {
+        for (place, (id, planned)) in plan.iter().enumerate() {
+            let needs = || planned.step.inputs().into_values().all(|input| self.built.contains_key(&input));
+            if self.waiting.contains(&id) && needs() {
+                self.waiting.remove(&id);
+                self.ready.insert((place, id));
+            }
+        }
+    }
+}
+
+struct Board {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Board {
+    /// A worker that panicked has left no half state behind: outputs are recorded whole.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn work(&self, plan: &Plan, workshop: &dyn Workshop) {
+        while let Some((id, inputs)) = self.take(plan) {
+            let made = planned(plan, &id).and_then(|planned| {
+                workshop.tell(planned, false);
+                let made =
+                    workshop.make(id, planned, &inputs).map_err(|fault| fault.within(&planned.label))?;
+                workshop.tell(planned, true);
+                Ok(made)
+            });
+            let mut state = self.lock();
+            state.busy -= 1;
+            match made {
+                Ok(output) => {
+                    state.built.insert(id, (output, Way::Made));
+                    state.promote(plan);
+                }
+                Err(fault) => {
+                    state.fault.get_or_insert(fault);
+                }
+            }
+            self.changed.notify_all();
+        }
+    }
+
+    /// The next step and its inputs' outputs; `None` when there is nothing left to do.
+    fn take(&self, plan: &Plan) -> Option<(StepId, BTreeMap<StepId, Output>)> {
+        let mut state = self.lock();
+        loop {
+            if state.fault.is_some() {
+                return None;
+            }
+            if let Some((_, id)) = state.ready.pop_first() {
+                state.busy += 1;
+                let inputs = plan.get(&id).map(|planned| planned.step.inputs()).unwrap_or_default();
+                let output = |input: StepId| Some((input, state.built.get(&input)?.0));
+                return Some((id, inputs.into_values().filter_map(output).collect()));
+            }
+            if state.busy == 0 {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Digest;
+    use crate::plan::Step;
+
+    /// Makes blobs named after their step, and counts.
+    #[derive(Default)]
+    struct Bench {
+        has: Mutex<BTreeMap<StepId, Output>>,
+        made: Mutex<Vec<String>>,
+        refuses: Option<&'static str>,
+    }
+
+    impl Workshop for Bench {
+        fn recall(&self, id: StepId) -> Result<Option<Output>> {
+            Ok(self.has.lock().unwrap().get(&id).copied())
+        }
+
+        fn make(&self, id: StepId, planned: &Planned, inputs: &BTreeMap<StepId, Output>) -> Result<Output> {
+            assert_eq!(inputs.len(), planned.step.inputs().len(), "inputs come first");
+            if self.refuses == Some(planned.label.as_str()) {
+                return Err(Fault::remote("gone"));
+            }
+            let output = Output::Tree { tree: id.0 };
+            self.has.lock().unwrap().insert(id, output);
+            self.made.lock().unwrap().push(planned.label.clone());
+            Ok(output)
+        }
+    }
+
+    /// `files` -> three unpacked -> each again; the last ones are wanted.
+    fn plan() -> Plan {
+        let mut plan = Plan::new();
+        for name in ["a", "b", "c"] {
+            let files = plan.add(format!("files {name}"), Step::Files { tree: Digest::of(name) }).unwrap();
+            let once = plan.add(format!("once {name}"), Step::Unpack { deb: files }).unwrap();
+            let twice = plan.add(format!("twice {name}"), Step::Unpack { deb: once }).unwrap();
+            plan.want(twice);
+        }
+        plan
+    }
+
+    #[test]
+    fn all_is_made_once_and_then_nothing() {
+        for jobs in [1, 2, 16] {
+            let (bench, jobs) = (Bench::default(), NonZero::new(jobs).unwrap());
+            let built = build(&plan(), &bench, jobs).unwrap();
+            assert!(built.len() == 9 && built.values().all(|(_, way)| *way == Way::Made));
+            let again = build(&plan(), &bench, jobs).unwrap();
+            assert!(again.len() == 3 && again.values().all(|(_, way)| *way == Way::Kept));
+            assert_eq!(bench.made.lock().unwrap().len(), 9);
+        }
+    }
+
+    #[test]
+    fn a_fault_stops_the_build_and_names_the_step() {
+        let bench = Bench { refuses: Some("once b"), ..Bench::default() };
+        let fault = build(&plan(), &bench, NonZero::new(2).unwrap()).unwrap_err();
+        assert_eq!(fault.what(), "once b: gone");
+        assert!(!bench.made.lock().unwrap().contains(&"twice b".to_owned()));
+    }
+
+    #[test]
+    fn what_no_goal_needs_is_not_asked_for() {
+        let (mut plan, bench) = (plan(), Bench { refuses: Some("files lonely"), ..Bench::default() });
+        plan.add("files lonely", Step::Files { tree: Digest::of("lonely") }).unwrap();
+        build(&plan, &bench, NonZero::new(2).unwrap()).unwrap();
+    }
+}
