@@ -9,6 +9,8 @@ pub mod base;
 pub mod tree;
 // Floor 2: meaning.
 pub mod plan;
+// Floor 3: packers.
+pub mod pack;
 // Floor 5: the driver.
 pub mod build;
 // Floor 6: the edge.

@@ -1,0 +1,16 @@
+//! Floor 3, packers: trees in, bytes out. Pure: no disk, clock, network or environment.
+//!
+//! What a packer makes depends on its arguments alone. The compressors are pinned by golden digests,
+//! because a new version of one changes every output.
+
+pub mod gzip;
+pub mod tar;
+
+use std::io;
+
+use crate::base::{Fault, Result};
+
+/// Turns an error of the writer that a packer was given into a fault of this machine.
+fn written<T>(what: &str, result: io::Result<T>) -> Result<T> {
+    result.map_err(|error| Fault::machine(format!("cannot write {what}")).because(error))
+}
