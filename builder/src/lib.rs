@@ -10,7 +10,9 @@ pub mod tree;
 // Floor 2: meaning.
 pub mod plan;
 // Floor 3: packers.
+pub mod compare;
 pub mod pack;
+// Floor 4: the world.
 // Floor 5: the driver.
 pub mod build;
 // Floor 6: the edge.
