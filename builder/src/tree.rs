@@ -163,10 +163,10 @@ impl Tree {
     /// something else, and a path that is there already unless both are directories (the new one wins).
     pub fn insert(&mut self, path: TreePath, node: Node) -> Result<()> {
         self.make_parents(&path)?;
-        if let Some(old) = self.nodes.get(path.as_str()) {
-            if !(old.is_dir() && node.is_dir()) {
-                return Err(Fault::integrity(format!("two entries for {path}")));
-            }
+        if let Some(old) = self.nodes.get(path.as_str())
+            && !(old.is_dir() && node.is_dir())
+        {
+            return Err(Fault::integrity(format!("two entries for {path}")));
         }
         self.nodes.insert(path, node);
         Ok(())
@@ -285,7 +285,7 @@ pub trait Contents: Sync {
     fn read(&self, content: &Digest) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let read = self.open(content)?.read_to_end(&mut bytes);
-        read.map_err(|e| Fault::machine(format!("cannot read {content}")).because(e))?;
+        read.map_err(|e| Fault::io("read", content.to_string(), e))?;
         Ok(bytes)
     }
 }

@@ -107,6 +107,11 @@ impl<T> Hashing<T> {
         (self.inner, Digest(self.hasher.finalize().into()), self.length)
     }
 
+    /// The digest of what has passed so far.
+    pub fn digest(&self) -> Digest {
+        Digest(self.hasher.clone().finalize().into())
+    }
+
     /// Bytes that have passed so far.
     pub fn length(&self) -> u64 {
         self.length

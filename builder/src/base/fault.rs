@@ -95,9 +95,11 @@ impl Fault {
         Self::new(Class::Bug, what)
     }
 
-    /// An operating system error while `doing` something to `path`.
+    /// An operating system error while `doing` something to `path`. A fault that travelled through a
+    /// reader or writer as an `io::Error` comes out as itself.
     pub fn io(doing: &str, path: impl AsRef<Path>, error: std::io::Error) -> Self {
-        Self::machine(format!("cannot {doing} {}", path.as_ref().display())).because(error)
+        let doing = format!("cannot {doing} {}", path.as_ref().display());
+        error.downcast().unwrap_or_else(|error| Self::machine(doing).because(error))
     }
 
     /// Says where in the user's file it is.

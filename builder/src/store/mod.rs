@@ -1,0 +1,249 @@
+//! The store: every byte that a build reads or makes, by digest, and what each step made.
+//!
+//! ```text
+//! <root>/                     0755, never a link, never writable by everybody
+//!   lock                      held shared while a store is open, exclusively by gc and verify
+//!   blobs/sha256/<hex>        contents, 0444: the OCI image layout's own shape
+//!   steps/<step id>           one line of JSON: the plan::Output of a step
+//!   roots/<hex>               one line of JSON: an owner's path and the outputs that it keeps
+//!   tmp/<pid>-<n>/            a process's unfinished files; its lock dies with the process
+//!   tmp/partial/<checksum>    a download that was cut, to be resumed
+//! ```
+//!
+//! A blob is written under `tmp/`, hashed on the way, synced, renamed without replacing, and its folder
+//! synced; only then may a step name it. So a power cut leaves an unnamed blob at worst, and two
+//! builders that make the same blob both succeed. Nothing here is a database: `steps` and `roots` can
+//! be deleted and come back with the next build. Reads are checked against the digest.
+
+mod batch;
+mod blob;
+mod exclusive;
+mod place;
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Digest, Fault, Result, json};
+use crate::plan::{Output, StepId};
+use crate::tree::{Contents, Tree};
+
+pub use batch::Batch;
+pub use blob::BlobWriter;
+pub use exclusive::{Collected, Damage, Exclusive, Verified};
+use place::{Scratch, Temporary};
+
+/// An open store. Opening takes the shared lock; dropping gives it back.
+pub struct Store {
+    root: PathBuf,
+    scratch: Scratch,
+    // Released when the file is closed, also by the kernel after a kill.
+    _lock: File,
+}
+
+/// What `roots/<hex>` holds.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Root {
+    owner: PathBuf,
+    outputs: Vec<Output>,
+}
+
+impl Store {
+    /// Opens the store at `root`, made if missing; waits while a gc runs. Refuses a root that is a link,
+    /// that everybody may write to or that is another user's, and a file system that cannot rename
+    /// without replacing, lock or keep permissions.
+    pub fn open(root: &Path) -> Result<Self> {
+        place::make_root(root)?;
+        let lock = place::lock_file(root)?;
+        lock.lock_shared().map_err(|e| Fault::io("lock", root.join("lock"), e))?;
+        Self::locked(root, lock)
+    }
+
+    /// Opens the store for gc and verify, when nobody else has it open.
+    pub fn open_exclusive(root: &Path) -> Result<Exclusive> {
+        place::make_root(root)?;
+        let lock = place::lock_file(root)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Exclusive::new(Self::locked(root, lock)?)),
+            Err(fs::TryLockError::WouldBlock) => {
+                Err(Fault::machine(format!("the store {} is in use by a build or a fetch", root.display()))
+                    .mend("wait until that has ended, then run the command again"))
+            }
+            Err(fs::TryLockError::Error(e)) => Err(Fault::io("lock", root.join("lock"), e)),
+        }
+    }
+
+    fn locked(root: &Path, lock: File) -> Result<Self> {
+        place::make_folders(root)?;
+        let scratch = Scratch::new(&root.join("tmp"))?;
+        place::probe(scratch.path())?;
+        Ok(Self { root: root.to_owned(), scratch, _lock: lock })
+    }
+
+    /// The store's folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A folder of this process on the store's file system; it goes when the store is closed, or when
+    /// the next one is opened after a kill.
+    pub fn scratch(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// The folder of resumable downloads.
+    pub(crate) fn partial(&self) -> PathBuf {
+        self.root.join("tmp").join(place::PARTIAL)
+    }
+
+    /// Keeps all bytes of `reader`; gives their digest and length.
+    pub fn put(&self, mut reader: impl Read) -> Result<(Digest, u64)> {
+        let mut writer = self.writer()?;
+        io::copy(&mut reader, &mut writer)
+            .map_err(|e| place::full(Fault::io("write into", &self.root, e)))?;
+        writer.commit()
+    }
+
+    /// Keeps `bytes`.
+    pub fn put_bytes(&self, bytes: &[u8]) -> Result<Digest> {
+        let content = Digest::of(bytes);
+        if self.size_of(&content)? == Some(bytes.len() as u64) {
+            return Ok(content);
+        }
+        Ok(self.put(bytes)?.0)
+    }
+
+    /// A new blob to write into; nothing is kept before [`BlobWriter::commit`].
+    pub fn writer(&self) -> Result<BlobWriter<'_>> {
+        BlobWriter::new(self)
+    }
+
+    /// Many blobs that become durable together.
+    pub fn batch(&self) -> Result<Batch<'_>> {
+        Batch::new(self)
+    }
+
+    /// Whether the bytes are there; their digest is checked when they are read.
+    pub fn contains(&self, content: &Digest) -> bool {
+        matches!(self.size_of(content), Ok(Some(_)))
+    }
+
+    /// The length of a blob in bytes, or `None` when it is not there.
+    pub fn size_of(&self, content: &Digest) -> Result<Option<u64>> {
+        let path = self.path_of(content);
+        match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_file() => Ok(Some(found.len())),
+            Ok(_) => Err(place::foreign(&path)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Fault::io("look at", path, e)),
+        }
+    }
+
+    /// Where a blob is or would be. Prefer [`Contents::open`], which checks what it reads.
+    pub fn path_of(&self, content: &Digest) -> PathBuf {
+        self.blobs().join(content.hex())
+    }
+
+    /// Copies a blob out to `to`, checked, whole or not at all, with permissions `mode`.
+    pub fn export(&self, content: &Digest, to: &Path, mode: u32) -> Result<()> {
+        let mut reader = self.open_blob(content)?;
+        place::write_whole(to, mode, |file| io::copy(&mut reader, file).map(drop))
+    }
+
+    /// Keeps a tree's JSON; its files' contents must be kept first.
+    pub fn put_tree(&self, tree: &Tree) -> Result<Digest> {
+        self.put_bytes(&tree.to_json()?)
+    }
+
+    /// Reads a tree back.
+    pub fn tree(&self, digest: &Digest) -> Result<Tree> {
+        Tree::from_json(&self.read(digest)?).map_err(|fault| fault.within(digest))
+    }
+
+    /// What a step made, if its output is still there.
+    pub fn output(&self, step: &StepId) -> Result<Option<Output>> {
+        let Some(output) = self.recorded(step)? else { return Ok(None) };
+        let there = match output {
+            Output::Blob { content, size } => self.size_of(&content)? == Some(size),
+            Output::Tree { tree } => self.size_of(&tree)?.is_some(),
+        };
+        Ok(there.then_some(output))
+    }
+
+    /// Registers what a step made. The output's blobs must be there; they are durable before this is.
+    pub fn record(&self, step: &StepId, output: &Output) -> Result<()> {
+        let digest = digest_of(output);
+        if !self.contains(&digest) {
+            return Err(Fault::bug(format!("step {step} names {digest}, which is not in the store")));
+        }
+        // Another builder may have renamed the blob in and not yet have synced the folder.
+        place::sync_folder(&self.blobs())?;
+        let line = json::canonical(output)?;
+        self.write_line(&self.steps().join(step.to_string()), &line)
+    }
+
+    /// Makes gc keep `outputs`, trees with their contents, as long as the file or folder `owner` (an
+    /// absolute path) exists; replaces what the same owner kept before.
+    pub fn add_root(&self, owner: &Path, outputs: &[Output]) -> Result<()> {
+        if !owner.is_absolute() {
+            return Err(Fault::bug(format!("a root's owner must be absolute: {}", owner.display())));
+        }
+        let name = Digest::of(owner.as_os_str().as_encoded_bytes()).hex();
+        let line = json::canonical(&Root { owner: owner.to_owned(), outputs: outputs.to_vec() })?;
+        self.write_line(&self.roots().join(name), &line)
+    }
+
+    fn blobs(&self) -> PathBuf {
+        self.root.join("blobs/sha256")
+    }
+
+    fn steps(&self) -> PathBuf {
+        self.root.join("steps")
+    }
+
+    fn roots(&self) -> PathBuf {
+        self.root.join("roots")
+    }
+
+    /// The record of a step. One that cannot be read counts as none: the step runs again.
+    fn recorded(&self, step: &StepId) -> Result<Option<Output>> {
+        let path = self.steps().join(step.to_string());
+        match fs::read(&path) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Fault::io("read", path, e)),
+        }
+    }
+
+    /// Writes a small file of the store whole; replaces an older one.
+    fn write_line(&self, path: &Path, line: &[u8]) -> Result<()> {
+        let (mut file, temporary) = Temporary::create(&self.scratch)?;
+        let written = file.write_all(line).and_then(|()| file.write_all(b"\n"));
+        written.map_err(|e| place::full(Fault::io("write", path, e)))?;
+        place::seal(&file, path)?;
+        temporary.replace(path)
+    }
+
+    fn open_blob(&self, content: &Digest) -> Result<blob::Checked> {
+        blob::Checked::open(&self.path_of(content), content)
+    }
+}
+
+impl Contents for Store {
+    fn open(&self, content: &Digest) -> Result<Box<dyn Read + '_>> {
+        Ok(Box::new(self.open_blob(content)?))
+    }
+}
+
+/// The digest that stands for an output: the blob's, or the tree's JSON's.
+fn digest_of(output: &Output) -> Digest {
+    match output {
+        Output::Blob { content, .. } => *content,
+        Output::Tree { tree } => *tree,
+    }
+}
