@@ -8,6 +8,7 @@ pub mod base;
 // Floor 1: formats.
 pub mod tree;
 // Floor 2: meaning.
+pub mod explain;
 pub mod plan;
 // Floor 3: packers.
 pub mod compare;
