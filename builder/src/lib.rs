@@ -6,6 +6,7 @@
 // Floor 0: values.
 pub mod base;
 // Floor 1: formats.
+pub mod debian;
 pub mod tree;
 // Floor 2: meaning.
 pub mod explain;

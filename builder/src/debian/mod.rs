@@ -1,0 +1,6 @@
+//! Debian's formats as data: versions, control files, relations, indices, packages, and the solver over
+//! them. No I/O: bytes and text come in, values go out.
+
+pub mod control;
+pub mod release;
+pub mod version;
