@@ -7,6 +7,7 @@
 pub mod base;
 // Floor 1: formats.
 pub mod debian;
+pub mod openpgp;
 pub mod tree;
 // Floor 2: meaning.
 pub mod explain;
