@@ -7,11 +7,16 @@
 pub mod base;
 // Floor 1: formats.
 pub mod debian;
-pub mod openpgp;
+pub mod text;
 pub mod tree;
 // Floor 2: meaning.
-pub mod explain;
+pub mod component;
+pub mod line;
+pub mod lock;
 pub mod plan;
+pub mod recipe;
+pub mod role;
+pub mod site;
 // Floor 3: packers.
 pub mod compare;
 pub mod pack;

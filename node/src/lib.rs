@@ -4,5 +4,4 @@
 //! very types that read it on the node.
 
 pub mod fault;
-pub mod identity;
 pub mod role;

@@ -83,6 +83,10 @@ name!(
     /// An overlay: a folder under `overlays/`.
     OverlayName, "overlay name", "a-z 0-9 - with a letter or digit first", |text| alnum_then(text, "-")
 );
+name!(
+    /// A group of Debian packages that are wanted together: a role, `machine`, `tools`.
+    GroupName, "group name", "a-z 0-9 - with a letter or digit first", |text| alnum_then(text, "-")
+);
 
 /// A machine architecture, by Debian's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,0 +1,259 @@
+//! The lock's text form: one way to write a lock, and a reader that takes nothing else.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+
+use super::{From, Local, Lock, LockedInput, LockedPackage, LockedSuite, SCHEMA};
+use crate::base::digest::Checksum;
+use crate::base::name::{Arch, ComponentName, LineName};
+use crate::base::{Digest, Epoch, Fault, Result};
+use crate::debian::version::Version;
+use crate::text::Text;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawLock {
+    schema: u32,
+    line: LineName,
+    arch: Arch,
+    recipe: Digest,
+    epoch: Epoch,
+    #[serde(default)]
+    suite: Vec<Spanned<LockedSuite>>,
+    #[serde(default)]
+    input: Vec<Spanned<RawInput>>,
+    #[serde(default)]
+    package: Vec<Spanned<LockedPackage>>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawInput {
+    component: ComponentName,
+    version: Version,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checksum: Option<Checksum>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registry: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repository: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<Digest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawLocal {
+    schema: u32,
+    #[serde(default)]
+    input: Vec<Spanned<RawInput>>,
+}
+
+impl Lock {
+    /// Reads a lock's text. It must be in the form that [`Lock::to_text`] writes, in its order.
+    pub fn parse(text: Text<'_>) -> Result<Self> {
+        check_schema(text)?;
+        let raw: RawLock = text.toml()?;
+        let mend = |fault: Fault| fault.mend(format!("cargo xtask lock {}", raw.line));
+        let suites = keyed(text, raw.suite, |suite| suite.name.clone()).map_err(mend)?;
+        let packages =
+            keyed(text, raw.package, |package| (package.name.clone(), package.arch)).map_err(mend)?;
+        let inputs = inputs(text, raw.input).map_err(mend)?;
+        let lock = Self {
+            line: raw.line,
+            arch: raw.arch,
+            recipe: raw.recipe,
+            epoch: raw.epoch,
+            suites,
+            inputs,
+            packages,
+        };
+        lock.check(text)?;
+        Ok(lock)
+    }
+
+    /// The lock's text: sorted, minimal, the same for the same lock.
+    pub fn to_text(&self) -> Result<String> {
+        let raw = RawLock {
+            schema: SCHEMA,
+            line: self.line.clone(),
+            arch: self.arch,
+            recipe: self.recipe,
+            epoch: self.epoch,
+            suite: self.suites.values().cloned().map(unplaced).collect(),
+            input: self.inputs.values().map(|input| unplaced(input.into())).collect(),
+            package: self.packages.values().cloned().map(unplaced).collect(),
+        };
+        let body = toml::to_string(&raw).map_err(|e| Fault::bug("a lock has no TOML form").because(e))?;
+        Ok(format!("# Written by `cargo xtask lock {}`. Not for editing.\n{body}", self.line))
+    }
+
+    fn check(&self, text: Text<'_>) -> Result<()> {
+        let mend = format!("cargo xtask lock {}", self.line);
+        for package in self.packages.values() {
+            let at = || text.find(package.path.as_str());
+            if !self.suites.contains_key(&package.suite) {
+                let what = format!(
+                    "`{}` comes from `{}`, which is no suite of the lock",
+                    package.name, package.suite
+                );
+                return Err(text.fault(at(), what).mend(mend));
+            }
+            if package.arch != Arch::All && package.arch != self.arch {
+                let fault = text.fault(at(), format!("`{}` is of another architecture", package.name));
+                return Err(fault.versus(self.arch, package.arch).mend(mend));
+            }
+            if !package.path.as_str().starts_with("pool/") || package.size == 0 {
+                let fault = text.fault(at(), format!("`{}` is at no place a package can be", package.name));
+                return Err(fault.versus("a file below pool/", &package.path).mend(mend));
+            }
+        }
+        let written = self.to_text()?;
+        if written == text.text {
+            return Ok(());
+        }
+        let same = written.bytes().zip(text.text.bytes()).take_while(|(a, b)| a == b).count();
+        let end = text.text[same..].find('\n').map_or(text.text.len(), |length| same + length);
+        Err(text.fault(same..end.max(same), "the lock was edited by hand").mend(mend))
+    }
+}
+
+impl Local {
+    /// Reads a local lock's text.
+    pub fn parse(text: Text<'_>) -> Result<Self> {
+        check_schema(text)?;
+        let raw: RawLocal = text.toml()?;
+        let inputs = inputs(text, raw.input)?;
+        if let Some(input) = inputs.values().find(|input| !matches!(input.from, From::Added { .. })) {
+            let what = format!("`{}` is not something that was handed over", input.component);
+            return Err(text.fault(0..0, what).mend("cargo xtask input add"));
+        }
+        Ok(Self { inputs })
+    }
+
+    /// The local lock's text.
+    pub fn to_text(&self) -> Result<String> {
+        let input = self.inputs.values().map(|input| unplaced(input.into())).collect();
+        let body = toml::to_string(&RawLocal { schema: SCHEMA, input });
+        let body = body.map_err(|e| Fault::bug("a local lock has no TOML form").because(e))?;
+        Ok(format!("# Written by `cargo xtask input`. This checkout's own; not for committing.\n{body}"))
+    }
+}
+
+fn unplaced<T>(value: T) -> Spanned<T> {
+    Spanned::new(0..0, value)
+}
+
+/// A newer program's lock is told apart before its unknown keys are stumbled over.
+fn check_schema(text: Text<'_>) -> Result<()> {
+    #[derive(Deserialize)]
+    struct Schema {
+        schema: Spanned<u32>,
+    }
+    let found: Schema = text.toml()?;
+    if *found.schema.get_ref() == SCHEMA {
+        return Ok(());
+    }
+    let fault = text.fault(found.schema.span(), "a lock of another schema");
+    Err(fault.versus(SCHEMA, found.schema.get_ref()).mend("make the lock anew: cargo xtask lock"))
+}
+
+fn keyed<K: Ord, T>(text: Text<'_>, list: Vec<Spanned<T>>, key: impl Fn(&T) -> K) -> Result<BTreeMap<K, T>> {
+    let mut map = BTreeMap::new();
+    for item in list {
+        let span = item.span();
+        let item = item.into_inner();
+        if map.last_key_value().is_some_and(|(last, _)| *last >= key(&item)) {
+            return Err(text.fault(span, "an entry that stands here twice, or out of order"));
+        }
+        map.insert(key(&item), item);
+    }
+    Ok(map)
+}
+
+fn inputs(text: Text<'_>, list: Vec<Spanned<RawInput>>) -> Result<BTreeMap<ComponentName, LockedInput>> {
+    let mut converted = Vec::new();
+    for item in list {
+        let span = item.span();
+        let raw = item.into_inner();
+        let from = match (raw.url, raw.checksum, raw.registry, raw.repository, raw.digest, raw.file, raw.size)
+        {
+            (Some(url), Some(checksum), None, None, None, None, size) => From::Url { url, checksum, size },
+            (None, None, Some(registry), Some(repository), Some(digest), None, None) => {
+                From::Image { registry, repository, digest }
+            }
+            (None, None, None, None, Some(digest), Some(file), Some(size)) => {
+                From::Added { file, digest, size }
+            }
+            (None, None, None, None, None, None, None) => From::Provided,
+            _ => {
+                return Err(text
+                    .fault(span, format!("`{}` comes from nowhere we know", raw.component))
+                    .versus(
+                        "`url` and `checksum`, `registry`, `repository` and `digest`, or none of them",
+                        "another combination",
+                    ));
+            }
+        };
+        converted
+            .push(Spanned::new(span, LockedInput { component: raw.component, version: raw.version, from }));
+    }
+    keyed(text, converted, |input| input.component.clone())
+}
+
+impl std::convert::From<&LockedInput> for RawInput {
+    fn from(input: &LockedInput) -> Self {
+        let mut raw = Self {
+            component: input.component.clone(),
+            version: input.version.clone(),
+            url: None,
+            checksum: None,
+            registry: None,
+            repository: None,
+            digest: None,
+            file: None,
+            size: None,
+        };
+        match input.from.clone() {
+            From::Url { url, checksum, size } => {
+                (raw.url, raw.checksum, raw.size) = (Some(url), Some(checksum), size)
+            }
+            From::Image { registry, repository, digest } => {
+                (raw.registry, raw.repository, raw.digest) = (Some(registry), Some(repository), Some(digest));
+            }
+            From::Added { file, digest, size } => {
+                (raw.file, raw.digest, raw.size) = (Some(file), Some(digest), Some(size));
+            }
+            From::Provided => {}
+        }
+        raw
+    }
+}
+
+/// Digests without a prefix, as Debian writes them.
+pub(super) mod hex {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use crate::base::Digest;
+
+    pub(in crate::lock) fn serialize<S: Serializer>(
+        digest: &Digest,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&digest.hex())
+    }
+
+    pub(in crate::lock) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Digest, D::Error> {
+        Digest::from_hex(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
