@@ -3,6 +3,7 @@
 //! What a packer makes depends on its arguments alone. The compressors are pinned by golden digests,
 //! because a new version of one changes every output.
 
+pub mod deb;
 pub mod gzip;
 pub mod tar;
 
