@@ -7,16 +7,20 @@
 pub mod base;
 // Floor 1: formats.
 pub mod debian;
+pub mod openpgp;
 pub mod text;
 pub mod tree;
 // Floor 2: meaning.
 pub mod component;
+pub mod explain;
 pub mod line;
-pub mod lock;
 pub mod plan;
-pub mod recipe;
 pub mod role;
 pub mod site;
+
+pub mod recipe;
+
+pub mod lock;
 // Floor 3: packers.
 pub mod compare;
 pub mod pack;

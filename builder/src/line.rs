@@ -11,8 +11,7 @@ use crate::base::digest::{Checksum, serde_as_text};
 use crate::base::name::{Arch, ComponentName, LineName, SuiteName};
 use crate::base::{Digest, Fault, Result};
 use crate::debian::version::Version;
-use crate::role::distinct;
-use crate::text::Text;
+use crate::text::{Text, distinct};
 
 /// Components pinned together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -10,9 +10,9 @@ use crate::base::name::{Arch, ComponentName, GroupName, LineName, PackageName, R
 use crate::base::{Digest, Fault, Result, json};
 use crate::component::{Component, Origin, Package, Product};
 use crate::line::{Line, Pin};
-use crate::role::{Role, distinct};
+use crate::role::Role;
 use crate::site::Site;
-use crate::text::Text;
+use crate::text::{Text, distinct};
 
 /// Everything that is decided before the outside world is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use crate::base::Result;
 use crate::base::name::{ComponentName, GroupName, OverlayName, RoleName};
-use crate::text::Text;
+use crate::text::{Text, distinct};
 
 /// One kind of machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -49,21 +49,4 @@ impl Role {
             kube_proxy: raw.kube_proxy,
         })
     }
-}
-
-/// A set out of a list in which nothing may stand twice.
-pub(crate) fn distinct<T: Ord + std::fmt::Display>(
-    text: Text<'_>,
-    list: impl IntoIterator<Item = Spanned<T>>,
-) -> Result<BTreeSet<T>> {
-    let mut set = BTreeSet::new();
-    for item in list {
-        let span = item.span();
-        let item = item.into_inner();
-        if set.contains(&item) {
-            return Err(text.fault(span, format!("`{item}` stands here twice")).mend("take one out"));
-        }
-        set.insert(item);
-    }
-    Ok(set)
 }

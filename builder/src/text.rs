@@ -1,8 +1,11 @@
 //! A text file that a person wrote: its name, its text, and faults that point into it.
 
+use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::ops::Range;
 
 use serde::de::DeserializeOwned;
+use toml::Spanned;
 
 use crate::base::{Fault, Place, Result};
 
@@ -71,6 +74,23 @@ impl<'a> Text<'a> {
             _ => self.fault(span, message.lines().next().unwrap_or("not TOML").to_owned()),
         }
     }
+}
+
+/// A set out of a list in which nothing may stand twice.
+pub fn distinct<T: Ord + Display>(
+    text: Text<'_>,
+    list: impl IntoIterator<Item = Spanned<T>>,
+) -> Result<BTreeSet<T>> {
+    let mut set = BTreeSet::new();
+    for item in list {
+        let span = item.span();
+        let item = item.into_inner();
+        if set.contains(&item) {
+            return Err(text.fault(span, format!("`{item}` stands here twice")).mend("take one out"));
+        }
+        set.insert(item);
+    }
+    Ok(set)
 }
 
 /// "`a`", "`a` or `b`", "`a`, `b` or `c`"; nothing more than a person can read.

@@ -4,4 +4,5 @@
 //! very types that read it on the node.
 
 pub mod fault;
+pub mod identity;
 pub mod role;

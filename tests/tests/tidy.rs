@@ -1,6 +1,6 @@
 //! House rules as tests: floors, sizes, forbidden words. Every finding is listed, not only the first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -30,8 +30,8 @@ fn code(text: &str) -> &str {
     text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text)
 }
 
-/// Module name -> (floor, position), read from the comments in `builder/src/lib.rs`.
-fn floors() -> BTreeMap<String, (usize, usize)> {
+/// Module name -> floor, read from the comments in `builder/src/lib.rs`.
+fn floors() -> BTreeMap<String, usize> {
     let lib = std::fs::read_to_string(top().join("builder/src/lib.rs")).expect("builder/src/lib.rs");
     let mut floor = None;
     let mut modules = BTreeMap::new();
@@ -40,8 +40,10 @@ fn floors() -> BTreeMap<String, (usize, usize)> {
             floor = rest.split(':').next().and_then(|number| number.parse().ok());
         }
         if let Some(name) = line.strip_prefix("pub mod ").and_then(|rest| rest.strip_suffix(';')) {
-            let floor = floor.unwrap_or_else(|| panic!("`{name}` stands on no floor in lib.rs"));
-            modules.insert(name.to_owned(), (floor, modules.len()));
+            modules.insert(
+                name.to_owned(),
+                floor.unwrap_or_else(|| panic!("`{name}` stands on no floor in lib.rs")),
+            );
         }
     }
     modules
@@ -81,18 +83,58 @@ fn modules_import_downwards_only() {
     let floors = floors();
     assert!(floors.len() > 2, "lib.rs lists no modules");
     let mut findings = Vec::new();
+    let mut neighbours: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (name, text) in files() {
         let Some(inner) = name.strip_prefix("builder/src/") else { continue };
         let own = inner.split(['/', '.']).next().unwrap_or_default();
-        let Some(place) = floors.get(own) else { continue };
-        for target in mentions(code(&text)) {
+        let Some(floor) = floors.get(own) else { continue };
+        for target in mentions(code(&text)).into_iter().filter(|target| target != own) {
             match floors.get(&target) {
-                Some(below) if below > place => findings.push(format!("{name} imports {target} from above")),
+                Some(above) if above > floor => findings.push(format!("{name} imports {target} from above")),
+                Some(same) if same == floor => {
+                    neighbours.entry(own.to_owned()).or_default().insert(target);
+                }
                 _ => {}
             }
         }
     }
-    report("modules import from lower floors, or from earlier ones on their own", &findings);
+    findings.extend(circles(&neighbours));
+    report("modules import from lower floors; on their own floor never in a circle", &findings);
+}
+
+/// Modules that reach themselves.
+fn circles(edges: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
+    let reaches_itself = |start: &String| {
+        let (mut open, mut seen) = (vec![start], BTreeSet::new());
+        while let Some(module) = open.pop() {
+            for next in edges.get(module).into_iter().flatten() {
+                if next == start {
+                    return true;
+                }
+                if seen.insert(next) {
+                    open.push(next);
+                }
+            }
+        }
+        false
+    };
+    edges
+        .keys()
+        .filter(|module| reaches_itself(module))
+        .map(|module| format!("{module} imports itself"))
+        .collect()
+}
+
+#[test]
+fn circles_are_found() {
+    let edges = |pairs: &[(&str, &str)]| {
+        let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (from, to) in pairs {
+            edges.entry((*from).to_owned()).or_default().insert((*to).to_owned());
+        }
+        circles(&edges).len()
+    };
+    assert_eq!((edges(&[("a", "b"), ("b", "c")]), edges(&[("a", "b"), ("b", "c"), ("c", "b")])), (0, 2));
 }
 
 #[test]

@@ -1,0 +1,236 @@
+//! `/etc/hale/node.toml`: what differs between two nodes of one role, and the secrets of joining.
+//!
+//! The same file, under the same name, stands at the top of a disk labelled `HALE-SEED`
+//! ([`crate::seed`]). Secrets are read once: after their use the file is written again without them.
+//! Examples that a test parses: `node/examples/node.toml`, `node/examples/master.toml`.
+
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+
+use crate::fault::{Class, Fault, Result, parse_toml};
+use crate::role::{Interface, Range, Role};
+
+pub use moment::Moment;
+pub use values::{Endpoint, Name, Pem, Pin, Secret, Token};
+
+mod moment;
+mod values;
+
+/// The whole file. Every key is optional; [`Identity::check`] says which ones a role cannot do without.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Identity {
+    /// The node's name; the machine's host name when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Name>,
+    /// Its place in the cluster's network.
+    #[serde(default)]
+    pub network: Network,
+    /// How a node joins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub join: Option<Join>,
+    /// A master's given cluster CA; without it, it makes its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<Ca>,
+    /// The credentials of a node's own kube-proxy, where the role wants one on every node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kube_proxy: Option<KubeProxy>,
+}
+
+/// A node's place in the cluster's network.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Network {
+    /// What to do about the role's bridge.
+    #[serde(default)]
+    pub bridge: Bridge,
+    /// The interface to put into the bridge, when hale makes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<Spanned<Interface>>,
+    /// This node's address on the bridge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Spanned<Ipv4Addr>>,
+    /// The addresses of this node's pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<Spanned<Range>>,
+    /// Name servers for the bridge's network, when hale makes it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nameservers: Vec<Ipv4Addr>,
+}
+
+/// What to do about the role's bridge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Bridge {
+    /// It is there; touch nothing.
+    #[default]
+    Use,
+    /// Make it with systemd-networkd.
+    Make,
+}
+
+/// How a node joins. `hale token` on the master prints it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Join {
+    /// The API server, `address:port`.
+    pub endpoint: Endpoint,
+    /// The bootstrap token: a secret, absent once it was used.
+    #[serde(default, skip_serializing)]
+    pub token: Option<Token>,
+    /// Digests of the public keys of cluster CAs to trust; a CA that is none of them is refused.
+    pub ca_pins: Vec<Pin>,
+    /// When the token was made: a clock that says an earlier time is wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued: Option<Moment>,
+    /// When the token ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Moment>,
+    /// Ranges that other nodes' pods have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taken: Vec<Range>,
+}
+
+/// A given cluster CA, PEM.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Ca {
+    /// Its certificate.
+    pub certificate: Pem,
+    /// Its private key: a secret, absent once it was used.
+    #[serde(default, skip_serializing)]
+    pub key: Option<Pem>,
+}
+
+/// A client certificate of `system:kube-proxy` and the CA to trust, PEM.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct KubeProxy {
+    /// The kubeconfig: a secret, absent once it was used.
+    #[serde(default, skip_serializing)]
+    pub kubeconfig: Option<Secret>,
+}
+
+/// The text that a wiped file begins with.
+const WIPED: &str = "# Secrets were wiped by hale after their use.\n";
+
+impl Identity {
+    /// Where the file is.
+    pub const PATH: &str = "/etc/hale/node.toml";
+    /// The longest that it may be, in bytes.
+    pub const LIMIT: u64 = 64 * 1024;
+
+    /// Reads the file's text, and checks it against the role.
+    pub fn parse(file: &str, text: &str, role: &Role) -> Result<Self> {
+        let identity: Self = parse_toml(file, text)?;
+        identity.check_network(file, text, role)?;
+        identity.check_secrets(file, role)?;
+        Ok(identity)
+    }
+
+    /// The text without its secrets.
+    pub fn wiped(&self) -> Result<String> {
+        let text =
+            toml::to_string(self).map_err(|e| Fault::machine(format!("cannot write node.toml: {e}")))?;
+        Ok(format!("{WIPED}{text}"))
+    }
+
+    /// The addresses that this node's pods get.
+    pub fn pods(&self, role: &Role) -> Range {
+        self.network.pods.as_ref().map_or(role.cluster.pods, |range| *range.get_ref())
+    }
+
+    /// What the role cannot do without and this file does not say: each is a key and what to do.
+    pub fn missing(&self, role: &Role) -> Option<Fault> {
+        let missing = |key: &str, how: &str| {
+            let what = format!("{} has no {key}", Self::PATH);
+            Some(Fault::new(Class::Missing, what).mend(how))
+        };
+        if role.is_master() {
+            return match &self.ca {
+                Some(Ca { key: None, .. }) => {
+                    missing("ca.key", "give the CA's private key, or leave [ca] out")
+                }
+                _ => None,
+            };
+        }
+        match &self.join {
+            None => missing("[join]", "put there what `hale token` prints on the master"),
+            Some(Join { token: None, .. }) => {
+                missing("join.token", "run `hale token` on the master for a new one")
+            }
+            Some(_) if self.network.pods.is_none() => {
+                missing("network.pods", "give this node a range of its own in the cluster's subnet")
+            }
+            Some(_) => None,
+        }
+    }
+
+    fn check_network(&self, file: &str, text: &str, role: &Role) -> Result<()> {
+        let network = &self.network;
+        let cluster = &role.cluster;
+        let mut reserved = vec![cluster.gateway, cluster.advertise_address];
+        if let Some(address) = &network.address {
+            let own = *address.get_ref();
+            let fault = |what: String| Err(Fault::input(what).at(file, text, address.span()));
+            if !cluster.subnet.contains(&own) {
+                return fault(format!("address {own} is outside subnet {}", cluster.subnet));
+            }
+            if role.is_master() && own != cluster.advertise_address {
+                return fault(format!(
+                    "address {own} is not the role's advertise-address {}",
+                    cluster.advertise_address
+                ));
+            }
+            if !role.is_master() && reserved.contains(&own) {
+                return fault(format!("address {own} is the master's"));
+            }
+            reserved.push(own);
+        }
+        if let Some(pods) = &network.pods {
+            let range = pods.get_ref();
+            range.check_within(cluster.subnet, &reserved).map_err(|f| f.at(file, text, pods.span()))?;
+            let taken = self.join.iter().flat_map(|join| &join.taken).find(|taken| taken.overlaps(range));
+            if let Some(taken) = taken {
+                let fault =
+                    Fault::input(format!("pod range {range} overlaps {taken}, which another node has"));
+                return Err(fault.at(file, text, pods.span()).mend("choose a free range"));
+            }
+        }
+        match (network.bridge, &network.interface, &network.address) {
+            (Bridge::Use, Some(interface), _) => {
+                let fault = Fault::input("interface is for bridge = \"make\" alone");
+                Err(fault.at(file, text, interface.span()))
+            }
+            (Bridge::Make, _, None) if !role.is_master() => {
+                Err(Fault::input(format!("{file}: bridge = \"make\" needs network.address")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_secrets(&self, file: &str, role: &Role) -> Result<()> {
+        let wrong = |what: &str| Err(Fault::input(format!("{file}: {what}")));
+        if role.is_master() && self.join.is_some() {
+            return wrong("[join] is for a node; this is the master");
+        }
+        if !role.is_master() && self.ca.is_some() {
+            return wrong("[ca] is for the master; a node must never have the cluster CA's key");
+        }
+        if self.join.as_ref().is_some_and(|join| join.ca_pins.is_empty()) {
+            return wrong("join.ca-pins is empty: without a pin a node would trust any API server");
+        }
+        let ca_fits = |ca: &Ca| {
+            ca.certificate.holds("CERTIFICATE") && ca.key.iter().all(|key| key.holds("PRIVATE KEY"))
+        };
+        if !self.ca.iter().all(ca_fits) {
+            return wrong("[ca] wants PEM of a certificate and of a private key");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
