@@ -27,6 +27,7 @@ pub mod pack;
 // Floor 4: the world.
 // Floor 5: the driver.
 pub mod build;
+pub mod check;
 // Floor 4: the world.
 pub mod store;
 // Floor 6: the edge.
