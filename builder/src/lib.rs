@@ -25,10 +25,9 @@ pub mod lock;
 pub mod compare;
 pub mod pack;
 // Floor 4: the world.
+pub mod store;
 // Floor 5: the driver.
 pub mod build;
 pub mod check;
-// Floor 4: the world.
-pub mod store;
 // Floor 6: the edge.
 pub mod report;
