@@ -5,7 +5,9 @@ pub mod epoch;
 pub mod fault;
 pub mod json;
 pub mod name;
+pub mod url;
 
 pub use digest::Digest;
 pub use epoch::Epoch;
 pub use fault::{Class, Fault, Place, Result};
+pub use url::Url;

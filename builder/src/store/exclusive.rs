@@ -12,6 +12,9 @@ use crate::base::{Digest, Fault, Result};
 use crate::plan::{Output, StepId};
 use crate::tree::Kind;
 
+/// A file of `steps/`, and the record in it if it is one.
+type StepFile = (PathBuf, Option<(StepId, Output)>);
+
 /// A store that nobody else has open.
 pub struct Exclusive {
     store: Store,
@@ -202,7 +205,7 @@ impl Exclusive {
         paths.into_iter().map(read).collect()
     }
 
-    fn steps(&self) -> Result<Vec<(PathBuf, Option<(StepId, Output)>)>> {
+    fn steps(&self) -> Result<Vec<StepFile>> {
         let paths = place::list(&self.store.steps())?;
         let read = |path: PathBuf| {
             let id =
