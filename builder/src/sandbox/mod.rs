@@ -1,0 +1,362 @@
+//! Runs programs of a root tree apart from this machine: in user, mount, pid, net, uts and ipc
+//! namespaces of their own, without a network, with few capabilities and a time limit each.
+//!
+//! Three processes, because a user namespace wants a single-threaded process to enter it and a pid
+//! namespace begins with a child:
+//!
+//! ```text
+//! this process   writes the id maps (it, or newuidmap, has the right to), waits, reads the answer
+//!   outer        enters the namespaces; afterwards lists what changed and hands its ownership back
+//!     inner      pid 1 inside: mounts, pivots, gives up capabilities, runs the programs in order
+//! ```
+//!
+//! Both helpers are this very program, called again with [`VERB`]. They work in one folder:
+//!
+//! ```text
+//! work/lower     the root tree, or a link to it; only ever read
+//! work/upper     what the programs changed (overlayfs)
+//! work/overlay   overlayfs's own
+//! work/mount     where the two meet
+//! work/log       what the programs said
+//! ```
+//!
+//! Root inside is the user outside; the other ids inside are that user's subordinate ids. There is no
+//! fallback: when the kernel refuses a part, the fault says which and what would grant it.
+
+mod changes;
+mod ids;
+mod inner;
+mod outer;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Fault, Result};
+
+pub use changes::{Change, Now};
+use ids::IdMaps;
+
+/// The hidden argument that makes a program that links this library a helper of the sandbox.
+pub const VERB: &str = "__sandbox";
+
+/// The host name inside.
+const HOSTNAME: &str = "hale";
+
+/// How many of the last lines a failing program said are shown.
+const SHOWN_LINES: usize = 20;
+
+/// One program to run inside.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Run {
+    /// What it is for, in the words of a failure: `configuring the packages`.
+    pub what: String,
+    /// The program and its arguments, by paths of the root tree.
+    pub command: Vec<String>,
+    /// Its whole environment.
+    pub environment: Vec<(String, String)>,
+    /// Seconds after which it is killed.
+    pub limit: u64,
+}
+
+/// A host's folder or file that is seen inside, read-only.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Bind {
+    /// The absolute path outside.
+    pub from: PathBuf,
+    /// The absolute path inside, below `/run`, which is empty otherwise.
+    pub to: PathBuf,
+}
+
+/// An owner, mode or attribute of `work/lower` that only the sandbox's root may set.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Special {
+    /// The path, relative to the lower tree.
+    pub path: String,
+    /// Owner inside.
+    pub uid: u32,
+    /// Group inside.
+    pub gid: u32,
+    /// Permission bits; `None` for a symbolic link, which has none.
+    pub mode: Option<u16>,
+    /// Extended attributes by name.
+    pub xattrs: Vec<(String, Vec<u8>)>,
+}
+
+/// What to run, and where.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Job {
+    /// The work folder; `lower` must be there.
+    pub work: PathBuf,
+    /// Set in the lower tree before anything runs.
+    pub specials: Vec<Special>,
+    /// What else is seen inside.
+    pub binds: Vec<Bind>,
+    /// The programs, in order; the first failure ends the job.
+    pub runs: Vec<Run>,
+}
+
+/// How the helpers answer.
+#[derive(Debug, Serialize, Deserialize)]
+enum Answer {
+    /// All programs succeeded.
+    Done(Vec<Change>),
+    /// The kernel or the file system refused a part of the sandbox itself.
+    Refused {
+        /// The part: `a user namespace`.
+        part: Part,
+        /// The operating system's words.
+        error: String,
+    },
+    /// A program failed.
+    Failed {
+        /// [`Run::what`].
+        what: String,
+        /// How it failed.
+        how: Failure,
+    },
+}
+
+/// How a program inside failed.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Failure {
+    /// It could not be started.
+    Start(String),
+    /// It ended with a code or by a signal, in words.
+    Exit(String),
+    /// It was killed at its time limit; what was running then, if a maintainer script.
+    Limit(u64, Option<String>),
+    /// It, or what it started, sent this many packets that had no way out.
+    Network(u64),
+}
+
+/// The parts of a sandbox that a kernel can refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Part {
+    User,
+    Namespaces,
+    Ids,
+    Overlay,
+    Proc,
+    Devices,
+    Mounts,
+    Pivot,
+    Capabilities,
+    Files,
+}
+
+impl Part {
+    fn name(self) -> &'static str {
+        match self {
+            Self::User => "a user namespace",
+            Self::Namespaces => "mount, pid, net, uts and ipc namespaces",
+            Self::Ids => "the user and group ids of the root tree",
+            Self::Overlay => "an overlay of the root tree",
+            Self::Proc => "a /proc of its own",
+            Self::Devices => "the devices null, zero, full, random, urandom and tty",
+            Self::Mounts => "mounts of its own",
+            Self::Pivot => "a root of its own",
+            Self::Capabilities => "giving up capabilities",
+            Self::Files => "the work folder",
+        }
+    }
+
+    fn mend(self) -> &'static str {
+        match self {
+            Self::User | Self::Namespaces => {
+                "allow user namespaces: as root, `sysctl -w user.max_user_namespaces=10000`, and where they \
+                 exist `kernel.unprivileged_userns_clone=1`, `kernel.apparmor_restrict_unprivileged_userns=0`; \
+                 in a container, start it with a seccomp profile that allows unshare and mount"
+            }
+            Self::Ids => {
+                "as root, `apt-get install uidmap` and `usermod --add-subuids 100000-165535 --add-subgids \
+                 100000-165535 USER`"
+            }
+            Self::Overlay => {
+                "needs Linux 5.11 or later with overlayfs (`modprobe overlay` as root), and the store on a \
+                 file system with extended attributes that is no overlay itself, such as ext4, xfs or btrfs \
+                 (`--store DIR`)"
+            }
+            Self::Proc => {
+                "in a container, start it with an unmasked /proc (podman: `--security-opt unmask=ALL`)"
+            }
+            Self::Devices | Self::Mounts | Self::Pivot | Self::Capabilities => {
+                "in a container, start it with a security profile that allows mount and pivot_root"
+            }
+            Self::Files => "see that the store's disk has room and is writable",
+        }
+    }
+}
+
+/// How to start a sandbox's helpers.
+#[derive(Clone, Debug)]
+pub struct Sandbox {
+    program: PathBuf,
+}
+
+impl Sandbox {
+    /// Helpers are `program`, which must call [`helper`] when its first argument is [`VERB`].
+    pub fn new(program: impl Into<PathBuf>) -> Self {
+        Self { program: program.into() }
+    }
+
+    /// Helpers are the running program.
+    pub fn of_this_program() -> Result<Self> {
+        let program = std::env::current_exe();
+        program.map(Self::new).map_err(|e| Fault::machine("cannot find the running program").because(e))
+    }
+
+    /// Runs the job and lists what it changed. Everything in `work/upper` then belongs to this user and
+    /// can be read; no process that could still write there is left.
+    pub fn run(&self, job: &Job) -> Result<Vec<Change>> {
+        let maps = IdMaps::of_this_user()?;
+        for name in ["upper", "overlay", "mount"] {
+            let path = job.work.join(name);
+            std::fs::create_dir_all(&path).map_err(|e| Fault::io("make", &path, e))?;
+        }
+        let mut outer = Outer::start(&self.program)?;
+        match outer.converse(&maps, job)? {
+            Answer::Done(changes) => Ok(changes),
+            Answer::Refused { part, error } => Err(refused(part, &error)),
+            Answer::Failed { what, how } => Err(failed(&what, &how, &last_lines(&job.work.join("log")))),
+        }
+    }
+}
+
+/// The outer helper's process; killed when dropped.
+struct Outer {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Outer {
+    fn start(program: &Path) -> Result<Self> {
+        let mut command = Command::new(program);
+        command.args([VERB, outer::ROLE]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let started = command.env_clear().spawn();
+        let mut child = started.map_err(|e| Fault::io("start", program, e))?;
+        match (child.stdin.take(), child.stdout.take()) {
+            (Some(stdin), Some(stdout)) => {
+                Ok(Self { child, stdin: Some(stdin), stdout: BufReader::new(stdout) })
+            }
+            _ => Err(Fault::bug("a helper without pipes")),
+        }
+    }
+
+    /// The conversation: it says that it is in its user namespace, we map its ids, hand it the job and
+    /// wait for the answer.
+    fn converse(&mut self, maps: &IdMaps, job: &Job) -> Result<Answer> {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).map_err(|e| self.broken(&e))?;
+        if line.trim_end() != outer::READY {
+            return serde_json::from_str(&line).map_err(|e| self.broken(&e));
+        }
+        if let Err(error) = maps.write(self.child.id()) {
+            return Ok(Answer::Refused { part: Part::Ids, error });
+        }
+        let text = serde_json::to_vec(job).map_err(|e| Fault::bug("a job has no JSON form").because(e))?;
+        if let Some(mut stdin) = self.stdin.take() {
+            stdin.write_all(&text).map_err(|e| self.broken(&e))?;
+        }
+        let mut answer = Vec::new();
+        self.stdout.read_to_end(&mut answer).map_err(|e| self.broken(&e))?;
+        serde_json::from_slice(&answer).map_err(|e| self.broken(&e))
+    }
+
+    fn broken(&mut self, error: &dyn std::fmt::Display) -> Fault {
+        let end = match self.child.wait() {
+            Ok(status) => status.to_string(),
+            Err(error) => error.to_string(),
+        };
+        Fault::machine("the sandbox's helper broke off").because(end).because(error)
+    }
+}
+
+impl Drop for Outer {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already, which is what is wanted.
+        drop(self.stdin.take());
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a program must do when its first argument is [`VERB`], before it starts any thread.
+pub fn helper(role: Option<OsString>) -> ExitCode {
+    match role.as_ref().and_then(|role| role.to_str()) {
+        Some(outer::ROLE) => outer::run(),
+        Some(inner::ROLE) => inner::run(),
+        _ => {
+            eprintln!("{VERB} is for this program's own use");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn refused(part: Part, error: &str) -> Fault {
+    Fault::machine(format!("the sandbox was refused {}", part.name())).because(error).mend(part.mend())
+}
+
+fn failed(what: &str, how: &Failure, said: &str) -> Fault {
+    let how = match how {
+        Failure::Start(error) => format!("did not start ({error})"),
+        Failure::Exit(end) => format!("failed ({end})"),
+        Failure::Limit(seconds, None) => format!("ran longer than its {seconds} s and was killed"),
+        Failure::Limit(seconds, Some(script)) => {
+            format!("ran longer than its {seconds} s and was killed in {script}")
+        }
+        Failure::Network(packets) => {
+            format!("tried to use the network ({packets} packets), which no build step may")
+        }
+    };
+    Fault::user(format!("{what} {how}")).because(format!("its last lines:\n{said}"))
+}
+
+/// The end of the log, at most 64 KiB and [`SHOWN_LINES`] lines of it.
+fn last_lines(log: &Path) -> String {
+    let mut bytes = Vec::new();
+    let tail = File::open(log).and_then(|mut file| {
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(1 << 16)))?;
+        file.read_to_end(&mut bytes)
+    });
+    if let Err(error) = tail {
+        return format!("(no log: {error})");
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_names_the_part_and_the_mend() {
+        let fault = refused(Part::User, "Operation not permitted");
+        assert_eq!(fault.exit_code(), 5);
+        let text = fault.to_string();
+        assert!(text.contains("a user namespace") && text.contains("user.max_user_namespaces"), "{text}");
+    }
+
+    #[test]
+    fn a_failure_shows_the_last_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let lines: Vec<String> = (0..50).map(|n| format!("line {n}")).collect();
+        std::fs::write(&log, lines.join("\n")).unwrap();
+        let how = Failure::Limit(5, Some("postinst of crun".to_owned()));
+        let text = failed("configuring", &how, &last_lines(&log)).to_string();
+        assert!(text.contains("5 s and was killed in postinst of crun"), "{text}");
+        assert!(
+            text.contains("line 30\n") && text.contains("line 49") && !text.contains("line 29"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,102 @@
+//! The outer helper: enters the namespaces, lets the inner one run, then lists and hands over.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use rustix::process::Signal;
+use rustix::thread::UnshareFlags;
+
+use super::changes;
+use super::{Answer, Job, Part, Special, VERB};
+
+/// Its argument after [`VERB`].
+pub(super) const ROLE: &str = "outer";
+
+/// What it says when its ids may be mapped.
+pub(super) const READY: &str = "ready";
+
+/// A part of the sandbox that did not come about, and why.
+pub(super) struct Refusal(pub(super) Part, pub(super) String);
+
+/// Turns an operating system error into a refusal of `part`; `what` says which step it was.
+pub(super) fn refuse<E: std::fmt::Display>(part: Part, what: &str) -> impl FnOnce(E) -> Refusal {
+    move |error| Refusal(part, format!("{what}: {error}"))
+}
+
+pub(super) fn run() -> ExitCode {
+    let answer = converse().unwrap_or_else(|Refusal(part, error)| Answer::Refused { part, error });
+    reply(&answer)
+}
+
+/// Writes the answer, the last thing a helper does.
+pub(super) fn reply(answer: &Answer) -> ExitCode {
+    let text = serde_json::to_vec(answer).unwrap_or_default();
+    let mut out = std::io::stdout().lock();
+    match out.write_all(&text).and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+#[expect(deprecated, reason = "the name that is safe to call; the flags that could do harm are not used")]
+pub(super) fn unshare(flags: UnshareFlags) -> rustix::io::Result<()> {
+    rustix::thread::unshare(flags)
+}
+
+fn converse() -> Result<Answer, Refusal> {
+    unshare(UnshareFlags::NEWUSER).map_err(refuse(Part::User, "unshare"))?;
+    println!("{READY}");
+    let mut text = Vec::new();
+    std::io::stdin().read_to_end(&mut text).map_err(refuse(Part::Files, "reading the job"))?;
+    let job: Job = serde_json::from_slice(&text).map_err(refuse(Part::Files, "reading the job"))?;
+    become_root()?;
+    // Whoever started us may be killed; nothing of ours outlives it.
+    let death = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    death.map_err(refuse(Part::Namespaces, "prctl"))?;
+    for special in &job.specials {
+        set(&job.work.join("lower"), special).map_err(refuse(Part::Ids, &special.path))?;
+    }
+    let answer = if job.runs.is_empty() { Answer::Done(Vec::new()) } else { inner(&text)? };
+    let changes = changes::hand_over(&job.work).map_err(refuse(Part::Files, "listing the changes"))?;
+    Ok(if let Answer::Done(_) = answer { Answer::Done(changes) } else { answer })
+}
+
+fn become_root() -> Result<(), Refusal> {
+    let (uid, gid) = (rustix::process::Uid::ROOT, rustix::process::Gid::ROOT);
+    rustix::thread::set_thread_groups(&[]).map_err(refuse(Part::Ids, "setgroups"))?;
+    rustix::thread::set_thread_gid(gid).map_err(refuse(Part::Ids, "setgid"))?;
+    rustix::thread::set_thread_uid(uid).map_err(refuse(Part::Ids, "setuid"))?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    Ok(())
+}
+
+/// Owner first: changing it clears set-id bits and capabilities.
+fn set(lower: &Path, special: &Special) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let path = lower.join(&special.path);
+    std::os::unix::fs::lchown(&path, Some(special.uid), Some(special.gid))?;
+    if let Some(mode) = special.mode {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(u32::from(mode)))?;
+    }
+    for (name, value) in &special.xattrs {
+        rustix::fs::lsetxattr(&path, name.as_str(), value, rustix::fs::XattrFlags::empty())?;
+    }
+    Ok(())
+}
+
+/// Runs the inner helper in the other namespaces. When it has ended, no process is left in its pid
+/// namespace, so nothing can change what is listed afterwards.
+fn inner(job: &[u8]) -> Result<Answer, Refusal> {
+    let spaces = UnshareFlags::NEWPID | UnshareFlags::NEWNET | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC;
+    unshare(spaces).map_err(refuse(Part::Namespaces, "unshare"))?;
+    let mut command = Command::new("/proc/self/exe");
+    command.args([VERB, super::inner::ROLE]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().map_err(refuse(Part::Namespaces, "starting pid 1"))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(job).map_err(refuse(Part::Namespaces, "handing on the job"))?;
+    }
+    let output = child.wait_with_output().map_err(refuse(Part::Namespaces, "waiting for pid 1"))?;
+    serde_json::from_slice(&output.stdout)
+        .map_err(|_| Refusal(Part::Namespaces, format!("pid 1 ended without an answer ({})", output.status)))
+}
