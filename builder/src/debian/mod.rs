@@ -3,4 +3,5 @@
 
 pub mod control;
 pub mod release;
+pub mod script;
 pub mod version;

@@ -14,7 +14,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use md5::{Digest as _, Md5};
-use serde::{Deserialize, Serialize};
 
 use super::gzip::Gzip;
 use super::tar::{Archive, Style};
@@ -22,6 +21,7 @@ use super::{tar, written};
 use crate::base::name::{Arch, PackageName};
 use crate::base::{Epoch, Fault, Result};
 use crate::debian::control::Paragraph;
+use crate::debian::script::Script;
 use crate::debian::version::Version;
 use crate::tree::{Contents, Kind, Memory, Node, Tree, TreePath};
 
@@ -50,32 +50,6 @@ const FIRST: [&str; 20] = [
     "Multi-Arch",
 ];
 const LAST: [&str; 2] = ["Homepage", "Description"];
-
-/// A program that dpkg runs (deb-preinst(5) and its kin).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Script {
-    /// Before unpacking.
-    Preinst,
-    /// To configure.
-    Postinst,
-    /// Before removal.
-    Prerm,
-    /// After removal.
-    Postrm,
-}
-
-impl Script {
-    /// The file's name in the control archive.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Preinst => "preinst",
-            Self::Postinst => "postinst",
-            Self::Prerm => "prerm",
-            Self::Postrm => "postrm",
-        }
-    }
-}
 
 /// A package to write.
 #[derive(Clone, Copy)]

@@ -1,12 +1,15 @@
 //! The kinds of step. Each has a format number; an algorithm that changes its bytes raises it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::StepId;
 use crate::base::digest::Checksum;
-use crate::base::{Digest, Result, json};
+use crate::base::name::Arch;
+use crate::base::{Digest, Epoch, Result, json};
+use crate::debian::script::Script;
+use crate::tree::TreePath;
 
 /// One derivation: everything that decides its output.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,19 +25,79 @@ pub enum Step {
         /// The digest of the tree's JSON.
         tree: Digest,
     },
+    /// `hale`, compiled from the checkout and packed by cargo-deb.
+    Program {
+        /// The digest of the tree of its sources, its lock and its toolchain file.
+        sources: Digest,
+        /// What the compiler says of itself.
+        compiler: String,
+        /// Every file's time.
+        epoch: Epoch,
+    },
     /// A `.deb`'s tree.
     Unpack {
         /// The package.
         deb: StepId,
     },
+    /// A tree as a `.deb`.
+    Deb {
+        /// What the package says of itself.
+        package: Package,
+        /// What it installs.
+        tree: StepId,
+        /// Every file's time.
+        epoch: Epoch,
+    },
+    /// Trees as an OCI image layout, one layer each.
+    Image {
+        /// The name it is known by in the layout's index.
+        reference: String,
+        /// What the image is for.
+        arch: Arch,
+        /// True things about the image.
+        annotations: BTreeMap<String, String>,
+        /// From the bottom up.
+        layers: Vec<Layer>,
+        /// Every file's time.
+        epoch: Epoch,
+    },
+    /// What a role becomes: other steps' outputs by their place in `dist/<role>/`, and their checksums.
+    Bundle {
+        /// Files and folders.
+        parts: BTreeMap<TreePath, StepId>,
+    },
+}
+
+/// What a package says of itself (deb-control(5)); the writer adds its size and orders the fields.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Package {
+    /// Control fields.
+    pub control: BTreeMap<String, String>,
+    /// Files that belong to the administrator once installed.
+    pub conffiles: BTreeSet<TreePath>,
+    /// Maintainer scripts.
+    pub scripts: BTreeMap<Script, String>,
+    /// Lines of the triggers file.
+    pub triggers: Vec<String>,
+}
+
+/// One layer of an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Layer {
+    /// The package that it is.
+    pub title: String,
+    /// True things about it.
+    pub annotations: BTreeMap<String, String>,
+    /// What it holds.
+    pub tree: StepId,
 }
 
 impl Step {
     /// Raised when the same text gives other bytes than before.
     fn format(&self) -> u32 {
-        match self {
-            Self::Input { .. } | Self::Files { .. } | Self::Unpack { .. } => 1,
-        }
+        1
     }
 
     /// The canonical text: sorted JSON with the format number.
@@ -50,8 +113,15 @@ impl Step {
     /// What it needs, by the part it plays.
     pub fn inputs(&self) -> BTreeMap<String, StepId> {
         match self {
-            Self::Input { .. } | Self::Files { .. } => BTreeMap::new(),
+            Self::Input { .. } | Self::Files { .. } | Self::Program { .. } => {
+                BTreeMap::new()
+            }
             Self::Unpack { deb } => BTreeMap::from([("deb".to_owned(), *deb)]),
+            Self::Deb { tree, .. } => BTreeMap::from([("tree".to_owned(), *tree)]),
+            Self::Image { layers, .. } => {
+                layers.iter().map(|layer| (layer.title.clone(), layer.tree)).collect()
+            }
+            Self::Bundle { parts } => parts.iter().map(|(path, part)| (path.to_string(), *part)).collect(),
         }
     }
 }
