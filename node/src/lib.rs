@@ -6,3 +6,4 @@
 pub mod fault;
 pub mod identity;
 pub mod role;
+pub mod shim;
