@@ -25,6 +25,7 @@ pub mod lock;
 pub mod compare;
 pub mod pack;
 // Floor 4: the world.
+pub mod program;
 pub mod sandbox;
 pub mod store;
 // Floor 5: the driver.

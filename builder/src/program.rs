@@ -1,0 +1,170 @@
+//! `hale`, the program on the node, compiled and packaged: the checkout in, `hale_<version>_amd64.deb` out.
+//!
+//! The one place that runs the compiler. It runs in an environment of our own making, offline and with the
+//! checkout's path mapped away, so the same sources and the same toolchain give the same bytes wherever they
+//! lie. cargo-deb packages the result from `node/Cargo.toml`, with the lock's epoch as every file's time.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use cargo_deb::compress::{CompressConfig, Format};
+use cargo_deb::config::BuildOptions;
+use cargo_deb::listener::NoOpListener;
+use cargo_deb::{BuildEnvironment, BuildProfile, CargoLockingFlags, PackageConfig, assets};
+
+use crate::base::{Digest, Epoch, Fault, Result, json};
+
+/// Statically linked with the C library of the machine that compiles: one file that runs on any kernel.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// The profile of the workspace's Cargo.toml for what runs on a node.
+const PROFILE: &str = "node";
+/// Raised when the same sources and toolchain give other bytes than before.
+const FORMAT: u32 = 1;
+
+/// A package of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Package {
+    /// Its name.
+    pub name: String,
+    /// Its whole Debian version.
+    pub version: String,
+    /// The `.deb`.
+    pub deb: Vec<u8>,
+}
+
+/// Everything that decides the package's bytes but the epoch: sources, lock, toolchain, C library, linker.
+pub fn identity(checkout: &Path) -> Result<Digest> {
+    let mut files = Vec::new();
+    for name in ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "node/Cargo.toml"] {
+        files.push((name.to_owned(), digest(&checkout.join(name))?));
+    }
+    for part in ["node/src", "node/package"] {
+        list(checkout, Path::new(part), &mut files)?;
+    }
+    files.sort();
+    let compiler = run(clean("rustc", checkout).arg("-vV"))?;
+    let library = run(clean("cc", checkout).arg("-print-file-name=libc.a"))?;
+    let library = digest(Path::new(library.trim())).map_err(|f| f.mend("apt-get install libc6-dev"))?;
+    let linker = run(clean("ld", checkout).arg("--version"))?;
+    let text = json::canonical(&(FORMAT, TARGET, files, compiler, library, linker.lines().next()))?;
+    Ok(Digest::of(text))
+}
+
+/// Compiles and packages. Identical for one [`identity`] and epoch.
+pub fn build(checkout: &Path, epoch: Epoch) -> Result<Package> {
+    let checkout = checkout.canonicalize().map_err(|e| Fault::io("find", checkout, e))?;
+    let manifest = checkout.join("node/Cargo.toml");
+    let options = BuildOptions {
+        manifest_path: Some(&manifest),
+        rust_target_triples: vec![TARGET],
+        build_profile: BuildProfile { profile_name: Some(PROFILE.to_owned()), ..BuildProfile::default() },
+        cargo_locking_flags: CargoLockingFlags { offline: true, locked: true, frozen: false },
+        ..BuildOptions::default()
+    };
+    let (environment, packages) = BuildEnvironment::from_manifest(options, &NoOpListener).map_err(refused)?;
+    let [package] = <[PackageConfig; 1]>::try_from(packages)
+        .map_err(|_| Fault::bug("node/Cargo.toml describes more than one package"))?;
+    compile(&checkout, &environment.target_dir_base)?;
+    pack(&environment, package, epoch)
+}
+
+/// Compiles into `target/<TARGET>/node/`, apart from what developing leaves in `target`.
+fn compile(checkout: &Path, target: &Path) -> Result<()> {
+    let mut cargo = clean("cargo", checkout);
+    cargo.args(["build", "--quiet", "--locked", "--offline", "--package", "node", "--bin", "hale"]);
+    cargo.args(["--profile", PROFILE, "--target", TARGET, "--target-dir"]).arg(target);
+    let sysroot = run(clean("rustc", checkout).args(["--print", "sysroot"]))?;
+    let map = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
+    let flags = [
+        "-Ctarget-feature=+crt-static".to_owned(),
+        "-Crelocation-model=static".to_owned(),
+        // No identifier of the link, which would cover the object files' temporary names.
+        "-Clink-arg=-Wl,--build-id=none".to_owned(),
+        map(checkout, "/hale"),
+        map(&home("CARGO_HOME", ".cargo")?, "/cargo"),
+        map(Path::new(sysroot.trim()), "/rust"),
+    ];
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
+    run(&mut cargo).map(drop)
+}
+
+fn pack(environment: &BuildEnvironment, mut package: PackageConfig, epoch: Epoch) -> Result<Package> {
+    package.default_timestamp = epoch.seconds();
+    package.resolve_assets(&NoOpListener).map_err(refused)?;
+    let compressed = assets::compressed_assets(&package, &NoOpListener).map_err(refused)?;
+    package.resolved_depends = Some(package.resolved_binary_dependencies(&NoOpListener).map_err(refused)?);
+    assets::apply_compressed_assets(&mut package, compressed);
+    package.sort_assets_by_type();
+    let scratch = tempfile::tempdir().map_err(|e| Fault::machine("no scratch directory").because(e))?;
+    let output = scratch.path().join("package.deb");
+    let gzip =
+        CompressConfig { fast: false, compress_type: Format::Gzip, compress_system: false, rsyncable: false };
+    let written =
+        cargo_deb::write_deb(environment, output, &package, &gzip, &NoOpListener).map_err(refused)?;
+    let deb = std::fs::read(&written).map_err(|e| Fault::io("read", &written, e))?;
+    Ok(Package { name: package.deb_name, version: package.deb_version, deb })
+}
+
+/// A command with nothing of the caller's environment but where the toolchain is.
+fn clean(program: &str, checkout: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().current_dir(checkout);
+    for name in ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME"] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    // Settings of the user's own cargo configuration that would change the bytes.
+    let linker: OsString = "cc".into();
+    command.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER", linker);
+    command.env("RUSTC_WRAPPER", "").env("RUSTC_WORKSPACE_WRAPPER", "").env("LC_ALL", "C").env("TZ", "UTC");
+    command
+}
+
+/// A directory that `variable` names, or `~/<usual>`.
+fn home(variable: &str, usual: &str) -> Result<PathBuf> {
+    let given = std::env::var_os(variable).map(PathBuf::from);
+    let usual = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(usual));
+    given.or_else(usual).ok_or_else(|| Fault::machine(format!("neither {variable} nor HOME is set")))
+}
+
+/// Standard output of a command that must succeed.
+fn run(command: &mut Command) -> Result<String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().map_err(|e| Fault::machine(format!("cannot run {name}")).because(e))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(Fault::machine(format!("{name} failed, {}", output.status)).because(said));
+    }
+    String::from_utf8(output.stdout).map_err(|_| Fault::machine(format!("{name} did not answer in UTF-8")))
+}
+
+fn digest(path: &Path) -> Result<Digest> {
+    Ok(Digest::of(std::fs::read(path).map_err(|e| Fault::io("read", path, e))?))
+}
+
+/// The files under `part`, each with the digest of its content, or of its target if it is a link.
+fn list(checkout: &Path, part: &Path, files: &mut Vec<(String, Digest)>) -> Result<()> {
+    let full = checkout.join(part);
+    let entries = std::fs::read_dir(&full).map_err(|e| Fault::io("list", &full, e))?;
+    for entry in entries {
+        let entry = entry.map_err(|e| Fault::io("list", &full, e))?;
+        let path = part.join(entry.file_name());
+        let kind = entry.file_type().map_err(|e| Fault::io("examine", entry.path(), e))?;
+        let name = path.to_string_lossy().into_owned();
+        if kind.is_dir() {
+            list(checkout, &path, files)?;
+        } else if kind.is_symlink() {
+            let target = std::fs::read_link(entry.path()).map_err(|e| Fault::io("read", entry.path(), e))?;
+            files.push((name, Digest::of(target.as_os_str().as_encoded_bytes())));
+        } else {
+            files.push((name, digest(&entry.path())?));
+        }
+    }
+    Ok(())
+}
+
+fn refused(error: cargo_deb::CargoDebError) -> Fault {
+    Fault::machine("cargo-deb cannot package hale").because(error)
+}

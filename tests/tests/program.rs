@@ -1,0 +1,74 @@
+//! `hale` as a package: the same bytes wherever it is compiled, static, small, and what dpkg reads in it.
+
+use std::path::Path;
+use std::process::Command;
+
+use builder::base::Epoch;
+use builder::program::{self, Package};
+
+fn top() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace")
+}
+
+fn output(program: &str, arguments: &[&str], package: &str) -> String {
+    let output = Command::new(program).args(arguments).output();
+    let output =
+        output.unwrap_or_else(|e| panic!("{program}: {e}; it comes with Debian's package {package}"));
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// A copy of what git would commit, elsewhere.
+fn copy(to: &Path) {
+    let list =
+        output("git", &["-C", top().to_str().unwrap(), "ls-files", "-co", "--exclude-standard"], "git");
+    for name in list.lines().filter(|name| top().join(name).symlink_metadata().is_ok()) {
+        let target = to.join(name);
+        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+        match std::fs::read_link(top().join(name)) {
+            Ok(link) => std::os::unix::fs::symlink(link, target).unwrap(),
+            Err(_) => drop(std::fs::copy(top().join(name), target).unwrap()),
+        }
+    }
+}
+
+fn build(checkout: &Path) -> Package {
+    program::build(checkout, Epoch::new(1_700_000_000).unwrap()).unwrap_or_else(|fault| panic!("{fault}"))
+}
+
+#[test]
+fn two_places_give_the_same_package() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let other = elsewhere.path().join("a longer path than the checkout's own");
+    copy(&other);
+    assert_eq!(program::identity(top()).unwrap(), program::identity(&other).unwrap());
+    let (here, there) = (build(top()), build(&other));
+    assert_eq!(here.version, there.version);
+    assert!(here.deb == there.deb, "hale_{} differs between two paths", here.version);
+    std::fs::write(other.join("node/src/more.rs"), "").unwrap();
+    assert_ne!(program::identity(top()).unwrap(), program::identity(&other).unwrap());
+    check_package(elsewhere.path(), &here);
+}
+
+fn check_package(scratch: &Path, package: &Package) {
+    let deb = scratch.join("hale.deb");
+    std::fs::write(&deb, &package.deb).unwrap();
+    let (deb, root) = (deb.to_str().unwrap(), scratch.join("root"));
+    let fields = output("dpkg-deb", &["-f", deb, "Package", "Version", "Architecture", "Depends"], "dpkg");
+    assert_eq!(fields, format!("Package: hale\nVersion: {}\nArchitecture: amd64\n", package.version));
+    output("dpkg-deb", &["-x", deb, root.to_str().unwrap()], "dpkg");
+    let hale = root.join("usr/bin/hale");
+    let size = hale.metadata().unwrap().len();
+    assert!(size < 4 << 20, "hale has {size} bytes");
+    let headers = output("readelf", &["-lW", hale.to_str().unwrap()], "binutils");
+    assert!(!headers.contains("INTERP") && !headers.contains("DYNAMIC"), "hale is linked dynamically");
+    assert_eq!(std::fs::read_link(root.join("usr/lib/hale/crun")).unwrap(), Path::new("../../bin/hale"));
+    let version = output(hale.to_str().unwrap(), &["--version"], "hale");
+    assert!(package.version.starts_with(version.trim().strip_prefix("hale ").unwrap()), "{version}");
+    let text = std::fs::read(&hale).unwrap();
+    let home = std::env::var("HOME").unwrap();
+    for own in [top().to_str().unwrap(), scratch.to_str().unwrap(), home.as_str()] {
+        let found = text.windows(own.len()).any(|window| window == own.as_bytes());
+        assert!(!found || own.len() < 4, "hale names {own}");
+    }
+}
