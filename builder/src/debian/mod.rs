@@ -2,6 +2,7 @@
 //! them. No I/O: bytes and text come in, values go out.
 
 pub mod control;
+pub mod deb;
 pub mod release;
 pub mod script;
 pub mod version;
