@@ -5,5 +5,6 @@
 
 pub mod fault;
 pub mod identity;
+pub mod initrd;
 pub mod role;
 pub mod shim;

@@ -3,9 +3,18 @@
 //! What a packer makes depends on its arguments alone. The compressors are pinned by golden digests,
 //! because a new version of one changes every output.
 
+pub mod bios;
+pub mod cpio;
 pub mod deb;
+pub mod disk;
+pub mod ext4;
+pub mod fat;
+pub mod gpt;
 pub mod gzip;
+pub mod initramfs;
+pub mod sink;
 pub mod tar;
+pub mod uki;
 
 use std::io;
 

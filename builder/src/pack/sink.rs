@@ -1,0 +1,73 @@
+//! Where a disk's bytes go, and where they come from.
+
+use std::io::{self, Read};
+
+use crate::base::{Digest, Result};
+use crate::tree::{Contents, Memory};
+
+/// A disk, or a part of one, being written. What is never put is zero.
+pub trait Sink {
+    /// Writes `bytes` at `offset` from the start.
+    fn put(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+}
+
+/// A disk in memory: for small images and tests. Grows as far as it is written.
+impl Sink for Vec<u8> {
+    fn put(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let start = usize::try_from(offset).map_err(io::Error::other)?;
+        let end = start.checked_add(bytes.len()).ok_or_else(|| io::Error::other("past the end of memory"))?;
+        if self.len() < end {
+            self.resize(end, 0);
+        }
+        self[start..end].copy_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// A stretch of another sink: a partition of a disk. Refuses writes past its end.
+pub struct Part<'a> {
+    disk: &'a mut dyn Sink,
+    start: u64,
+    length: u64,
+}
+
+impl<'a> Part<'a> {
+    /// The `length` bytes of `disk` from `start`.
+    pub fn new(disk: &'a mut dyn Sink, start: u64, length: u64) -> Self {
+        Self { disk, start, length }
+    }
+}
+
+impl Sink for Part<'_> {
+    fn put(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let end = offset.checked_add(bytes.len() as u64);
+        if end.is_none_or(|end| end > self.length) {
+            return Err(io::Error::other("a write past the end of a partition"));
+        }
+        self.disk.put(self.start + offset, bytes)
+    }
+}
+
+/// A packer's own few files before those of a store.
+pub struct Layered<'a>(pub &'a Memory, pub &'a dyn Contents);
+
+impl Contents for Layered<'_> {
+    fn open(&self, content: &Digest) -> Result<Box<dyn Read + '_>> {
+        self.0.open(content).or_else(|_| self.1.open(content))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_stays_inside_itself() {
+        let mut disk = Vec::new();
+        let mut part = Part::new(&mut disk, 4, 2);
+        part.put(1, b"x").unwrap();
+        assert!(part.put(1, b"xy").is_err());
+        assert!(part.put(u64::MAX, b"x").is_err());
+        assert_eq!(disk, b"\0\0\0\0\0x");
+    }
+}

@@ -1,0 +1,210 @@
+//! `init` of the first root: find the disk that the command line names, mount it, go there.
+//!
+//! It knows the devices by what the kernel says of them (`modalias`) and loads what the index made by
+//! the builder (`pack::initramfs`) has for them, until the root shows up. Checking and growing the file
+//! system are systemd's, later. When it cannot go on it says why on the console, then does what the
+//! kernel's own `panic=` asks: a reboot after so many seconds, or to stay as it is.
+
+mod modules;
+mod root;
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, mount, mount_move};
+use rustix::process::{chdir, chroot};
+use rustix::system::{RebootCommand, finit_module, reboot};
+
+use crate::fault::{Fault, Result};
+use modules::Index;
+use root::Wanted;
+
+/// How long a slow USB disk may take; `rootdelay=` on the command line changes it.
+const PATIENCE: Duration = Duration::from_secs(60);
+const STEP: Duration = Duration::from_millis(20);
+const NEW_ROOT: &str = "/root";
+
+/// Runs as process 1 of the initramfs; does not come back.
+pub fn run() -> ! {
+    let command_line = match prepare() {
+        Ok(text) => CommandLine::parse(&text),
+        Err(fault) => give_up(&CommandLine::default(), &fault),
+    };
+    let Err(fault) = boot(&command_line);
+    give_up(&command_line, &fault)
+}
+
+/// What we read of the kernel's command line (bootparam(7)).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct CommandLine {
+    root: Option<String>,
+    init: Option<String>,
+    patience: Option<u64>,
+    panic: Option<u64>,
+    writable: bool,
+}
+
+impl CommandLine {
+    fn parse(text: &str) -> Self {
+        let mut line = Self::default();
+        for word in text.split_whitespace() {
+            match word.split_once('=') {
+                Some(("root", value)) => line.root = Some(value.to_owned()),
+                Some(("init", value)) => line.init = Some(value.to_owned()),
+                Some(("rootdelay", value)) => line.patience = value.parse().ok(),
+                Some(("panic", value)) => line.panic = value.parse().ok(),
+                None if word == "rw" => line.writable = true,
+                None if word == "ro" => line.writable = false,
+                _ => {}
+            }
+        }
+        line
+    }
+}
+
+/// Mounts the kernel's own file systems and reads the command line.
+fn prepare() -> Result<String> {
+    for (kind, target) in [("devtmpfs", "/dev"), ("proc", "/proc"), ("sysfs", "/sys")] {
+        let mounted = mount(kind, target, kind, MountFlags::NOSUID, c"");
+        mounted.map_err(|e| Fault::io("mount", target, e))?;
+    }
+    fs::read_to_string("/proc/cmdline").map_err(|e| Fault::io("read", "/proc/cmdline", e))
+}
+
+fn boot(line: &CommandLine) -> Result<std::convert::Infallible> {
+    let wanted = line.root.as_deref().ok_or_else(|| Fault::input("the command line has no root="))?;
+    let wanted: Wanted = wanted.parse()?;
+    let index = fs::read_to_string("/modules").map_err(|e| Fault::io("read", "/modules", e))?;
+    let mut loader = Loader { index: Index::parse(&index)?, loaded: BTreeSet::new() };
+    for name in loader.index.always() {
+        loader.load(&name);
+    }
+    let patience = line.patience.map_or(PATIENCE, Duration::from_secs);
+    let device = wait_for(&wanted, &mut loader, patience)?;
+    let flags = if line.writable { MountFlags::empty() } else { MountFlags::RDONLY };
+    mount(&device, NEW_ROOT, "ext4", flags, c"").map_err(|e| Fault::io("mount", &device, e))?;
+    enter(line.init.as_deref().unwrap_or("/sbin/init"))
+}
+
+/// Loads what the devices ask for until the root is there.
+fn wait_for(wanted: &Wanted, loader: &mut Loader, patience: Duration) -> Result<PathBuf> {
+    let start = Instant::now();
+    loop {
+        for alias in aliases() {
+            for name in loader.index.matching(&alias) {
+                loader.load(&name);
+            }
+        }
+        if let Some(device) = wanted.find() {
+            return Ok(device);
+        }
+        if start.elapsed() > patience {
+            let seen = root::block_devices().join(" ");
+            let what = format!("no disk is {wanted} after {} s; disks seen: {seen}", patience.as_secs());
+            return Err(Fault::machine(what).mend("check the disk and its cable, or raise rootdelay="));
+        }
+        sleep(STEP);
+    }
+}
+
+/// What every device that the kernel has found calls itself.
+fn aliases() -> BTreeSet<String> {
+    let children = |dir: PathBuf| fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let devices = children("/sys/bus".into()).flat_map(|bus| children(bus.join("devices")));
+    let alias = |device: PathBuf| fs::read_to_string(device.join("modalias")).ok();
+    devices.filter_map(alias).map(|text| text.trim_end().to_owned()).collect()
+}
+
+struct Loader {
+    index: Index,
+    loaded: BTreeSet<String>,
+}
+
+impl Loader {
+    /// Loads a module after what it needs, once. One that the machine refuses (a processor without the
+    /// instruction, say) is no reason to stop: without the root we stop anyway, and say so.
+    fn load(&mut self, name: &str) {
+        for name in self.index.with_needs(name) {
+            if !self.loaded.insert(name.clone()) {
+                continue;
+            }
+            let Some(path) = self.index.path(&name) else { continue };
+            let loaded = File::open(Path::new("/").join(path)).map_err(|e| e.to_string()).and_then(|file| {
+                match finit_module(&file, c"", 0) {
+                    Ok(()) | Err(Errno::EXIST | Errno::NODEV) => Ok(()),
+                    Err(error) => Err(error.to_string()),
+                }
+            });
+            if let Err(error) = loaded {
+                say(&format!("module {name}: {error}"));
+            }
+        }
+    }
+}
+
+/// Makes the mounted disk the root and becomes its init.
+fn enter(init: &str) -> Result<std::convert::Infallible> {
+    for dir in ["dev", "proc", "sys"] {
+        let (from, to) = (format!("/{dir}"), format!("{NEW_ROOT}/{dir}"));
+        mount_move(&from, &to).map_err(|e| Fault::io("move", &from, e))?;
+    }
+    // Nothing runs from here any more: give the memory back.
+    for path in ["/init", "/modules"] {
+        let _ = fs::remove_file(path);
+    }
+    let _ = fs::remove_dir_all("/lib/modules");
+    let moved = chdir(NEW_ROOT)
+        .and_then(|()| mount_move(".", "/"))
+        .and_then(|()| chroot("."))
+        .and_then(|()| chdir("/"));
+    moved.map_err(|e| Fault::io("enter", NEW_ROOT, e))?;
+    let error = Command::new(init).args(std::env::args_os().skip(1)).exec();
+    Err(Fault::io("run", init, error))
+}
+
+/// To the kernel's log, which goes to every console.
+fn say(message: &str) {
+    let line = format!("<3>hale: {message}\n");
+    let logged =
+        OpenOptions::new().write(true).open("/dev/kmsg").and_then(|mut log| log.write_all(line.as_bytes()));
+    if logged.is_err() {
+        eprint!("{}", &line[3..]);
+    }
+}
+
+fn give_up(line: &CommandLine, fault: &Fault) -> ! {
+    say(&format!("cannot boot: {fault}"));
+    match line.panic {
+        Some(seconds) if seconds > 0 => {
+            say(&format!("rebooting in {seconds} s (panic={seconds})"));
+            sleep(Duration::from_secs(seconds));
+            let _ = reboot(RebootCommand::Restart);
+        }
+        _ => say("stopping here (no panic= on the command line)"),
+    }
+    loop {
+        sleep(Duration::from_secs(3600));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_read() {
+        let line = CommandLine::parse("root=UUID=ab ro console=ttyS0 panic=30 rootdelay=x quiet\n");
+        let expected =
+            CommandLine { root: Some("UUID=ab".into()), panic: Some(30), ..CommandLine::default() };
+        assert_eq!(line, expected);
+        let line = CommandLine::parse("ro init=/bin/sh root=/dev/vda3 rootdelay=5 rw");
+        assert_eq!((line.init.as_deref(), line.patience, line.writable), (Some("/bin/sh"), Some(5), true));
+    }
+}
