@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use crate::base::Result;
 use crate::base::name::{Arch, ComponentName, PackageName};
+use crate::base::{Result, Url};
 use crate::text::Text;
 use crate::tree::TreePath;
 
@@ -50,6 +50,8 @@ pub enum Origin {
         registry: String,
         /// The repository's path there.
         repository: String,
+        /// The tag that Kubernetes calls it by, in which `{version}` is the pin's.
+        tag: String,
     },
     /// What the operator hands over with `cargo xtask input add`.
     Provided {
@@ -138,7 +140,7 @@ struct RawComponent {
 enum RawOrigin {
     Apt { package: PackageName },
     Url { address: Spanned<String>, archive: Archive },
-    Image { registry: Spanned<String>, repository: Spanned<String> },
+    Image { registry: Spanned<String>, repository: Spanned<String>, tag: Option<String> },
     Provided { how: String },
 }
 
@@ -196,7 +198,7 @@ impl Component {
 fn origin(text: Text<'_>, raw: RawOrigin) -> Result<Origin> {
     Ok(match raw {
         RawOrigin::Apt { package } => Origin::Apt { package },
-        RawOrigin::Image { registry, repository } => image(text, registry, repository)?,
+        RawOrigin::Image { registry, repository, tag } => image(text, registry, repository, tag)?,
         RawOrigin::Url { address, archive } => {
             Origin::Url { address: self::address(text, address)?, archive }
         }
@@ -237,13 +239,19 @@ fn address(text: Text<'_>, raw: Spanned<String>) -> Result<Address> {
         let fault = text.fault(raw.span(), format!("unknown placeholder `{{{unknown}}}`"));
         return Err(fault.versus("`{version}` or `{arch}`", format!("`{{{unknown}}}`")));
     }
-    if !address.starts_with("https://") || address.contains(char::is_whitespace) {
-        return Err(text.fault(raw.span(), "not an address we fetch from").versus("https://…", address));
+    let filled = address.replace("{version}", "1").replace("{arch}", "amd64");
+    if let Err(fault) = filled.parse::<Url>() {
+        return Err(text.blame(raw.span(), fault));
     }
     Ok(Address(raw.into_inner()))
 }
 
-fn image(text: Text<'_>, registry: Spanned<String>, repository: Spanned<String>) -> Result<Origin> {
+fn image(
+    text: Text<'_>,
+    registry: Spanned<String>,
+    repository: Spanned<String>,
+    tag: Option<String>,
+) -> Result<Origin> {
     let fits = |text: &str, also: &str| {
         text.starts_with(|c: char| c.is_ascii_alphanumeric())
             && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || also.contains(c))
@@ -257,5 +265,6 @@ fn image(text: Text<'_>, registry: Spanned<String>, repository: Spanned<String>)
         let fault = text.fault(repository.span(), "not a repository");
         return Err(fault.versus("parts of a-z 0-9 . _ - joined by `/`", repository.get_ref()));
     }
-    Ok(Origin::Image { registry: registry.into_inner(), repository: repository.into_inner() })
+    let tag = tag.unwrap_or_else(|| "{version}".to_owned());
+    Ok(Origin::Image { registry: registry.into_inner(), repository: repository.into_inner(), tag })
 }

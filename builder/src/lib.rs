@@ -21,11 +21,17 @@ pub mod site;
 pub mod recipe;
 
 pub mod lock;
+pub mod overlay;
+pub mod pinned;
+pub mod render;
+
+pub mod bundle;
 // Floor 3: packers.
 pub mod compare;
 pub mod pack;
 // Floor 4: the world.
 pub mod program;
+pub mod project;
 pub mod sandbox;
 pub mod store;
 // Floor 5: the driver.

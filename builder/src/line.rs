@@ -235,12 +235,7 @@ impl Line {
 
     /// The version of a role package: `1.17.17+hale1`.
     pub fn package_version(&self) -> Result<Version> {
-        self.own_version(&self.named_by)
-    }
-
-    /// The version of the `.deb` that a component becomes: `1.17+hale1`.
-    pub fn own_version(&self, component: &ComponentName) -> Result<Version> {
-        let pin = self.pins.get(component).ok_or_else(|| Fault::bug(format!("no pin for `{component}`")))?;
+        let pin = &self.pins[&self.named_by];
         Version::new(&format!("{}+hale{}", pin.version(), self.revision))
     }
 

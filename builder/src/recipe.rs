@@ -84,14 +84,14 @@ impl Group {
     }
 }
 
-/// The files below `recipes/` by their path there, such as `roles/master.toml`.
+/// Text files of a checkout by their path there, such as `recipes/roles/master.toml`.
 pub type Files = BTreeMap<String, String>;
 
 impl Recipe {
     /// Reads the files of `recipes/` for one line.
     pub fn parse(files: &Files, line: &LineName) -> Result<Self> {
-        let site = Site::parse(text_of(files, "site.toml")?)?;
-        let line_file = format!("lines/{line}.toml");
+        let site = Site::parse(text_of(files, "recipes/site.toml")?)?;
+        let line_file = format!("recipes/lines/{line}.toml");
         if !files.contains_key(&line_file) {
             let known: Vec<_> = names_in(files, "lines").map(|(name, _)| name).collect();
             let known: Vec<_> = known.iter().map(String::as_str).collect();
@@ -213,7 +213,7 @@ impl Recipe {
 
     fn check_roles(&self, files: &Files) -> Result<()> {
         for role in self.roles.values() {
-            let file = format!("roles/{}.toml", role.name);
+            let file = format!("recipes/roles/{}.toml", role.name);
             let text = text_of(files, &file)?;
             if let Some(name) = role.components.iter().find(|name| !self.components.contains_key(*name)) {
                 let known: Vec<_> = self.components.keys().map(ComponentName::as_str).collect();
@@ -235,7 +235,7 @@ impl Recipe {
                 return Err(Fault::user(format!("`{}` is both a role and a group", role.name)));
             }
             if !self.site.pods.contains_key(role.name.as_str()) {
-                let site = text_of(files, "site.toml")?;
+                let site = text_of(files, "recipes/site.toml")?;
                 let fault = site.fault(site.find("[pods]"), format!("no pod range for role `{}`", role.name));
                 return Err(fault.mend(format!("add `{} = \"FIRST-LAST\"`", role.name)));
             }
@@ -254,7 +254,7 @@ fn source(component: &Component, pin: &Pin, arch: Arch) -> Result<Source> {
             })?;
             Source::Url { url: address.fill(version.as_str(), arch), checksum }
         }
-        (Origin::Image { registry, repository }, Pin::Image { digest, .. }) => {
+        (Origin::Image { registry, repository, .. }, Pin::Image { digest, .. }) => {
             Source::Image { registry: registry.clone(), repository: repository.clone(), digest: *digest }
         }
         (Origin::Provided { how }, Pin::Provided { .. }) => Source::Provided { how: how.clone() },
@@ -271,15 +271,15 @@ fn source(component: &Component, pin: &Pin, arch: Arch) -> Result<Source> {
     })
 }
 
-fn text_of<'a>(files: &'a Files, file: &str) -> Result<Text<'a>> {
+pub(crate) fn text_of<'a>(files: &'a Files, file: &str) -> Result<Text<'a>> {
     let found = files.get_key_value(file);
-    let (name, text) = found.ok_or_else(|| Fault::user(format!("recipes/{file} is missing")))?;
+    let (name, text) = found.ok_or_else(|| Fault::user(format!("{file} is missing")))?;
     Ok(Text::new(name, text))
 }
 
-/// `NAME` and `FOLDER/NAME.toml` of each file in a folder.
+/// `NAME` and `recipes/FOLDER/NAME.toml` of each file in a folder.
 fn names_in(files: &Files, folder: &str) -> impl Iterator<Item = (String, String)> {
-    let prefix = format!("{folder}/");
+    let prefix = format!("recipes/{folder}/");
     files.keys().filter_map(move |file| {
         let name = file.strip_prefix(&prefix)?.strip_suffix(".toml")?;
         Some((name.to_owned(), file.clone()))

@@ -1,0 +1,63 @@
+//! What is pinned on one role's machines: each component's version, each package's version.
+
+use std::collections::BTreeMap;
+
+use crate::base::name::{ComponentName, PackageName};
+use crate::base::{Fault, Result};
+use crate::component::{Origin, Product};
+use crate::debian::version::Version;
+use crate::lock::{From, Lock};
+use crate::recipe::Recipe;
+use crate::role::Role;
+
+/// Versions on one role's machines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pinned {
+    /// Upstream's (or Debian's) version of every component of the line.
+    pub versions: BTreeMap<ComponentName, Version>,
+    /// The packages that the role's components are, by name; the role packages depend on exactly these.
+    pub packages: BTreeMap<PackageName, Version>,
+    /// The version of the role packages themselves.
+    pub own: Version,
+}
+
+impl Pinned {
+    /// As the lock found them. Without a lock, which is good enough for lint, Debian's packages stand at the
+    /// least version that the line takes.
+    pub fn new(recipe: &Recipe, role: &Role, lock: Option<&Lock>) -> Result<Self> {
+        let mut versions = BTreeMap::new();
+        for (name, pin) in &recipe.line.pins {
+            let version = match lock {
+                Some(lock) => lock.version_of(recipe, name)?,
+                None => pin.version(),
+            };
+            versions.insert(name.clone(), version.clone());
+        }
+        let mut packages = BTreeMap::new();
+        for name in &role.components {
+            let component = recipe.component(name.as_str())?;
+            match (&component.from, &component.becomes) {
+                (Origin::Apt { package }, Product::AsIs) => {
+                    packages.insert(package.clone(), versions[name].clone());
+                }
+                (_, Product::Deb(package)) => {
+                    packages.insert(package.name.clone(), own_version(recipe, lock, name)?);
+                }
+                _ => {}
+            }
+        }
+        Ok(Self { versions, packages, own: recipe.line.package_version()? })
+    }
+}
+
+/// The version of the `.deb` of ours that a component becomes: `1.17+hale1`, and `1.17+hale1+local` when its
+/// bytes were handed over.
+pub fn own_version(recipe: &Recipe, lock: Option<&Lock>, component: &ComponentName) -> Result<Version> {
+    let input = lock.and_then(|lock| lock.inputs.get(component));
+    let pin = recipe.line.pins.get(component);
+    let pin = pin.ok_or_else(|| Fault::bug(format!("no pin for `{component}`")))?;
+    let version = input.map_or(pin.version(), |input| &input.version);
+    let local =
+        if input.is_some_and(|input| matches!(input.from, From::Added { .. })) { "+local" } else { "" };
+    Version::new(&format!("{version}+hale{}{local}", recipe.line.revision))
+}
