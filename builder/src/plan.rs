@@ -14,7 +14,7 @@ use crate::base::{Digest, Fault, Result, json};
 
 mod step;
 
-pub use step::{Layer, Package, Step};
+pub use step::{About, Layer, Package, Step};
 
 /// A step's identity: the digest of its canonical text, in which inputs stand by their ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -14,6 +14,8 @@ pub enum Script {
     Prerm,
     /// After removal.
     Postrm,
+    /// debconf's questions.
+    Config,
 }
 
 impl Script {
@@ -24,6 +26,7 @@ impl Script {
             Self::Postinst => "postinst",
             Self::Prerm => "prerm",
             Self::Postrm => "postrm",
+            Self::Config => "config",
         }
     }
 }

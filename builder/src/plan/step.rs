@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::StepId;
 use crate::base::digest::Checksum;
-use crate::base::name::Arch;
+use crate::base::name::{Arch, PackageName};
 use crate::base::{Digest, Epoch, Result, json};
 use crate::debian::script::Script;
 use crate::tree::TreePath;
@@ -50,12 +50,10 @@ pub enum Step {
     },
     /// Trees as an OCI image layout, one layer each.
     Image {
-        /// The name it is known by in the layout's index.
-        reference: String,
-        /// What the image is for.
+        /// What the image is called, and what is true of it.
+        about: About,
+        /// What machine it is for.
         arch: Arch,
-        /// True things about the image.
-        annotations: BTreeMap<String, String>,
         /// From the bottom up.
         layers: Vec<Layer>,
         /// Every file's time.
@@ -82,14 +80,30 @@ pub struct Package {
     pub triggers: Vec<String>,
 }
 
+/// What an image is called, and what is true of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct About {
+    /// Its title.
+    pub title: String,
+    /// Its version.
+    pub version: String,
+    /// One sentence for people.
+    pub description: String,
+    /// Licences as an SPDX expression.
+    pub licences: String,
+    /// Annotations beside OCI's own.
+    pub annotations: BTreeMap<String, String>,
+}
+
 /// One layer of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Layer {
     /// The package that it is.
-    pub title: String,
-    /// True things about it.
-    pub annotations: BTreeMap<String, String>,
+    pub package: PackageName,
+    /// The package's version.
+    pub version: String,
     /// What it holds.
     pub tree: StepId,
 }
@@ -113,13 +127,11 @@ impl Step {
     /// What it needs, by the part it plays.
     pub fn inputs(&self) -> BTreeMap<String, StepId> {
         match self {
-            Self::Input { .. } | Self::Files { .. } | Self::Program { .. } => {
-                BTreeMap::new()
-            }
+            Self::Input { .. } | Self::Files { .. } | Self::Program { .. } => BTreeMap::new(),
             Self::Unpack { deb } => BTreeMap::from([("deb".to_owned(), *deb)]),
             Self::Deb { tree, .. } => BTreeMap::from([("tree".to_owned(), *tree)]),
             Self::Image { layers, .. } => {
-                layers.iter().map(|layer| (layer.title.clone(), layer.tree)).collect()
+                layers.iter().map(|layer| (layer.package.to_string(), layer.tree)).collect()
             }
             Self::Bundle { parts } => parts.iter().map(|(path, part)| (path.to_string(), *part)).collect(),
         }

@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufReader, Read};
 
 use super::control::{Paragraph, Source};
+use super::script::Script;
 use super::version::Version;
 use crate::base::name::{Arch, PackageName};
 use crate::base::{Class, Digest, Fault, Result};
@@ -71,34 +72,6 @@ impl Limits {
     pub fn for_size(size: u64) -> Self {
         let data = size.saturating_mul(300).clamp(64 << 20, 8 << 30);
         Self { data, control: 64 << 20, entries: 500_000 }
-    }
-}
-
-/// One of the scripts that dpkg runs around unpacking and configuring (deb-postinst(5) and others).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Script {
-    /// Before unpacking.
-    Preinst,
-    /// To configure.
-    Postinst,
-    /// Before removing.
-    Prerm,
-    /// After removing.
-    Postrm,
-    /// debconf's questions.
-    Config,
-}
-
-impl Script {
-    /// The name of the control member.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Preinst => "preinst",
-            Self::Postinst => "postinst",
-            Self::Prerm => "prerm",
-            Self::Postrm => "postrm",
-            Self::Config => "config",
-        }
     }
 }
 
