@@ -42,7 +42,7 @@ pub(super) struct Unpacked<R: BufRead> {
 
 enum Decoder<R: BufRead> {
     Plain(R),
-    Gzip(GzDecoder<R>),
+    Gzip(Box<GzDecoder<R>>),
     Xz(Box<XzReader<R>>),
     Zstd(Box<StreamingDecoder<R, FrameDecoder>>),
 }
@@ -51,7 +51,7 @@ impl<R: BufRead> Unpacked<R> {
     pub(super) fn new(member: R, compression: Compression, limit: u64) -> Result<Self> {
         let decoder = match compression {
             Compression::Plain => Decoder::Plain(member),
-            Compression::Gzip => Decoder::Gzip(GzDecoder::new(member)),
+            Compression::Gzip => Decoder::Gzip(Box::new(GzDecoder::new(member))),
             Compression::Xz => {
                 Decoder::Xz(Box::new(XzReader::new_mem_limit(member, false, (WINDOW >> 10) as u32)))
             }

@@ -76,7 +76,7 @@ fn tar(entries: Vec<Raw>) -> Vec<u8> {
 fn ar(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut bytes = b"!<arch>\n".to_vec();
     for (name, content) in members {
-        write!(bytes, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100_644, content.len()).unwrap();
+        writeln!(bytes, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`", 0, 0, 0, 100_644, content.len()).unwrap();
         bytes.extend(*content);
         bytes.extend(std::iter::repeat_n(b'\n', content.len() % 2));
     }
@@ -288,16 +288,17 @@ fn archives_that_do_not_end_where_they_should() {
     refused(&package(&[&data[..1024], &[0; 512][..], &data[..1024]].concat()), "one zero block");
 }
 
+type Pack = fn(&[u8]) -> Vec<u8>;
+
 #[test]
 fn streams_that_are_broken_or_too_large() {
     let data = tar(vec![file("./x")]);
     let with = |name: &str, packed: &[u8]| {
         ar(&[("debian-binary", b"2.0\n"), ("control.tar", &control()), (name, packed)])
     };
-    let pack: [(&str, fn(&[u8]) -> Vec<u8>); 3] =
-        [("data.tar.gz", gzip), ("data.tar.xz", xz), ("data.tar.zst", zstd)];
+    let packs: [(&str, Pack); 3] = [("data.tar.gz", gzip), ("data.tar.xz", xz), ("data.tar.zst", zstd)];
     let bomb = tar(vec![entry("./zeros", b'0', &vec![0; 2 << 20])]);
-    for (name, pack) in pack {
+    for (name, pack) in packs {
         let packed = pack(&data);
         assert!(read(&with(name, &packed)).is_ok());
         for end in 0..packed.len() {
