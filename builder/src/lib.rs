@@ -6,6 +6,7 @@
 // Floor 0: values.
 pub mod base;
 // Floor 1: formats.
+pub mod archive;
 pub mod debian;
 pub mod openpgp;
 pub mod text;

@@ -8,7 +8,7 @@
 
 use std::io::{self, Read};
 
-use super::broken;
+use crate::archive::broken;
 use crate::base::{Fault, Result};
 
 const MAGIC: &[u8] = b"!<arch>\n";

@@ -12,48 +12,17 @@
 //! [`Tree`], so a name cannot escape, and a file cannot be written through a link.
 
 mod ar;
-mod compression;
-mod tar;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, BufReader, Read};
+use std::collections::BTreeMap;
+use std::io::Read;
 
 use super::control::{Paragraph, Source};
 use super::script::Script;
 use super::version::Version;
+use crate::archive::{self, Compression, EntryKind, Sink, Tar, broken};
 use crate::base::name::{Arch, PackageName};
-use crate::base::{Class, Digest, Fault, Result};
-use crate::tree::{Kind, Memory, Node, Tree, TreePath};
-
-use compression::Unpacked;
-use tar::{Entry, EntryKind, Tar};
-
-/// Where the contents of a package's files go, one after the other.
-pub trait Sink {
-    /// Reads a file's bytes to their end, keeps them, and returns their digest and length in bytes.
-    fn keep(&mut self, content: &mut dyn Read) -> Result<(Digest, u64)>;
-}
-
-impl Sink for Memory {
-    fn keep(&mut self, content: &mut dyn Read) -> Result<(Digest, u64)> {
-        let mut bytes = Vec::new();
-        let read = content.read_to_end(&mut bytes);
-        let length = read.map_err(|error| Fault::machine("cannot read a content").because(error))? as u64;
-        let digest = Digest::of(&bytes);
-        self.file(bytes, 0o644);
-        Ok((digest, length))
-    }
-}
-
-/// A sink that keeps nothing but the digests: to list or check a package.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Forget;
-
-impl Sink for Forget {
-    fn keep(&mut self, content: &mut dyn Read) -> Result<(Digest, u64)> {
-        Digest::of_reader(content).map_err(|error| Fault::machine("cannot read a content").because(error))
-    }
-}
+use crate::base::{Class, Fault, Result};
+use crate::tree::{Tree, TreePath};
 
 /// How much a package may unpack to, so that no small file fills the disk.
 #[derive(Clone, Copy, Debug)]
@@ -121,8 +90,8 @@ fn read(package: impl Read, limits: Limits, sink: &mut dyn Sink) -> Result<Deb> 
         let found = String::from_utf8_lossy(&version).into_owned();
         return Err(Fault::integrity("debian-binary").versus("2.0", format!("{found:?}")));
     }
-    let members = part(&mut archive, "control.tar", limits.control, |tar| control_members(tar))?;
-    let tree = part(&mut archive, "data.tar", limits.data, |tar| data_tree(tar, limits.entries, sink))?;
+    let members = part(&mut archive, "control.tar", limits.control, control_members)?;
+    let tree = part(&mut archive, "data.tar", limits.data, |tar| tar.tree(limits.entries, sink))?;
     archive.end()?;
     assemble(members, tree)
 }
@@ -135,23 +104,12 @@ fn part<T, R: Read>(
     work: impl FnOnce(&mut Tar<&mut dyn Read>) -> Result<T>,
 ) -> Result<T> {
     let expect = format!("{stem}, alone or with .gz, .xz or .zst");
-    let member = archive.member(&expect, |name| compression::of(name, stem).is_some())?;
-    let Some(compression) = compression::of(&member.name, stem) else {
+    let member = archive.member(&expect, |name| Compression::of(name, stem).is_some())?;
+    let Some(compression) = Compression::of(&member.name, stem) else {
         return Err(Fault::bug("a member that was matched does not match"));
     };
-    let within = |fault: Fault| fault.within(&member.name);
-    let mut unpacked =
-        Unpacked::new(BufReader::new(archive.content(&member)), compression, limit).map_err(within)?;
-    let stream: &mut dyn Read = &mut unpacked;
-    let mut tar = Tar::new(stream);
-    let result = work(&mut tar).and_then(|value| tar.end().map(|()| value));
-    // What broke the stream explains better than what its reader then met.
-    let value = match (unpacked.fault(), result) {
-        (Some(fault), _) => Err(fault),
-        (None, result) => result,
-    };
-    let value = value.map_err(within)?;
-    unpacked.finish().map_err(within)?;
+    let value = archive::read(archive.content(&member), compression, limit, work);
+    let value = value.map_err(|fault| fault.within(&member.name))?;
     archive.finish(&member)?;
     Ok(value)
 }
@@ -162,59 +120,15 @@ fn control_members(tar: &mut Tar<&mut dyn Read>) -> Result<BTreeMap<String, Vec<
     while let Some(entry) = tar.next()? {
         let Some(path) = entry.path()? else { continue };
         if entry.kind != EntryKind::File || path.parent().is_some() {
-            return Err(refuse(&entry, "only plain files may stand in control.tar"));
+            return Err(entry.refuse("only plain files may stand in control.tar"));
         }
         let mut bytes = Vec::new();
         tar.content().read_to_end(&mut bytes).map_err(|error| broken(&error))?;
         if members.insert(path.as_str().to_owned(), bytes).is_some() {
-            return Err(refuse(&entry, "stands twice"));
+            return Err(entry.refuse("stands twice"));
         }
     }
     Ok(members)
-}
-
-/// The tree of data.tar.
-fn data_tree(tar: &mut Tar<&mut dyn Read>, entries: usize, sink: &mut dyn Sink) -> Result<Tree> {
-    let (mut tree, mut seen) = (Tree::new(), BTreeSet::new());
-    while let Some(entry) = tar.next()? {
-        let Some(path) = entry.path()? else { continue };
-        if !seen.insert(path.clone()) {
-            return Err(refuse(&entry, "stands twice"));
-        }
-        if seen.len() > entries {
-            return Err(refuse(&entry, format!("is one more than {entries} entries")));
-        }
-        let node = match &entry.kind {
-            EntryKind::Dir => Node::dir(entry.mode),
-            EntryKind::Symlink(target) => Node::symlink(target.as_str()),
-            EntryKind::Hardlink(target) => linked(&entry, target, &tree)?,
-            EntryKind::File => {
-                let (content, size) = sink.keep(&mut tar.content())?;
-                if size != entry.size {
-                    return Err(refuse(&entry, "is cut short").versus(entry.size, size));
-                }
-                Node::file(content, size, entry.mode)
-            }
-        };
-        let node = match entry.kind {
-            EntryKind::Hardlink(_) => node,
-            _ => node.owned_by(entry.uid, entry.gid),
-        };
-        tree.insert(path, node).map_err(|fault| refuse(&entry, fault.what()))?;
-    }
-    Ok(tree)
-}
-
-/// The file that a hard link names, which must stand earlier in the archive.
-fn linked(entry: &Entry, target: &str, tree: &Tree) -> Result<Node> {
-    let path = tar::tree_path(target)
-        .map_err(|fault| refuse(entry, format!("links to {target:?}")).because(fault))?;
-    let node = path.as_ref().and_then(|path| tree.get(path.as_str()));
-    match node {
-        Some(node) if matches!(node.kind, Kind::File { .. }) => Ok(node.clone()),
-        _ => Err(refuse(entry, format!("is a hard link to {target:?}"))
-            .versus("a file that stands earlier in the archive", "none there")),
-    }
 }
 
 fn assemble(members: BTreeMap<String, Vec<u8>>, tree: Tree) -> Result<Deb> {
@@ -249,17 +163,6 @@ fn assemble(members: BTreeMap<String, Vec<u8>>, tree: Tree) -> Result<Deb> {
         members,
         tree,
     })
-}
-
-fn refuse(entry: &Entry, why: impl Into<String>) -> Fault {
-    Fault::integrity(format!("{}: {}", entry.shown(), why.into()))
-}
-
-fn broken(error: &io::Error) -> Fault {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => Fault::integrity("truncated"),
-        _ => Fault::integrity("unreadable").because(error),
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,9 @@
 use std::io::Write;
 
 use super::*;
+use crate::archive::Forget;
+use crate::base::Digest;
+use crate::tree::Memory;
 
 const LIMITS: Limits = Limits { data: 1 << 20, control: 1 << 16, entries: 100 };
 const CONTROL: &str = "Package: demo\nVersion: 1:2.0-1\nArchitecture: amd64\n";

@@ -1,4 +1,4 @@
-//! The inner archives: ustar with the GNU and PAX extensions that packages use, and no other.
+//! Tar archives: ustar with the GNU and PAX extensions that packages use, and no other.
 //!
 //! ```text
 //! 512-byte header: name(100) mode(8) uid(8) gid(8) size(12) mtime(12) checksum(8) type(1) link(100)
@@ -22,28 +22,36 @@ const LONG: u64 = 64 << 10;
 
 /// What an entry is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum EntryKind {
+pub enum EntryKind {
+    /// A directory.
     Dir,
+    /// A file.
     File,
+    /// A symbolic link to this target.
     Symlink(String),
+    /// Another name of an earlier entry.
     Hardlink(String),
 }
 
 /// One entry, without its content.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub struct Entry {
     name: String,
-    pub(super) kind: EntryKind,
-    pub(super) mode: u16,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Permission bits, at most 07777.
+    pub mode: u16,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
     /// Length of the content in bytes; 0 unless it is a file.
-    pub(super) size: u64,
+    pub size: u64,
 }
 
 impl Entry {
     /// The path in the tree; `None` for the root directory itself.
-    pub(super) fn path(&self) -> Result<Option<TreePath>> {
+    pub fn path(&self) -> Result<Option<TreePath>> {
         let name = match &self.kind {
             EntryKind::Dir => self.name.strip_suffix('/').unwrap_or(&self.name),
             _ => &self.name,
@@ -54,8 +62,13 @@ impl Entry {
         }
     }
 
+    /// An integrity fault about the entry.
+    pub fn refuse(&self, why: impl Into<String>) -> Fault {
+        Fault::integrity(format!("{}: {}", self.shown(), why.into()))
+    }
+
     /// The name for people.
-    pub(super) fn shown(&self) -> String {
+    fn shown(&self) -> String {
         shown(&self.name)
     }
 }
@@ -81,7 +94,7 @@ struct Extension {
 }
 
 /// A tar archive that is read once from front to back.
-pub(super) struct Tar<R> {
+pub struct Tar<R> {
     inner: R,
     /// Bytes of content that are still to come.
     left: u64,
@@ -91,12 +104,14 @@ pub(super) struct Tar<R> {
 }
 
 impl<R: Read> Tar<R> {
-    pub(super) fn new(inner: R) -> Self {
+    /// Reads from `inner`.
+    pub fn new(inner: R) -> Self {
         Self { inner, left: 0, padding: 0, ended: false }
     }
 
     /// The next entry; what was not read of the last one is skipped.
-    pub(super) fn next(&mut self) -> Result<Option<Entry>> {
+    #[expect(clippy::should_implement_trait, reason = "an entry is gone when the next is asked for")]
+    pub fn next(&mut self) -> Result<Option<Entry>> {
         let mut extension = Extension::default();
         loop {
             self.skip()?;
@@ -117,12 +132,12 @@ impl<R: Read> Tar<R> {
     }
 
     /// The content of the last entry.
-    pub(super) fn content(&mut self) -> Content<'_, R> {
+    pub fn content(&mut self) -> Content<'_, R> {
         Content { tar: self }
     }
 
     /// Checks that the archive was read to its end and that only zeros follow it.
-    pub(super) fn end(&mut self) -> Result<()> {
+    pub fn end(&mut self) -> Result<()> {
         if !self.ended {
             return Err(Fault::bug("a tar archive was left before its end"));
         }
@@ -263,7 +278,7 @@ impl<R: Read> Tar<R> {
 }
 
 /// The content of the current entry.
-pub(super) struct Content<'a, R> {
+pub struct Content<'a, R> {
     tar: &'a mut Tar<R>,
 }
 

@@ -1,4 +1,4 @@
-//! Compressed members: one stream, nothing after it, and no more than the caller allows.
+//! Compressed streams: one stream, nothing after it, and no more than the caller allows.
 
 use std::io::{self, BufRead, Read};
 
@@ -12,23 +12,29 @@ use crate::base::{Fault, Result};
 /// Memory that a stream may ask for with its header: `xz -9` needs 65 MiB, `zstd -19` 8 MiB.
 const WINDOW: u64 = 128 << 20;
 
-/// How a member is compressed.
+/// How a stream is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Compression {
+pub enum Compression {
+    /// Not at all.
     Plain,
+    /// RFC 1952.
     Gzip,
+    /// The .xz format.
     Xz,
+    /// RFC 8878.
     Zstd,
 }
 
-/// What a member's name says of its compression; `None` if it is no name of `stem`.
-pub(super) fn of(name: &str, stem: &str) -> Option<Compression> {
-    match name.strip_prefix(stem)? {
-        "" => Some(Compression::Plain),
-        ".gz" => Some(Compression::Gzip),
-        ".xz" => Some(Compression::Xz),
-        ".zst" => Some(Compression::Zstd),
-        _ => None,
+impl Compression {
+    /// What a file's name says of its compression; `None` if it is no name of `stem`.
+    pub fn of(name: &str, stem: &str) -> Option<Self> {
+        match name.strip_prefix(stem)? {
+            "" => Some(Self::Plain),
+            ".gz" => Some(Self::Gzip),
+            ".xz" => Some(Self::Xz),
+            ".zst" => Some(Self::Zstd),
+            _ => None,
+        }
     }
 }
 
