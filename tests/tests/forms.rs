@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use builder::base::Epoch;
-use builder::base::name::{Arch, PackageName};
+use builder::base::name::Arch;
 use builder::debian::control::Paragraph;
 use builder::debian::script::Script;
 use builder::pack::deb::{self, Deb};
-use builder::pack::oci::{self, Image, Packed};
+use builder::pack::oci::{self, Described, Image};
 use builder::tree::{Memory, Tree, TreePath};
 use tests::forms::{assert_same, of_debs, of_layout, of_tree, sample, write_tree};
 use tests::tools::{is_root, prefixed, put, run, said, succeed, tool};
@@ -47,20 +47,11 @@ fn write_layout(dir: &Path, trees: &[&Tree], memory: &Memory) -> Image {
         let mut bytes = Vec::new();
         let layer = oci::write_layer(tree, memory, epoch, &mut bytes).unwrap();
         put(dir.join("blobs/sha256").join(layer.content.hex()), bytes);
-        let package = PackageName::new(format!("hale-{index}")).unwrap();
-        layers.push(Packed { package, version: "1.17-1".into(), layer });
+        let title = format!("hale-{index}");
+        layers.push(Described { title, annotations: BTreeMap::new(), layer });
     }
-    let image = Image {
-        title: "hale-sample".into(),
-        version: "1.17-1".into(),
-        description: None,
-        licenses: None,
-        arch: Arch::Amd64,
-        epoch,
-        base: None,
-        annotations: BTreeMap::new(),
-        layers,
-    };
+    let reference = "hale-sample-1.17".into();
+    let image = Image { reference, arch: Arch::Amd64, epoch, annotations: BTreeMap::new(), layers };
     let (layout, documents) = oci::layout(&image).unwrap();
     let documents_only = Tree::try_from(
         layout
@@ -92,7 +83,7 @@ fn both_forms_are_one_tree() {
     let image = write_layout(&dir.path().join("oci"), &[&lower, &upper], &memory);
     let promised = of_tree(&tree);
     let from_deb = of_debs([deb.as_path()]);
-    let from_image = of_layout(&dir.path().join("oci"), &oci::reference(&image));
+    let from_image = of_layout(&dir.path().join("oci"), &image.reference);
     assert_same("the tree", &promised, "the .deb", &from_deb);
     assert_same("the tree", &promised, "the image", &from_image);
     assert_eq!(promised.len(), tree.len());
@@ -174,7 +165,7 @@ fn skopeo_takes_the_image() {
     let (tree, memory) = sample();
     let layout = dir.path().join("oci");
     let image = write_layout(&layout, &[&tree], &memory);
-    let from = format!("oci:{}:{}", layout.display(), oci::reference(&image));
+    let from = format!("oci:{}:{}", layout.display(), image.reference);
     let inspected = succeed(tool("skopeo", "skopeo").args(["inspect", &from]));
     let inspected: serde_json::Value = serde_json::from_slice(&inspected).unwrap();
     assert_eq!(inspected["Architecture"], "amd64");

@@ -25,7 +25,7 @@ use super::gzip::Gzip;
 use super::tar::{self, Style};
 use super::written;
 use crate::base::digest::Hashing;
-use crate::base::name::{Arch, PackageName};
+use crate::base::name::Arch;
 use crate::base::{Digest, Epoch, Fault, Result, json};
 use crate::tree::{Contents, Kind, Memory, Node, Tree, TreePath};
 
@@ -55,13 +55,13 @@ pub fn write_layer(tree: &Tree, contents: &dyn Contents, epoch: Epoch, out: &mut
     Ok(Layer { content, size, diff_id })
 }
 
-/// A layer and the package whose tree it holds.
+/// A layer and what is said of it.
 #[derive(Clone, Debug)]
-pub struct Packed {
-    /// The package's name: the layer's title.
-    pub package: PackageName,
-    /// The package's version.
-    pub version: String,
+pub struct Described {
+    /// The package whose tree it holds.
+    pub title: String,
+    /// True things about it.
+    pub annotations: BTreeMap<String, String>,
     /// The layer.
     pub layer: Layer,
 }
@@ -69,31 +69,24 @@ pub struct Packed {
 /// An image to describe. What is not known is not said.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// Title, and the first part of the reference name.
-    pub title: String,
-    /// Version, and the second part of the reference name.
-    pub version: String,
-    /// One sentence for people.
-    pub description: Option<String>,
-    /// Licences as an SPDX expression, if all are known.
-    pub licenses: Option<String>,
+    /// The name it is known by in the layout's index: a tag, as registries have them.
+    pub reference: String,
     /// The machine; [`Arch::All`] is no platform.
     pub arch: Arch,
     /// Creation time of the image and of each layer.
     pub epoch: Epoch,
-    /// Name and manifest digest of the image that the layers belong on, if there is one.
-    pub base: Option<(String, Digest)>,
-    /// Annotations beside OCI's own, such as the lock's digest.
+    /// True things about the image; its creation time is the writer's.
     pub annotations: BTreeMap<String, String>,
     /// Layers, lowest first.
-    pub layers: Vec<Packed>,
+    pub layers: Vec<Described>,
 }
 
 /// Describes an image: the layout's tree, and the contents of its documents. The layers' bytes are
 /// named by digest and stay where they are.
 pub fn layout(image: &Image) -> Result<(Tree, Memory)> {
+    check_reference(&image.reference)?;
     let (mut tree, mut memory) = (Tree::new(), Memory::default());
-    for Packed { layer, .. } in &image.layers {
+    for Described { layer, .. } in &image.layers {
         // Equal packages are equal layers; the second is there already.
         tree.replace(blob_path(&layer.content)?, Node::file(layer.content, layer.size, 0o644))?;
     }
@@ -112,11 +105,18 @@ pub fn layout(image: &Image) -> Result<(Tree, Memory)> {
     Ok((tree, memory))
 }
 
-/// The image's reference name, `TITLE-VERSION` with `_` for what a registry's tag cannot hold
-/// (distribution spec, "Pulling manifests").
-pub fn reference(image: &Image) -> String {
-    let allowed = |c: char| if c.is_ascii_alphanumeric() || "-._".contains(c) { c } else { '_' };
-    format!("{}-{}", image.title, image.version).chars().map(allowed).collect()
+/// A tag is what both OCI's reference names and every registry take (distribution spec, "Pulling
+/// manifests").
+fn check_reference(reference: &str) -> Result<()> {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let fits = reference.len() <= 128
+        && reference.starts_with(word)
+        && reference.chars().all(|c| word(c) || c == '.' || c == '-');
+    if fits {
+        return Ok(());
+    }
+    Err(Fault::user("not a reference name for an image")
+        .versus("at most 128 of a-z A-Z 0-9 _ . - without . or - first", format!("{reference:?}")))
 }
 
 fn blob_path(content: &Digest) -> Result<TreePath> {
@@ -148,11 +148,11 @@ fn architecture(arch: Arch) -> Result<Architecture> {
 
 fn config(image: &Image) -> Result<Vec<u8>> {
     let created = image.epoch.rfc3339();
-    let history = image.layers.iter().map(|packed| {
-        let by = format!("{} {}", packed.package, packed.version);
-        built(HistoryBuilder::default().created(&created).created_by(by).build())
-    });
-    let diff_ids: Vec<_> = image.layers.iter().map(|packed| packed.layer.diff_id.to_string()).collect();
+    let history = image
+        .layers
+        .iter()
+        .map(|layer| built(HistoryBuilder::default().created(&created).created_by(&layer.title).build()));
+    let diff_ids: Vec<_> = image.layers.iter().map(|described| described.layer.diff_id.to_string()).collect();
     let rootfs = built(RootFsBuilder::default().typ("layers").diff_ids(diff_ids).build())?;
     let config = ImageConfigurationBuilder::default()
         .created(&created)
@@ -164,48 +164,25 @@ fn config(image: &Image) -> Result<Vec<u8>> {
 }
 
 fn manifest(image: &Image, config: (Digest, u64)) -> Result<Vec<u8>> {
-    let layer = |packed: &Packed| -> Result<Descriptor> {
-        let about = [
-            (image::ANNOTATION_TITLE, packed.package.as_str()),
-            (image::ANNOTATION_VERSION, packed.version.as_str()),
-        ];
-        let about = about.map(|(key, value)| (key.to_owned(), value.to_owned())).into_iter().collect();
-        let Layer { content, size, .. } = packed.layer;
-        built(
-            descriptor(MediaType::ImageLayerGzip, (content, size))?.annotations::<Annotations>(about).build(),
-        )
+    let layer = |described: &Described| -> Result<Descriptor> {
+        let Layer { content, size, .. } = described.layer;
+        let about = with(&described.annotations, image::ANNOTATION_TITLE, &described.title);
+        built(descriptor(MediaType::ImageLayerGzip, (content, size))?.annotations(about).build())
     };
     let manifest = ImageManifestBuilder::default()
         .schema_version(2u32)
         .media_type(MediaType::ImageManifest)
         .config(built(descriptor(MediaType::ImageConfig, config)?.build())?)
         .layers(image.layers.iter().map(layer).collect::<Result<Vec<_>>>()?)
-        .annotations(annotations(image).into_iter().collect::<Annotations>());
+        .annotations(with(&image.annotations, image::ANNOTATION_CREATED, &image.epoch.rfc3339()));
     described(manifest.build())
-}
-
-fn annotations(image: &Image) -> BTreeMap<String, String> {
-    let mut all = image.annotations.clone();
-    let base = image.base.as_ref();
-    let known = [
-        (image::ANNOTATION_TITLE, Some(image.title.clone())),
-        (image::ANNOTATION_VERSION, Some(image.version.clone())),
-        (image::ANNOTATION_CREATED, Some(image.epoch.rfc3339())),
-        (image::ANNOTATION_DESCRIPTION, image.description.clone()),
-        (image::ANNOTATION_LICENSES, image.licenses.clone()),
-        (image::ANNOTATION_BASE_IMAGE_NAME, base.map(|(name, _)| name.clone())),
-        (image::ANNOTATION_BASE_IMAGE_DIGEST, base.map(|(_, digest)| digest.to_string())),
-    ];
-    all.extend(known.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
-    all
 }
 
 fn index(image: &Image, manifest: (Digest, u64)) -> Result<Vec<u8>> {
     let platform = PlatformBuilder::default().architecture(architecture(image.arch)?).os(Os::Linux).build();
-    let name = [(image::ANNOTATION_REF_NAME.to_owned(), reference(image))];
     let manifest = descriptor(MediaType::ImageManifest, manifest)?
         .platform(built(platform)?)
-        .annotations(name.into_iter().collect::<Annotations>());
+        .annotations(with(&BTreeMap::new(), image::ANNOTATION_REF_NAME, &image.reference));
     let index = ImageIndexBuilder::default()
         .schema_version(2u32)
         .media_type(MediaType::ImageIndex)
@@ -217,6 +194,11 @@ fn index(image: &Image, manifest: (Digest, u64)) -> Result<Vec<u8>> {
 #[expect(clippy::disallowed_types, reason = "oci-spec takes no other")]
 type Annotations = std::collections::HashMap<String, String>;
 
+fn with(annotations: &BTreeMap<String, String>, key: &str, value: &str) -> Annotations {
+    let own = (key.to_owned(), value.to_owned());
+    annotations.clone().into_iter().chain([own]).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,18 +206,14 @@ mod tests {
     fn image(tree: &Tree, memory: &Memory) -> Image {
         let epoch = Epoch::new(1_763_201_230).unwrap();
         let layer = write_layer(tree, memory, epoch, &mut std::io::sink()).unwrap();
-        let packed =
-            |name: &str| Packed { package: PackageName::new(name).unwrap(), version: "1.17~1".into(), layer };
+        let version = BTreeMap::from([(image::ANNOTATION_VERSION.to_owned(), "1.17~1".to_owned())]);
+        let described = |title: &str| Described { title: title.into(), annotations: version.clone(), layer };
         Image {
-            title: "hale-master".into(),
-            version: "1:1.17~1".into(),
-            description: None,
-            licenses: Some("MIT OR Apache-2.0".into()),
+            reference: "hale-master-1.17".into(),
             arch: Arch::Amd64,
             epoch,
-            base: Some(("base".into(), Digest::of("base"))),
             annotations: (0..20).map(|n| (format!("hale.{n}"), n.to_string())).collect(),
-            layers: vec![packed("hale-common"), packed("hale-master")],
+            layers: vec![described("hale-common"), described("hale-master")],
         }
     }
 
@@ -270,16 +248,18 @@ mod tests {
             read(&format!("blobs/{}", value["digest"].as_str().unwrap().replace(':', "/")))
         };
         let entry = &read("index.json")["manifests"][0];
-        assert_eq!(entry["annotations"]["org.opencontainers.image.ref.name"], "hale-master-1_1.17_1");
+        assert_eq!(entry["annotations"]["org.opencontainers.image.ref.name"], "hale-master-1.17");
         let manifest = blob(entry);
         let about = &manifest["annotations"];
-        assert_eq!(about["org.opencontainers.image.base.digest"], Digest::of("base").to_string());
         assert_eq!(about["org.opencontainers.image.created"], "2025-11-15T10:07:10Z");
-        assert!(about.get("org.opencontainers.image.description").is_none());
+        assert_eq!(about.as_object().unwrap().len(), 21);
         assert_eq!(manifest["layers"].as_array().unwrap().len(), 2);
+        let about = &manifest["layers"][1]["annotations"];
+        assert_eq!(about["org.opencontainers.image.title"], "hale-master");
+        assert_eq!(about["org.opencontainers.image.version"], "1.17~1");
         let config = blob(&manifest["config"]);
         assert_eq!(config["rootfs"]["diff_ids"][1], image.layers[1].layer.diff_id.to_string());
-        assert_eq!(config["history"][0]["created_by"], "hale-common 1.17~1");
+        assert_eq!(config["history"][0]["created_by"], "hale-common");
         // Layer, config, manifest, and the two files at the top; equal layers are one blob.
         assert_eq!(layout.iter().filter(|(_, node)| !node.is_dir()).count(), 5);
     }
@@ -288,6 +268,11 @@ mod tests {
     fn what_no_image_can_be_is_refused() {
         let (mut tree, mut memory) = sample();
         let mut image = image(&tree, &memory);
+        for bad in ["", "a:b", "a/b", ".a", "a~b", &"a".repeat(129)] {
+            image.reference = bad.into();
+            assert!(layout(&image).unwrap_err().what().contains("reference name"), "{bad:?}");
+        }
+        image.reference = "a".into();
         image.arch = Arch::All;
         assert_eq!(layout(&image).unwrap_err().expected_found(), Some(("amd64 or arm64", "all")));
         tree.insert(TreePath::new("etc/.wh.passwd").unwrap(), memory.file("", 0o644)).unwrap();
@@ -302,7 +287,7 @@ mod tests {
             let (layout, _) = layout(&image(&tree, &memory)).unwrap();
             assert_eq!(
                 layout.digest().unwrap().hex(),
-                "2f81801aab69f4eeec809821e20d279f5e306622a9a378df05ef9a100ad88408",
+                "9cc1ba3aeffcbe1b00995299871a94e090aa0e6ced6ecfbd1ba58a31deffa6b6",
                 "the bytes of every image changed: if that is meant, put the new digest here and say why in the commit"
             );
         }
