@@ -33,6 +33,7 @@ pub mod pack;
 // Floor 4: the world.
 pub mod program;
 pub mod project;
+pub mod root;
 pub mod sandbox;
 pub mod store;
 // Floor 5: the driver.

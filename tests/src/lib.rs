@@ -1,5 +1,3 @@
 //! What the integration tests share.
 
-pub mod forms;
 pub mod server;
-pub mod tools;

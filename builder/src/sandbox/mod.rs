@@ -38,7 +38,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{Fault, Result};
 
-pub use changes::{Change, Now};
+pub use changes::{Change, Now, Owner};
 use ids::IdMaps;
 
 /// The hidden argument that makes a program that links this library a helper of the sandbox.
@@ -208,6 +208,13 @@ impl Sandbox {
     pub fn of_this_program() -> Result<Self> {
         let program = std::env::current_exe();
         program.map(Self::new).map_err(|e| Fault::machine("cannot find the running program").because(e))
+    }
+
+    /// Removes a work folder whose files may have owners that this user cannot act for.
+    pub fn remove(&self, work: &Path) -> Result<()> {
+        let job = Job { work: work.to_owned(), specials: Vec::new(), binds: Vec::new(), runs: Vec::new() };
+        self.run(&job)?;
+        std::fs::remove_dir_all(work).map_err(|e| Fault::io("remove", work, e))
     }
 
     /// Runs the job and lists what it changed. Everything in `work/upper` then belongs to this user and

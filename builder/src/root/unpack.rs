@@ -1,0 +1,64 @@
+//! Unpacking: a `.deb` becomes a tree in the store.
+
+use std::io::Read;
+
+use rayon::prelude::*;
+
+use super::package::{CONTROL, DATA};
+use crate::archive::Sink;
+use crate::base::{Digest, Fault, Result};
+use crate::debian::deb::{Deb, Limits};
+use crate::debian::script::Script;
+use crate::store::{Batch, Store};
+use crate::tree::{Contents, Node, Tree, TreePath};
+
+/// Unpacks the `.deb` whose bytes are the blob `deb`; gives its tree.
+pub fn unpack(store: &Store, deb: &Digest) -> Result<Digest> {
+    let mut trees = unpack_all(store, std::slice::from_ref(deb))?;
+    trees.pop().ok_or_else(|| Fault::bug("unpacking one package gave no tree"))
+}
+
+/// Unpacks many `.deb`s with all cores, and makes them durable together; gives their trees in the same
+/// order. The largest come first, so that none is left to a single core at the end.
+pub fn unpack_all(store: &Store, debs: &[Digest]) -> Result<Vec<Digest>> {
+    let mut order: Vec<(u64, usize)> = Vec::new();
+    for (index, deb) in debs.iter().enumerate() {
+        order.push((store.size_of(deb)?.unwrap_or_default(), index));
+    }
+    order.sort_unstable_by(|one, other| other.cmp(one));
+    let batch = store.batch()?;
+    let one = |&(size, index): &(u64, usize)| Ok((index, tree(store, &debs[index], size, &batch)?));
+    let trees = order.par_iter().with_max_len(1).map(one);
+    let mut trees: Vec<(usize, Tree)> = trees.collect::<Result<_>>()?;
+    trees.sort_by_key(|(index, _)| *index);
+    let digests = trees.iter().map(|(_, tree)| batch.put_bytes(&tree.to_json()?)).collect();
+    batch.commit()?;
+    digests
+}
+
+struct Keep<'a>(&'a Batch<'a>);
+
+impl Sink for Keep<'_> {
+    fn keep(&mut self, content: &mut dyn Read) -> Result<(Digest, u64)> {
+        self.0.put(content)
+    }
+}
+
+fn tree(store: &Store, deb: &Digest, size: u64, batch: &Batch) -> Result<Tree> {
+    let reader = store.open(deb)?;
+    let package = Deb::read(&deb.short(), reader, Limits::for_size(size), &mut Keep(batch))?;
+    let mut tree = Tree::new();
+    for folder in [CONTROL, DATA] {
+        tree.insert(TreePath::new(folder)?, Node::dir(0o755))?;
+    }
+    for (name, bytes) in &package.members {
+        let scripts = [Script::Preinst, Script::Postinst, Script::Prerm, Script::Postrm, Script::Config];
+        let mode = if scripts.iter().any(|script| script.as_str() == name) { 0o755 } else { 0o644 };
+        let node = Node::file(batch.put_bytes(bytes)?, bytes.len() as u64, mode);
+        tree.insert(TreePath::new(format!("{CONTROL}/{name}"))?, node)?;
+    }
+    for (path, node) in package.tree.iter() {
+        tree.insert(TreePath::new(format!("{DATA}/{path}"))?, node.clone())?;
+    }
+    Ok(tree)
+}
