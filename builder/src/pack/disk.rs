@@ -13,7 +13,7 @@
 use super::bios::{self, Grub};
 use super::ext4::{self, Ext4};
 use super::fat::{self, Fat};
-use super::gpt::{ALIGN, Gpt, Guid, MARGIN, Partition, Purpose, SECTOR};
+use super::gpt::{Gpt, Guid, MARGIN, Partition, Purpose, SECTOR};
 use super::initramfs::Kernel;
 use super::sink::{Layered, Part, Sink};
 use super::uki::Uki;
@@ -82,14 +82,13 @@ pub fn write(
     let mut root = tree.clone();
     let initramfs = own.file(boot.initramfs, 0o644);
     root.replace(TreePath::new(kernel.initramfs())?, initramfs)?;
-    let esp = esp(disk, boot, &kernel, tree, contents)?;
     let root_length = ext4::length(&root, disk.slack);
     let length = ROOT_AT + root_length + MARGIN;
     let (boot_code, core) = bios::place(&boot.grub, MARGIN / SECTOR)?;
 
     table(disk.identity, length, root_length).write(&boot_code, out)?;
-    put(out, MARGIN, &core)?;
-    put_sparse(out, ESP_AT, &esp)?;
+    written("the disk", out.put(MARGIN, &core))?;
+    esp(disk, boot, &kernel, tree, contents, &mut Part::new(out, ESP_AT, ESP_LENGTH))?;
     let uuid = Guid::derive(&disk.identity, ROOT_LABEL).bytes();
     let spec = Ext4 { uuid, label: ROOT_LABEL.into(), epoch: disk.epoch, length: root_length };
     let mut part = Part::new(out, ROOT_AT, root_length);
@@ -114,7 +113,8 @@ fn esp(
     kernel: &Kernel,
     tree: &Tree,
     contents: &dyn Contents,
-) -> Result<Vec<u8>> {
+    out: &mut dyn Sink,
+) -> Result<()> {
     let image = file(tree, contents, kernel.image.as_str())?;
     let os_release = String::from_utf8(file(tree, contents, "usr/lib/os-release")?)
         .map_err(|_| Fault::integrity("usr/lib/os-release is no text"))?;
@@ -130,7 +130,7 @@ fn esp(
     files.insert(TreePath::new("EFI/BOOT/BOOTX64.EFI")?, memory.file(uki.build()?, 0o644))?;
     let [a, b, c, d, ..] = Guid::derive(&disk.identity, ESP_LABEL).bytes();
     let serial = u32::from_be_bytes([a, b, c, d]);
-    fat::build(&Fat { serial, label: ESP_LABEL.into(), length: ESP_LENGTH }, &files, &memory)
+    fat::write(&Fat { serial, label: ESP_LABEL.into(), length: ESP_LENGTH }, &files, &memory, out)
 }
 
 fn file(tree: &Tree, contents: &dyn Contents, path: &str) -> Result<Vec<u8>> {
@@ -138,18 +138,4 @@ fn file(tree: &Tree, contents: &dyn Contents, path: &str) -> Result<Vec<u8>> {
         Some(Node { kind: Kind::File { content, .. }, .. }) => contents.read(content),
         _ => Err(Fault::integrity(format!("the root has no file {path}"))),
     }
-}
-
-fn put(out: &mut dyn Sink, at: u64, bytes: &[u8]) -> Result<()> {
-    written("the disk", out.put(at, bytes))
-}
-
-/// Leaves out MiBs of nothing but zeros.
-fn put_sparse(out: &mut dyn Sink, at: u64, bytes: &[u8]) -> Result<()> {
-    for (chunk, start) in bytes.chunks(ALIGN as usize).zip((at..).step_by(ALIGN as usize)) {
-        if chunk.iter().any(|byte| *byte != 0) {
-            put(out, start, chunk)?;
-        }
-    }
-    Ok(())
 }
