@@ -12,6 +12,7 @@ pub mod fat;
 pub mod gpt;
 pub mod gzip;
 pub mod initramfs;
+pub mod oci;
 pub mod sink;
 pub mod tar;
 pub mod uki;
