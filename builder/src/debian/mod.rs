@@ -3,6 +3,9 @@
 
 pub mod control;
 pub mod deb;
+pub mod packages;
+pub mod relation;
 pub mod release;
 pub mod script;
+pub mod solve;
 pub mod version;
