@@ -90,6 +90,19 @@ pub enum Archive {
     None,
     /// A gzipped tar archive.
     TarGz,
+    /// A `.deb`, in which every file stands at its path on the node.
+    Deb,
+}
+
+impl Archive {
+    /// What a file's name says that it is, when it was handed over.
+    pub fn of_file(name: &str) -> Self {
+        match name {
+            name if name.ends_with(".tar.gz") || name.ends_with(".tgz") => Self::TarGz,
+            name if name.ends_with(".deb") => Self::Deb,
+            _ => Self::None,
+        }
+    }
 }
 
 /// A `.deb` of ours, around somebody else's program.
@@ -107,9 +120,10 @@ pub struct Package {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Payload {
-    /// Its path in the archive; none when the download is the file.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<TreePath>,
+    /// Where it stands in a tar archive, one path for each layout that upstream has had; `{version}` is
+    /// the pin's. The first that is there is taken. None: at the top, by the name that it has on the node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub from: Vec<TreePath>,
     /// Permission bits.
     pub mode: u16,
 }
@@ -151,6 +165,17 @@ struct RawPackage {
     #[serde(default)]
     depends: Vec<String>,
     files: BTreeMap<TreePath, Spanned<Payload>>,
+}
+
+impl Payload {
+    /// Where it may stand in a tar archive of `version`, the likeliest first; `installed` is its path on
+    /// the node.
+    pub fn places(&self, installed: &TreePath, version: &str) -> Result<Vec<TreePath>> {
+        if self.from.is_empty() {
+            return Ok(vec![TreePath::new(installed.file_name())?]);
+        }
+        self.from.iter().map(|path| TreePath::new(path.as_str().replace("{version}", version))).collect()
+    }
 }
 
 impl Component {
@@ -209,15 +234,12 @@ fn origin(text: Text<'_>, raw: RawOrigin) -> Result<Origin> {
 fn package(text: Text<'_>, from: &Origin, raw: Spanned<RawPackage>) -> Result<Package> {
     let span = raw.span();
     let raw = raw.into_inner();
-    let named = raw.files.values().filter(|payload| payload.get_ref().from.is_some()).count();
-    match from {
-        Origin::Url { archive: Archive::None, .. } if named > 0 || raw.files.len() != 1 => {
-            return Err(text.fault(span, "a bare download becomes exactly one file, without `from`"));
-        }
-        Origin::Url { archive: Archive::TarGz, .. } if named < raw.files.len() => {
-            return Err(text.fault(span, "every file out of an archive needs `from`"));
-        }
-        _ => {}
+    if matches!(from, Origin::Url { archive: Archive::None, .. }) && raw.files.len() != 1 {
+        let fault = text.fault(span, "a bare download becomes exactly one file");
+        return Err(fault.versus("one file", raw.files.len()));
+    }
+    if raw.files.is_empty() {
+        return Err(text.fault(span, "a package without files"));
     }
     let mut files = BTreeMap::new();
     for (path, payload) in raw.files {

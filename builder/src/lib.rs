@@ -30,6 +30,7 @@ pub mod bundle;
 // Floor 3: packers.
 pub mod compare;
 pub mod pack;
+pub mod payload;
 // Floor 4: the world.
 pub mod program;
 pub mod project;
