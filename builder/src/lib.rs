@@ -32,7 +32,9 @@ pub mod compare;
 pub mod pack;
 pub mod payload;
 // Floor 4: the world.
+pub mod fetch;
 pub mod program;
+pub mod progress;
 pub mod project;
 pub mod root;
 pub mod sandbox;

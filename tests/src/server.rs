@@ -1,12 +1,16 @@
 //! A small HTTP server on 127.0.0.1 that serves what a test puts there, and misbehaves as told.
 
+mod answer;
+
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+pub use answer::Answer;
 
 /// How the server answers for one path.
 #[derive(Clone, Debug)]
@@ -43,12 +47,25 @@ pub struct Request {
     pub path: String,
     /// Headers by lower-case name.
     pub headers: BTreeMap<String, String>,
+    /// How often the same path was asked for before.
+    pub before: usize,
 }
+
+impl Request {
+    /// The first byte that a `Range: bytes=N-` asks for.
+    pub fn range(&self) -> Option<usize> {
+        self.headers.get("range")?.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
+    }
+}
+
+type Answering = Arc<dyn Fn(&Request) -> Answer + Send + Sync>;
 
 #[derive(Default)]
 struct State {
     replies: BTreeMap<String, Reply>,
     requests: Vec<Request>,
+    /// Answers for the paths that have no reply.
+    answering: Option<Answering>,
 }
 
 /// A running server; it ends when dropped.
@@ -62,9 +79,18 @@ pub struct Server {
 impl Server {
     /// Starts a server on a free port.
     pub fn start() -> Self {
+        Self::with(State::default())
+    }
+
+    /// Starts a server whose answers a function gives.
+    pub fn answering(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
+        Self::with(State { answering: Some(Arc::new(answer)), ..State::default() })
+    }
+
+    fn with(state: State) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port on 127.0.0.1");
         let address = listener.local_addr().expect("the port's number");
-        let (state, ended) = (Arc::new(Mutex::new(State::default())), Arc::new(AtomicBool::new(false)));
+        let (state, ended) = (Arc::new(Mutex::new(state)), Arc::new(AtomicBool::new(false)));
         let thread = std::thread::spawn({
             let (state, ended) = (Arc::clone(&state), Arc::clone(&ended));
             move || {
@@ -112,47 +138,42 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().expect("no thread panics with the state in its hands")
 }
 
-/// Answers the requests of one connection, one per connection.
-fn serve(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
-    let Some(request) = read_request(&stream)? else { return Ok(()) };
-    let reply = {
+/// Answers the one request of a connection.
+fn serve(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
+    let Some(mut request) = read_request(&stream)? else { return Ok(()) };
+    let (reply, answering) = {
         let mut state = lock(state);
+        request.before = state.requests.iter().filter(|other| other.path == request.path).count();
         state.requests.push(request.clone());
         let reply = state.replies.get(&request.path).cloned();
         if let Some(Reply::Failing(_, left, _)) = state.replies.get_mut(&request.path) {
             *left = left.saturating_sub(1);
         }
-        reply
+        (reply, state.answering.clone())
     };
-    match reply.unwrap_or(Reply::Status(404, "not here")) {
-        Reply::Body(body) => send(&mut stream, &request, &body, body.len(), true),
-        Reply::NoRanges(body) | Reply::Failing(_, 0, body) => {
-            send(&mut stream, &request, &body, body.len(), false)
-        }
-        Reply::Cut(body, at) => send(&mut stream, &request, &body, at, true),
-        Reply::Failing(status, _, _) => status_text(&mut stream, status, "not now"),
-        Reply::Status(status, text) => status_text(&mut stream, status, text),
-        Reply::Html => {
-            let page = b"<!DOCTYPE html><html><body>Please log in</body></html>";
-            send(&mut stream, &request, page, page.len(), false)
-        }
-        Reply::Endless => {
-            stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;
-            (0..64 << 10).try_for_each(|_| stream.write_all(&[b'x'; 1024]))
-        }
-        Reply::Drop => Ok(()),
-        Reply::Stall(time) => {
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")?;
-            std::thread::sleep(time);
-            Ok(())
-        }
-        Reply::Redirect(target) => {
-            write!(
-                stream,
-                "HTTP/1.1 302 Found\r\nLocation: {target}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-            )
-        }
-    }
+    let answer = match (reply, answering) {
+        (Some(reply), _) => answer_of(reply, &request),
+        (None, Some(answering)) => Some(answering(&request)),
+        (None, None) => Some(Answer::new(404, "not here")),
+    };
+    answer.map_or(Ok(()), |answer| answer.send(stream))
+}
+
+/// What a reply means for a request; `None` drops the connection.
+fn answer_of(reply: Reply, request: &Request) -> Option<Answer> {
+    Some(match reply {
+        Reply::Body(body) => Answer::file(request, &body),
+        Reply::NoRanges(body) | Reply::Failing(_, 0, body) => Answer::new(200, body),
+        Reply::Cut(body, at) => Answer::file(request, &body).cut(at),
+        Reply::Failing(status, _, _) => Answer::new(status, "not now"),
+        Reply::Status(status, text) => Answer::new(status, text),
+        Reply::Html => Answer::new(200, "<!DOCTYPE html><html><body>Please log in</body></html>")
+            .header("Content-Type", "text/html"),
+        Reply::Endless => Answer::new(200, [b'x'; 1024]).endless(),
+        Reply::Drop => return None,
+        Reply::Stall(time) => Answer::new(200, "stall").stall(time),
+        Reply::Redirect(target) => Answer::new(302, "").header("Location", target),
+    })
 }
 
 fn read_request(stream: &TcpStream) -> std::io::Result<Option<Request>> {
@@ -166,45 +187,12 @@ fn read_request(stream: &TcpStream) -> std::io::Result<Option<Request>> {
         let Some((name, value)) = line.split_once(':') else { break };
         headers.insert(name.to_lowercase(), value.trim().to_owned());
     }
-    Ok(Some(Request { method, path, headers }))
-}
-
-/// Sends `body` from the start of the asked range, at most up to `until` bytes past it.
-fn send(
-    stream: &mut TcpStream,
-    request: &Request,
-    body: &[u8],
-    until: usize,
-    ranges: bool,
-) -> std::io::Result<()> {
-    let range = request.headers.get("range").and_then(|range| range.strip_prefix("bytes="));
-    let start: Option<usize> =
-        range.filter(|_| ranges).and_then(|range| range.trim_end_matches('-').parse().ok());
-    if start.is_some_and(|start| start >= body.len()) {
-        return status_text(stream, 416, "past the end");
-    }
-    let from = start.unwrap_or(0);
-    match start {
-        Some(start) => {
-            let (last, whole) = (body.len() - 1, body.len());
-            write!(
-                stream,
-                "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {start}-{last}/{whole}\r\n"
-            )?;
-        }
-        None => write!(stream, "HTTP/1.1 200 OK\r\n")?,
-    }
-    write!(stream, "Content-Length: {}\r\nConnection: close\r\n\r\n", body.len() - from)?;
-    stream.write_all(&body[from..body.len().min(from + until)])
-}
-
-fn status_text(stream: &mut TcpStream, status: u16, text: &str) -> std::io::Result<()> {
-    write!(stream, "HTTP/1.1 {status} x\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}", text.len())
+    Ok(Some(Request { method, path, headers, before: 0 }))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
+    use std::io::{Read, Write};
 
     use super::*;
 
@@ -225,9 +213,9 @@ mod tests {
         assert!(get(&server, "/a", "").ends_with("\r\n\r\n0123456789"));
         assert!(
             get(&server, "/a", "Range: bytes=7-\r\n")
-                .ends_with("bytes 7-9/10\r\nContent-Length: 3\r\nConnection: close\r\n\r\n789")
+                .ends_with("Content-Length: 3\r\nContent-Range: bytes 7-9/10\r\n\r\n789")
         );
-        assert!(get(&server, "/cut", "").ends_with("Content-Length: 10\r\nConnection: close\r\n\r\n0123"));
+        assert!(get(&server, "/cut", "").ends_with("Content-Length: 10\r\n\r\n0123"));
         assert!(get(&server, "/late", "").starts_with("HTTP/1.1 503"));
         assert!(get(&server, "/late", "").ends_with("here"));
         assert!(get(&server, "/none", "").starts_with("HTTP/1.1 404"));

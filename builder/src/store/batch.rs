@@ -67,7 +67,7 @@ impl<'s> Batch<'s> {
         rustix::fs::syncfs(&self.disk)
             .map_err(|e| place::full(Fault::io("sync", self.store.root(), e.into())))?;
         for (content, (temporary, size)) in &waiting {
-            temporary.publish(&self.store.path_of(content), *size)?;
+            place::publish(temporary.path(), &self.store.path_of(content), *size)?;
         }
         place::sync_folder(&self.store.blobs())
     }

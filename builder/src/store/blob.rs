@@ -31,7 +31,7 @@ impl<'s> BlobWriter<'s> {
         let shown = self.store.path_of(&content);
         let file = out.into_inner().map_err(|e| place::full(Fault::io("write", &shown, e.into_error())))?;
         place::seal(&file, &shown)?;
-        self.temporary.publish(&shown, size)?;
+        place::publish(self.temporary.path(), &shown, size)?;
         place::sync_folder(&self.store.blobs())?;
         Ok((content, size))
     }

@@ -118,6 +118,14 @@ impl Store {
         Ok(self.put(bytes)?.0)
     }
 
+    /// Makes a finished download a blob: its bytes have the digest `content`, as the caller has found.
+    pub(crate) fn adopt(&self, path: &Path, file: &File, content: &Digest, size: u64) -> Result<()> {
+        place::seal(file, path)?;
+        let to = self.path_of(content);
+        place::publish(path, &to, size)?;
+        place::sync_folder(&self.blobs())
+    }
+
     /// A new blob to write into; nothing is kept before [`BlobWriter::commit`].
     pub fn writer(&self) -> Result<BlobWriter<'_>> {
         BlobWriter::new(self)

@@ -182,22 +182,6 @@ impl Temporary {
         &self.0
     }
 
-    /// Moves a blob of `size` bytes to its place. One that is there already stays, unless it is not
-    /// even of the right length, which only damage explains. The folder must be synced after.
-    pub(super) fn publish(&self, to: &Path, size: u64) -> Result<()> {
-        let moved = match rename_new(&self.0, to) {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                let found = fs::symlink_metadata(to).map_err(|e| Fault::io("look at", to, e))?;
-                if found.is_file() && found.len() == size {
-                    return Ok(());
-                }
-                fs::rename(&self.0, to)
-            }
-            moved => moved,
-        };
-        moved.map_err(|e| full(Fault::io("move into place", to, e)))
-    }
-
     /// Moves the file to its place, over an older one, and syncs the folder.
     pub(super) fn replace(self, to: &Path) -> Result<()> {
         fs::rename(&self.0, to).map_err(|e| full(Fault::io("move into place", to, e)))?;
@@ -210,6 +194,19 @@ impl Drop for Temporary {
         // After a rename there is nothing to remove.
         let _ = fs::remove_file(&self.0);
     }
+}
+
+/// Moves a blob of `size` bytes to its place. One that is there already stays, unless it is not even of
+/// the right length, which only damage explains. The folder must be synced after.
+pub(super) fn publish(from: &Path, to: &Path, size: u64) -> Result<()> {
+    let moved = match rename_new(from, to) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            let found = fs::symlink_metadata(to).map_err(|e| Fault::io("look at", to, e))?;
+            if found.is_file() && found.len() == size { fs::remove_file(from) } else { fs::rename(from, to) }
+        }
+        moved => moved,
+    };
+    moved.map_err(|e| full(Fault::io("move into place", to, e)))
 }
 
 /// Makes a finished file read-only for all whatever the umask, and durable.

@@ -1,0 +1,208 @@
+//! One file from the first place that serves the right bytes.
+
+use std::io;
+use std::time::Instant;
+
+use super::http::{Answer, Client, Pace, Question, cut};
+use super::partial::Partial;
+use super::{Failure, Got, Tried, Wanted};
+use crate::base::{Class, Fault, Result, Url};
+use crate::plan::Output;
+use crate::progress::Progress;
+use crate::store::Store;
+
+/// Begins anew so often when parts of several answers do not fit together.
+const MISFITS: u32 = 2;
+
+/// Asks one place after another. The fault of several is the gravest one's.
+pub(super) fn from_places(
+    store: &Store,
+    client: &Client,
+    wanted: &Wanted,
+    places: &[Url],
+    token: Option<&str>,
+    progress: &Progress,
+) -> Result<Got> {
+    let partial = Partial::open(store, &wanted.checksum)?;
+    if let Some(Output::Blob { content, size }) = store.output(&wanted.step()?)? {
+        // Another process fetched it while we waited for the lock.
+        let from = places.first().cloned().ok_or_else(|| Fault::bug("an input without a place"))?;
+        return Ok(Got {
+            outputs: vec![Output::Blob { content, size }],
+            bytes: 0,
+            from,
+            refused: Vec::new(),
+        });
+    }
+    let mut download =
+        Download { store, client, wanted, token, progress, partial, version: None, page: false };
+    let mut refused = Vec::new();
+    for place in places {
+        match download.try_place(place) {
+            Ok(output) => {
+                let bytes = download.partial.length();
+                return Ok(Got { outputs: vec![output], bytes, from: place.clone(), refused });
+            }
+            Err(Failure::Fatal(fault)) => return Err(fault),
+            Err(Failure::Again(fault) | Failure::Elsewhere(fault)) => refused.push(fault),
+        }
+    }
+    let gravest = refused.iter().max_by_key(|fault| fault.class()).cloned();
+    let gravest = gravest.unwrap_or_else(|| Fault::remote("no place is known that has it"));
+    let others = refused.iter().filter(|fault| fault.what() != gravest.what());
+    Err(others.fold(gravest.clone(), |fault, other| fault.because(other)))
+}
+
+struct Download<'a> {
+    store: &'a Store,
+    client: &'a Client,
+    wanted: &'a Wanted,
+    token: Option<&'a str>,
+    progress: &'a Progress,
+    partial: Partial,
+    /// The strong entity tag of the bytes so far, if this process got them.
+    version: Option<String>,
+    /// Whether the last answer was a web page.
+    page: bool,
+}
+
+impl Download<'_> {
+    /// Asks one place until it has served all, or has too often brought nothing new.
+    fn try_place(&mut self, place: &Url) -> Tried<Output> {
+        let (begun, limits) = (Instant::now(), &self.client.limits);
+        // What comes again after a misfit is nothing new, so a place cannot keep us for ever.
+        let (mut best, mut in_vain, mut misfits) = (self.partial.length(), 0, 0);
+        self.version = None;
+        loop {
+            let asked = Instant::now();
+            let fault = match self.attempt(place) {
+                Ok(()) => match self.finish(place)? {
+                    Ok(output) => return Ok(output),
+                    Err(fault) => {
+                        misfits += 1;
+                        let again = std::mem::take(&mut self.partial.pieced) && misfits <= MISFITS;
+                        self.clear()?;
+                        if !again {
+                            return Err(Failure::Elsewhere(fault));
+                        }
+                        fault
+                    }
+                },
+                Err(Failure::Again(fault)) => fault,
+                Err(other) => return Err(self.drop_wrong(other)),
+            };
+            let brought = self.partial.length().saturating_sub(best);
+            best += brought;
+            in_vain = if limits.too_slow(brought, asked.elapsed()) { in_vain + 1 } else { 0 };
+            if in_vain >= limits.tries || begun.elapsed() > limits.deadline {
+                return Err(Failure::Elsewhere(fault));
+            }
+            self.client.rest(in_vain);
+        }
+    }
+
+    /// Bytes that are proven wrong are not worth resuming.
+    fn drop_wrong(&mut self, failure: Failure) -> Failure {
+        match &failure {
+            Failure::Elsewhere(fault) if fault.class() == Class::Integrity => {
+                self.clear().err().map_or(failure, |fatal| fatal)
+            }
+            _ => failure,
+        }
+    }
+
+    fn clear(&mut self) -> Tried<()> {
+        self.progress.retreat(self.partial.length());
+        self.partial.clear().map_err(Failure::Fatal)
+    }
+
+    /// One question, and as much of the answer as comes.
+    fn attempt(&mut self, place: &Url) -> Tried<()> {
+        let size = self.wanted.size;
+        if size.is_some_and(|size| self.partial.length() > size) {
+            self.clear()?;
+        }
+        if size.is_some_and(|size| self.partial.length() == size && size > 0) {
+            return Ok(());
+        }
+        let from = self.partial.length();
+        let version = self.version.as_deref();
+        let answer = self.client.ask(place, Question { from, version, accept: None, token: self.token })?;
+        self.page = answer.is_page();
+        let total = self.begin(place, &answer)?;
+        if let (Some(size), Some(total)) = (size, total)
+            && size != total
+        {
+            let fault = Fault::integrity(format!("{place} has the wrong length"));
+            return Err(Failure::Elsewhere(self.hint(fault).versus(size, total)));
+        }
+        self.version = answer.header("etag").filter(|tag| tag.starts_with('"')).map(str::to_owned);
+        self.partial.resume().map_err(Failure::Fatal)?;
+        self.receive(place, answer, size.or(total))
+    }
+
+    /// Makes the partial file fit the answer; gives the whole's length, if the server says it.
+    fn begin(&mut self, place: &Url, answer: &Answer) -> Tried<Option<u64>> {
+        let from = self.partial.length();
+        match (answer.status, answer.part()) {
+            (206, Some((start, total))) if start == from => Ok(total),
+            (206 | 416, _) => {
+                self.clear()?;
+                Err(Failure::Again(Fault::remote(format!("{place} does not resume at byte {from}"))))
+            }
+            _ => {
+                answer.must_serve(place)?;
+                if from > 0 {
+                    self.clear()?;
+                }
+                Ok(answer.length())
+            }
+        }
+    }
+
+    fn receive(&mut self, place: &Url, mut answer: Answer, total: Option<u64>) -> Tried<()> {
+        let limit = total.unwrap_or(self.client.limits.bytes);
+        let mut pace = Pace::new(&self.client.limits);
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let count = answer.body.read(&mut buffer).map_err(|e| cut(place, e))?;
+            if count == 0 {
+                break;
+            }
+            if self.partial.length() + count as u64 > limit {
+                let fault = Fault::integrity(format!("{place} is too long")).versus(limit, "more bytes");
+                return Err(Failure::Elsewhere(fault));
+            }
+            self.partial.append(&buffer[..count]).map_err(Failure::Fatal)?;
+            self.progress.advance(count as u64);
+            pace.check(place, count)?;
+        }
+        if total.is_some_and(|total| self.partial.length() < total) {
+            return Err(cut(place, io::ErrorKind::UnexpectedEof.into()));
+        }
+        Ok(())
+    }
+
+    /// Compares all bytes with what is pinned; the right ones move into the store.
+    fn finish(&mut self, place: &Url) -> Tried<Result<Output>> {
+        let pinned = &self.wanted.checksum;
+        let (found, content) = self.partial.hash(pinned).map_err(Failure::Fatal)?;
+        if found != *pinned {
+            let fault = Fault::integrity(format!("{place} has the wrong bytes")).versus(pinned, found);
+            return Ok(Err(self.hint(fault)));
+        }
+        let (path, size) = (self.partial.path(), self.partial.length());
+        let keep = || {
+            self.store.adopt(path, self.partial.file(), &content, size)?;
+            let output = Output::Blob { content, size };
+            self.store.record(&self.wanted.step()?, &output)?;
+            Ok(output)
+        };
+        keep().map(Ok).map_err(Failure::Fatal)
+    }
+
+    /// Adds the most likely reason when a web page came instead of a file.
+    fn hint(&self, fault: Fault) -> Fault {
+        if self.page { fault.because("it is a web page: a captive portal, or a login") } else { fault }
+    }
+}

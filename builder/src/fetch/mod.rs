@@ -1,0 +1,210 @@
+//! Fetching: what the lock names, by digest, from wherever it can be had.
+//!
+//! Nobody is trusted: a mirror, a redirect, a registry or a file may say what it likes, and only bytes
+//! with the locked checksum enter the store. Every place is asked in order and judged on its own.
+
+mod download;
+mod http;
+mod image;
+mod partial;
+mod registry;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::base::digest::Checksum;
+use crate::base::{Class, Fault, Result, Url};
+use crate::plan::{Output, Step};
+use crate::progress::Progress;
+use crate::store::Store;
+
+pub use http::{Client, Limits};
+pub use image::{Descriptor, Parts, parts};
+pub use registry::Image;
+
+/// Inputs that are fetched at the same time.
+const AT_ONCE: usize = 4;
+
+/// One input, as pinned by the lock.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// For people: `kubelet 1.17.17`.
+    pub name: String,
+    /// Where it can be had.
+    pub source: Source,
+    /// Its length in bytes, when the lock knows it. For an image, the manifest's.
+    pub size: Option<u64>,
+    /// What its bytes hash to. For an image, the manifest's SHA-256.
+    pub checksum: Checksum,
+}
+
+/// Where an input comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A file, from the first of these places that has it.
+    Urls(Vec<Url>),
+    /// An OCI image.
+    Image(Image),
+    /// The operator hands it over; the command that does so.
+    Provided {
+        /// `cargo xtask input add cri-o PATH --version 1.17.4`
+        command: String,
+    },
+}
+
+/// What became of the inputs, each list in the order in which they were asked for.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// Names of those that the store had.
+    pub present: Vec<String>,
+    /// Those that were fetched now.
+    pub fetched: Vec<Fetched>,
+    /// Names of those that could not be had, why, and what mends it.
+    pub missing: Vec<(String, Fault)>,
+    /// All that is there: what a root of the store should keep.
+    pub outputs: Vec<Output>,
+}
+
+/// An input that was fetched.
+#[derive(Debug)]
+pub struct Fetched {
+    /// Its name.
+    pub name: String,
+    /// Its length in bytes; for an image with all its layers.
+    pub bytes: u64,
+    /// Who served it.
+    pub from: Url,
+    /// Who failed to before, and how.
+    pub refused: Vec<Fault>,
+}
+
+impl Summary {
+    /// The fault that decides the exit code: the gravest of those that an operator did not have to
+    /// provide. `None` when all that can be had is there.
+    pub fn gravest(&self) -> Option<&Fault> {
+        let faults = self.missing.iter().map(|(_, fault)| fault);
+        faults.filter(|fault| fault.class() != Class::User).max_by_key(|fault| fault.class())
+    }
+}
+
+impl Wanted {
+    /// The step whose output this input is.
+    pub fn step(&self) -> Result<crate::plan::StepId> {
+        Step::Input { checksum: self.checksum }.id()
+    }
+
+    /// What the store has of it: nothing, or all that belongs to it.
+    pub fn present(&self, store: &Store) -> Result<Option<Vec<Output>>> {
+        let Some(output) = store.output(&self.step()?)? else { return Ok(None) };
+        match &self.source {
+            Source::Image(image) => image.present(store, output),
+            Source::Urls(_) | Source::Provided { .. } => Ok(Some(vec![output])),
+        }
+    }
+}
+
+enum Fate {
+    Present(Vec<Output>),
+    Fetched(Vec<Output>, Fetched),
+    Missing(Fault),
+}
+
+/// Fetches all of `wanted` that the store does not have, some at a time. What cannot be had is in the
+/// summary; an error is only what stops everything: this machine's own failure.
+pub fn fetch(store: &Store, client: &Client, wanted: &[Wanted], progress: &Progress) -> Result<Summary> {
+    let next = AtomicUsize::new(0);
+    let fates: Mutex<Vec<(usize, Result<Fate>)>> = Mutex::default();
+    let work = || {
+        while let Some((index, one)) = take(&next, wanted) {
+            let fate = fetch_one(store, client, one, progress);
+            if fate.is_err() {
+                next.store(wanted.len(), Ordering::Relaxed);
+            }
+            fates.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((index, fate));
+        }
+    };
+    std::thread::scope(|scope| (0..AT_ONCE.min(wanted.len())).for_each(|_| drop(scope.spawn(work))));
+    let mut fates = fates.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    fates.sort_by_key(|(index, _)| *index);
+    let mut summary = Summary::default();
+    for (index, fate) in fates {
+        summary.add(&wanted[index].name, fate?);
+    }
+    Ok(summary)
+}
+
+fn take<'w>(next: &AtomicUsize, wanted: &'w [Wanted]) -> Option<(usize, &'w Wanted)> {
+    let index = next.fetch_add(1, Ordering::Relaxed);
+    wanted.get(index).map(|one| (index, one))
+}
+
+impl Summary {
+    fn add(&mut self, name: &str, fate: Fate) {
+        match fate {
+            Fate::Present(outputs) => {
+                self.present.push(name.to_owned());
+                self.outputs.extend(outputs);
+            }
+            Fate::Fetched(outputs, fetched) => {
+                self.fetched.push(fetched);
+                self.outputs.extend(outputs);
+            }
+            Fate::Missing(fault) => self.missing.push((name.to_owned(), fault)),
+        }
+    }
+}
+
+fn fetch_one(store: &Store, client: &Client, wanted: &Wanted, progress: &Progress) -> Result<Fate> {
+    if let Some(outputs) = wanted.present(store)? {
+        return Ok(Fate::Present(outputs));
+    }
+    let got = match &wanted.source {
+        Source::Urls(urls) => download::from_places(store, client, wanted, urls, None, progress),
+        Source::Image(image) => image.pull(store, client, wanted, progress),
+        Source::Provided { command } => {
+            return Ok(Fate::Missing(Fault::user("it must be provided by you").mend(command)));
+        }
+    };
+    match got {
+        Ok(got) => {
+            let fetched =
+                Fetched { name: wanted.name.clone(), bytes: got.bytes, from: got.from, refused: got.refused };
+            progress.say(&format!("{}: fetched from {}", fetched.name, fetched.from));
+            Ok(Fate::Fetched(got.outputs, fetched))
+        }
+        Err(fault) if matches!(fault.class(), Class::Machine | Class::Bug) => Err(fault.within(&wanted.name)),
+        Err(fault) => {
+            progress.say(&format!("{}: {}", wanted.name, fault.what()));
+            Ok(Fate::Missing(fault))
+        }
+    }
+}
+
+/// What a fetch brought.
+struct Got {
+    outputs: Vec<Output>,
+    bytes: u64,
+    from: Url,
+    refused: Vec<Fault>,
+}
+
+/// What came of asking one place.
+type Tried<T> = std::result::Result<T, Failure>;
+
+/// Why one place did not serve.
+enum Failure {
+    /// The next try may do better.
+    Again(Fault),
+    /// This place will not do; another may.
+    Elsewhere(Fault),
+    /// No place will help.
+    Fatal(Fault),
+}
+
+impl Failure {
+    fn fault(self) -> Fault {
+        match self {
+            Self::Again(fault) | Self::Elsewhere(fault) | Self::Fatal(fault) => fault,
+        }
+    }
+}
