@@ -3,6 +3,7 @@
 //! What a packer makes depends on its arguments alone. The compressors are pinned by golden digests,
 //! because a new version of one changes every output.
 
+pub mod apt;
 pub mod bios;
 pub mod cpio;
 pub mod deb;
@@ -16,6 +17,7 @@ pub mod oci;
 pub mod sink;
 pub mod tar;
 pub mod uki;
+pub mod xz;
 
 use std::io;
 
