@@ -8,9 +8,12 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
+use zeroize::Zeroizing;
 
 use crate::fault::{Class, Fault, Result, parse_toml};
+use crate::files;
 use crate::role::{Interface, Range, Role};
+use crate::world::World;
 
 pub use moment::Moment;
 pub use values::{Endpoint, Name, Pem, Pin, Secret, Token};
@@ -116,6 +119,14 @@ pub struct KubeProxy {
 /// The text that a wiped file begins with.
 const WIPED: &str = "# Secrets were wiped by hale after their use.\n";
 
+/// Whether a text has a line that gives a secret, even one that does not parse as a whole.
+pub fn holds_secret(text: &str) -> bool {
+    let secret = |line: &str| {
+        ["token", "key", "kubeconfig"].contains(&line.split('=').next().unwrap_or_default().trim())
+    };
+    text.lines().any(secret)
+}
+
 impl Identity {
     /// Where the file is.
     pub const PATH: &str = "/etc/hale/node.toml";
@@ -140,6 +151,15 @@ impl Identity {
     /// The addresses that this node's pods get.
     pub fn pods(&self, role: &Role) -> Range {
         self.network.pods.as_ref().map_or(role.cluster.pods, |range| *range.get_ref())
+    }
+
+    /// Reads the node's own file, which nobody but root may read; an empty identity when there is none.
+    pub fn load(world: &dyn World, role: &Role) -> Result<Self> {
+        let path = world.path(Self::PATH);
+        let Some(text) = files::read_limited(&path, Self::LIMIT)? else { return Ok(Self::default()) };
+        let text = Zeroizing::new(text);
+        files::check_private(world, Self::PATH)?;
+        Self::parse(Self::PATH, &text, role)
     }
 
     /// What the role cannot do without and this file does not say: each is a key and what to do.

@@ -46,8 +46,8 @@ fn seccomp(root: &Object, linux: &Object, profile: &str) -> Result<Option<(Range
     }
     let profile = profile.trim();
     Object::parse(profile, 0..profile.len()).map_err(|f| f.within("the seccomp profile"))?;
-    let present = linux.members.iter().filter(|m| m.name == "seccomp");
-    if let Some(last) = present.last() {
+    let mut present = linux.members.iter().filter(|m| m.name == "seccomp");
+    if let Some(last) = present.next_back() {
         let null = &linux.text[last.value.clone()] == "null";
         return Ok(null.then(|| (last.value.clone(), profile.to_owned())));
     }

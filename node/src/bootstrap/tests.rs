@@ -1,0 +1,280 @@
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::fake::{Fake, recorded};
+use crate::identity::Identity;
+use crate::kubeadm::{self, config};
+use crate::role::Role;
+use crate::world::World;
+use crate::{bootstrap, files, journal};
+
+const JOIN: &str = r#"
+[network]
+address = "10.0.3.2"
+pods = "10.0.3.61-10.0.3.100"
+[join]
+endpoint = "10.0.3.1:6443"
+token = "abcdef.0123456789abcdef"
+ca-pins = ["sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"]
+issued = 2026-11-22T10:00:00Z
+expires = 2026-11-23T10:00:00Z
+"#;
+
+fn role(kind: &str, version: &str) -> Role {
+    let text = include_str!("../../examples/role.toml");
+    let text = text.replacen("role = \"master\"", &format!("role = {kind:?}"), 1);
+    let text = if kind == "node" { text.replace("here = true", "here = false") } else { text };
+    Role::parse(&text.replacen("\"1.17.17\"", &format!("{version:?}"), 1)).unwrap()
+}
+
+/// A machine that nothing was done to yet.
+fn machine(role: &Role) -> Fake {
+    if role.is_master() {
+        return Fake::of(role, "10.0.3.1");
+    }
+    let fake = Fake::of(role, "10.0.3.2");
+    fake.make(Identity::PATH, JOIN);
+    fake.state.borrow_mut().objects.insert("elsewhere".into());
+    fake
+}
+
+/// One boot: reads what the node is told and goes as far as it can.
+fn boot(fake: &Fake, role: &Role) -> Result<()> {
+    let identity = Identity::load(fake, role)?;
+    let node = Node::new(fake, role, &identity)?;
+    let mut journal = Journal::open(fake)?;
+    bootstrap::run(&node, &mut journal, &mut |_| {})
+}
+
+type Paths = BTreeMap<String, String>;
+
+fn tree(fake: &Fake) -> Paths {
+    let mut tree = fake.tree();
+    tree.retain(|path, _| !path.starts_with("run"));
+    tree
+}
+
+/// A run without a cut: its tree, and how many changes it took.
+static WHOLE: LazyLock<BTreeMap<&str, (Paths, usize)>> = LazyLock::new(|| {
+    let whole = |kind: &'static str| {
+        let role = role(kind, "1.20.2");
+        let fake = machine(&role);
+        boot(&fake, &role).unwrap();
+        (kind, (tree(&fake), fake.changes.get()))
+    };
+    BTreeMap::from([whole("master"), whole("node")])
+});
+
+#[test]
+fn both_roles_and_both_versions_come_up_and_stay() {
+    for (kind, version) in
+        [("master", "1.17.17"), ("master", "1.20.2"), ("node", "1.17.17"), ("node", "1.20.2")]
+    {
+        let role = role(kind, version);
+        let fake = machine(&role);
+        // 1.17 has no startup probe, and the recorded manifest has: what is not looked for stays.
+        boot(&fake, &role).unwrap_or_else(|fault| panic!("{kind} {version}: {fault}"));
+        let (before, changes) = (fake.tree(), fake.changes.get());
+        fake.reboot();
+        boot(&fake, &role).unwrap();
+        assert_eq!(fake.changes.get(), changes, "a second run changes nothing");
+        fake.make("/run/hale/x", "");
+        assert!(
+            fake.tree().keys().filter(|path| !path.starts_with("run")).all(|path| before.contains_key(path))
+        );
+        let calls = fake.calls.borrow().join("\n");
+        assert!(!calls.contains("addon kube-proxy"));
+        assert!(!calls.contains("0123456789abcdef"), "a secret is on a command line");
+    }
+}
+
+#[test]
+fn a_power_cut_at_every_change_converges() {
+    for kind in ["master", "node"] {
+        let role = role(kind, "1.20.2");
+        let (whole, changes) = &WHOLE[kind];
+        assert!(*changes >= 25, "{changes}");
+        for at in 0..*changes {
+            let fake = machine(&role);
+            fake.fuel.set(at);
+            assert!(boot(&fake, &role).is_err(), "{kind}: no cut at {at}");
+            fake.reboot();
+            boot(&fake, &role).unwrap_or_else(|fault| panic!("{kind}, cut at change {at}: {fault}"));
+            assert_eq!(&tree(&fake), whole, "{kind}, cut at change {at}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn any_row_of_cuts_converges(kind in prop::sample::select(vec!["master", "node"]), cuts in prop::collection::vec(0usize..120, 1..6)) {
+        let role = role(kind, "1.20.2");
+        let fake = machine(&role);
+        for at in cuts {
+            fake.fuel.set(at);
+            let _ = boot(&fake, &role);
+            fake.reboot();
+        }
+        boot(&fake, &role).unwrap();
+        prop_assert_eq!(&tree(&fake), &WHOLE[kind].0);
+    }
+
+    #[test]
+    fn a_journal_cut_anywhere_converges(length in 0usize..3000) {
+        let role = role("master", "1.20.2");
+        let fake = machine(&role);
+        boot(&fake, &role).unwrap();
+        let whole = std::fs::read(fake.path(journal::PATH)).unwrap();
+        std::fs::write(fake.path(journal::PATH), &whole[..length.min(whole.len())]).unwrap();
+        fake.reboot();
+        boot(&fake, &role).unwrap();
+        prop_assert_eq!(&tree(&fake), &WHOLE["master"].0);
+    }
+}
+
+/// The first line that a boot ends with, and that nothing of a cluster is left.
+fn refusal(prepare: impl Fn(&Fake), kind: &str) -> (String, Fake) {
+    let role = role(kind, "1.20.2");
+    let fake = machine(&role);
+    prepare(&fake);
+    let fault = boot(&fake, &role).unwrap_err();
+    (fault.to_string(), fake)
+}
+
+#[test]
+fn each_hostile_or_broken_thing_ends_in_one_clear_line() {
+    let check = |kind: &str, prepare: &dyn Fn(&Fake), expect: &str| {
+        let (told, fake) = refusal(prepare, kind);
+        assert!(told.contains(expect) && !told.contains('\n'), "{told}");
+        for left in [kubeadm::KUBELET, "/etc/kubernetes/pki/ca.crt", "/run/hale/join.json"] {
+            assert!(!fake.path(left).exists(), "{told}: {left} is left");
+        }
+    };
+    let says = |code: i32, text: &str| {
+        let text = text.to_owned();
+        move |fake: &Fake| *fake.next_kubeadm.borrow_mut() = Some((Some(code), text.clone()))
+    };
+    let pin = "cluster CA found in cluster-info ConfigMap is invalid: none of the public keys \"sha256:00\" are pinned";
+    check("node", &says(1, pin), "none of join.ca-pins; do not join it");
+    check("node", &says(1, "could not find a JWS signature in the cluster-info ConfigMap"), "hale token");
+    check("node", &says(1, "x509: certificate has expired or is not yet valid"), "clocks is wrong");
+    check(
+        "node",
+        &says(1, "a Node with name \"seed\" and status \"Ready\" already exists in the cluster and has"),
+        "another name",
+    );
+    check("master", &says(1, "write: no space left on device"), "the disk is full; free some space");
+    check("node", &|fake| fake.clock.set(crate::fake::NOW + 2 * 86_400), "the bootstrap token ended at");
+    check("node", &|fake| fake.clock.set(0), "set the clock");
+    check("node", &|fake| fake.make(Identity::PATH, ""), "no [join]; put there what `hale token`");
+    check("master", &|fake| fake.state.borrow_mut().addresses.clear(), "give lxcbr0 the address 10.0.3.1");
+    check(
+        "master",
+        &|fake| std::fs::remove_dir(fake.path("/sys/class/net/lxcbr0/bridge")).unwrap(),
+        "there is no bridge lxcbr0; make it",
+    );
+    check(
+        "master",
+        &|fake| std::fs::remove_dir(fake.path("/sys/fs/cgroup/memory")).unwrap(),
+        "systemd.unified_cgroup_hierarchy=0",
+    );
+    check("master", &|fake| *fake.version.borrow_mut() = "v1.19.0".into(), "is v1.19.0, not v1.20.2");
+    check(
+        "master",
+        &|fake| fake.make(Identity::PATH, "nonsense = 1"),
+        "node.toml:1: unknown field `nonsense`",
+    );
+    let readable = |fake: &Fake| {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(fake.path(Identity::PATH), std::fs::Permissions::from_mode(0o644)).unwrap();
+    };
+    check("node", &readable, "has mode 0644 and owner 0; it holds secrets; chown root");
+}
+
+#[test]
+fn two_at_once_are_one() {
+    let role = role("master", "1.20.2");
+    let fake = machine(&role);
+    let _held = Journal::open(&fake).unwrap();
+    assert!(boot(&fake, &role).unwrap_err().to_string().contains("another hale is at work"));
+}
+
+#[test]
+fn a_range_that_another_node_has_is_refused_after_joining() {
+    let taken = |fake: &Fake| {
+        fake.state.borrow_mut().objects.insert("range node-9 10.0.3.90-10.0.3.120".into());
+    };
+    let (told, _) = refusal(taken, "node");
+    assert!(told.contains("overlaps 10.0.3.90-10.0.3.120 of node node-9; `hale reset`"), "{told}");
+}
+
+#[test]
+fn secrets_are_wiped_once_they_were_used() {
+    let role = role("node", "1.20.2");
+    let fake = machine(&role);
+    boot(&fake, &role).unwrap();
+    let text = files::need(&fake, Identity::PATH).unwrap();
+    assert!(!text.contains("0123456789abcdef") && text.contains("10.0.3.1:6443"), "{text}");
+}
+
+#[test]
+fn waiting_is_journaled_once() {
+    let role = role("node", "1.20.2");
+    let fake = machine(&role);
+    fake.make(Identity::PATH, "");
+    (0..3).for_each(|_| assert!(boot(&fake, &role).is_err()));
+    let entries = Journal::read(&fake).unwrap();
+    assert_eq!(entries.iter().filter(|entry| matches!(entry.event, Event::Waiting(_))).count(), 1);
+    fake.make(Identity::PATH, JOIN);
+    boot(&fake, &role).unwrap();
+}
+
+/// The phases before the API server, by a real kubeadm 1.20.2 in the fake root.
+#[test]
+fn the_real_kubeadm_writes_what_is_recorded() {
+    let Some(program) = std::env::var_os("HALE_KUBEADM") else { return };
+    let role = role("master", "1.20.2");
+    let mut fake = Fake::of(&role, "10.0.3.1");
+    fake.kubeadm = Some(program.into());
+    let identity = Identity::default();
+    let node = Node::new(&fake, &role, &identity).unwrap();
+    for phase in ["certs all", "kubeconfig all", "control-plane all", "etcd local", "kubelet-start"] {
+        let before = fake.tree();
+        let config =
+            kubeadm::configure(&node, "init.json", &config::init(&node, kubeadm::PKI).unwrap()).unwrap();
+        kubeadm::phase(&node, &phase.split(' ').collect::<Vec<_>>(), &config).unwrap();
+        let line = |(path, what): (String, String)| {
+            let slash = if what.starts_with('d') { "/" } else { "" };
+            format!("{} /{path}{slash}", &what[2..6])
+        };
+        let ours = |path: &str| ["run", "usr", "var/lib/hale", "tmp"].iter().any(|top| path.starts_with(top));
+        let new = fake.tree().into_iter().filter(|(path, _)| !before.contains_key(path) && !ours(path));
+        let expect: Vec<String> = recorded(phase).map(|(mode, path)| format!("{mode:04o} {path}")).collect();
+        assert_eq!(new.map(line).collect::<Vec<_>>(), expect, "{phase}");
+    }
+    crate::kubeadm::manifest::make_patient(&node).unwrap();
+    let server = files::need(&fake, "/etc/kubernetes/manifests/kube-apiserver.yaml").unwrap();
+    assert!(
+        server.contains("--advertise-address=10.0.3.1\n") && server.contains("failureThreshold: 60"),
+        "{server}"
+    );
+    let etcd = files::need(&fake, "/etc/kubernetes/manifests/etcd.yaml").unwrap();
+    assert!(
+        etcd.lines().filter(|line| line.contains("listen-")).all(|line| line.contains("127.0.0.1")),
+        "{etcd}"
+    );
+    for name in ["kube-scheduler", "kube-controller-manager"] {
+        let text = files::need(&fake, &format!("/etc/kubernetes/manifests/{name}.yaml")).unwrap();
+        assert!(text.contains("--leader-elect=false\n") && text.contains("--port=0\n"), "{text}");
+    }
+    let user = kubeadm::user_kubeconfig(&node, "system:kube-proxy").unwrap();
+    assert!(
+        user.contains("server: https://10.0.3.1:6443") && user.contains("client-key-data:"),
+        "no kubeconfig"
+    );
+}

@@ -1,0 +1,191 @@
+//! A world for tests: a temporary root, a power cut after any number of changes, and programs that leave
+//! what the real ones were recorded to leave (`node/testdata/`).
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::fault::{Fault, Result};
+use crate::role::Role;
+use crate::world::{Call, Ran, World};
+
+mod programs;
+
+pub(crate) use programs::recorded;
+
+/// 2026-11-22T12:00:00Z.
+pub(crate) const NOW: i64 = 1_795_348_800;
+
+/// What a reboot forgets, and what it does not.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) enabled: BTreeSet<String>,
+    pub(crate) active: BTreeSet<String>,
+    /// What the API server knows: it is in etcd, so it stays.
+    pub(crate) objects: BTreeSet<String>,
+    /// The addresses of the bridge.
+    pub(crate) addresses: Vec<String>,
+}
+
+pub(crate) struct Fake {
+    root: TempDir,
+    owners: RefCell<BTreeMap<PathBuf, (u64, u32, u32)>>,
+    /// How many changes there will be before the power is cut.
+    pub(crate) fuel: Cell<usize>,
+    /// How many changes there were.
+    pub(crate) changes: Cell<usize>,
+    pub(crate) clock: Cell<i64>,
+    pub(crate) state: RefCell<State>,
+    /// What kubeadm says and does instead of the recorded, once.
+    pub(crate) next_kubeadm: RefCell<Option<(Option<i32>, String)>>,
+    /// Every command line.
+    pub(crate) calls: RefCell<Vec<String>>,
+    /// A real kubeadm to run in the root, instead of what is recorded.
+    pub(crate) kubeadm: Option<PathBuf>,
+    /// The version that kubeadm calls itself.
+    pub(crate) version: RefCell<String>,
+}
+
+impl Fake {
+    pub(crate) fn new() -> Self {
+        let fake = Self {
+            // Memory where there is some: everything here is synced again and again.
+            root: tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap(),
+            owners: RefCell::default(),
+            fuel: Cell::new(usize::MAX),
+            changes: Cell::new(0),
+            clock: Cell::new(NOW),
+            state: RefCell::default(),
+            next_kubeadm: RefCell::default(),
+            calls: RefCell::default(),
+            kubeadm: None,
+            version: RefCell::new("v1.20.2".into()),
+        };
+        for controller in ["cpu", "cpuset", "memory", "pids"] {
+            fake.make(&format!("/sys/fs/cgroup/{controller}/"), "");
+        }
+        for directory in ["/sys/class/net/lxcbr0/bridge/", "/var/lib/", "/etc/systemd/network/"] {
+            fake.make(directory, "");
+        }
+        fake.state.borrow_mut().enabled.insert("crio.service".into());
+        fake.make("/etc/hostname", "seed\n");
+        fake.make(
+            "/usr/lib/hale/kubelet.yaml",
+            "kind: KubeletConfiguration\napiVersion: kubelet.config.k8s.io/v1beta1\n",
+        );
+        fake.make("/usr/lib/hale/kube-proxy.yaml", "mode: iptables\n");
+        fake
+    }
+
+    /// A machine of a role, with a bridge that has its address.
+    pub(crate) fn of(role: &Role, address: &str) -> Self {
+        let fake = Self::new();
+        *fake.version.borrow_mut() = format!("v{}", role.kubernetes);
+        fake.state.borrow_mut().addresses.push(address.into());
+        fake
+    }
+
+    /// Writes a file, or with a `/` at the end makes a directory.
+    pub(crate) fn make(&self, path: &str, text: &str) {
+        let full = self.path(path);
+        if path.ends_with('/') {
+            return fs::create_dir_all(full).unwrap();
+        }
+        fs::create_dir_all(full.parent().unwrap()).unwrap();
+        fs::write(&full, text).unwrap();
+        fs::set_permissions(&full, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// What a reboot does: `/run` is empty, enabled units run.
+    pub(crate) fn reboot(&self) {
+        let _ = fs::remove_dir_all(self.path("/run"));
+        self.fuel.set(usize::MAX);
+        let mut state = self.state.borrow_mut();
+        state.active = state.enabled.clone();
+    }
+
+    /// Every path with its kind, mode and owner.
+    pub(crate) fn tree(&self) -> BTreeMap<String, String> {
+        let mut tree = BTreeMap::new();
+        let mut open = vec![self.root().to_owned()];
+        while let Some(directory) = open.pop() {
+            for entry in fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                let metadata = fs::symlink_metadata(&path).unwrap();
+                let (uid, gid) = self.owner(&path).unwrap();
+                let kind = if metadata.is_dir() { "d" } else { "f" };
+                let size = if metadata.is_file() && metadata.len() == 0 { " empty" } else { "" };
+                let name = path.strip_prefix(self.root()).unwrap().to_str().unwrap().to_owned();
+                let mode = metadata.permissions().mode() & 0o7777;
+                tree.insert(name, format!("{kind} {mode:04o} {uid}:{gid}{size}"));
+                if metadata.is_dir() {
+                    open.push(path);
+                }
+            }
+        }
+        tree
+    }
+
+    fn spend(&self) -> Result<()> {
+        self.changes.set(self.changes.get() + 1);
+        match self.fuel.get().checked_sub(1) {
+            Some(left) => {
+                self.fuel.set(left);
+                Ok(())
+            }
+            None => Err(Fault::machine("the power is cut")),
+        }
+    }
+}
+
+impl World for Fake {
+    fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    fn run(&self, call: &Call) -> Result<Ran> {
+        self.calls.borrow_mut().push(call.line());
+        programs::run(self, call)
+    }
+
+    fn own(&self, path: &Path, uid: u32, gid: u32) -> std::io::Result<()> {
+        let inode = fs::symlink_metadata(path)?.ino();
+        self.owners.borrow_mut().insert(path.to_owned(), (inode, uid, gid));
+        Ok(())
+    }
+
+    fn owner(&self, path: &Path) -> std::io::Result<(u32, u32)> {
+        let inode = fs::symlink_metadata(path)?.ino();
+        let owners = self.owners.borrow();
+        let known = owners.get(path).filter(|(known, ..)| *known == inode);
+        Ok(known.map_or((0, 0), |(_, uid, gid)| (*uid, *gid)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
+        fs::rename(from, to)?;
+        let mut owners = self.owners.borrow_mut();
+        let moved: Vec<_> = owners.keys().filter(|path| path.starts_with(from)).cloned().collect();
+        for old in moved {
+            let owner = owners.remove(&old).unwrap();
+            owners.insert(to.join(old.strip_prefix(from).unwrap()), owner);
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> i64 {
+        self.clock.get()
+    }
+
+    fn pause(&self, time: Duration) {
+        self.clock.set(self.clock.get() + i64::try_from(time.as_secs()).unwrap());
+    }
+
+    fn before_change(&self, _path: &Path) -> Result<()> {
+        self.spend()
+    }
+}

@@ -1,0 +1,238 @@
+//! The programs of the fake world.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::Fake;
+use crate::fault::Result;
+use crate::kubeadm::manifest;
+use crate::world::{Call, Ran, World};
+
+/// What the real kubeadm 1.20.2 was recorded to write: phase, mode, path.
+pub(crate) const RECORDED: &str = include_str!("../../testdata/kubeadm-1.20.2.txt");
+/// A manifest that it wrote.
+pub(crate) const MANIFEST: &str = include_str!("../../testdata/kube-apiserver-1.20.2.yaml");
+
+fn ok(stdout: &str) -> Ran {
+    Ran { code: Some(0), stdout: stdout.into(), stderr: String::new() }
+}
+
+fn failed(stderr: &str) -> Ran {
+    Ran { code: Some(1), stdout: String::new(), stderr: stderr.into() }
+}
+
+pub(super) fn run(fake: &Fake, call: &Call) -> Result<Ran> {
+    let words: Vec<&str> = call.arguments.iter().map(String::as_str).collect();
+    match call.name().as_str() {
+        "kubeadm" => kubeadm(fake, &words),
+        "systemctl" => systemctl(fake, &words),
+        "ip" => {
+            let line = |address: &String| {
+                format!("3: lxcbr0    inet {address}/24 brd 10.0.3.255 scope global lxcbr0\n")
+            };
+            Ok(ok(&fake.state.borrow().addresses.iter().map(line).collect::<String>()))
+        }
+        "crictl" => Ok(if is_active(fake, "crio.service") { ok("") } else { failed("failed to connect") }),
+        "kubectl" => Ok(kubectl(fake, &words)),
+        other => panic!("no fake {other}"),
+    }
+}
+
+fn is_active(fake: &Fake, unit: &str) -> bool {
+    fake.state.borrow().active.contains(unit)
+}
+
+fn systemctl(fake: &Fake, words: &[&str]) -> Result<Ran> {
+    let unit = (*words.last().unwrap()).to_owned();
+    let has =
+        |set: &std::collections::BTreeSet<String>| if set.contains(&unit) { ok("") } else { failed("") };
+    match words {
+        ["--quiet", "is-enabled", _] => return Ok(has(&fake.state.borrow().enabled)),
+        ["--quiet", "is-active", _] => return Ok(has(&fake.state.borrow().active)),
+        _ => {}
+    }
+    fake.spend()?;
+    let mut state = fake.state.borrow_mut();
+    if words[0] == "enable" {
+        state.enabled.insert(unit.clone());
+    }
+    if words[0] != "enable" || words.contains(&"--now") {
+        state.active.insert(unit.clone());
+    }
+    if unit == "systemd-networkd.service" && words[0] == "restart" {
+        state.addresses = vec!["10.0.3.2".into()];
+    }
+    drop(state);
+    fake.spend()?;
+    Ok(ok(""))
+}
+
+/// The API server runs if the kubelet does, and if what its containers must read is theirs.
+fn api_is_up(fake: &Fake) -> bool {
+    let mapped =
+        |path: &str| fake.owner(&fake.path(path)).is_ok_and(|owner| owner == (10_000_000, 10_000_000));
+    let manifest = |name: &&str| fake.path(&format!("{}/{name}.yaml", manifest::DIRECTORY)).is_file();
+    let local = manifest::NAMES.iter().all(manifest)
+        && ["pki/apiserver.key", "pki/sa.key", "pki/etcd/server.key", "scheduler.conf"]
+            .iter()
+            .all(|name| mapped(&format!("/etc/kubernetes/{name}")))
+        && mapped("/var/lib/etcd");
+    let remote = fake.state.borrow().objects.contains("elsewhere");
+    is_active(fake, "kubelet.service") && is_active(fake, "crio.service") && (local || remote)
+}
+
+fn kubectl(fake: &Fake, words: &[&str]) -> Ran {
+    if !api_is_up(fake) {
+        return failed("The connection to the server 10.0.3.1:6443 was refused");
+    }
+    let objects = &fake.state.borrow().objects;
+    let has = |name: &str| if objects.contains(name) { ok(name) } else { failed("NotFound") };
+    match words[3..] {
+        ["get", "--raw", "/healthz"] => ok("ok"),
+        ["get", "configmap", "-n", _, name] => has(name),
+        ["get", "deployment", "-n", _, name] => has(name),
+        ["get", "node", _, "-o", _] => ok("True"),
+        ["get", "node", _] => ok(""),
+        ["get", "nodes", "-o", _] => {
+            let ranges =
+                objects.iter().filter_map(|name| name.strip_prefix("range ")).map(|line| format!("{line}\n"));
+            ok(&ranges.collect::<String>())
+        }
+        ref other => panic!("no fake kubectl {other:?}"),
+    }
+}
+
+fn kubeadm(fake: &Fake, words: &[&str]) -> Result<Ran> {
+    if words[0] == "version" {
+        return Ok(ok(&format!("{}\n", fake.version.borrow())));
+    }
+    fake.spend()?;
+    if let Some((code, stderr)) = fake.next_kubeadm.borrow_mut().take() {
+        return Ok(Ran { code, stdout: String::new(), stderr });
+    }
+    if let Some(program) = &fake.kubeadm {
+        return Ok(real(fake, program.clone(), words));
+    }
+    match words {
+        ["init", "phase", phase @ .., "--config", config] => {
+            let phase: Vec<&str> = phase.iter().copied().take_while(|word| !word.starts_with("--")).collect();
+            init(fake, &phase.join(" "), words, &configuration(fake, config))
+        }
+        ["join", ..] => {
+            write(fake, "join", &|path| path.to_owned())?;
+            fake.state.borrow_mut().active.insert("kubelet.service".into());
+            fake.spend()?;
+            Ok(ok(""))
+        }
+        ["alpha", "kubeconfig", "user", ..] => {
+            Ok(ok("users:\n- user:\n    client-key-data: eA==\ncurrent-context: x\n"))
+        }
+        other => panic!("no fake kubeadm {other:?}"),
+    }
+}
+
+/// The JSON documents of a configuration file.
+pub(crate) fn configuration(fake: &Fake, path: &str) -> Vec<Value> {
+    let text = fs::read_to_string(fake.path(path)).unwrap();
+    text.split("---\n").take(2).map(|document| serde_json::from_str(document).unwrap()).collect()
+}
+
+fn init(fake: &Fake, phase: &str, words: &[&str], documents: &[Value]) -> Result<Ran> {
+    let certificates = documents[1]["certificatesDir"].as_str().unwrap().to_owned();
+    let confs = words.iter().position(|word| *word == "--kubeconfig-dir").map(|at| words[at + 1].to_owned());
+    let place = |path: &str| match (path.strip_prefix("/etc/kubernetes/pki"), &confs) {
+        (Some(rest), _) => format!("{certificates}{rest}"),
+        (None, Some(confs)) => path.replacen("/etc/kubernetes", confs, 1),
+        (None, None) => path.to_owned(),
+    };
+    let object = |name: &str| fake.state.borrow_mut().objects.insert(name.into());
+    match phase {
+        "certs all" | "kubeconfig all" | "control-plane all" | "etcd local" => write(fake, phase, &place)?,
+        "kubelet-start" => {
+            write(fake, phase, &place)?;
+            fake.state.borrow_mut().active.insert("kubelet.service".into());
+        }
+        _ if !api_is_up(fake) => return Ok(failed("dial tcp 10.0.3.1:6443: connect: connection refused")),
+        "upload-config all" => drop(object("kubeadm-config")),
+        "bootstrap-token" => drop(object("cluster-info")),
+        "addon coredns" => drop(object("coredns")),
+        "mark-control-plane" | "kubelet-finalize all" => {}
+        other => panic!("no fake phase {other}"),
+    }
+    fake.spend()?;
+    Ok(ok(""))
+}
+
+/// Writes what a phase was recorded to write; when the power is cut, half of it and one empty file.
+fn write(fake: &Fake, phase: &str, place: &dyn Fn(&str) -> String) -> Result<()> {
+    let rows: Vec<(u32, String)> = recorded(phase).map(|(mode, path)| (mode, place(path))).collect();
+    for (index, (mode, path)) in rows.iter().enumerate() {
+        let full = fake.path(path);
+        if path.ends_with('/') {
+            if !full.is_dir() {
+                fs::create_dir_all(&full).unwrap();
+                fs::set_permissions(&full, fs::Permissions::from_mode(*mode)).unwrap();
+            }
+            continue;
+        }
+        let cut = index == rows.len() / 2 && fake.spend().is_err();
+        let text = content(path);
+        let keep =
+            full.is_file() && (path.ends_with(".crt") || path.ends_with(".key") || path.ends_with(".conf"));
+        if keep && fs::read(&full).unwrap().is_empty() {
+            return Err(crate::fault::Fault::machine(format!("kubeadm: {path} is empty")));
+        }
+        if !keep {
+            fs::create_dir_all(full.parent().unwrap()).unwrap();
+            fs::write(&full, if cut { "" } else { &text }).unwrap();
+            fs::set_permissions(&full, fs::Permissions::from_mode(*mode)).unwrap();
+        }
+        if cut {
+            return Err(crate::fault::Fault::machine("the power is cut"));
+        }
+    }
+    Ok(())
+}
+
+/// Modes and paths of a phase.
+pub(crate) fn recorded(phase: &str) -> impl Iterator<Item = (u32, &'static str)> {
+    let rows = RECORDED.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
+        let mut parts = line.split('\t');
+        Some((parts.next()?, parts.next()?, parts.next()?))
+    });
+    rows.filter(move |(of, ..)| *of == phase)
+        .map(|(_, mode, path)| (u32::from_str_radix(mode, 8).unwrap(), path))
+}
+
+fn content(path: &str) -> String {
+    let label = if path.ends_with(".key") { "RSA PRIVATE KEY" } else { "CERTIFICATE" };
+    match path.rsplit('.').next().unwrap() {
+        "conf" => "users: []\ncurrent-context: x\n".into(),
+        "yaml" if path.contains("manifests") => MANIFEST.into(),
+        "yaml" | "env" => "x\n".into(),
+        _ => format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n"),
+    }
+}
+
+/// Runs a real kubeadm with the fake root as its root; it must be linked statically.
+fn real(fake: &Fake, program: PathBuf, words: &[&str]) -> Ran {
+    let inside = fake.path("/usr/bin/kubeadm");
+    if !inside.is_file() {
+        fs::create_dir_all(inside.parent().unwrap()).unwrap();
+        fs::copy(program, inside).unwrap();
+    }
+    let mut command = Command::new("unshare");
+    command
+        .args(["--user", "--map-root-user", "chroot"])
+        .arg(fake.root())
+        .arg("/usr/bin/kubeadm")
+        .args(words);
+    let output = command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").output();
+    let output = output.expect("unshare and chroot; they come with Debian's util-linux and coreutils");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}

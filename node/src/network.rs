@@ -1,0 +1,60 @@
+//! The bridge, by systemd-networkd, when node.toml says so: the bridge itself, its address, and the one
+//! interface that is named. No other interface is matched by anything here.
+
+use std::fmt::Write;
+
+use crate::fault::Result;
+use crate::files;
+use crate::node::{Node, addresses};
+use crate::phases::{systemctl, until};
+use crate::preflight::BRIDGE_LIMIT;
+
+/// The files that hale makes; `hale reset` removes them.
+pub const FILES: [&str; 3] = [
+    "/etc/systemd/network/10-hale-bridge.netdev",
+    "/etc/systemd/network/10-hale-bridge.network",
+    "/etc/systemd/network/10-hale-port.network",
+];
+
+/// Writes the files and waits until the bridge has its address.
+pub fn make(node: &Node) -> Result<()> {
+    let mut changed = false;
+    for (path, text) in FILES.iter().zip(texts(node)?) {
+        let Some(text) = text else { continue };
+        if files::read(node.world, path)?.as_deref() != Some(&text) {
+            files::write(node.world, path, text.as_bytes(), 0o644)?;
+            changed = true;
+        }
+    }
+    let (bridge, own) = (node.role.cluster.bridge.as_str(), node.address()?);
+    if !changed && addresses(node.world, bridge)?.contains(&own) {
+        return Ok(());
+    }
+    systemctl(node, &["enable", "systemd-networkd.service"])?;
+    systemctl(node, &["restart", "systemd-networkd.service"])?;
+    let up = || Ok(addresses(node.world, bridge)?.contains(&own));
+    until(node, &format!("{bridge} does not get {own}"), BRIDGE_LIMIT, &up)
+}
+
+/// The three files' texts; no third one without an interface.
+fn texts(node: &Node) -> Result<[Option<String>; 3]> {
+    let (cluster, network) = (&node.role.cluster, &node.identity.network);
+    let bridge = &cluster.bridge;
+    let device = format!("[NetDev]\nName={bridge}\nKind=bridge\n");
+    let (own, prefix) = (node.address()?, cluster.subnet.prefix_len());
+    // Pods come and go; the bridge keeps its address even while nothing is plugged in.
+    let mut address = format!(
+        "[Match]\nName={bridge}\n\n[Network]\nAddress={own}/{prefix}\nConfigureWithoutCarrier=yes\nLinkLocalAddressing=no\n"
+    );
+    if own != cluster.gateway {
+        let _ = writeln!(address, "Gateway={}", cluster.gateway);
+    }
+    for server in &network.nameservers {
+        let _ = writeln!(address, "DNS={server}");
+    }
+    let port = network.interface.as_ref().map(|interface| {
+        let name = interface.get_ref();
+        format!("[Match]\nName={name}\n\n[Network]\nBridge={bridge}\nLinkLocalAddressing=no\n")
+    });
+    Ok([Some(device), Some(address), port])
+}

@@ -1,0 +1,192 @@
+//! The phases of both roles, in order: the one place that says what happens and when.
+//!
+//! The manifests are written, and made patient, before the kubelet starts: so it never sees a half-written
+//! one, nor one that kills a slow API server.
+
+use std::time::Duration;
+
+use crate::fault::{Class, Fault, Result};
+use crate::files;
+use crate::identity::Identity;
+use crate::kubeadm::{self, config, manifest};
+use crate::node::Node;
+use crate::role::Role;
+use crate::world::Call;
+use crate::{cluster, ownership, preflight, proxy, runtime};
+
+mod certificates;
+mod join;
+
+pub use certificates::is_pem;
+
+/// One phase. Its action can be repeated; its check changes nothing.
+pub struct Phase {
+    /// Its name in the journal.
+    pub name: &'static str,
+    /// What it does, for people.
+    pub about: &'static str,
+    /// Whether its result is there.
+    pub check: fn(&Node) -> Result<bool>,
+    /// Makes its result.
+    pub act: fn(&Node) -> Result<()>,
+}
+
+macro_rules! phase {
+    ($name:literal, $about:literal, $check:expr, $act:expr) => {
+        Phase { name: $name, about: $about, check: $check, act: $act }
+    };
+}
+
+/// A role's phases in order.
+pub fn of(role: &Role) -> Vec<Phase> {
+    let mut phases = vec![
+        phase!("preflight", "the machine fits, and the bridge is there", preflight::is_fit, preflight::act),
+        phase!("runtime", "CRI-O answers, and pods have their addresses", runtime::check, runtime::act),
+    ];
+    if role.is_master() {
+        phases.extend([
+            phase!("certificates", "a cluster CA and what it signs", certificates::check, certificates::act),
+            phase!(
+                "kubeconfigs",
+                "credentials of the control plane",
+                certificates::confs,
+                certificates::act_confs
+            ),
+            phase!("ownership", "each file belongs to whom must read it", owned, ownership::apply),
+            phase!("control-plane", "four patient static pods", manifest::are_patient, control_plane),
+            phase!("kubelet", "the kubelet runs, and will after a reboot", kubelet_check, kubelet),
+            phase!("wait", "the API server answers", cluster::answers, cluster::wait_for_answer),
+            phase!("upload", "the cluster knows its configuration and its master", uploaded, upload),
+            phase!("token", "nodes can join with a token", cluster::has_info, token),
+            phase!("dns", "CoreDNS", cluster::has_dns, dns),
+        ]);
+    } else {
+        phases.extend([
+            phase!("ownership", "each file belongs to whom must read it", owned, ownership::apply),
+            phase!("join", "the node is a member of the cluster", join::check, join::act),
+            phase!("wait", "the node is ready", cluster::is_ready, cluster::wait_until_ready),
+        ]);
+    }
+    if role.kube_proxy.here {
+        phases.push(phase!("kube-proxy", "Services work from here", proxy::check, proxy::act));
+    }
+    phases.push(phase!("verify", "the node is ready, and its secrets are wiped", verified, verify));
+    phases
+}
+
+fn owned(node: &Node) -> Result<bool> {
+    ownership::differences(node).map(|differences| differences.is_empty())
+}
+
+fn control_plane(node: &Node) -> Result<()> {
+    let config = kubeadm::configure(node, "init.json", &config::init(node, kubeadm::PKI)?)?;
+    kubeadm::phase(node, &["control-plane", "all"], &config)?;
+    kubeadm::phase(node, &["etcd", "local"], &config)?;
+    manifest::make_patient(node)?;
+    // kubeadm may have made directories that the table knows.
+    ownership::apply(node)?;
+    files::remove(node.world, &config)
+}
+
+/// What kubeadm writes for the kubelet.
+const KUBELET_FILES: [&str; 2] = ["/var/lib/kubelet/config.yaml", "/var/lib/kubelet/kubeadm-flags.env"];
+
+fn kubelet_check(node: &Node) -> Result<bool> {
+    for path in KUBELET_FILES {
+        if files::read(node.world, path)?.is_none_or(|text| text.is_empty()) {
+            return Ok(false);
+        }
+    }
+    enabled_and_active(node, "kubelet.service")
+}
+
+fn kubelet(node: &Node) -> Result<()> {
+    let config = kubeadm::configure(node, "init.json", &config::init(node, kubeadm::PKI)?)?;
+    kubeadm::phase(node, &["kubelet-start"], &config)?;
+    files::remove(node.world, &config)?;
+    start_kubelet(node)
+}
+
+/// kubeadm starts the kubelet but does not enable it, and writes its files without a sync.
+fn start_kubelet(node: &Node) -> Result<()> {
+    for path in KUBELET_FILES {
+        files::sync(&node.world.path(path))?;
+    }
+    files::sync(&node.world.path("/var/lib/kubelet"))?;
+    ownership::apply(node)?;
+    systemctl(node, &["enable", "--now", "kubelet.service"])
+}
+
+/// Whether a unit runs now and will after a reboot.
+pub fn enabled_and_active(node: &Node, unit: &str) -> Result<bool> {
+    for question in ["is-enabled", "is-active"] {
+        if !node.world.run(&Call::new("/usr/bin/systemctl", &["--quiet", question, unit]))?.success() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Asks systemd for something.
+pub fn systemctl(node: &Node, arguments: &[&str]) -> Result<()> {
+    node.world.ask(&Call::new("/usr/bin/systemctl", arguments).minutes(5)).map(drop)
+}
+
+fn uploaded(node: &Node) -> Result<bool> {
+    cluster::succeeds(node, &["get", "configmap", "-n", "kube-system", "kubeadm-config"])
+}
+
+fn upload(node: &Node) -> Result<()> {
+    let config = kubeadm::configure(node, "init.json", &config::init(node, kubeadm::PKI)?)?;
+    for phase in [&["upload-config", "all"] as &[_], &["mark-control-plane"], &["kubelet-finalize", "all"]] {
+        kubeadm::phase(node, phase, &config)?;
+    }
+    files::sync(&node.world.path(kubeadm::KUBELET))?;
+    ownership::apply(node)?;
+    files::remove(node.world, &config)
+}
+
+fn token(node: &Node) -> Result<()> {
+    let config = kubeadm::configure(node, "init.json", &config::init(node, kubeadm::PKI)?)?;
+    kubeadm::phase(node, &["bootstrap-token"], &config)?;
+    files::remove(node.world, &config)
+}
+
+fn dns(node: &Node) -> Result<()> {
+    let config = kubeadm::configure(node, "init.json", &config::init(node, kubeadm::PKI)?)?;
+    kubeadm::phase(node, &["addon", "coredns"], &config)?;
+    files::remove(node.world, &config)
+}
+
+fn verified(node: &Node) -> Result<bool> {
+    let wiped =
+        files::read(node.world, Identity::PATH)?.is_none_or(|text| !crate::identity::holds_secret(&text));
+    Ok(wiped && cluster::is_ready(node)?)
+}
+
+fn verify(node: &Node) -> Result<()> {
+    cluster::wait_until_ready(node)?;
+    cluster::check_ranges(node)?;
+    if let Some(text) = files::read(node.world, Identity::PATH)?
+        && crate::identity::holds_secret(&text)
+    {
+        files::overwrite(node.world, Identity::PATH, node.identity.wiped()?.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Asks again and again until the answer is yes, or `limit` is over.
+pub fn until(node: &Node, what: &str, limit: Duration, check: &dyn Fn() -> Result<bool>) -> Result<()> {
+    let step = Duration::from_secs(5);
+    let mut left = limit;
+    loop {
+        match check() {
+            Ok(true) => return Ok(()),
+            Err(fault) if fault.class() != Class::Passing => return Err(fault),
+            Ok(false) | Err(_) => {}
+        }
+        left =
+            left.checked_sub(step).ok_or_else(|| Fault::passing(format!("{what}: not within {limit:?}")))?;
+        node.world.pause(step);
+    }
+}

@@ -1,0 +1,70 @@
+//! kube-proxy on the host: its credentials, its configuration, its unit.
+//!
+//! ```text
+//! /var/lib/kube-proxy/           0750 root:root
+//!   config.conf                  0600
+//!   kubeconfig.conf              0600, client certificate of system:kube-proxy
+//! ```
+//! The user `system:kube-proxy` has its rights by a ClusterRoleBinding that is built into the API server.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::fault::{Class, Fault, Result};
+use crate::files;
+use crate::kubeadm::{self, config};
+use crate::node::Node;
+use crate::phases::{enabled_and_active, systemctl};
+
+/// Its directory.
+pub const DIRECTORY: &str = "/var/lib/kube-proxy";
+/// Its configuration.
+pub const CONFIG: &str = "/var/lib/kube-proxy/config.conf";
+/// Its credentials.
+pub const KUBECONFIG: &str = "/var/lib/kube-proxy/kubeconfig.conf";
+const UNIT: &str = "kube-proxy.service";
+const USER: &str = "system:kube-proxy";
+
+/// Whether its files are right and its unit runs.
+pub fn check(node: &Node) -> Result<bool> {
+    let mode = fs::metadata(node.world.path(DIRECTORY)).map_or(0, |m| m.permissions().mode() & 0o7777);
+    let config = files::read(node.world, CONFIG)? == Some(config::kube_proxy(node)?);
+    Ok(mode == 0o750 && config && has_credentials(node)? && enabled_and_active(node, UNIT)?)
+}
+
+fn has_credentials(node: &Node) -> Result<bool> {
+    let text = files::read(node.world, KUBECONFIG)?.unwrap_or_default();
+    Ok(text.contains("client-key-data:") && files::check_private(node.world, KUBECONFIG).is_ok())
+}
+
+/// Writes what is missing and starts it.
+pub fn act(node: &Node) -> Result<()> {
+    let directory = node.world.path(DIRECTORY);
+    files::make_directory(node.world, &directory, 0o750)?;
+    let owned = node.world.own(&directory, 0, 0);
+    let set = owned.and_then(|()| fs::set_permissions(&directory, fs::Permissions::from_mode(0o750)));
+    set.map_err(|e| Fault::io("change the mode of", &directory, e))?;
+    files::write(node.world, CONFIG, config::kube_proxy(node)?.as_bytes(), 0o600)?;
+    if !has_credentials(node)? {
+        files::write(node.world, KUBECONFIG, credentials(node)?.as_bytes(), 0o600)?;
+    }
+    systemctl(node, &["enable", "--now", UNIT])
+}
+
+/// Makes new credentials and has them used: before the old ones end.
+pub fn renew(node: &Node) -> Result<()> {
+    files::write(node.world, KUBECONFIG, credentials(node)?.as_bytes(), 0o600)?;
+    systemctl(node, &["try-restart", UNIT])
+}
+
+/// The master signs its own; a node, which has no CA key, was given some in its join file.
+pub fn credentials(node: &Node) -> Result<String> {
+    if node.role.is_master() {
+        return kubeadm::user_kubeconfig(node, USER);
+    }
+    let given = node.identity.kube_proxy.as_ref().and_then(|given| given.kubeconfig.as_ref());
+    given.map(|secret| secret.expose().to_owned()).ok_or_else(|| {
+        let fault = Fault::new(Class::Missing, "/etc/hale/node.toml has no kube-proxy.kubeconfig");
+        fault.mend("put there what `hale token --kube-proxy` prints on the master")
+    })
+}
