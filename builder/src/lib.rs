@@ -33,6 +33,7 @@ pub mod pack;
 pub mod payload;
 // Floor 4: the world.
 pub mod fetch;
+pub mod inputs;
 pub mod program;
 pub mod progress;
 pub mod project;

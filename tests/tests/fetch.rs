@@ -46,7 +46,8 @@ impl Bench {
             name: "thing".to_owned(),
             source: Source::Urls(urls.iter().map(|url| Url::new(url).unwrap()).collect()),
             size: Some(self.bytes.len() as u64),
-            checksum: Checksum::Sha256(Digest::of(&self.bytes)),
+            checksum: Some(Checksum::Sha256(Digest::of(&self.bytes))),
+            mend: "cargo xtask input add thing PATH --version 1".to_owned(),
         }
     }
 
@@ -123,7 +124,7 @@ fn any_length_may_be_unknown_and_sha512_will_do() {
     let (_server, mut wanted) = serve(&bench, |_, bytes| Answer::new(200, bytes).without_length());
     wanted.size = None;
     let sha512: Checksum = format!("sha512:{}", "0".repeat(128)).parse().unwrap();
-    wanted.checksum = sha512.same_kind(&bench.bytes[..]).unwrap();
+    wanted.checksum = Some(sha512.same_kind(&bench.bytes[..]).unwrap());
     bench.succeeds(&wanted);
     assert_eq!(bench.succeeds(&wanted).present.len(), 1);
 }
@@ -188,7 +189,7 @@ fn parts_that_do_not_fit_together_are_fetched_anew() {
 fn leftovers_of_another_time_do_no_harm() {
     let bench = Bench::new();
     let (_server, wanted) = serve(&bench, Answer::file);
-    let name = wanted.checksum.to_string().replace(':', "-");
+    let name = wanted.checksum.unwrap().to_string().replace(':', "-");
     for junk in [vec![1; 1000], vec![1; bench.bytes.len()], vec![1; bench.bytes.len() + 1]] {
         drop(Store::open(&bench.root()).unwrap());
         fs::write(bench.root().join("tmp/partial").join(&name), junk).unwrap();
@@ -353,11 +354,10 @@ fn a_file_on_this_machine_is_a_place_too() {
 #[test]
 fn what_the_operator_must_provide_is_named_and_fails_nothing() {
     let bench = Bench::new();
-    let command = "cargo xtask input add cri-o PATH --version 1.17.4".to_owned();
     let mut wanted = bench.wanted(&[]);
-    wanted.source = Source::Provided { command: command.clone() };
+    (wanted.source, wanted.checksum) = (Source::Provided, None);
     let summary = bench.fetch(&wanted);
-    assert_eq!(summary.missing[0].1.how_to_mend(), Some(&*command));
+    assert_eq!(summary.missing[0].1.how_to_mend(), Some(&*wanted.mend));
     assert!(summary.gravest().is_none());
 }
 
@@ -374,7 +374,8 @@ fn many_are_fetched_at_once_and_listed_in_order() {
             name: name(n),
             source: Source::Urls(vec![Url::new(server.url(&name(n))).unwrap()]),
             size: None,
-            checksum: Checksum::Sha256(Digest::of(name(n))),
+            checksum: Some(Checksum::Sha256(Digest::of(name(n)))),
+            mend: String::new(),
         })
         .collect();
     let store = Store::open(folder.path()).unwrap();

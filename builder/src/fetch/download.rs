@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::http::{Answer, Client, Pace, Question, cut};
 use super::partial::Partial;
-use super::{Failure, Got, Tried, Wanted};
+use super::{Failure, Got, Pinned, Tried, step};
 use crate::base::{Class, Fault, Result, Url};
 use crate::plan::Output;
 use crate::progress::Progress;
@@ -18,13 +18,13 @@ const MISFITS: u32 = 2;
 pub(super) fn from_places(
     store: &Store,
     client: &Client,
-    wanted: &Wanted,
+    pinned: Pinned,
     places: &[Url],
     token: Option<&str>,
     progress: &Progress,
 ) -> Result<Got> {
-    let partial = Partial::open(store, &wanted.checksum)?;
-    if let Some(Output::Blob { content, size }) = store.output(&wanted.step()?)? {
+    let partial = Partial::open(store, pinned.checksum)?;
+    if let Some(Output::Blob { content, size }) = store.output(&step(pinned.checksum)?)? {
         // Another process fetched it while we waited for the lock.
         let from = places.first().cloned().ok_or_else(|| Fault::bug("an input without a place"))?;
         return Ok(Got {
@@ -35,7 +35,7 @@ pub(super) fn from_places(
         });
     }
     let mut download =
-        Download { store, client, wanted, token, progress, partial, version: None, page: false };
+        Download { store, client, pinned, token, progress, partial, version: None, page: false };
     let mut refused = Vec::new();
     for place in places {
         match download.try_place(place) {
@@ -56,7 +56,7 @@ pub(super) fn from_places(
 struct Download<'a> {
     store: &'a Store,
     client: &'a Client,
-    wanted: &'a Wanted,
+    pinned: Pinned<'a>,
     token: Option<&'a str>,
     progress: &'a Progress,
     partial: Partial,
@@ -118,7 +118,7 @@ impl Download<'_> {
 
     /// One question, and as much of the answer as comes.
     fn attempt(&mut self, place: &Url) -> Tried<()> {
-        let size = self.wanted.size;
+        let size = self.pinned.size;
         if size.is_some_and(|size| self.partial.length() > size) {
             self.clear()?;
         }
@@ -185,7 +185,7 @@ impl Download<'_> {
 
     /// Compares all bytes with what is pinned; the right ones move into the store.
     fn finish(&mut self, place: &Url) -> Tried<Result<Output>> {
-        let pinned = &self.wanted.checksum;
+        let pinned = self.pinned.checksum;
         let (found, content) = self.partial.hash(pinned).map_err(Failure::Fatal)?;
         if found != *pinned {
             let fault = Fault::integrity(format!("{place} has the wrong bytes")).versus(pinned, found);
@@ -195,7 +195,7 @@ impl Download<'_> {
         let keep = || {
             self.store.adopt(path, self.partial.file(), &content, size)?;
             let output = Output::Blob { content, size };
-            self.store.record(&self.wanted.step()?, &output)?;
+            self.store.record(&step(pinned)?, &output)?;
             Ok(output)
         };
         keep().map(Ok).map_err(Failure::Fatal)

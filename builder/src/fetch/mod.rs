@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::base::digest::Checksum;
 use crate::base::{Class, Fault, Result, Url};
-use crate::plan::{Output, Step};
+use crate::plan::{Output, Step, StepId};
 use crate::progress::Progress;
 use crate::store::Store;
 
@@ -34,8 +34,11 @@ pub struct Wanted {
     pub source: Source,
     /// Its length in bytes, when the lock knows it. For an image, the manifest's.
     pub size: Option<u64>,
-    /// What its bytes hash to. For an image, the manifest's SHA-256.
-    pub checksum: Checksum,
+    /// What its bytes hash to; for an image, the manifest's SHA-256. `None` for what the operator has not
+    /// handed over yet.
+    pub checksum: Option<Checksum>,
+    /// What to do when it cannot be had.
+    pub mend: String,
 }
 
 /// Where an input comes from.
@@ -45,11 +48,8 @@ pub enum Source {
     Urls(Vec<Url>),
     /// An OCI image.
     Image(Image),
-    /// The operator hands it over; the command that does so.
-    Provided {
-        /// `cargo xtask input add cri-o PATH --version 1.17.4`
-        command: String,
-    },
+    /// The operator hands it over.
+    Provided,
 }
 
 /// What became of the inputs, each list in the order in which they were asked for.
@@ -88,19 +88,20 @@ impl Summary {
 }
 
 impl Wanted {
-    /// The step whose output this input is.
-    pub fn step(&self) -> Result<crate::plan::StepId> {
-        Step::Input { checksum: self.checksum }.id()
-    }
-
     /// What the store has of it: nothing, or all that belongs to it.
     pub fn present(&self, store: &Store) -> Result<Option<Vec<Output>>> {
-        let Some(output) = store.output(&self.step()?)? else { return Ok(None) };
+        let Some(checksum) = self.checksum else { return Ok(None) };
+        let Some(output) = store.output(&step(&checksum)?)? else { return Ok(None) };
         match &self.source {
             Source::Image(image) => image.present(store, output),
-            Source::Urls(_) | Source::Provided { .. } => Ok(Some(vec![output])),
+            Source::Urls(_) | Source::Provided => Ok(Some(vec![output])),
         }
     }
+}
+
+/// The step whose output the bytes with this checksum are.
+fn step(checksum: &Checksum) -> Result<StepId> {
+    Step::Input { checksum: *checksum }.id()
 }
 
 enum Fate {
@@ -158,12 +159,15 @@ fn fetch_one(store: &Store, client: &Client, wanted: &Wanted, progress: &Progres
     if let Some(outputs) = wanted.present(store)? {
         return Ok(Fate::Present(outputs));
     }
-    let got = match &wanted.source {
-        Source::Urls(urls) => download::from_places(store, client, wanted, urls, None, progress),
-        Source::Image(image) => image.pull(store, client, wanted, progress),
-        Source::Provided { command } => {
-            return Ok(Fate::Missing(Fault::user("it must be provided by you").mend(command)));
+    let got = match (&wanted.source, &wanted.checksum) {
+        (Source::Urls(places), Some(checksum)) => {
+            let file = Pinned { checksum, size: wanted.size };
+            download::from_places(store, client, file, places, None, progress)
         }
+        (Source::Image(image), Some(checksum)) => {
+            image.pull(store, client, Pinned { checksum, size: wanted.size }, progress)
+        }
+        _ => Err(Fault::user("you have to provide it")),
     };
     match got {
         Ok(got) => {
@@ -175,9 +179,16 @@ fn fetch_one(store: &Store, client: &Client, wanted: &Wanted, progress: &Progres
         Err(fault) if matches!(fault.class(), Class::Machine | Class::Bug) => Err(fault.within(&wanted.name)),
         Err(fault) => {
             progress.say(&format!("{}: {}", wanted.name, fault.what()));
-            Ok(Fate::Missing(fault))
+            Ok(Fate::Missing(fault.mend(&wanted.mend)))
         }
     }
+}
+
+/// What bytes must be.
+#[derive(Clone, Copy)]
+struct Pinned<'a> {
+    checksum: &'a Checksum,
+    size: Option<u64>,
 }
 
 /// What a fetch brought.

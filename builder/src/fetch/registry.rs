@@ -1,6 +1,7 @@
 //! OCI images by digest from a registry (OCI distribution spec, "Pull"; the token flow that Docker's
 //! registry documents). The manifest is pinned by the lock; it pins the config and the layers.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
@@ -10,7 +11,7 @@ use super::http::{Answer, Client, Question};
 use super::image::{
     DOCUMENT, Descriptor, Document, INDEXES, MANIFESTS, Meaning, check_config, choose, parts,
 };
-use super::{Failure, Got, Tried, Wanted};
+use super::{Failure, Got, Pinned, Tried, step};
 use crate::base::digest::Checksum;
 use crate::base::name::Arch;
 use crate::base::url::Scheme;
@@ -67,13 +68,13 @@ impl Image {
         &self,
         store: &Store,
         client: &Client,
-        wanted: &Wanted,
+        wanted: Pinned,
         progress: &Progress,
     ) -> Result<Got> {
-        let Checksum::Sha256(pinned) = wanted.checksum else {
+        let Checksum::Sha256(pinned) = *wanted.checksum else {
             return Err(Fault::user("an image is pinned by SHA-256").versus("sha256:", wanted.checksum));
         };
-        let pull = Pull { image: self, store, client, wanted, progress };
+        let pull = Pull { image: self, store, client, progress, wants_token: Cell::new(None) };
         let size = pull.document(&pinned, wanted.size, None)?;
         if let Meaning::Index(manifests) = Document::read(&store.read(&pinned)?, None)? {
             let manifest = choose(manifests, self.arch)?;
@@ -86,7 +87,7 @@ impl Image {
         }
         check_config(&store.read(&parts.config.digest)?, parts.layers.len())?;
         let output = Output::Blob { content: pinned, size };
-        store.record(&wanted.step()?, &output)?;
+        store.record(&step(wanted.checksum)?, &output)?;
         let outputs =
             self.present(store, output)?.ok_or_else(|| Fault::bug("a pulled image is not whole"))?;
         Ok(Got { outputs, bytes, from: self.registry.clone(), refused: Vec::new() })
@@ -97,8 +98,9 @@ struct Pull<'a> {
     image: &'a Image,
     store: &'a Store,
     client: &'a Client,
-    wanted: &'a Wanted,
     progress: &'a Progress,
+    /// Whether the registry wants tokens, once it is known.
+    wants_token: Cell<Option<bool>>,
 }
 
 impl Pull<'_> {
@@ -119,6 +121,7 @@ impl Pull<'_> {
             .patiently(|| {
                 let question = Question { accept: Some(&accept), ..Question::default() };
                 let mut answer = self.client.ask(&url, question)?;
+                self.wants_token.set(Some(answer.status == 401));
                 if answer.status == 401 {
                     let token = self.authorize(&answer)?;
                     answer = self.client.ask(&url, Question { token: Some(&token), ..question })?;
@@ -148,24 +151,24 @@ impl Pull<'_> {
             );
         }
         let url = self.url("blobs", &part.digest)?;
-        // A token lives for minutes, a layer may take longer: each blob asks for its own.
-        let answer =
-            self.client.patiently(|| self.client.ask(&url, Question::default())).map_err(Failure::fault)?;
-        let token = match answer.status {
-            401 => Some(self.authorize(&answer).map_err(Failure::fault)?),
-            _ => None,
+        let token = match self.wants_token.get() {
+            Some(false) => None,
+            _ => self.client.patiently(|| self.blob_token(&url)).map_err(Failure::fault)?,
         };
-        drop(answer);
         self.progress.expect(part.size);
-        let wanted = Wanted {
-            name: self.wanted.name.clone(),
-            source: self.wanted.source.clone(),
-            size: Some(part.size),
-            checksum: Checksum::Sha256(part.digest),
-        };
-        let got =
-            download::from_places(self.store, self.client, &wanted, &[url], token.as_deref(), self.progress)?;
+        let (checksum, token) = (Checksum::Sha256(part.digest), token.as_deref());
+        let file = Pinned { checksum: &checksum, size: Some(part.size) };
+        let got = download::from_places(self.store, self.client, file, &[url], token, self.progress)?;
         Ok(got.bytes)
+    }
+
+    /// A token for one blob: it lives for minutes, and the blob before may have taken longer.
+    fn blob_token(&self, url: &Url) -> Tried<Option<String>> {
+        let answer = self.client.ask(url, Question::default())?;
+        match answer.status {
+            401 => self.authorize(&answer).map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// Gets a token for pulling, as the challenge of a 401 says. We send no secret, so all that a

@@ -35,6 +35,7 @@ use crate::tree::{Contents, Tree};
 pub use batch::Batch;
 pub use blob::BlobWriter;
 pub use exclusive::{Collected, Damage, Exclusive, Verified};
+pub use place::write_whole;
 use place::{Scratch, Temporary};
 
 /// An open store. Opening takes the shared lock; dropping gives it back.

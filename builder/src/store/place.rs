@@ -227,11 +227,7 @@ pub(super) fn sync_folder(folder: &Path) -> Result<()> {
 }
 
 /// Writes a file outside the store whole or not at all: a hidden neighbour, synced, renamed.
-pub(super) fn write_whole(
-    to: &Path,
-    mode: u32,
-    write: impl FnOnce(&mut File) -> io::Result<()>,
-) -> Result<()> {
+pub fn write_whole(to: &Path, mode: u32, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
     let folder = to.parent().unwrap_or(Path::new("/"));
     let name = to.file_name().unwrap_or_default().to_string_lossy();
     let temporary = Temporary(folder.join(format!(".{name}.{}", std::process::id())));
