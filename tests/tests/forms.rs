@@ -56,6 +56,7 @@ fn write_layout(dir: &Path, trees: &[&Tree], memory: &Memory) -> Image {
         description: None,
         licenses: None,
         arch: Arch::Amd64,
+        entrypoint: Vec::new(),
         epoch,
         base: None,
         annotations: BTreeMap::new(),

@@ -12,6 +12,7 @@ pub mod ext4;
 pub mod fat;
 pub mod gpt;
 pub mod gzip;
+pub mod imagestore;
 pub mod initramfs;
 pub mod oci;
 pub mod sink;

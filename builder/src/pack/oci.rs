@@ -15,8 +15,9 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use oci_spec::image::{
-    Arch as Architecture, Descriptor, DescriptorBuilder, HistoryBuilder, ImageConfigurationBuilder,
-    ImageIndexBuilder, ImageManifestBuilder, MediaType, OciLayoutBuilder, Os, PlatformBuilder, RootFsBuilder,
+    Arch as Architecture, ConfigBuilder, Descriptor, DescriptorBuilder, HistoryBuilder,
+    ImageConfigurationBuilder, ImageIndexBuilder, ImageManifestBuilder, MediaType, OciLayoutBuilder, Os,
+    PlatformBuilder, RootFsBuilder,
 };
 use oci_spec::{OciSpecError, image};
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,9 @@ use crate::base::name::{Arch, PackageName};
 use crate::base::{Digest, Epoch, Fault, Result, json};
 use crate::tree::{Contents, Kind, Memory, Node, Tree, TreePath};
 
+/// Where an image's programs are looked for.
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// A layer that has been written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,6 +43,8 @@ pub struct Layer {
     pub size: u64,
     /// The digest of the archive before compression (`diff_id`).
     pub diff_id: Digest,
+    /// Length of the archive before compression.
+    pub diff_size: u64,
 }
 
 /// Writes a tree as a compressed layer. Refuses names that would delete files of layers below
@@ -50,9 +56,9 @@ pub fn write_layer(tree: &Tree, contents: &dyn Contents, epoch: Epoch, out: &mut
     }
     let mut archive = Hashing::new(written("a layer", Gzip::new(Hashing::new(out)))?);
     tar::write(tree, contents, epoch, Style::Layer, &mut archive)?;
-    let (gzip, diff_id, _) = archive.into_parts();
+    let (gzip, diff_id, diff_size) = archive.into_parts();
     let (content, size) = written("a layer", gzip.finish())?.finish();
-    Ok(Layer { content, size, diff_id })
+    Ok(Layer { content, size, diff_id, diff_size })
 }
 
 /// A layer and the package whose tree it holds.
@@ -79,6 +85,8 @@ pub struct Image {
     pub licenses: Option<String>,
     /// The machine; [`Arch::All`] is no platform.
     pub arch: Arch,
+    /// What it runs, with its first arguments; nothing for an image that only carries files.
+    pub entrypoint: Vec<String>,
     /// Creation time of the image and of each layer.
     pub epoch: Epoch,
     /// Name and manifest digest of the image that the layers belong on, if there is one.
@@ -97,19 +105,36 @@ pub fn layout(image: &Image) -> Result<(Tree, Memory)> {
         // Equal packages are equal layers; the second is there already.
         tree.replace(blob_path(&layer.content)?, Node::file(layer.content, layer.size, 0o644))?;
     }
+    let Documents { config, manifest } = documents(image)?;
     let mut document = |bytes: Vec<u8>| -> Result<(Digest, u64)> {
         let node = memory.file(bytes, 0o644);
         let Kind::File { content, size } = node.kind else { return Err(Fault::bug("a document is no file")) };
         tree.replace(blob_path(&content)?, node)?;
         Ok((content, size))
     };
-    let config = document(config(image)?)?;
-    let manifest = document(manifest(image, config)?)?;
+    document(config)?;
+    let manifest = document(manifest)?;
     let index = index(image, manifest)?;
     let marker = described(OciLayoutBuilder::default().image_layout_version("1.0.0").build())?;
     tree.insert(TreePath::new("index.json")?, memory.file(index, 0o644))?;
     tree.insert(TreePath::new("oci-layout")?, memory.file(marker, 0o644))?;
     Ok((tree, memory))
+}
+
+/// What an image says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Documents {
+    /// Platform, program, and the layers before compression.
+    pub config: Vec<u8>,
+    /// Config and layers by digest.
+    pub manifest: Vec<u8>,
+}
+
+/// The image's config and manifest.
+pub fn documents(image: &Image) -> Result<Documents> {
+    let config = config(image)?;
+    let manifest = manifest(image, (Digest::of(&config), config.len() as u64))?;
+    Ok(Documents { config, manifest })
 }
 
 /// The image's reference name, `TITLE-VERSION` with `_` for what a registry's tag cannot hold
@@ -154,7 +179,13 @@ fn config(image: &Image) -> Result<Vec<u8>> {
     });
     let diff_ids: Vec<_> = image.layers.iter().map(|packed| packed.layer.diff_id.to_string()).collect();
     let rootfs = built(RootFsBuilder::default().typ("layers").diff_ids(diff_ids).build())?;
-    let config = ImageConfigurationBuilder::default()
+    let mut config = ImageConfigurationBuilder::default();
+    if !image.entrypoint.is_empty() {
+        // A pod's command is looked for in the image's own PATH.
+        let run = ConfigBuilder::default().entrypoint(image.entrypoint.clone()).env([PATH.to_owned()]);
+        config = config.config(built(run.build())?);
+    }
+    let config = config
         .created(&created)
         .architecture(architecture(image.arch)?)
         .os(Os::Linux)
@@ -232,6 +263,7 @@ mod tests {
             description: None,
             licenses: Some("MIT OR Apache-2.0".into()),
             arch: Arch::Amd64,
+            entrypoint: Vec::new(),
             epoch,
             base: Some(("base".into(), Digest::of("base"))),
             annotations: (0..20).map(|n| (format!("hale.{n}"), n.to_string())).collect(),
@@ -253,8 +285,11 @@ mod tests {
         let epoch = Epoch::new(0).unwrap();
         let layer = write_layer(&tree, &memory, epoch, &mut bytes).unwrap();
         let plain = flate2::read::GzDecoder::new(bytes.as_slice());
-        let diff_id = Digest::of_reader(plain).unwrap().0;
-        assert_eq!(layer, Layer { content: Digest::of(&bytes), size: bytes.len() as u64, diff_id });
+        let (diff_id, diff_size) = Digest::of_reader(plain).unwrap();
+        assert_eq!(
+            layer,
+            Layer { content: Digest::of(&bytes), size: bytes.len() as u64, diff_id, diff_size }
+        );
     }
 
     #[test]
