@@ -27,6 +27,8 @@ pub mod pinned;
 pub mod render;
 
 pub mod bundle;
+pub mod resolve;
+pub mod trust;
 // Floor 3: packers.
 pub mod compare;
 pub mod pack;
@@ -34,6 +36,7 @@ pub mod payload;
 // Floor 4: the world.
 pub mod fetch;
 pub mod inputs;
+pub mod mirror;
 pub mod program;
 pub mod progress;
 pub mod project;

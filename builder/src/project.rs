@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::base::name::LineName;
 use crate::base::{Fault, Result};
 use crate::lock::{Local, Lock};
 use crate::recipe::{Files, Recipe};
+use crate::store::write_whole;
 use crate::text::Text;
 
 /// A checkout of the project.
@@ -67,6 +69,18 @@ impl Project {
         let lock = Lock::parse(text)?;
         lock.check_fresh(recipe, text)?;
         Ok(lock.with_local(&self.local(line)?))
+    }
+
+    /// A line's lock as it stands there, stale or not; nothing when there is none.
+    pub fn last_lock(&self, line: &LineName) -> Result<Option<Lock>> {
+        let text = read_if_there(&self.lock_path(line))?;
+        text.map(|text| Lock::parse(Text::new(&lock_file(line), &text))).transpose()
+    }
+
+    /// Writes a line's lock, whole or not at all.
+    pub fn write_lock(&self, lock: &Lock) -> Result<()> {
+        let text = lock.to_text()?;
+        write_whole(&self.lock_path(&lock.line), 0o644, |file| file.write_all(text.as_bytes()))
     }
 
     /// What this checkout was handed over; nothing when it was handed nothing.

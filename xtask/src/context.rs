@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use builder::base::{Fault, Result};
+use builder::base::{Epoch, Fault, Result};
 
 /// The checkout, the store, and how to speak.
 pub(crate) struct Context {
@@ -29,13 +29,49 @@ impl Context {
     }
 }
 
+impl Context {
+    /// Where unpacked package indices are kept: beside the store.
+    pub(crate) fn indices(&self) -> PathBuf {
+        let mut name = self.store.clone().into_os_string();
+        name.push("-indices");
+        PathBuf::from(name)
+    }
+
+    /// The apt sources to read: those given, or the user's own before the machine's.
+    pub(crate) fn apt_sources(&self, given: Option<PathBuf>) -> Vec<PathBuf> {
+        let machine = ["/etc/apt/sources.list", "/etc/apt/sources.list.d"].map(PathBuf::from);
+        match given {
+            Some(given) => vec![given],
+            None => config_directory()
+                .map(|dir| dir.join("hale/apt.sources"))
+                .into_iter()
+                .chain(machine)
+                .collect(),
+        }
+    }
+
+    /// The time now. Only verbs that ask the outside world look at a clock.
+    pub(crate) fn now(&self) -> Result<Epoch> {
+        #[expect(clippy::disallowed_methods, reason = "signatures of the outside world expire")]
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        Epoch::new(now.map_err(|_| Fault::machine("this machine's clock is before 1970"))?.as_secs())
+    }
+}
+
 /// Whether errors may carry colour (https://no-color.org).
 pub(crate) fn colour() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
+fn absolute(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+fn config_directory() -> Option<PathBuf> {
+    absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")))
+}
+
 fn cache_directory() -> Result<PathBuf> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute("XDG_CACHE_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
         .ok_or_else(|| Fault::machine("no place for the store").mend("set HALE_STORE, or HOME"))

@@ -2,6 +2,7 @@
 
 mod completions;
 mod context;
+mod lock;
 mod test;
 
 use std::process::ExitCode;
@@ -28,6 +29,8 @@ pub(crate) struct Cli {
 // Sorted by what a newcomer meets first; each verb's arguments and code are in the file of its name.
 #[derive(Subcommand)]
 enum Verb {
+    /// Resolve everything that the outside world could change, and write it down.
+    Lock(lock::Lock),
     /// Run every test.
     Test(test::Test),
     /// Write a shell's completion script.
@@ -37,6 +40,7 @@ enum Verb {
 fn run(cli: Cli) -> Result<()> {
     let context = Context::new(cli.store, cli.json)?;
     match cli.verb {
+        Verb::Lock(verb) => verb.run(&context),
         Verb::Test(verb) => verb.run(&context),
         Verb::Completions(verb) => verb.run(&context),
     }

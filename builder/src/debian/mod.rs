@@ -8,4 +8,5 @@ pub mod relation;
 pub mod release;
 pub mod script;
 pub mod solve;
+pub mod sources;
 pub mod version;

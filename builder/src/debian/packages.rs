@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::control::{Paragraph, Source};
 use super::version::Version;
-use crate::base::name::{Arch, PackageName};
+use crate::base::name::{Arch, PackageName, SuiteName};
 use crate::base::{Digest, Fault, Result};
 use crate::tree::TreePath;
 
@@ -17,6 +17,8 @@ pub struct Package {
     pub version: Version,
     /// Its architecture.
     pub arch: Arch,
+    /// The suite whose index it stands in.
+    pub suite: SuiteName,
     /// `Essential: yes`: dpkg takes its presence for granted, so no relation names it.
     pub essential: bool,
     /// How much a system wants it.
@@ -63,14 +65,14 @@ impl Priority {
     }
 }
 
-/// Reads an index: the packages for `arch` (and `all`) in the order of the file. Every stanza must
+/// Reads an index of `suite`: the packages for `arch` (and `all`) in the order of the file. Every stanza must
 /// have what it takes to fetch and check the package: a path inside the archive, a size and a SHA-256.
-pub fn parse(source: Source<'_>, arch: Arch) -> Result<Vec<Package>> {
+pub fn parse(source: Source<'_>, suite: &SuiteName, arch: Arch) -> Result<Vec<Package>> {
     let mut packages = Vec::new();
     for span in source.paragraphs() {
         let stanza = Stanza::read(source, span.clone())?;
         if stanza.arch == "all" || stanza.arch == arch.as_str() {
-            let package = stanza.package();
+            let package = stanza.package(suite);
             packages.push(package.map_err(|fault| source.locate(span, fault.within(stanza.name)))?);
         }
     }
@@ -136,7 +138,7 @@ impl<'a> Stanza<'a> {
         Ok(stanza)
     }
 
-    fn package(&self) -> Result<Package> {
+    fn package(&self, suite: &SuiteName) -> Result<Package> {
         // A name that the user could have got wrong elsewhere is here the archive's fault.
         let theirs = |fault: Fault| Fault::integrity(fault.to_string());
         let size = || Fault::integrity("not a size").versus("bytes", format!("{:?}", self.size));
@@ -144,6 +146,7 @@ impl<'a> Stanza<'a> {
             name: PackageName::new(self.name).map_err(theirs)?,
             version: Version::new(self.version).map_err(theirs)?,
             arch: self.arch.parse().map_err(theirs)?,
+            suite: suite.clone(),
             essential: self.essential == "yes",
             priority: Priority::of(self.priority),
             depends: joined(self.pre_depends, self.depends),
@@ -177,7 +180,8 @@ mod tests {
     }
 
     fn read(text: &str) -> Result<Vec<Package>> {
-        parse(Source::integrity("Packages", text), Arch::Amd64)
+        let suite = SuiteName::new("bookworm").unwrap();
+        parse(Source::integrity("Packages", text), &suite, Arch::Amd64)
     }
 
     #[test]

@@ -27,8 +27,11 @@ pub struct Universe {
     /// Indices of `packages`, highest version first.
     by_name: BTreeMap<PackageName, Vec<usize>>,
     /// Who provides a name, and in which version, most wanted first.
-    providers: BTreeMap<PackageName, Vec<(usize, Option<Version>)>>,
+    providers: Providers,
 }
+
+/// By name: the indices of packages that provide it, each with the version it provides.
+type Providers = BTreeMap<PackageName, Vec<(usize, Option<Version>)>>;
 
 /// What a solution is to hold.
 #[derive(Clone, Debug, Default)]
@@ -110,8 +113,8 @@ impl Universe {
         real.chain(virtual_ones).collect()
     }
 
-    fn find_providers(&self) -> Result<BTreeMap<PackageName, Vec<(usize, Option<Version>)>>> {
-        let mut providers: BTreeMap<PackageName, Vec<(usize, Option<Version>)>> = BTreeMap::new();
+    fn find_providers(&self) -> Result<Providers> {
+        let mut providers = Providers::new();
         for (index, package) in
             self.packages.iter().enumerate().filter(|(_, package)| !package.provides.is_empty())
         {

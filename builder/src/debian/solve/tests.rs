@@ -1,6 +1,7 @@
 use super::*;
 use crate::base::Class;
 use crate::base::Digest;
+use crate::base::name::SuiteName;
 use crate::debian::packages::Priority;
 use crate::tree::TreePath;
 
@@ -13,6 +14,7 @@ fn universe(text: &str) -> Result<Universe> {
             name: PackageName::new(name).unwrap(),
             version: Version::new(version).unwrap(),
             arch: Arch::Amd64,
+            suite: SuiteName::new("bookworm").unwrap(),
             essential: false,
             priority: Priority::Optional,
             depends: "".into(),
