@@ -290,3 +290,6 @@ fn image(
     let tag = tag.unwrap_or_else(|| "{version}".to_owned());
     Ok(Origin::Image { registry: registry.into_inner(), repository: repository.into_inner(), tag })
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,6 +29,8 @@ pub mod render;
 pub mod bundle;
 pub mod resolve;
 pub mod trust;
+
+pub mod lint;
 // Floor 3: packers.
 pub mod compare;
 pub mod pack;

@@ -350,3 +350,6 @@ fn overrides(
     }
     Ok(overrides)
 }
+
+#[cfg(test)]
+mod tests;

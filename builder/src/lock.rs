@@ -241,3 +241,6 @@ pub struct Local {
     /// By component; each is [`From::Added`].
     pub inputs: BTreeMap<ComponentName, LockedInput>,
 }
+
+#[cfg(test)]
+mod tests;

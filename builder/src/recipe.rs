@@ -9,6 +9,7 @@ use crate::base::digest::Checksum;
 use crate::base::name::{Arch, ComponentName, GroupName, LineName, PackageName, RoleName, SuiteName};
 use crate::base::{Digest, Fault, Result, json};
 use crate::component::{Component, Origin, Package, Product};
+use crate::debian::version::Version;
 use crate::line::{Line, Pin};
 use crate::role::Role;
 use crate::site::Site;
@@ -182,12 +183,12 @@ impl Recipe {
             line: &'a LineName,
             arch: Arch,
             suites: &'a BTreeSet<SuiteName>,
-            sources: BTreeMap<&'a ComponentName, (&'a Pin, Source)>,
+            sources: BTreeMap<&'a ComponentName, (&'a Version, Source)>,
             wanted: BTreeMap<GroupName, BTreeSet<String>>,
         }
         let mut sources = BTreeMap::new();
         for (name, pin) in &self.line.pins {
-            sources.insert(name, (pin, self.source(name)?));
+            sources.insert(name, (pin.version(), self.source(name)?));
         }
         let deciding = Deciding {
             line: &self.line.name,

@@ -419,3 +419,6 @@ fn containers(text: Text<'_>, raw: RawContainers) -> Result<Containers> {
     capabilities.sort();
     Ok(Containers { pids_limit: limit, capabilities })
 }
+
+#[cfg(test)]
+mod tests;

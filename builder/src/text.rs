@@ -46,10 +46,14 @@ impl<'a> Text<'a> {
 
     /// An unknown key, with the nearest of those that are known.
     pub fn unknown_key(&self, span: Range<usize>, key: &str, known: &[&str]) -> Fault {
-        let fault = self.fault(span, format!("unknown key `{key}`"));
-        match nearest(key, known) {
+        self.unknown("key", span, key, known)
+    }
+
+    fn unknown(&self, what: &str, span: Range<usize>, word: &str, known: &[&str]) -> Fault {
+        let fault = self.fault(span, format!("unknown {what} `{word}`"));
+        match nearest(word, known) {
             Some(near) => fault.mend(format!("write `{near}`")),
-            None => fault.versus(one_of(known), format!("`{key}`")),
+            None => fault.versus(one_of(known), format!("`{word}`")),
         }
     }
 
@@ -68,8 +72,8 @@ impl<'a> Text<'a> {
             Some((key, _)) if message.starts_with("missing field") => {
                 self.fault(span, format!("`{key}` is missing"))
             }
-            Some((key, _)) if message.starts_with("unknown variant") => {
-                self.unknown_key(span, key, &names[1..])
+            Some((word, known)) if message.starts_with("unknown variant") => {
+                self.unknown("value", span, word, known)
             }
             _ => self.fault(span, message.lines().next().unwrap_or("not TOML").to_owned()),
         }

@@ -2,6 +2,7 @@
 
 mod completions;
 mod context;
+mod lint;
 mod lock;
 mod test;
 
@@ -31,6 +32,8 @@ pub(crate) struct Cli {
 enum Verb {
     /// Resolve everything that the outside world could change, and write it down.
     Lock(lock::Lock),
+    /// Check the overlays: every file by a strict schema of its version.
+    Lint(lint::Lint),
     /// Run every test.
     Test(test::Test),
     /// Write a shell's completion script.
@@ -41,6 +44,7 @@ fn run(cli: Cli) -> Result<()> {
     let context = Context::new(cli.store, cli.json)?;
     match cli.verb {
         Verb::Lock(verb) => verb.run(&context),
+        Verb::Lint(verb) => verb.run(&context),
         Verb::Test(verb) => verb.run(&context),
         Verb::Completions(verb) => verb.run(&context),
     }

@@ -1,0 +1,35 @@
+use super::*;
+
+fn check(text: &str, expect: Option<&str>) {
+    let name = ComponentName::new("thing").unwrap();
+    let fault = Component::parse(name, Text::new("recipes/components/thing.toml", text)).err();
+    let told = fault.map(|fault| fault.to_string());
+    assert_eq!(told.is_none(), expect.is_none(), "{text}\n{told:?}");
+    assert!(expect.is_none_or(|e| told.as_deref().unwrap_or("").contains(e)), "{text}\n{told:?}");
+}
+
+#[test]
+fn where_it_comes_from_decides_what_it_may_become() {
+    let head = "about = \"A thing\"\nlicence = \"MIT\"\n";
+    let apt = format!("{head}[from.apt]\npackage = \"thing\"\n");
+    let image = format!("{head}[from.image]\nregistry = \"registry.example\"\nrepository = \"a/thing\"\n");
+    let deb = "[package]\nname = \"thing\"\nfiles.\"usr/bin/thing\" = { mode = 0o755 }\n";
+    let file = format!(
+        "{head}[from.url]\naddress = \"https://example.org/{{version}}/{{arch}}\"\narchive = \"none\"\n"
+    );
+    check(&apt, None);
+    check(&image, None);
+    check(&format!("{file}{deb}"), None);
+    check(&format!("{apt}[image]\nname = \"thing\"\nprograms = [\"usr/bin/thing\"]\n"), None);
+    check(&file, Some("the files it installs"));
+    check(&format!("{apt}{deb}"), Some("Debian's is used as it is"));
+    check(&format!("{image}{deb}"), Some("an image is used as it is"));
+    check(&apt.replace("apt", "atp"), Some("unknown value `atp`"));
+    check(&apt.replace("A thing", ""), Some("not one line"));
+    check(&format!("{file}{deb}").replace("{arch}", "{cpu}"), Some("unknown placeholder `{cpu}`"));
+    check(&format!("{file}{deb}").replace("https://", "ftp://"), Some("not an address"));
+    check(&format!("{file}{deb}").replace("0o755", "0o4755"), Some("a mode that no program"));
+    check(&format!("{file}{deb}").replace("usr/bin", "../bin"), Some("a path that cannot be"));
+    check(&image.replace("a/thing", "a//thing"), Some("not a repository"));
+    check(&image.replace("registry.example", "user@registry"), Some("not a registry's host"));
+}

@@ -1,0 +1,82 @@
+use super::*;
+
+const LINE: &str = include_str!("../../../recipes/lines/1.17.toml");
+
+fn parse(text: &str) -> Result<Line> {
+    Line::parse(LineName::new("1.17")?, Text::new("recipes/lines/1.17.toml", text))
+}
+
+#[test]
+fn the_shipped_line_needs_what_1_17_needs() {
+    let line = parse(LINE).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(line.needs().into_iter().collect::<Vec<_>>(), [Need::Shim, Need::CgroupV1, Need::NoCrioWipe]);
+    assert_eq!(line.apparmor_profile(), "crio-default-1.17.4");
+    assert_eq!(line.package_version().unwrap().as_str(), "1.17.17+hale1");
+    let crun_13 =
+        parse(&LINE.replacen("[pins.crun]\nversion = \"1.17\"", "[pins.crun]\nversion = \"0.13\"", 1));
+    assert!(crun_13.unwrap_err().to_string().contains("refused by rule `old-crun`"));
+    let crio_5 = LINE.replacen("[pins.cri-o]\nversion = \"1.17.4\"", "[pins.cri-o]\nversion = \"1.17.5\"", 1);
+    let crio_5 = parse(&crio_5).unwrap();
+    assert_eq!(crio_5.apparmor_profile(), "crio-default-1.17.5");
+    assert!(!crio_5.needs().contains(&Need::NoCrioWipe));
+}
+
+/// A line with one thing changed, and what is said about it: the line number is that of the change unless a
+/// rule is what refuses.
+#[test]
+fn a_wrong_line_is_refused() {
+    let table = [
+        (
+            "[pins.kubelet]\nversion = \"1.17.17\"",
+            "[pins.kubelet]\nversion = \"1.17.4\"",
+            "rule `old-kubernetes`",
+        ),
+        ("at-least = \"3.4.21\"", "at-least = \"3.4.3\"", "rule `old-etcd`"),
+        (
+            "[pins.cni-plugins]\nversion = \"0.8.7\"",
+            "[pins.cni-plugins]\nversion = \"0.8.5\"",
+            "CVE-2020-10749",
+        ),
+        ("revision = 1", "revision = 0", "counts from 1"),
+        ("revision = 1", "revison = 1", "unknown key `revison`"),
+        ("named-by = \"kubelet\"", "named-by = \"kublet\"", "no pin for `kublet`"),
+        ("arch = \"amd64\"", "arch = \"x86_64\"", "not an architecture"),
+        ("\"bookworm-updates\"", "\"bookworm\"", "stands here twice"),
+        ("at-least = \"2.0.15\"", "version = \"2.0.15\"\nat-least = \"2.0.15\"", "is none we know"),
+        ("when = [\"kubelet < 1.17.17\"]", "when = [\"kubelet <= 1.17.17\"]", "not a condition"),
+        ("when = [\"kubelet < 1.17.17\"]", "when = []", "has no condition"),
+        ("when = [\"kubelet < 1.17.17\"]", "when = [\"kublet < 1.17.17\"]", "no pin for `kublet`"),
+        ("needs = \"shim\"", "needs = \"a shim\"", "unknown value `a shim`"),
+        ("[rejected]", "[overrides]\nshim = \"because\"\n[rejected]", "unknown key `shim`"),
+        ("[rejected]", "[overrides]\nold-etcd = \" \"\n[rejected]", "without a reason"),
+    ];
+    for (from, to, what) in table {
+        assert!(LINE.contains(from), "{from}");
+        let fault = parse(&LINE.replacen(from, to, 1)).expect_err(to);
+        assert!(fault.to_string().contains(what), "{to}: {fault}");
+        assert!(fault.place().is_some_and(|place| place.line() > 1), "{to}: {fault}");
+    }
+}
+
+#[test]
+fn an_override_needs_its_reason() {
+    let old =
+        LINE.replacen("[pins.kubelet]\nversion = \"1.17.17\"", "[pins.kubelet]\nversion = \"1.17.4\"", 1);
+    let fault = parse(&old).unwrap_err();
+    assert!(fault.how_to_mend().is_some_and(|mend| mend.contains("[overrides]")), "{fault}");
+    let allowed = format!("{old}\n[overrides]\nold-kubernetes = \"to compare with the first report\"\n");
+    assert_eq!(parse(&allowed).unwrap().overrides.len(), 1);
+}
+
+#[test]
+fn a_rejected_checksum_is_refused_wherever_it_is_pinned() {
+    let rejected =
+        LINE.lines().find(|line| line.contains("0.19")).and_then(|line| line.split('"').nth(1)).unwrap();
+    let crun = LINE.find("[pins.crun]").unwrap();
+    let start = crun + LINE[crun..].find("sha256:").unwrap();
+    let mut broken = LINE.to_owned();
+    broken.replace_range(start..start + rejected.len(), rejected);
+    let fault = parse(&broken).unwrap_err();
+    assert!(fault.to_string().contains("a rejected checksum"), "{fault}");
+    assert_eq!(fault.place().unwrap().span.start, start - 1);
+}

@@ -1,0 +1,143 @@
+use super::*;
+use crate::project::Project;
+
+fn recipe() -> Recipe {
+    let project = Project::at(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    project.recipe(&LineName::new("1.17").unwrap()).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn lock(recipe: &Recipe) -> Lock {
+    let suite = LockedSuite {
+        name: SuiteName::new("bookworm").unwrap(),
+        release: Digest::of("release"),
+        date: Epoch::new(1_763_200_000).unwrap(),
+        signed_by: BTreeSet::from(["0".repeat(40)]),
+    };
+    let package = |name: &str, version: &str| LockedPackage {
+        name: PackageName::new(name).unwrap(),
+        version: Version::new(version).unwrap(),
+        arch: Arch::Amd64,
+        suite: suite.name.clone(),
+        path: TreePath::new(format!("pool/main/x/{name}_{version}_amd64.deb")).unwrap(),
+        size: 10,
+        sha256: Digest::of(name),
+        wanted_by: BTreeSet::from([GroupName::new("master").unwrap()]),
+    };
+    let packages = [package("conmon", "2.1.6+ds1-1"), package("etcd-server", "3.4.23-4")];
+    Lock {
+        line: recipe.line.name.clone(),
+        arch: Arch::Amd64,
+        recipe: recipe.lock_digest().unwrap(),
+        epoch: Epoch::new(1_763_200_000).unwrap(),
+        suites: BTreeMap::from([(suite.name.clone(), suite)]),
+        inputs: Lock::inputs_of(recipe).unwrap(),
+        packages: packages
+            .into_iter()
+            .map(|package| ((package.name.clone(), package.arch), package))
+            .collect(),
+    }
+}
+
+fn text(text: &str) -> Text<'_> {
+    Text::new("recipes/lines/1.17.lock", text)
+}
+
+#[test]
+fn a_lock_is_read_as_it_was_written() {
+    let recipe = recipe();
+    let lock = lock(&recipe);
+    let written = lock.to_text().unwrap();
+    assert_eq!(Lock::parse(text(&written)).unwrap_or_else(|e| panic!("{e}")), lock);
+    lock.check_fresh(&recipe, text(&written)).unwrap();
+    let version =
+        |name: &str| lock.version_of(&recipe, &ComponentName::new(name).unwrap()).unwrap().to_string();
+    assert_eq!((version("conmon"), version("crun")), ("2.1.6+ds1-1".to_owned(), "1.17".to_owned()));
+    assert_eq!(lock.wanted_by("master").count(), 2);
+}
+
+#[test]
+fn an_edited_lock_is_refused_with_its_line_and_the_cure() {
+    let written = lock(&recipe()).to_text().unwrap();
+    for (from, to, what) in [
+        ("schema = 1", "schema = 2", "another schema"),
+        ("size = 10", "size = 010", ""),
+        ("size = 10", "size = 0", "no place a package can be"),
+        ("size = 10", "size = 10 ", "edited by hand"),
+        ("arch = \"amd64\"\nsuite", "arch = \"arm64\"\nsuite", "another architecture"),
+        ("suite = \"bookworm\"", "suite = \"trixie\"", "no suite of the lock"),
+        ("pool/main", "/pool/main", "a path that cannot be"),
+        ("pool/main", "../main", "a path that cannot be"),
+        ("[[package]]\nname = \"conmon\"", "[[package]]\nname = \"zonmon\"", "out of order"),
+        ("for = [\"master\"]", "fro = [\"master\"]", "unknown key `fro`"),
+        ("component = \"kubelet\"", "component = \"kubectl\"", "twice, or out of order"),
+    ] {
+        assert!(written.contains(from), "{from}");
+        let broken = written.replacen(from, to, 1);
+        let fault = Lock::parse(text(&broken)).expect_err(to);
+        assert!(fault.to_string().contains(what), "{to}: {fault}");
+        assert!(fault.place().is_some_and(|place| place.line() > 1), "{to}: {fault}");
+    }
+    let broken = written.replacen("size = 10", "size = 10 ", 1);
+    assert_eq!(Lock::parse(text(&broken)).unwrap_err().how_to_mend(), Some("cargo xtask lock 1.17"));
+}
+
+/// What decides the lock makes it stale; what does not leaves it fresh.
+#[test]
+fn a_lock_is_stale_when_what_decides_it_changed() {
+    let files = Project::at(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).files().unwrap();
+    let line = LineName::new("1.17").unwrap();
+    let before = Recipe::parse(&files, &line).unwrap();
+    let lock = lock(&before);
+    let written = lock.to_text().unwrap();
+    let check = |file: &str, from: &str, to: &str, stale: bool| {
+        let mut files = files.clone();
+        let changed = files.get_mut(file).unwrap();
+        assert!(changed.contains(from), "{file}: {from}");
+        *changed = changed.replacen(from, to, 1);
+        let after = Recipe::parse(&files, &line).unwrap_or_else(|e| panic!("{e}"));
+        let found = lock.check_fresh(&after, text(&written));
+        assert_eq!(found.is_err(), stale, "{file}: {from} -> {to}");
+        if let Err(fault) = found {
+            assert_eq!(fault.how_to_mend(), Some("cargo xtask lock 1.17"));
+            assert_eq!(fault.place().unwrap().line(), 5);
+        }
+    };
+    check("recipes/site.toml", "pids-limit = 128", "pids-limit = 256", false);
+    check("recipes/lines/1.17.toml", "revision = 1", "revision = 2", false);
+    check("recipes/lines/1.17.toml", "about = \"", "about = \"The ", false);
+    check("recipes/lines/1.17.toml", "# A rule", "# Some rule", false);
+    check("recipes/components/crun.toml", "mode = 0o755", "mode = 0o555", false);
+    check(
+        "recipes/lines/1.17.toml",
+        "[pins.cri-o]\nversion = \"1.17.4\"",
+        "[pins.cri-o]\nversion = \"1.17.5\"",
+        true,
+    );
+    check("recipes/lines/1.17.toml", "checksum.amd64 = \"sha256:2", "checksum.amd64 = \"sha256:3", true);
+    check("recipes/lines/1.17.toml", "checksum.arm64 = \"sha256:c", "checksum.arm64 = \"sha256:d", false);
+    check("recipes/lines/1.17.toml", "\"bookworm-updates\"", "\"bookworm-backports\"", true);
+    check("recipes/groups/common.toml", "\"dbus\",", "", true);
+    check("recipes/components/kubelet.toml", "\"ebtables\",", "", true);
+    check("recipes/roles/node.toml", "\"crictl\",", "", false);
+    check("recipes/components/crun.toml", "releases/download", "releases/files", true);
+}
+
+#[test]
+fn what_was_handed_over_takes_its_place() {
+    let recipe = recipe();
+    let digest = Digest::of("crio");
+    let name = ComponentName::new("cri-o").unwrap();
+    let from = From::Added { file: "cri-o.deb".to_owned(), digest, size: 4 };
+    let input = LockedInput { component: name.clone(), version: Version::new("1.17.5").unwrap(), from };
+    let local = Local { inputs: BTreeMap::from([(name.clone(), input)]) };
+    let written = local.to_text().unwrap();
+    assert_eq!(Local::parse(Text::new("1.17.local.lock", &written)).unwrap(), local);
+    let lock = lock(&recipe).with_local(&local);
+    assert_eq!(lock.version_of(&recipe, &name).unwrap().as_str(), "1.17.5");
+    let own = crate::pinned::own_version(&recipe, Some(&lock), &name).unwrap();
+    assert_eq!(own.as_str(), "1.17.5+hale1+local");
+    let provided =
+        written.lines().filter(|line| !["file", "digest", "size"].iter().any(|key| line.starts_with(key)));
+    let provided = provided.collect::<Vec<_>>().join("\n");
+    assert!(Local::parse(Text::new("1.17.local.lock", &provided)).is_err());
+}

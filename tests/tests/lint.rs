@@ -1,0 +1,169 @@
+//! The overlays before Debian's own tools: what lint lets pass, systemd and apt must take too.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use builder::base::name::LineName;
+use builder::bundle::{Bundle, bundles};
+use builder::project::Project;
+use builder::recipe::Recipe;
+use builder::tree::Kind;
+use tests::tools::{put, run, said, succeed, tool};
+
+fn checkout() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace").to_owned()
+}
+
+fn role_bundles(role: &str) -> Vec<Bundle> {
+    let files = Project::at(checkout()).files().unwrap_or_else(|e| panic!("{e}"));
+    let recipe = Recipe::parse(&files, &LineName::new("1.17").unwrap()).unwrap_or_else(|e| panic!("{e}"));
+    let role = recipe.role(role).unwrap();
+    bundles(&files, &recipe, role, None, &BTreeMap::new()).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// A root with a role's files, the targets that every systemd has, and programs to be found.
+fn root(role: &str) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for bundle in role_bundles(role) {
+        for (path, _, text) in &bundle.rendered.texts {
+            put(root.path().join(path.as_str()), text);
+        }
+        for (path, node) in bundle.rendered.tree.iter() {
+            let path = root.path().join(path.as_str());
+            match &node.kind {
+                Kind::Dir => fs::create_dir_all(&path).unwrap(),
+                Kind::Symlink { target } => std::os::unix::fs::symlink(target, &path).unwrap(),
+                Kind::File { .. } => {
+                    fs::set_permissions(&path, fs::Permissions::from_mode(node.mode.into())).unwrap()
+                }
+            }
+        }
+    }
+    let programs = [
+        "usr/bin/hale",
+        "usr/bin/crio",
+        "usr/bin/kubelet",
+        "usr/bin/kube-proxy",
+        "bin/kill",
+        "bin/systemctl",
+    ];
+    for program in programs {
+        put(root.path().join(program), "#!/bin/sh\n");
+        fs::set_permissions(root.path().join(program), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let system = Path::new("usr/lib/systemd/system");
+    let units = fs::read_dir(Path::new("/").join(system)).expect("install the Debian package systemd");
+    for unit in units.flatten().filter(|unit| unit.file_name().to_string_lossy().ends_with(".target")) {
+        if let Ok(text) = fs::read(unit.path()) {
+            put(root.path().join(system).join(unit.file_name()), text);
+        }
+    }
+    root
+}
+
+fn units(root: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(root.join("usr/lib/systemd/system")).unwrap();
+    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.ends_with(".service")).collect()
+}
+
+#[test]
+fn systemd_takes_every_unit_without_a_word() {
+    let root = root("master");
+    let units = units(root.path());
+    assert!(units.contains("kube-proxy.service") && units.len() >= 5, "{units:?}");
+    for unit in &units {
+        let mut verify = tool("systemd-analyze", "systemd");
+        verify.arg("verify").arg("--man=no").arg(format!("--root={}", root.path().display()));
+        let output = run(verify.arg(root.path().join("usr/lib/systemd/system").join(unit)));
+        assert!(output.status.success() && said(&output).is_empty(), "{unit}: {}", said(&output));
+    }
+}
+
+/// The verifier is not blind: it sees a misspelt key in the same root.
+#[test]
+fn systemd_sees_a_misspelt_key() {
+    let root = root("master");
+    let unit = root.path().join("usr/lib/systemd/system/crio.service");
+    put(&unit, fs::read_to_string(&unit).unwrap().replace("Restart=", "Restrat="));
+    let mut verify = tool("systemd-analyze", "systemd");
+    verify.arg("verify").arg("--man=no").arg(format!("--root={}", root.path().display()));
+    let told = said(&run(verify.arg(unit)));
+    assert!(told.contains("Restrat"), "{told}");
+}
+
+#[test]
+fn our_own_units_are_confined() {
+    let root = root("master");
+    for unit in ["hale-bootstrap.service", "hale-hold.service", "kube-proxy.service"] {
+        let mut security = tool("systemd-analyze", "systemd");
+        security.args(["security", "--offline=yes", "--threshold=50"]);
+        let output = run(security.arg(format!("--root={}", root.path().display())).arg(unit));
+        assert!(output.status.success(), "{unit}: over 5.0\n{}", said(&output));
+    }
+}
+
+#[test]
+fn the_user_and_the_directories_are_made_as_promised() {
+    let root = root("master");
+    let at = format!("--root={}", root.path().display());
+    succeed(tool("systemd-sysusers", "systemd").arg(&at).arg("hale.conf"));
+    let read = |file: &str| fs::read_to_string(root.path().join(file)).unwrap();
+    assert_eq!(read("etc/passwd"), "k8s:x:10000000:10000000:Root inside containers:/:/usr/sbin/nologin\n");
+    assert_eq!(read("etc/group"), "k8s:x:10000000:\n");
+    assert!(read("etc/shadow").starts_with("k8s:!"), "{}", read("etc/shadow"));
+    if !tests::tools::is_root() {
+        return;
+    }
+    succeed(tool("systemd-tmpfiles", "systemd").arg(&at).args(["--create", "hale.conf", "hale-master.conf"]));
+    for (path, mode, uid, gid) in [
+        ("var/lib/kubelet", 0o750, 0, 10_000_000),
+        ("var/lib/kubelet/pods", 0o2750, 0, 10_000_000),
+        ("var/lib/etcd", 0o700, 10_000_000, 10_000_000),
+        ("var/lib/kube-proxy", 0o750, 0, 0),
+    ] {
+        let found = fs::metadata(root.path().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
+        assert_eq!((found.mode() & 0o7777, found.uid(), found.gid()), (mode, uid, gid), "{path}");
+    }
+}
+
+#[test]
+fn apt_reads_the_pins_and_the_blacklist() {
+    let root = root("node");
+    let dump = succeed(
+        tool("apt-config", "apt").arg("-c").arg(root.path().join("etc/apt/apt.conf.d/60hale")).arg("dump"),
+    );
+    let dump = String::from_utf8(dump).unwrap();
+    assert!(dump.contains("Package-Blacklist:: \"^crun$\";"), "{dump}");
+    let mut policy = tool("apt-cache", "apt");
+    let preferences = root.path().join("etc/apt/preferences.d/hale");
+    policy.arg("-o").arg(format!("Dir::Etc::Preferences={}", preferences.display()));
+    policy.args(["-o", "Dir::Etc::PreferencesParts=/dev/null", "policy"]);
+    let output = run(&mut policy);
+    assert!(output.status.success() && !said(&output).contains("E:"), "{}", said(&output));
+}
+
+#[test]
+fn maintainer_scripts_are_shell_and_depend_on_exact_versions() {
+    for role in ["master", "node"] {
+        let bundles = role_bundles(role);
+        for bundle in &bundles {
+            for (name, script) in &bundle.scripts {
+                let directory = tempfile::tempdir().unwrap();
+                put(directory.path().join(name), script);
+                succeed(tool("sh", "dash").arg("-n").arg(directory.path().join(name)));
+            }
+        }
+        let depends = bundles[1].control.get("Depends").unwrap();
+        for exact in ["kubelet (= 1.17.17+hale1)", "cri-o (= 1.17.4+hale1)", "hale-common (= 1.17.17+hale1)"]
+        {
+            assert!(depends.contains(exact), "{role}: {depends}");
+        }
+    }
+    let common = |role: &str| role_bundles(role).swap_remove(0);
+    let (master, node) = (common("master"), common("node"));
+    assert_eq!(master.rendered.tree, node.rendered.tree, "one hale-common for every role");
+    assert_eq!(master.control, node.control);
+}

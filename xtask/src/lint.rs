@@ -1,0 +1,45 @@
+//! `cargo xtask lint`: renders the overlays and reads every file by the schema of its version.
+
+use std::collections::BTreeMap;
+
+use builder::base::Result;
+use builder::base::json;
+use builder::base::name::LineName;
+use builder::lint::lint;
+use builder::project::Project;
+use builder::recipe::Recipe;
+use clap::Args;
+
+use crate::context::Context;
+
+/// Arguments of `lint`.
+#[derive(Args)]
+pub(crate) struct Lint {
+    /// The line [default: the newest].
+    line: Option<LineName>,
+}
+
+impl Lint {
+    pub(crate) fn run(self, context: &Context) -> Result<()> {
+        let project = Project::at(&context.root);
+        let files = project.files()?;
+        let line = match self.line {
+            Some(line) => line,
+            None => project.default_line()?,
+        };
+        let report = lint(&files, &Recipe::parse(&files, &line)?)?;
+        if context.json {
+            print!("{}", String::from_utf8_lossy(&json::pretty(&report)?));
+            return Ok(());
+        }
+        let mut formats: BTreeMap<&str, usize> = BTreeMap::new();
+        for format in report.files.values() {
+            *formats.entry(format).or_default() += 1;
+        }
+        for (format, count) in formats {
+            println!("{count:>3}  {format}");
+        }
+        println!("{} files of line {line}: every key is known to its program", report.files.len());
+        Ok(())
+    }
+}
