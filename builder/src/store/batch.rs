@@ -32,7 +32,7 @@ impl<'s> Batch<'s> {
     /// Takes all bytes of `reader`; gives their digest and length. They cannot be read before
     /// [`Batch::commit`].
     pub fn put(&self, mut reader: impl Read) -> Result<(Digest, u64)> {
-        let (file, temporary) = Temporary::create(&self.store.scratch)?;
+        let (file, temporary) = self.store.temporary()?;
         let mut out = Hashing::new(file);
         let copied = io::copy(&mut reader, &mut out).and_then(|_| out.flush());
         copied.map_err(|e| place::full(Fault::io("write into", self.store.root(), e)))?;

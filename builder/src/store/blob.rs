@@ -21,7 +21,7 @@ pub struct BlobWriter<'s> {
 
 impl<'s> BlobWriter<'s> {
     pub(super) fn new(store: &'s Store) -> Result<Self> {
-        let (file, temporary) = Temporary::create(&store.scratch)?;
+        let (file, temporary) = store.temporary()?;
         Ok(Self { store, out: Hashing::new(BufWriter::with_capacity(1 << 16, file)), temporary })
     }
 

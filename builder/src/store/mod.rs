@@ -35,13 +35,15 @@ use crate::tree::{Contents, Tree};
 pub use batch::Batch;
 pub use blob::BlobWriter;
 pub use exclusive::{Collected, Damage, Exclusive, Verified};
+pub(crate) use place::full;
 pub use place::write_whole;
 use place::{Scratch, Temporary};
 
 /// An open store. Opening takes the shared lock; dropping gives it back.
 pub struct Store {
     root: PathBuf,
-    scratch: Scratch,
+    // None for gc and verify: they write nothing, and so work on a full disk.
+    scratch: Option<Scratch>,
     // Released when the file is closed, also by the kernel after a kill.
     _lock: File,
 }
@@ -62,7 +64,10 @@ impl Store {
         place::make_root(root)?;
         let lock = place::lock_file(root)?;
         lock.lock_shared().map_err(|e| Fault::io("lock", root.join("lock"), e))?;
-        Self::locked(root, lock)
+        place::make_folders(root)?;
+        let scratch = Scratch::new(&root.join("tmp"))?;
+        place::probe(scratch.path())?;
+        Ok(Self { root: root.to_owned(), scratch: Some(scratch), _lock: lock })
     }
 
     /// Opens the store for gc and verify, when nobody else has it open.
@@ -70,20 +75,16 @@ impl Store {
         place::make_root(root)?;
         let lock = place::lock_file(root)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Exclusive::new(Self::locked(root, lock)?)),
+            Ok(()) => {
+                place::make_folders(root)?;
+                Ok(Exclusive::new(Self { root: root.to_owned(), scratch: None, _lock: lock }))
+            }
             Err(fs::TryLockError::WouldBlock) => {
                 Err(Fault::machine(format!("the store {} is in use by a build or a fetch", root.display()))
                     .mend("wait until that has ended, then run the command again"))
             }
             Err(fs::TryLockError::Error(e)) => Err(Fault::io("lock", root.join("lock"), e)),
         }
-    }
-
-    fn locked(root: &Path, lock: File) -> Result<Self> {
-        place::make_folders(root)?;
-        let scratch = Scratch::new(&root.join("tmp"))?;
-        place::probe(scratch.path())?;
-        Ok(Self { root: root.to_owned(), scratch, _lock: lock })
     }
 
     /// The store's folder.
@@ -94,7 +95,12 @@ impl Store {
     /// A folder of this process on the store's file system; it goes when the store is closed, or when
     /// the next one is opened after a kill.
     pub fn scratch(&self) -> &Path {
-        self.scratch.path()
+        self.scratch.as_ref().map_or(&self.root, Scratch::path)
+    }
+
+    fn temporary(&self) -> Result<(File, Temporary)> {
+        let scratch = self.scratch.as_ref();
+        Temporary::create(scratch.ok_or_else(|| Fault::bug("a write into a store that is open for gc"))?)
     }
 
     /// The folder of resumable downloads.
@@ -231,7 +237,7 @@ impl Store {
 
     /// Writes a small file of the store whole; replaces an older one.
     fn write_line(&self, path: &Path, line: &[u8]) -> Result<()> {
-        let (mut file, temporary) = Temporary::create(&self.scratch)?;
+        let (mut file, temporary) = self.temporary()?;
         let written = file.write_all(line).and_then(|()| file.write_all(b"\n"));
         written.map_err(|e| place::full(Fault::io("write", path, e)))?;
         place::seal(&file, path)?;

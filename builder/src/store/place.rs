@@ -248,7 +248,7 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Adds what mends a full disk, if that is what went wrong.
-pub(super) fn full(fault: Fault) -> Fault {
+pub(crate) fn full(fault: Fault) -> Fault {
     let says = |text: &str| fault.causes().iter().any(|cause| cause.contains(text));
     if says("os error 28") || says("os error 122") {
         return fault.mend("free some space, or run `cargo xtask gc`");
