@@ -38,6 +38,7 @@ pub mod payload;
 // Floor 4: the world.
 pub mod fetch;
 pub mod inputs;
+pub mod keys;
 pub mod mirror;
 pub mod program;
 pub mod progress;
@@ -45,6 +46,9 @@ pub mod project;
 pub mod root;
 pub mod sandbox;
 pub mod store;
+
+pub mod export;
+pub mod repository;
 // Floor 5: the driver.
 pub mod build;
 pub mod check;

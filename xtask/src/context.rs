@@ -50,6 +50,14 @@ impl Context {
         }
     }
 
+    /// Where the repository's signing key is, unless the user names another place.
+    pub(crate) fn signing_key(&self) -> Result<PathBuf> {
+        let directory = config_directory();
+        directory.map(|directory| directory.join("hale/repository-key.asc")).ok_or_else(|| {
+            Fault::machine("no place for the signing key").mend("name one with --key, or set HOME")
+        })
+    }
+
     /// The time now. Only verbs that ask the outside world look at a clock.
     pub(crate) fn now(&self) -> Result<Epoch> {
         #[expect(clippy::disallowed_methods, reason = "signatures of the outside world expire")]

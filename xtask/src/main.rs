@@ -2,8 +2,10 @@
 
 mod completions;
 mod context;
+mod key;
 mod lint;
 mod lock;
+mod repo;
 mod test;
 
 use std::process::ExitCode;
@@ -34,6 +36,10 @@ enum Verb {
     Lock(lock::Lock),
     /// Check the overlays: every file by a strict schema of its version.
     Lint(lint::Lint),
+    /// Make the signed apt repository in dist/repo.
+    Repo(repo::Repo),
+    /// Make or show the key that signs the repository.
+    Key(key::Key),
     /// Run every test.
     Test(test::Test),
     /// Write a shell's completion script.
@@ -45,6 +51,8 @@ fn run(cli: Cli) -> Result<()> {
     match cli.verb {
         Verb::Lock(verb) => verb.run(&context),
         Verb::Lint(verb) => verb.run(&context),
+        Verb::Repo(verb) => verb.run(&context),
+        Verb::Key(verb) => verb.run(&context),
         Verb::Test(verb) => verb.run(&context),
         Verb::Completions(verb) => verb.run(&context),
     }

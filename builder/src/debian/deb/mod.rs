@@ -69,6 +69,12 @@ impl Deb {
         read(package, limits, sink).map_err(|fault| fault.within(name))
     }
 
+    /// Reads a package's control paragraph alone; what it installs is not looked at.
+    pub fn read_control(name: &str, package: impl Read, limits: Limits) -> Result<Paragraph> {
+        let read = begin(package, limits).and_then(|(_, members)| control(&members));
+        read.map_err(|fault| fault.within(name))
+    }
+
     /// The text of a maintainer script.
     pub fn script(&self, script: Script) -> Option<&[u8]> {
         self.members.get(script.as_str()).map(Vec::as_slice)
@@ -81,6 +87,14 @@ impl Deb {
 }
 
 fn read(package: impl Read, limits: Limits, sink: &mut dyn Sink) -> Result<Deb> {
+    let (mut archive, members) = begin(package, limits)?;
+    let tree = part(&mut archive, "data.tar", limits.data, |tar| tar.tree(limits.entries, sink))?;
+    archive.end()?;
+    assemble(members, tree)
+}
+
+/// Reads up to the data: the format's version, and the control members by name.
+fn begin<R: Read>(package: R, limits: Limits) -> Result<(ar::Archive<R>, BTreeMap<String, Vec<u8>>)> {
     let mut archive = ar::Archive::open(package)?;
     let format = archive.member("debian-binary", |name| name == "debian-binary")?;
     let mut version = Vec::new();
@@ -91,9 +105,7 @@ fn read(package: impl Read, limits: Limits, sink: &mut dyn Sink) -> Result<Deb> 
         return Err(Fault::integrity("debian-binary").versus("2.0", format!("{found:?}")));
     }
     let members = part(&mut archive, "control.tar", limits.control, control_members)?;
-    let tree = part(&mut archive, "data.tar", limits.data, |tar| tar.tree(limits.entries, sink))?;
-    archive.end()?;
-    assemble(members, tree)
+    Ok((archive, members))
 }
 
 /// Reads one of the two tar archives to its end with `work`.
@@ -131,22 +143,29 @@ fn control_members(tar: &mut Tar<&mut dyn Read>) -> Result<BTreeMap<String, Vec<
     Ok(members)
 }
 
-fn assemble(members: BTreeMap<String, Vec<u8>>, tree: Tree) -> Result<Deb> {
-    let text = |name: &str| match members.get(name).map(|bytes| std::str::from_utf8(bytes)) {
+fn text<'a>(members: &'a BTreeMap<String, Vec<u8>>, name: &str) -> Result<Option<&'a str>> {
+    match members.get(name).map(|bytes| std::str::from_utf8(bytes)) {
         Some(Err(_)) => Err(Fault::integrity(format!("{name} is not UTF-8"))),
         Some(Ok(text)) => Ok(Some(text)),
         None => Ok(None),
-    };
-    let control = text("control")?.ok_or_else(|| Fault::integrity("control.tar has no member control"))?;
-    let source = Source { file: "control", text: control, class: Class::Integrity };
-    let control = source.read_one()?;
+    }
+}
+
+fn control(members: &BTreeMap<String, Vec<u8>>) -> Result<Paragraph> {
+    let text =
+        text(members, "control")?.ok_or_else(|| Fault::integrity("control.tar has no member control"))?;
+    Source { file: "control", text, class: Class::Integrity }.read_one()
+}
+
+fn assemble(members: BTreeMap<String, Vec<u8>>, tree: Tree) -> Result<Deb> {
+    let control = control(&members)?;
     let conffile = |line: &str| {
         let path =
             line.strip_prefix('/').ok_or_else(|| Fault::integrity("a conffile without a leading slash"));
         path.and_then(TreePath::new).map_err(|fault| fault.within(format!("conffiles: {line:?}")))
     };
     // `remove-on-upgrade /path` names a file that is no longer in the package.
-    let lines = text("conffiles")?.unwrap_or_default().lines().map(str::trim);
+    let lines = text(&members, "conffiles")?.unwrap_or_default().lines().map(str::trim);
     let lines = lines.filter(|line| !line.is_empty() && !line.starts_with("remove-on-upgrade "));
     let conffiles = lines.map(conffile).collect::<Result<Vec<_>>>()?;
     if let Some(missing) = conffiles.iter().find(|path| tree.get(path.as_str()).is_none()) {

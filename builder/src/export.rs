@@ -1,0 +1,95 @@
+//! Puts a tree of the store where people find it: written beside its place, synced, and swapped in whole.
+
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
+use crate::base::{Fault, Result};
+use crate::store::Store;
+use crate::tree::{Kind, Tree};
+
+/// Writes a tree to `to`, in the place of what is there. Owners are not set: what is exported belongs to
+/// whoever runs the program.
+pub fn export(store: &Store, tree: &Tree, to: &Path) -> Result<()> {
+    let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(parent).map_err(|e| Fault::io("make", parent, e))?;
+    let scratch = tempfile::Builder::new().prefix(".export-").tempdir_in(parent);
+    let scratch = scratch.map_err(|e| Fault::io("write in", parent, e))?;
+    let fresh = scratch.path().join("fresh");
+    make_folder(&fresh, 0o755)?;
+    for (path, node) in tree.iter() {
+        let at = fresh.join(path.as_str());
+        match &node.kind {
+            Kind::Dir => make_folder(&at, node.mode)?,
+            Kind::File { content, .. } => store.export(content, &at, node.mode.into())?,
+            Kind::Symlink { target } => symlink(target, &at).map_err(|e| Fault::io("make", &at, e))?,
+        }
+    }
+    for (path, _) in tree.iter().filter(|(_, node)| node.is_dir()) {
+        sync(&fresh.join(path.as_str()))?;
+    }
+    sync(&fresh)?;
+    swap(&fresh, to)?;
+    sync(parent)
+}
+
+/// A folder with exactly these permissions, whatever the umask.
+fn make_folder(path: &Path, mode: u16) -> Result<()> {
+    fs::create_dir(path)
+        .and_then(|()| fs::set_permissions(path, Permissions::from_mode(mode.into())))
+        .map_err(|e| Fault::io("make", path, e))
+}
+
+fn sync(folder: &Path) -> Result<()> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|e| Fault::io("sync", folder, e))
+}
+
+/// Brings `fresh` to `to` in one step; what was there before is then at `fresh`. A file system that
+/// cannot exchange two folders gets two renames, between which there is nothing at `to`.
+fn swap(fresh: &Path, to: &Path) -> Result<()> {
+    match renameat_with(CWD, fresh, CWD, to, RenameFlags::EXCHANGE) {
+        Ok(()) => return Ok(()),
+        Err(Errno::NOENT) => {}
+        Err(Errno::INVAL | Errno::NOSYS | Errno::XDEV) => {
+            let old = fresh.with_extension("old");
+            fs::rename(to, &old).map_err(|e| Fault::io("move away", to, e))?;
+        }
+        Err(error) => return Err(Fault::io("replace", to, error.into())),
+    }
+    fs::rename(fresh, to).map_err(|e| Fault::io("put in place", to, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::{Memory, Node, TreePath};
+
+    #[test]
+    fn an_export_takes_the_place_of_the_last_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("store")).unwrap();
+        let to = dir.path().join("dist/repo");
+        for text in ["one", "two"] {
+            let (mut tree, mut memory) = (Tree::new(), Memory::default());
+            tree.insert(TreePath::new(format!("pool/{text}")).unwrap(), memory.file(text, 0o644)).unwrap();
+            tree.insert(TreePath::new("link").unwrap(), Node::symlink("pool")).unwrap();
+            for (_, bytes) in memory.iter() {
+                store.put_bytes(bytes).unwrap();
+            }
+            export(&store, &tree, &to).unwrap();
+            assert_eq!(fs::read_to_string(to.join("link").join(text)).unwrap(), text);
+            assert_eq!(fs::read_dir(to.join("pool")).unwrap().count(), 1);
+            assert_eq!(fs::read_dir(to.parent().unwrap()).unwrap().count(), 1, "something was left behind");
+        }
+        // What cannot be written leaves what is there.
+        let mut broken = Tree::new();
+        let node = Node::file(crate::base::Digest::of("nowhere"), 7, 0o644);
+        broken.insert(TreePath::new("file").unwrap(), node).unwrap();
+        assert!(export(&store, &broken, &to).is_err());
+        assert!(to.join("pool/two").is_file());
+        assert_eq!(fs::read_dir(to.parent().unwrap()).unwrap().count(), 1, "something was left behind");
+    }
+}

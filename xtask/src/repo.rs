@@ -1,0 +1,78 @@
+//! `cargo xtask repo`: a signed apt repository in `dist/repo`.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use builder::base::Result;
+use builder::base::name::{LineName, SuiteName};
+use builder::keys;
+use builder::pack::apt::Suite;
+use builder::project::Project;
+use builder::repository::{gather, publish};
+use builder::store::Store;
+use clap::Args;
+
+use crate::context::Context;
+use crate::key;
+
+/// Arguments of `repo`.
+#[derive(Args)]
+pub(crate) struct Repo {
+    /// The line [default: the newest].
+    #[arg(long)]
+    line: Option<LineName>,
+    /// Where nodes will find the repository, for hale.sources.
+    #[arg(long, default_value = "file:/srv/hale")]
+    uri: String,
+    /// Where bundles are, and the repository goes [default: dist in the checkout].
+    #[arg(long, value_name = "DIR")]
+    dist: Option<PathBuf>,
+    /// The signing key [default: hale/repository-key.asc in the user's configuration].
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+}
+
+impl Repo {
+    pub(crate) fn run(self, context: &Context) -> Result<()> {
+        let key = keys::open(&key::place(self.key, context)?)?;
+        let project = Project::at(&context.root);
+        let line = self.line.map_or_else(|| project.default_line(), Ok)?;
+        let recipe = project.recipe(&line)?;
+        let lock = project.lock(&recipe)?;
+        let store = Store::open(&context.store)?;
+        let dist = self.dist.unwrap_or_else(|| context.root.join("dist"));
+        let gathered = gather(&store, &dist, &recipe.roles.keys().cloned().collect(), &lock)?;
+        let suite = Suite {
+            name: SuiteName::new(format!("hale-{line}"))?,
+            description: format!("Nodes of line {line}"),
+            epoch: lock.epoch,
+            arches: BTreeSet::from([lock.arch]),
+            uri: self.uri,
+        };
+        let to = dist.join("repo");
+        let missing = gathered.missing.clone();
+        let tree = publish(&store, &suite, gathered, &key, &to)?;
+        let debs: Vec<_> =
+            tree.iter().map(|(path, _)| path.as_str()).filter(|path| path.ends_with(".deb")).collect();
+        if context.json {
+            let value = serde_json::json!({
+                "repository": to, "suite": suite.name, "fingerprint": key.fingerprint().as_str(),
+                "packages": debs, "missing": missing,
+            });
+            println!("{value}");
+            return Ok(());
+        }
+        for deb in &debs {
+            println!("  {}", deb.rsplit('/').next().unwrap_or(deb));
+        }
+        for package in &missing {
+            println!("  not fetched, so not in it: {package}");
+        }
+        println!("{} packages in {}, suite {}", debs.len(), to.display(), suite.name);
+        println!("signed by {}; nodes take {}/hale.sources", key.fingerprint(), to.display());
+        if !missing.is_empty() {
+            println!("cargo xtask fetch brings what is missing");
+        }
+        Ok(())
+    }
+}
