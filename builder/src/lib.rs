@@ -40,6 +40,7 @@ pub mod fetch;
 pub mod inputs;
 pub mod keys;
 pub mod mirror;
+pub mod image;
 pub mod program;
 pub mod progress;
 pub mod project;

@@ -25,6 +25,10 @@ pub const MARGIN: u64 = ALIGN;
 
 const ENTRIES: usize = 128;
 const ENTRY: usize = 128;
+mod fit;
+
+pub use fit::Found;
+
 /// Sectors of the entries.
 const ENTRY_SECTORS: u64 = (ENTRIES * ENTRY) as u64 / SECTOR;
 
@@ -116,21 +120,8 @@ impl Gpt {
     /// Writes both copies and the MBR with its boot code.
     pub fn write(&self, boot_code: &[u8], out: &mut dyn Sink) -> Result<()> {
         self.check(boot_code)?;
-        let last = self.length / SECTOR - 1;
-        let entries = self.entries();
-        let (primary, backup) =
-            (self.header(1, last, 2, &entries), self.header(last, 1, last - 32, &entries));
-        let pieces: [(u64, &[u8]); 5] = [
-            (0, &mbr(boot_code, last)),
-            (1, &primary),
-            (2, &entries),
-            (last - ENTRY_SECTORS, &entries),
-            (last, &backup),
-        ];
-        for (lba, bytes) in pieces {
-            written("the partition table", out.put(lba * SECTOR, bytes))?;
-        }
-        Ok(())
+        let disk = Guid::derive(&self.seed, "disk").on_disk();
+        put_table(&mbr(boot_code), disk, &self.entries(), self.length, out)
     }
 
     fn check(&self, boot_code: &[u8]) -> Result<()> {
@@ -156,36 +147,58 @@ impl Gpt {
     fn entries(&self) -> Vec<u8> {
         let mut bytes = vec![0; ENTRIES * ENTRY];
         for (entry, part) in bytes.chunks_exact_mut(ENTRY).zip(&self.partitions) {
-            entry[..16].copy_from_slice(&part.purpose.guid().on_disk());
-            entry[16..32].copy_from_slice(&Guid::derive(&self.seed, &part.name).on_disk());
-            entry[32..40].copy_from_slice(&(part.start / SECTOR).to_le_bytes());
-            entry[40..48].copy_from_slice(&((part.start + part.length) / SECTOR - 1).to_le_bytes());
-            for (unit, place) in part.name.encode_utf16().zip(entry[56..].chunks_exact_mut(2)) {
-                place.copy_from_slice(&unit.to_le_bytes());
-            }
+            part.fill(Guid::derive(&self.seed, &part.name), entry);
         }
         bytes
     }
+}
 
-    fn header(&self, own: u64, other: u64, entries_at: u64, entries: &[u8]) -> Vec<u8> {
-        let last = self.length / SECTOR - 1;
-        let mut bytes = Vec::with_capacity(SECTOR as usize);
-        bytes.extend_from_slice(b"EFI PART\0\0\x01\0");
-        bytes.extend_from_slice(&92_u32.to_le_bytes());
-        bytes.extend_from_slice(&[0; 8]);
-        for lba in [own, other, 2 + ENTRY_SECTORS, last - ENTRY_SECTORS - 1] {
-            bytes.extend_from_slice(&lba.to_le_bytes());
+impl Partition {
+    fn fill(&self, id: Guid, entry: &mut [u8]) {
+        entry[..16].copy_from_slice(&self.purpose.guid().on_disk());
+        entry[16..32].copy_from_slice(&id.on_disk());
+        entry[32..40].copy_from_slice(&(self.start / SECTOR).to_le_bytes());
+        entry[40..48].copy_from_slice(&((self.start + self.length) / SECTOR - 1).to_le_bytes());
+        for (unit, place) in self.name.encode_utf16().zip(entry[56..].chunks_exact_mut(2)) {
+            place.copy_from_slice(&unit.to_le_bytes());
         }
-        bytes.extend_from_slice(&Guid::derive(&self.seed, "disk").on_disk());
-        bytes.extend_from_slice(&entries_at.to_le_bytes());
-        for field in [ENTRIES as u32, ENTRY as u32, crc32(entries)] {
-            bytes.extend_from_slice(&field.to_le_bytes());
-        }
-        let sum = crc32(&bytes);
-        bytes[16..20].copy_from_slice(&sum.to_le_bytes());
-        bytes.resize(SECTOR as usize, 0);
-        bytes
     }
+}
+
+/// Writes both copies of a table, and the MBR with the disk's length in it.
+fn put_table(mbr: &[u8], disk: [u8; 16], entries: &[u8], length: u64, out: &mut dyn Sink) -> Result<()> {
+    let last = length / SECTOR - 1;
+    let header = |own, other, at| header(disk, entries, last, [own, other, at]);
+    let mut mbr = mbr.to_vec();
+    mbr[458..462].copy_from_slice(&u32::try_from(last).unwrap_or(u32::MAX).to_le_bytes());
+    let (primary, backup) = (header(1, last, 2), header(last, 1, last - ENTRY_SECTORS));
+    let copies: [(u64, &[u8]); 5] =
+        [(last - ENTRY_SECTORS, entries), (last, &backup), (2, entries), (1, &primary), (0, &mbr)];
+    for (lba, bytes) in copies {
+        written("the partition table", out.put(lba * SECTOR, bytes))?;
+    }
+    Ok(())
+}
+
+/// `places`: the header's own sector, the other copy's, the entries'.
+fn header(disk: [u8; 16], entries: &[u8], last: u64, places: [u64; 3]) -> Vec<u8> {
+    let [own, other, entries_at] = places;
+    let mut bytes = Vec::with_capacity(SECTOR as usize);
+    bytes.extend_from_slice(b"EFI PART\0\0\x01\0");
+    bytes.extend_from_slice(&92_u32.to_le_bytes());
+    bytes.extend_from_slice(&[0; 8]);
+    for lba in [own, other, 2 + ENTRY_SECTORS, last - ENTRY_SECTORS - 1] {
+        bytes.extend_from_slice(&lba.to_le_bytes());
+    }
+    bytes.extend_from_slice(&disk);
+    bytes.extend_from_slice(&entries_at.to_le_bytes());
+    for field in [ENTRIES as u32, ENTRY as u32, crc32(entries)] {
+        bytes.extend_from_slice(&field.to_le_bytes());
+    }
+    let sum = crc32(&bytes);
+    bytes[16..20].copy_from_slice(&sum.to_le_bytes());
+    bytes.resize(SECTOR as usize, 0);
+    bytes
 }
 
 fn crc32(bytes: &[u8]) -> u32 {
@@ -195,12 +208,11 @@ fn crc32(bytes: &[u8]) -> u32 {
 }
 
 /// One entry of type 0xEE over the whole disk, so that old tools see no free room.
-fn mbr(boot_code: &[u8], last: u64) -> Vec<u8> {
+fn mbr(boot_code: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0; SECTOR as usize];
     bytes[..boot_code.len()].copy_from_slice(boot_code);
     bytes[446..454].copy_from_slice(&[0, 0, 2, 0, 0xee, 0xff, 0xff, 0xff]);
     bytes[454..458].copy_from_slice(&1_u32.to_le_bytes());
-    bytes[458..462].copy_from_slice(&u32::try_from(last).unwrap_or(u32::MAX).to_le_bytes());
     bytes[510..].copy_from_slice(&[0x55, 0xaa]);
     bytes
 }
@@ -244,6 +256,26 @@ mod tests {
         assert!(write(&[(1, 7)], 8).is_err(), "over the backup");
         assert!(write(&[(1, 0)], 8).is_err(), "empty");
         assert!(table(&[(1, 1)], 8).write(&[0; 441], &mut Vec::new()).is_err(), "boot code");
+    }
+
+    #[test]
+    fn a_table_fits_a_longer_disk() {
+        let (mut disk, mut other) = (Vec::new(), Vec::new());
+        let mut table = table(&[(1, 1), (2, 5)], 8);
+        table.write(&[0x90; BOOT_CODE], &mut disk).unwrap();
+        let mut found = Found::read(&disk).unwrap();
+        assert_eq!(found.end(), 7 << 20);
+        table.length = 32 << 20;
+        table.write(&[0x90; BOOT_CODE], &mut other).unwrap();
+        let mut longer = Vec::new();
+        found.write(32 << 20, &mut longer).unwrap();
+        assert!(longer == other, "the same as if it had been written for this disk");
+        assert_eq!(found.add_at_end("HALE-SEED", 4 << 20, 32 << 20).unwrap(), 27 << 20);
+        assert!(found.add_at_end("MORE", 4 << 20, 32 << 20).is_err(), "no room any more");
+        assert!(found.write(8 << 20, &mut longer).is_err(), "too small");
+        disk[1024 + 56] ^= 1;
+        assert!(Found::read(&disk).is_err(), "a wrong checksum");
+        assert!(Found::read(&disk[..4096]).is_err());
     }
 
     #[test]

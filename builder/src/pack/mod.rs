@@ -18,6 +18,7 @@ pub mod manifest;
 pub mod oci;
 pub mod provenance;
 pub mod sbom;
+pub mod qcow2;
 pub mod sink;
 pub mod tar;
 pub mod uki;
