@@ -37,10 +37,14 @@ pub mod pack;
 pub mod payload;
 // Floor 4: the world.
 pub mod fetch;
+pub mod image;
 pub mod inputs;
 pub mod keys;
 pub mod mirror;
-pub mod image;
+
+pub mod flash;
+pub mod vm;
+
 pub mod program;
 pub mod progress;
 pub mod project;

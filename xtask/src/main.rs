@@ -6,7 +6,11 @@ mod key;
 mod lint;
 mod lock;
 mod repo;
+mod disks;
+mod flash;
+mod seed;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -40,6 +44,12 @@ enum Verb {
     Repo(repo::Repo),
     /// Make or show the key that signs the repository.
     Key(key::Key),
+    /// Put a role's image on a disk, and read it back.
+    Flash(flash::Flash),
+    /// Make a seed disk from a folder.
+    Seed(seed::Seed),
+    /// Boot a role's image in QEMU.
+    Vm(vm::Vm),
     /// Run every test.
     Test(test::Test),
     /// Write a shell's completion script.
@@ -53,6 +63,9 @@ fn run(cli: Cli) -> Result<()> {
         Verb::Lint(verb) => verb.run(&context),
         Verb::Repo(verb) => verb.run(&context),
         Verb::Key(verb) => verb.run(&context),
+        Verb::Flash(verb) => verb.run(&context),
+        Verb::Seed(verb) => verb.run(&context),
+        Verb::Vm(verb) => verb.run(&context),
         Verb::Test(verb) => verb.run(&context),
         Verb::Completions(verb) => verb.run(&context),
     }

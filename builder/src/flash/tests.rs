@@ -1,0 +1,65 @@
+use super::*;
+use crate::base::Digest;
+use crate::pack::gpt::{Gpt, Partition, Purpose};
+use crate::tree::{Memory, Tree, TreePath};
+use std::fs;
+
+/// An image of one partition with a pattern and a hole in it.
+fn image(folder: &Path) -> std::path::PathBuf {
+    let root = Partition { purpose: Purpose::Root, name: "root".into(), start: 1 << 20, length: 9 << 20 };
+    let mut bytes = Vec::new();
+    Gpt { seed: Digest::of("x"), length: 11 << 20, partitions: vec![root] }
+        .write(&[1; 440], &mut bytes)
+        .unwrap();
+    bytes[(1 << 20) + 5..(2 << 20) + 77].fill(0xab);
+    bytes[(9 << 20)..(9 << 20) + 4096].fill(0xcd);
+    let path = folder.join("image.raw");
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
+fn seed() -> Seed {
+    let (mut tree, mut contents) = (Tree::new(), Memory::default());
+    tree.insert(TreePath::new("node.toml").unwrap(), contents.file("role = \"master\"\n", 0o600)).unwrap();
+    Seed::new(tree, contents).unwrap()
+}
+
+#[test]
+fn a_used_target_ends_up_as_a_fresh_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (image, seed) = (image(folder.path()), seed());
+    let (fresh, used) = (folder.path().join("fresh"), folder.path().join("used"));
+    // Whatever was there, and a flash that broke off, leave no trace.
+    fs::write(&used, vec![0xff; 17 << 20]).unwrap();
+    let mut phases = Vec::new();
+    for path in [&fresh, &used, &used] {
+        let target = Target::open(path).unwrap();
+        flash(&image, &target, Some(&seed), &mut |phase, done, total| phases.push((phase, done == total)))
+            .unwrap();
+    }
+    let (source, disk, used) =
+        (fs::read(&image).unwrap(), fs::read(&fresh).unwrap(), fs::read(&used).unwrap());
+    assert_eq!(disk.len(), used.len());
+    assert!(phases.contains(&(Phase::Writing, true)) && phases.contains(&(Phase::Verifying, true)));
+    assert!(source[Found::LENGTH..10 << 20] == disk[Found::LENGTH..10 << 20]);
+    let table = Found::read(&disk).unwrap();
+    let start = (disk.len() as u64 - seed.length() - 33 * 512) / ALIGN * ALIGN;
+    assert!(disk[..10 << 20] == used[..10 << 20], "holes of the image are zeros on a used disk");
+    assert!(disk[start as usize..] == used[start as usize..], "so are those of the seed");
+    assert_eq!(table.end(), start + seed.length(), "the seed is the last partition");
+    assert_eq!(&disk[start as usize + 43..start as usize + 52], b"HALE-SEED");
+}
+
+#[test]
+fn what_must_not_be_flashed_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(Target::open(folder.path()).is_err(), "a directory");
+    assert!(Target::open(Path::new("/dev/null")).is_err(), "a character device");
+    assert!(Target::open(Path::new("/dev/no-such-disk")).is_err(), "no new files in /dev");
+    let target = Target::open(&folder.path().join("disk")).unwrap();
+    let empty = folder.path().join("empty");
+    fs::write(&empty, vec![0; 1 << 20]).unwrap();
+    let refused = flash(&empty, &target, None, &mut |_, _, _| {}).unwrap_err();
+    assert!(refused.to_string().contains("partition table"), "{refused}");
+    assert_eq!(fs::metadata(folder.path().join("disk")).unwrap().len(), 0, "nothing was written");
+}

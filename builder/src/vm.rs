@@ -1,0 +1,252 @@
+//! Virtual machines: an image in QEMU, as the machine itself would boot it.
+//!
+//! Nothing of the machine's network or disks is touched: images are opened with a snapshot over them,
+//! guests speak to each other over unix sockets, and to the outside through QEMU's own user network.
+
+mod accelerator;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::str::FromStr;
+
+use crate::base::{Fault, Result};
+use crate::image::Tools;
+
+pub use accelerator::Accelerator;
+
+const QEMU: &str = "usr/bin/qemu-system-x86_64";
+const OVMF: &str = "usr/share/OVMF/OVMF_CODE_4M.fd";
+const OVMF_VARIABLES: &str = "usr/share/OVMF/OVMF_VARS_4M.fd";
+/// Where QEMU's BIOS and option ROMs are; Debian has them in packages of their own.
+const ROMS: [&str; 2] = ["usr/share/qemu", "usr/share/seabios"];
+
+/// What the machine starts with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Firmware {
+    /// UEFI (OVMF).
+    Uefi,
+    /// BIOS (SeaBIOS).
+    Bios,
+}
+
+/// A disk of the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Disk {
+    /// Opened under a snapshot: what the guest writes is lost when it ends.
+    Snapshot(PathBuf),
+    /// The guest's own: what it writes stays.
+    Kept(PathBuf),
+    /// The guest's own, and every write and flush recorded beside it (QEMU's `blklogwrites`).
+    Recorded {
+        /// The disk.
+        disk: PathBuf,
+        /// The record.
+        log: PathBuf,
+    },
+}
+
+/// A port of the host that leads to one of the guest's: `2222:22`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// On this machine, on 127.0.0.1 only.
+    pub host: u16,
+    /// On the guest.
+    pub guest: u16,
+}
+
+impl FromStr for Forward {
+    type Err = Fault;
+    fn from_str(text: &str) -> Result<Self> {
+        let ports = text
+            .split_once(':')
+            .and_then(|(host, guest)| Some(Self { host: host.parse().ok()?, guest: guest.parse().ok()? }));
+        ports.filter(|ports| ports.host != 0 && ports.guest != 0).ok_or_else(|| {
+            Fault::user("not a forwarded port").versus("HOST:GUEST, such as 2222:22", format!("{text:?}"))
+        })
+    }
+}
+
+/// A network card.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Card {
+    /// QEMU's own network: the guest reaches out, and only forwarded ports reach in.
+    User(Vec<Forward>),
+    /// One end of a cable to another guest: a unix socket. One end listens.
+    Cable {
+        /// The socket.
+        socket: PathBuf,
+        /// Whether this end listens; it must start first.
+        listens: bool,
+    },
+}
+
+/// Where the serial console goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Console {
+    /// The terminal; Ctrl-A X ends the machine.
+    Terminal,
+    /// A file.
+    File(PathBuf),
+}
+
+/// A machine to be run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// What it starts with.
+    pub firmware: Firmware,
+    /// Memory in MiB.
+    pub memory: u32,
+    /// Processors.
+    pub processors: u32,
+    /// Disks; it boots from the first.
+    pub disks: Vec<Disk>,
+    /// Network cards, in PCI order.
+    pub cards: Vec<Card>,
+    /// Its console.
+    pub console: Console,
+    /// Files that receive what the guest writes to `/dev/virtio-ports/NAME`.
+    pub ports: Vec<(String, PathBuf)>,
+}
+
+impl Machine {
+    /// The command that runs it. `scratch` is a folder of this run: UEFI keeps its variables there.
+    pub fn command(&self, tools: &Tools, accelerator: Accelerator, scratch: &Path) -> Result<Command> {
+        let mut command = tools.command(QEMU)?;
+        for folder in ROMS {
+            command.arg("-L").arg(tools.path(folder));
+        }
+        command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "q35"]);
+        command.args(accelerator.arguments());
+        command.args(["-m", &self.memory.to_string(), "-smp", &self.processors.to_string()]);
+        command.args(["-device", "virtio-rng-pci"]);
+        if self.firmware == Firmware::Uefi {
+            uefi(&mut command, tools, scratch)?;
+        }
+        for (index, disk) in self.disks.iter().enumerate() {
+            attach_disk(&mut command, index, disk);
+        }
+        for (index, card) in self.cards.iter().enumerate() {
+            attach_card(&mut command, index, card);
+        }
+        match &self.console {
+            Console::Terminal => command.args(["-serial", "mon:stdio"]),
+            Console::File(path) => command.arg("-serial").arg(joined(&["file:"], path)),
+        };
+        if !self.ports.is_empty() {
+            command.args(["-device", "virtio-serial-pci"]);
+        }
+        for (index, (name, path)) in self.ports.iter().enumerate() {
+            command.arg("-chardev").arg(joined(&["file,id=port", &index.to_string(), ",path="], path));
+            command.args(["-device", &format!("virtserialport,chardev=port{index},name={name}")]);
+        }
+        Ok(command)
+    }
+}
+
+fn uefi(command: &mut Command, tools: &Tools, scratch: &Path) -> Result<()> {
+    let (code, variables) = (tools.path(OVMF), scratch.join("uefi-variables"));
+    std::fs::copy(tools.path(OVMF_VARIABLES), &variables)
+        .map_err(|e| Fault::io("read", tools.path(OVMF_VARIABLES), e).mend("the package ovmf brings it"))?;
+    command.arg("-drive").arg(joined(&["if=pflash,format=raw,readonly=on,file="], &code));
+    command.arg("-drive").arg(joined(&["if=pflash,format=raw,file="], &variables));
+    Ok(())
+}
+
+fn attach_disk(command: &mut Command, index: usize, disk: &Disk) {
+    let id = format!("disk{index}");
+    match disk {
+        Disk::Snapshot(path) | Disk::Kept(path) => {
+            let snapshot = if matches!(disk, Disk::Snapshot(_)) { "on" } else { "off" };
+            let head = format!("if=none,format=raw,id={id},snapshot={snapshot},file=");
+            command.arg("-drive").arg(joined(&[&head], path));
+        }
+        Disk::Recorded { disk, log } => {
+            let file = |name: &str, path| joined(&["driver=file,node-name=", name, ",filename="], path);
+            command.arg("-blockdev").arg(file(&format!("{id}-file"), disk));
+            command.arg("-blockdev").arg(file(&format!("{id}-log"), log));
+            let record = format!("driver=blklogwrites,node-name={id},file={id}-file,log={id}-log");
+            command.args(["-blockdev", &record]);
+        }
+    }
+    command.args(["-device", &format!("virtio-blk-pci,drive={id},bootindex={index}")]);
+}
+
+fn attach_card(command: &mut Command, index: usize, card: &Card) {
+    let id = format!("card{index}");
+    let end = match card {
+        Card::User(forwards) => {
+            let forward = |f: &Forward| format!(",hostfwd=tcp:127.0.0.1:{}-:{}", f.host, f.guest);
+            OsString::from(format!("user,id={id}{}", forwards.iter().map(forward).collect::<String>()))
+        }
+        Card::Cable { socket, listens } => {
+            let server = if *listens { "on" } else { "off" };
+            let head = format!("stream,id={id},server={server},addr.type=unix,addr.path=");
+            joined(&[&head], socket)
+        }
+    };
+    command.arg("-netdev").arg(end);
+    // Locally administered addresses, the same in every run; cable ends differ by their side.
+    let side = u8::from(matches!(card, Card::Cable { listens: false, .. }));
+    let mac = format!("52:54:00:68:{side:02x}:{index:02x}");
+    command.args(["-device", &format!("virtio-net-pci,netdev={id},mac={mac},romfile=")]);
+}
+
+/// Text and a path as one argument; QEMU wants commas doubled.
+fn joined(head: &[&str], path: &Path) -> OsString {
+    OsString::from(head.concat() + &path.to_string_lossy().replace(',', ",,"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine() -> Machine {
+        Machine {
+            firmware: Firmware::Bios,
+            memory: 1024,
+            processors: 2,
+            disks: vec![
+                Disk::Snapshot("a,b.raw".into()),
+                Disk::Recorded { disk: "d".into(), log: "l".into() },
+            ],
+            cards: vec![
+                Card::User(vec!["2222:22".parse().unwrap()]),
+                Card::Cable { socket: "s".into(), listens: false },
+            ],
+            console: Console::File("console".into()),
+            ports: vec![("org.hale.results".into(), "results".into())],
+        }
+    }
+
+    #[test]
+    fn the_command_says_all_of_it() {
+        let tools = tempfile::tempdir().unwrap();
+        let program = tools.path().join(QEMU);
+        std::fs::create_dir_all(program.parent().unwrap()).unwrap();
+        std::fs::write(&program, "").unwrap();
+        let tools = Tools::new(tools.path());
+        let command = machine().command(&tools, Accelerator::Tcg, Path::new("scratch")).unwrap();
+        let words: Vec<String> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+        let line = words.join(" ");
+        for part in [
+            "-accel tcg,thread=multi",
+            "snapshot=on,file=a,,b.raw",
+            "driver=blklogwrites,node-name=disk1,file=disk1-file,log=disk1-log",
+            "user,id=card0,hostfwd=tcp:127.0.0.1:2222-:22",
+            "stream,id=card1,server=off,addr.type=unix,addr.path=s",
+            "virtserialport,chardev=port0,name=org.hale.results",
+            "-serial file:console",
+        ] {
+            assert!(line.contains(part), "{part} in\n{line}");
+        }
+    }
+
+    #[test]
+    fn ports_are_numbers() {
+        assert_eq!("8080:80".parse::<Forward>().unwrap(), Forward { host: 8080, guest: 80 });
+        for bad in ["", "80", "0:22", "22:0", "a:b", "1:70000"] {
+            assert!(bad.parse::<Forward>().is_err(), "{bad}");
+        }
+    }
+}
