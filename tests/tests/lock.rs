@@ -1,0 +1,346 @@
+//! Locking: mirrors that lie, and apt's own opinion of what is needed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use builder::base::name::{Arch, SuiteName};
+use builder::base::{Class, Digest, Epoch, Result};
+use builder::debian::release::{Listed, Release};
+use builder::fetch::{Client, Limits};
+use builder::mirror::{Mirrors, Offered, Reader};
+use builder::openpgp::{Keyring, SigningKey};
+use builder::trust::Trust;
+use tests::server::{Reply, Server};
+use tests::tools::{put, succeed, tool};
+
+const DAY: u64 = 86_400;
+const NOW: u64 = 1_700_000_000;
+const PACKAGES: &str = "Package: demo\nVersion: 1.0-1\nArchitecture: amd64\nFilename: pool/d/demo_1.0-1_amd64.deb\nSize: 7\nSHA256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\n";
+
+fn at(seconds: u64) -> Epoch {
+    Epoch::new(seconds).unwrap()
+}
+
+fn suite() -> SuiteName {
+    SuiteName::new("demo").unwrap()
+}
+
+fn xz(bytes: &[u8]) -> Vec<u8> {
+    let top = tempfile::tempdir().unwrap();
+    put(top.path().join("x"), bytes);
+    succeed(tool("xz", "xz-utils").args(["-1", "-k", "-c"]).arg(top.path().join("x")))
+}
+
+/// A mirror with one suite of one package, and everything to read it with.
+struct World {
+    server: Server,
+    key: SigningKey,
+    release: Release,
+    packed: Vec<u8>,
+    top: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let key =
+            SigningKey::generate([1; 32], "Archive <archive@example.org>", at(NOW - 100 * DAY)).unwrap();
+        let packed = xz(PACKAGES.as_bytes());
+        let listed = |bytes: &[u8]| Listed { size: bytes.len() as u64, digest: Digest::of(bytes) };
+        let release = Release {
+            origin: "Debian".to_owned(),
+            label: String::new(),
+            suite: "stable".to_owned(),
+            codename: suite(),
+            version: None,
+            description: None,
+            date: at(NOW - DAY),
+            valid_until: Some(at(NOW + 6 * DAY)),
+            architectures: vec!["amd64".to_owned()],
+            components: vec!["main".to_owned()],
+            acquire_by_hash: true,
+            files: BTreeMap::from([
+                ("main/binary-amd64/Packages".to_owned(), listed(PACKAGES.as_bytes())),
+                ("main/binary-amd64/Packages.xz".to_owned(), listed(&packed)),
+            ]),
+        };
+        let world = Self { server: Server::start(), key, release, packed, top: tempfile::tempdir().unwrap() };
+        world.publish(&world.release);
+        world.put("main/binary-amd64/Packages.xz", Reply::Body(world.packed.clone()));
+        world.put(&world.by_hash(), Reply::Body(world.packed.clone()));
+        world
+    }
+
+    fn by_hash(&self) -> String {
+        format!("main/binary-amd64/by-hash/SHA256/{}", Digest::of(&self.packed).hex())
+    }
+
+    fn put(&self, path: &str, reply: Reply) {
+        self.server.put(&format!("/dists/demo/{path}"), reply);
+    }
+
+    fn signed(&self, release: &Release) -> String {
+        self.key.clearsign(&release.to_text().unwrap(), at(NOW - DAY)).unwrap()
+    }
+
+    fn publish(&self, release: &Release) {
+        self.put("InRelease", Reply::Body(self.signed(release).into_bytes()));
+    }
+
+    fn trust(&self) -> Trust {
+        let certificate = self.key.certificate_bytes().unwrap();
+        let keyring = Keyring::pinned(&[&certificate], &BTreeSet::from([self.key.fingerprint()])).unwrap();
+        Trust { components: vec!["main".to_owned()], keyring }
+    }
+
+    fn read_seen(&self, seen: Option<Epoch>) -> Result<Offered> {
+        let sources = self.top.path().join("apt.sources");
+        put(&sources, format!("Types: deb\nURIs: {}\nSuites: demo\nComponents: main\n", self.server.url("")));
+        self.read_from(&sources, seen)
+    }
+
+    fn read_from(&self, sources: &Path, seen: Option<Epoch>) -> Result<Offered> {
+        let limits = Limits {
+            stall: Duration::from_millis(500),
+            tries: 2,
+            pause: Duration::from_millis(1),
+            ..Limits::default()
+        };
+        let client = Client::new(limits, None)?;
+        let cache = self.top.path().join("cache");
+        let reader = Reader { client: &client, cache: &cache, now: at(NOW), arch: Arch::Amd64 };
+        reader.read(&Mirrors::read(&[sources.to_owned()])?, &suite(), &self.trust(), seen)
+    }
+
+    /// Reading fails, with this class and these words, and leaves nothing behind.
+    #[track_caller]
+    fn refuses(&self, class: Class, words: &str) {
+        self.refuses_seen(None, class, words);
+    }
+
+    #[track_caller]
+    fn refuses_seen(&self, seen: Option<Epoch>, class: Class, words: &str) {
+        let fault = self.read_seen(seen).expect_err(words);
+        assert!(fault.to_string().contains(words), "{words}: {fault}");
+        assert_eq!(fault.class(), class, "{fault}");
+        assert!(!self.top.path().join("cache").exists(), "{words}: something was kept");
+    }
+}
+
+#[test]
+fn a_good_mirror_is_read_and_its_index_kept() {
+    let world = World::new();
+    let offered = world.read_seen(Some(at(NOW - DAY))).unwrap();
+    assert_eq!(offered.packages[0].name.as_str(), "demo");
+    assert_eq!(offered.suite.signed_by, BTreeSet::from([world.key.fingerprint().to_string()]));
+    let asked = world.server.requests().len();
+    assert_eq!(world.read_seen(None).unwrap().packages, offered.packages);
+    let again: Vec<_> = world.server.requests().drain(asked..).map(|request| request.path).collect();
+    assert_eq!(again, ["/dists/demo/InRelease"], "the second time the index comes from the cache");
+    let kept = world.top.path().join("cache").join(Digest::of(PACKAGES).hex());
+    put(&kept, "flipped");
+    assert_eq!(world.read_seen(None).unwrap().packages, offered.packages);
+    assert_eq!(std::fs::read_to_string(kept).unwrap(), PACKAGES, "a damaged index is fetched again");
+}
+
+#[test]
+fn a_missing_by_hash_falls_back_to_the_plain_name() {
+    let world = World::new();
+    world.put(&world.by_hash(), Reply::Status(404, "gone"));
+    assert!(world.read_seen(None).is_ok());
+    let world = World::new();
+    world.put("main/binary-amd64/Packages.xz", Reply::Status(404, "gone"));
+    assert!(world.read_seen(None).is_ok(), "by-hash alone is enough");
+    world.put(&world.by_hash(), Reply::Status(404, "gone"));
+    std::fs::remove_dir_all(world.top.path().join("cache")).unwrap();
+    world.refuses(Class::Remote, "is gone");
+}
+
+#[test]
+fn mirrors_that_do_not_serve() {
+    let world = World::new();
+    let whole = world.signed(&world.release).into_bytes();
+    for (reply, class, words) in [
+        (Reply::Html, Class::Remote, "no InRelease file"),
+        (Reply::Status(404, "gone"), Class::Remote, "is gone"),
+        (Reply::Status(500, "later"), Class::Remote, "does not serve now"),
+        (Reply::Drop, Class::Remote, "cannot reach"),
+        (Reply::Stall(Duration::from_secs(2)), Class::Remote, "was cut"),
+        (Reply::Cut(whole, 100), Class::Remote, "was cut"),
+        (Reply::Endless, Class::Integrity, "is too long"),
+        (
+            Reply::Redirect("file:///etc/passwd".to_owned()),
+            Class::Remote,
+            "redirects to a file of this machine",
+        ),
+    ] {
+        world.put("InRelease", reply);
+        world.refuses(class, words);
+    }
+}
+
+#[test]
+fn releases_that_are_not_to_be_believed() {
+    let world = World::new();
+    let good = world.signed(&world.release);
+    let text = world.release.to_text().unwrap();
+    let other = SigningKey::generate([2; 32], "Other <other@example.org>", at(NOW - 100 * DAY)).unwrap();
+    for (message, words) in [
+        (good.replace("Suite: stable", "Suite: stablf"), "does not match the text"),
+        (other.clearsign(&text, at(NOW - DAY)).unwrap(), "not signed by a pinned key"),
+        (world.key.clearsign(&text, at(NOW + DAY)).unwrap(), "it was made later"),
+        (good.clone() + "Origin: Debian\n", "text after the signature"),
+        (good.replace("Hash: SHA512\n", "Hash: SHA512\nOrigin: Debian\n"), "a header that is not signed"),
+        (good[..good.len() - 40].to_owned(), "without an end"),
+        (good[..good.find("-----BEGIN PGP SIGNATURE").unwrap()].to_owned(), "without a signature"),
+    ] {
+        world.put("InRelease", Reply::Body(message.into_bytes()));
+        world.refuses(Class::Integrity, words);
+    }
+    for message in [text.clone(), format!("Origin: Debian\n{good}")] {
+        world.put("InRelease", Reply::Body(message.into_bytes()));
+        world.refuses(Class::Remote, "no InRelease file");
+    }
+}
+
+#[test]
+fn releases_of_another_time_or_suite() {
+    let world = World::new();
+    world.refuses_seen(Some(at(NOW)), Class::Integrity, "an older Release file than the lock was made from");
+    let other = SuiteName::new("other").unwrap();
+    for (release, words) in [
+        (Release { valid_until: Some(at(NOW - 1)), ..world.release.clone() }, "has expired"),
+        (Release { date: at(NOW + DAY), ..world.release.clone() }, "of the future"),
+        (Release { codename: other, ..world.release.clone() }, "of another suite"),
+        (Release { files: BTreeMap::new(), ..world.release.clone() }, "SHA256"),
+    ] {
+        world.publish(&release);
+        world.refuses(Class::Integrity, words);
+    }
+}
+
+#[test]
+fn indices_that_disagree_with_their_release() {
+    let world = World::new();
+    let mut flipped = world.packed.clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    let longer = [world.packed.clone(), vec![0; 9]].concat();
+    for (reply, class, words) in [
+        (Reply::Body(flipped.clone()), Class::Integrity, "not what its Release file says"),
+        (Reply::Body(world.packed[..40].to_vec()), Class::Integrity, "not what its Release file says"),
+        (Reply::Body(longer), Class::Integrity, "is too long"),
+        (Reply::Endless, Class::Integrity, "is too long"),
+        (Reply::Cut(world.packed.clone(), 40), Class::Remote, "was cut"),
+    ] {
+        world.put(&world.by_hash(), reply.clone());
+        world.put("main/binary-amd64/Packages.xz", reply);
+        world.refuses(class, words);
+    }
+    // What it unpacks to must fit too: a bomb stops at the listed size.
+    let mut release = world.release.clone();
+    release
+        .files
+        .insert("main/binary-amd64/Packages".to_owned(), Listed { size: 10, digest: Digest::of("") });
+    world.put(&world.by_hash(), Reply::Body(world.packed.clone()));
+    world.publish(&release);
+    world.refuses(Class::Integrity, "not what its Release file says");
+}
+
+#[test]
+fn a_second_mirror_is_asked_and_judged_by_itself() {
+    let (bad, good) = (World::new(), World::new());
+    let sources = good.top.path().join("two.list");
+    put(&sources, format!("deb {} demo main\ndeb {} demo main\n", bad.server.url(""), good.server.url("")));
+    bad.put("InRelease", Reply::Html);
+    assert!(good.read_from(&sources, None).is_ok());
+    bad.put("InRelease", Reply::Body(good.signed(&good.release).replace("stable", "stablf").into_bytes()));
+    assert_eq!(good.read_from(&sources, None).unwrap_err().class(), Class::Integrity);
+    put(&sources, "deb http://127.0.0.1:1 another main\n");
+    assert_eq!(good.read_from(&sources, None).unwrap_err().class(), Class::User);
+}
+
+/// What apt would install into an empty root, as `name=version`.
+fn apt_simulate(top: &Path, packages: &str, wanted: &[String]) -> BTreeSet<String> {
+    put(top.join("repo/Packages"), packages);
+    put(top.join("root/status"), "");
+    for folder in ["lists/partial", "cache/archives/partial", "etc"] {
+        std::fs::create_dir_all(top.join("root").join(folder)).unwrap();
+    }
+    put(top.join("root/sources.list"), format!("deb [trusted=yes] file:{} ./\n", top.join("repo").display()));
+    let root = top.join("root");
+    let apt = || {
+        let mut command = tool("apt-get", "apt");
+        let set = |name: &str, value: &Path| format!("{name}={}", value.display());
+        command.env("APT_CONFIG", "/dev/null");
+        for option in [
+            set("Dir", &root),
+            set("Dir::Etc", &root.join("etc")),
+            set("Dir::Etc::SourceList", &root.join("sources.list")),
+            set("Dir::State::status", &root.join("status")),
+            set("Dir::State::Lists", &root.join("lists")),
+            set("Dir::Cache", &root.join("cache")),
+            "APT::Architecture=amd64".to_owned(),
+            "APT::Architectures=amd64".to_owned(),
+            "APT::Install-Recommends=false".to_owned(),
+            "APT::Sandbox::User=root".to_owned(),
+            "Acquire::Languages=none".to_owned(),
+        ] {
+            command.args(["-o", &option]);
+        }
+        command
+    };
+    succeed(apt().arg("update"));
+    let said = succeed(apt().args(["install", "--simulate", "--yes"]).args(wanted));
+    let said = String::from_utf8(said).unwrap();
+    let installs = said.lines().filter_map(|line| line.strip_prefix("Inst "));
+    let entry = |line: &str| {
+        let (name, rest) = line.split_once(" (").expect("a name and a version");
+        format!("{name}={}", rest.split(' ').next().unwrap_or_default())
+    };
+    installs.map(entry).collect()
+}
+
+/// Needs the machine's mirrors, as `cargo xtask lock` itself does.
+#[test]
+fn apt_would_install_what_the_lock_holds() {
+    use builder::project::Project;
+    use builder::resolve::{Moving, changes, resolve};
+
+    let top = tempfile::tempdir().unwrap();
+    let project = Project::at(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap());
+    let recipe = project.recipe(&project.default_line().unwrap()).unwrap();
+    let sources = ["/etc/apt/sources.list", "/etc/apt/sources.list.d"].map(Into::into);
+    #[expect(clippy::disallowed_methods, reason = "signatures of the outside world expire")]
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let client = Client::new(Limits::default(), None).unwrap();
+    let cache = top.path().join("cache");
+    let reader = Reader { client: &client, cache: &cache, now: at(now), arch: recipe.line.arch };
+    let mirrors = Mirrors::read(&sources).unwrap();
+    let offer = || reader.offer(&mirrors, &project.files().unwrap(), &recipe.line, None);
+    let lock = resolve(&recipe, offer().unwrap_or_else(|fault| panic!("{fault}")), Moving::All).unwrap();
+
+    let mut indices = String::new();
+    for entry in std::fs::read_dir(&cache).unwrap() {
+        indices.push_str(&std::fs::read_to_string(entry.unwrap().path()).unwrap());
+        indices.push('\n');
+    }
+    let mut wanted: BTreeSet<String> = recipe.wanted().unwrap().into_values().flatten().collect();
+    wanted =
+        wanted.iter().map(|relation| relation.split(' ').next().unwrap_or_default().to_owned()).collect();
+    let essential = indices.split("\n\n").filter(|stanza| stanza.contains("\nEssential: yes"));
+    wanted.extend(
+        essential.filter_map(|stanza| Some(stanza.strip_prefix("Package: ")?.lines().next()?.to_owned())),
+    );
+    let wanted: Vec<String> = wanted.into_iter().collect();
+    let theirs = apt_simulate(top.path(), &indices, &wanted);
+    let ours: BTreeSet<String> =
+        lock.packages.values().map(|p| format!("{}={}", p.name, p.version)).collect();
+    let differ: Vec<_> = ours.symmetric_difference(&theirs).collect();
+    assert!(differ.is_empty(), "ours {}, apt's {}: {differ:?}", ours.len(), theirs.len());
+
+    // A lock moves one package and leaves the others; a lock of now has nothing to move.
+    let one = &lock.packages.values().next().unwrap().name;
+    let again = resolve(&recipe, offer().unwrap(), Moving::One(&lock, one)).unwrap();
+    assert_eq!(changes(Some(&lock), &again), []);
+}
