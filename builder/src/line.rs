@@ -43,6 +43,9 @@ pub struct Line {
     pub overrides: BTreeMap<String, String>,
 }
 
+/// A version of each component.
+pub type Versions = BTreeMap<ComponentName, Version>;
+
 /// A component's version and how its bytes are known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -229,7 +232,7 @@ impl Line {
             rules,
             rejected: raw.rejected,
         };
-        line.check_refusals(text)?;
+        line.check_pins(text)?;
         Ok(line)
     }
 
@@ -239,36 +242,58 @@ impl Line {
         Version::new(&format!("{}+hale{}", pin.version(), self.revision))
     }
 
-    /// What the pinned combination needs.
-    pub fn needs(&self) -> BTreeSet<Need> {
-        self.rules.values().filter(|rule| self.applies(rule)).filter_map(|rule| rule.needs).collect()
+    /// The pinned versions; for Debian's, the least that will do. A lock knows better
+    /// ([`crate::pinned::Pinned`]).
+    pub fn versions(&self) -> Versions {
+        self.pins.iter().map(|(name, pin)| (name.clone(), pin.version().clone())).collect()
     }
 
-    /// The name of CRI-O's AppArmor profile.
-    pub fn apparmor_profile(&self) -> String {
-        let version = self.pins.get("cri-o").map_or("", |pin| pin.version().as_str());
+    /// What a combination needs.
+    pub fn needs(&self, versions: &Versions) -> BTreeSet<Need> {
+        self.rules.values().filter(|rule| rule.applies(versions)).filter_map(|rule| rule.needs).collect()
+    }
+
+    /// The name of CRI-O's AppArmor profile, which follows CRI-O's version.
+    pub fn apparmor_profile(&self, versions: &Versions) -> String {
+        let version = versions.get("cri-o").map_or("", Version::as_str);
         self.apparmor_profile.replace("{cri-o}", version)
     }
 
-    fn applies(&self, rule: &Rule) -> bool {
-        rule.when.iter().all(|condition| {
-            self.pins.get(&condition.component).is_some_and(|pin| condition.holds(pin.version()))
-        })
+    /// Refuses a combination that a rule forbids and that no override allows.
+    pub fn check(&self, versions: &Versions) -> Result<()> {
+        self.refusal(versions).map_or(Ok(()), |(name, rule)| Err(refused(name, rule)))
     }
 
-    fn check_refusals(&self, text: Text<'_>) -> Result<()> {
-        let refused = |(name, rule): &(&String, &Rule)| {
-            rule.needs.is_none() && self.applies(rule) && !self.overrides.contains_key(name.as_str())
+    /// The first rule that refuses a combination.
+    fn refusal(&self, versions: &Versions) -> Option<(&String, &Rule)> {
+        let refuses = |(name, rule): &(&String, &Rule)| {
+            rule.needs.is_none() && rule.applies(versions) && !self.overrides.contains_key(name.as_str())
         };
-        let Some((name, rule)) = self.rules.iter().find(refused) else { return Ok(()) };
-        let when: Vec<_> = rule.when.iter().map(Condition::to_string).collect();
+        self.rules.iter().find(refuses)
+    }
+
+    fn check_pins(&self, text: Text<'_>) -> Result<()> {
+        let Some((name, rule)) = self.refusal(&self.versions()) else { return Ok(()) };
         let header = text.text.find(&format!("[rules.{name}]")).unwrap_or(0);
         let end = header + text.text[header..].find('\n').unwrap_or(0);
-        Err(text
-            .fault(header..end, format!("refused by rule `{name}`: {}", when.join(" and ")))
-            .because(&rule.because)
-            .mend(format!("pin another version, or give `{name} = \"REASON\"` under [overrides]")))
+        Err(text.blame(header..end, refused(name, rule)))
     }
+}
+
+impl Rule {
+    fn applies(&self, versions: &Versions) -> bool {
+        let holds = |condition: &Condition| {
+            versions.get(&condition.component).is_some_and(|version| condition.holds(version))
+        };
+        self.when.iter().all(holds)
+    }
+}
+
+fn refused(name: &str, rule: &Rule) -> Fault {
+    let when: Vec<_> = rule.when.iter().map(Condition::to_string).collect();
+    Fault::user(format!("refused by rule `{name}`: {}", when.join(" and ")))
+        .because(&rule.because)
+        .mend(format!("take another version, or give `{name} = \"REASON\"` under [overrides]"))
 }
 
 fn pins(

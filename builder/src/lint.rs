@@ -207,7 +207,7 @@ fn check_used<'a>(
 
 fn check_wipe(recipe: &Recipe, common: &Overlay) -> Result<()> {
     let masked = common.links.get("etc/systemd/system/crio-wipe.service").is_some_and(|to| to == "/dev/null");
-    if masked || !recipe.line.needs().contains(&Need::NoCrioWipe) {
+    if masked || !recipe.line.needs(&recipe.line.versions()).contains(&Need::NoCrioWipe) {
         return Ok(());
     }
     Err(Fault::user("crio-wipe.service is not masked: this CRI-O would delete its images at every boot")

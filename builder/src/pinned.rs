@@ -22,7 +22,7 @@ pub struct Pinned {
 }
 
 impl Pinned {
-    /// As the lock found them. Without a lock, which is good enough for lint, Debian's packages stand at the
+    /// As the lock found them, refused when a rule of the line does. Without a lock, which is good enough for lint, Debian's packages stand at the
     /// least version that the line takes.
     pub fn new(recipe: &Recipe, role: &Role, lock: Option<&Lock>) -> Result<Self> {
         let mut versions = BTreeMap::new();
@@ -33,6 +33,7 @@ impl Pinned {
             };
             versions.insert(name.clone(), version.clone());
         }
+        recipe.line.check(&versions)?;
         let mut packages = BTreeMap::new();
         for name in &role.components {
             let component = recipe.component(name.as_str())?;

@@ -33,10 +33,10 @@ impl Values {
     ) -> Result<Self> {
         let mut values = site_values(recipe)?;
         let mut set = |name: &str, value: String| values.insert(name.to_owned(), value);
-        let shim = recipe.line.needs().contains(&Need::Shim);
+        let shim = recipe.line.needs(versions).contains(&Need::Shim);
         set("line.name", recipe.line.name.to_string());
         set("line.image-repository", recipe.line.image_repository.clone());
-        set("line.apparmor-profile", recipe.line.apparmor_profile());
+        set("line.apparmor-profile", recipe.line.apparmor_profile(versions));
         set("line.shim", shim.to_string());
         set("line.crun", if shim { "/usr/lib/hale/crun" } else { "/usr/bin/crun" }.to_owned());
         for (name, version) in versions {

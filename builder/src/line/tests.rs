@@ -9,16 +9,19 @@ fn parse(text: &str) -> Result<Line> {
 #[test]
 fn the_shipped_line_needs_what_1_17_needs() {
     let line = parse(LINE).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(line.needs().into_iter().collect::<Vec<_>>(), [Need::Shim, Need::CgroupV1, Need::NoCrioWipe]);
-    assert_eq!(line.apparmor_profile(), "crio-default-1.17.4");
+    assert_eq!(
+        line.needs(&line.versions()).into_iter().collect::<Vec<_>>(),
+        [Need::Shim, Need::CgroupV1, Need::NoCrioWipe]
+    );
+    assert_eq!(line.apparmor_profile(&line.versions()), "crio-default-1.17.4");
     assert_eq!(line.package_version().unwrap().as_str(), "1.17.17+hale1");
     let crun_13 =
         parse(&LINE.replacen("[pins.crun]\nversion = \"1.17\"", "[pins.crun]\nversion = \"0.13\"", 1));
     assert!(crun_13.unwrap_err().to_string().contains("refused by rule `old-crun`"));
     let crio_5 = LINE.replacen("[pins.cri-o]\nversion = \"1.17.4\"", "[pins.cri-o]\nversion = \"1.17.5\"", 1);
     let crio_5 = parse(&crio_5).unwrap();
-    assert_eq!(crio_5.apparmor_profile(), "crio-default-1.17.5");
-    assert!(!crio_5.needs().contains(&Need::NoCrioWipe));
+    assert_eq!(crio_5.apparmor_profile(&crio_5.versions()), "crio-default-1.17.5");
+    assert!(!crio_5.needs(&crio_5.versions()).contains(&Need::NoCrioWipe));
 }
 
 /// A line with one thing changed, and what is said about it: the line number is that of the change unless a
@@ -79,4 +82,27 @@ fn a_rejected_checksum_is_refused_wherever_it_is_pinned() {
     let fault = parse(&broken).unwrap_err();
     assert!(fault.to_string().contains("a rejected checksum"), "{fault}");
     assert_eq!(fault.place().unwrap().span.start, start - 1);
+}
+
+#[test]
+fn what_was_handed_over_is_under_the_same_rules() {
+    let line = parse(LINE).unwrap();
+    let with = |name: &str, version: &str| {
+        let mut versions = line.versions();
+        versions.insert(ComponentName::new(name).unwrap(), Version::new(version).unwrap());
+        versions
+    };
+    for (name, version, rule) in [
+        ("kubelet", "1.17.4", "old-kubernetes"),
+        ("etcd", "3.4.3", "old-etcd"),
+        ("crun", "0.13", "old-crun"),
+        ("crun", "1.18", "crun-without-cgroup-v1"),
+    ] {
+        let fault = line.check(&with(name, version)).unwrap_err();
+        assert!(fault.what().contains(&format!("refused by rule `{rule}`")), "{fault}");
+    }
+    let later = with("cri-o", "1.18.4");
+    assert!(line.check(&later).is_ok());
+    assert_eq!(line.apparmor_profile(&later), "crio-default-1.18.4");
+    assert!(!line.needs(&later).contains(&Need::Shim));
 }
