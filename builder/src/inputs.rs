@@ -1,5 +1,6 @@
 //! A lock's inputs as things to fetch, and those that the operator hands over.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
@@ -9,7 +10,7 @@ use crate::base::{Fault, Result, Url};
 use crate::debian::version::Version;
 use crate::fetch::{Image, Source, Wanted};
 use crate::lock::{From, Local, Lock, LockedInput, LockedPackage, LockedSuite};
-use crate::plan::{Output, Step};
+use crate::plan::{Output, Step, StepId};
 use crate::project::Project;
 use crate::store::{self, Store};
 
@@ -49,11 +50,18 @@ fn wanted_package(lock: &Lock, package: &LockedPackage, archives: &[Url]) -> Res
         size: Some(package.size),
         checksum: Some(Checksum::Sha256(package.sha256)),
         mend: format!(
-            "name a mirror that still has it with --mirror, or take the version that there is now: \
-             cargo xtask lock {} --update {}",
+            "name an archive that still has it (cargo xtask fetch --snapshot URL), or take the version that \
+             there is now: cargo xtask lock {} --update {}",
             lock.line, package.name
         ),
     })
+}
+
+/// The names of a lock's inputs, by the steps that they are.
+pub fn names(lock: &Lock) -> Result<BTreeMap<StepId, String>> {
+    let inputs = wanted(lock, &|_| Ok(Vec::new()))?.into_iter();
+    let pinned = inputs.filter_map(|input| Some((input.checksum?, input.name)));
+    pinned.map(|(checksum, name)| Ok((Step::Input { checksum }.id()?, name))).collect()
 }
 
 /// A pool path in a URL: versions may hold `+` and `~`, which stay, and nothing else of note.

@@ -4,6 +4,8 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use builder::base::{Epoch, Fault, Result};
+use builder::fetch::{Client, Limits};
+use builder::progress::Show;
 
 /// The checkout, the store, and how to speak.
 pub(crate) struct Context {
@@ -56,6 +58,27 @@ impl Context {
         directory.map(|directory| directory.join("hale/repository-key.asc")).ok_or_else(|| {
             Fault::machine("no place for the signing key").mend("name one with --key, or set HOME")
         })
+    }
+
+    /// Archives of old versions, from $HALE_SNAPSHOTS: addresses with spaces between them.
+    pub(crate) fn snapshots(&self) -> Vec<String> {
+        let text = std::env::var("HALE_SNAPSHOTS").unwrap_or_default();
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    /// A client for the network that trusts whom this machine trusts: a firm's own authority counts.
+    pub(crate) fn client(&self) -> Result<Client> {
+        let own = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+        let debian = Some(PathBuf::from("/etc/ssl/certs/ca-certificates.crt")).filter(|path| path.exists());
+        Client::new(Limits::default(), own.or(debian).as_deref())
+    }
+
+    /// Where progress goes: one line on a terminal, a log otherwise.
+    pub(crate) fn show(&self) -> Show {
+        match std::io::stderr().is_terminal() {
+            true => Show::Terminal,
+            false => Show::Lines(Box::new(std::io::stderr())),
+        }
     }
 
     /// The time now. Only verbs that ask the outside world look at a clock.

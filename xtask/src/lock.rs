@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use builder::base::name::{LineName, PackageName};
 use builder::base::{Fault, Result, json};
-use builder::fetch::{Client, Limits};
 use builder::lock::Lock as Locked;
 use builder::mirror::{Mirrors, Reader};
 use builder::project::Project;
@@ -35,7 +34,7 @@ impl Lock {
         let recipe = project.recipe(&line)?;
         let last = self.last(&project, &line)?;
         let mirrors = Mirrors::read(&context.apt_sources(self.sources))?;
-        let client = Client::new(Limits::default(), None)?;
+        let client = context.client()?;
         let reader = Reader {
             client: &client,
             cache: &context.indices(),

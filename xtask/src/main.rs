@@ -2,14 +2,19 @@
 
 mod completions;
 mod context;
+mod disks;
+mod fetch;
+mod flash;
+mod gc;
+mod input;
 mod key;
 mod lint;
 mod lock;
 mod repo;
-mod disks;
-mod flash;
 mod seed;
+mod table;
 mod test;
+mod verify;
 mod vm;
 
 use std::process::ExitCode;
@@ -38,6 +43,10 @@ pub(crate) struct Cli {
 enum Verb {
     /// Resolve everything that the outside world could change, and write it down.
     Lock(lock::Lock),
+    /// Fetch everything that the lock names and that can be had.
+    Fetch(fetch::Fetch),
+    /// Hand over components of your own to this checkout.
+    Input(input::Input),
     /// Check the overlays: every file by a strict schema of its version.
     Lint(lint::Lint),
     /// Make the signed apt repository in dist/repo.
@@ -50,6 +59,10 @@ enum Verb {
     Seed(seed::Seed),
     /// Boot a role's image in QEMU.
     Vm(vm::Vm),
+    /// Read the whole store and mend what is damaged.
+    Verify(verify::Verify),
+    /// Remove from the store what nothing needs any more.
+    Gc(gc::Gc),
     /// Run every test.
     Test(test::Test),
     /// Write a shell's completion script.
@@ -60,12 +73,16 @@ fn run(cli: Cli) -> Result<()> {
     let context = Context::new(cli.store, cli.json)?;
     match cli.verb {
         Verb::Lock(verb) => verb.run(&context),
+        Verb::Fetch(verb) => verb.run(&context),
+        Verb::Input(verb) => verb.run(&context),
         Verb::Lint(verb) => verb.run(&context),
         Verb::Repo(verb) => verb.run(&context),
         Verb::Key(verb) => verb.run(&context),
         Verb::Flash(verb) => verb.run(&context),
         Verb::Seed(verb) => verb.run(&context),
         Verb::Vm(verb) => verb.run(&context),
+        Verb::Verify(verb) => verb.run(&context),
+        Verb::Gc(verb) => verb.run(&context),
         Verb::Test(verb) => verb.run(&context),
         Verb::Completions(verb) => verb.run(&context),
     }

@@ -1,0 +1,138 @@
+//! Inputs that the operator hands over, and what a lock asks to be fetched.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use builder::base::name::{ComponentName, LineName};
+use builder::base::{Class, Digest, Url};
+use builder::debian::version::Version;
+use builder::fetch::{Client, Limits, Source, fetch};
+use builder::inputs;
+use builder::lock::{From, Lock};
+use builder::progress::{Progress, Show, Unit};
+use builder::project::Project;
+use builder::store::Store;
+use builder::text::Text;
+use tempfile::TempDir;
+
+/// A checkout's recipes in a folder of their own, and a store.
+struct Bench {
+    folder: TempDir,
+    project: Project,
+    line: LineName,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        for name in ["recipes", "overlays"] {
+            for entry in walkdir::WalkDir::new(top.join(name)).into_iter().map(|entry| entry.unwrap()) {
+                let to = folder.path().join(entry.path().strip_prefix(top).unwrap());
+                match entry.file_type().is_dir() {
+                    true => fs::create_dir(to).unwrap(),
+                    false if entry.path().to_string_lossy().ends_with(".local.lock") => {}
+                    false => drop(fs::copy(entry.path(), to).unwrap()),
+                }
+            }
+        }
+        let project = Project::at(folder.path());
+        Self { line: project.default_line().unwrap(), project, folder }
+    }
+
+    fn store(&self) -> PathBuf {
+        self.folder.path().join("store")
+    }
+
+    fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn add(&self, component: &str, path: &Path) -> builder::base::Result<builder::lock::LockedInput> {
+        let store = Store::open(&self.store()).unwrap();
+        let (component, version) = (ComponentName::new(component).unwrap(), Version::new("1.17.4").unwrap());
+        inputs::add(&self.project, &store, &self.line, &component, &version, path)
+    }
+}
+
+#[test]
+fn what_is_handed_over_is_kept_until_it_is_taken_back() {
+    let bench = Bench::new();
+    let cri_o = ComponentName::new("cri-o").unwrap();
+    bench.add("cri-o", &bench.file("crio.tar.gz", "crio and pinns")).unwrap();
+    bench.add("kubelet", &bench.file("kubelet", "my own kubelet")).unwrap();
+    let local = bench.project.local(&bench.line).unwrap();
+    let From::Added { file, digest, size } = &local.inputs["cri-o"].from else { panic!("not added") };
+    assert_eq!((file.as_str(), *digest, *size), ("crio.tar.gz", Digest::of("crio and pinns"), 14));
+    Store::open_exclusive(&bench.store()).unwrap().gc(false).unwrap();
+    assert!(Store::open(&bench.store()).unwrap().contains(&Digest::of("my own kubelet")));
+
+    let store = Store::open(&bench.store()).unwrap();
+    inputs::remove(&bench.project, &store, &bench.line, &cri_o).unwrap();
+    let again = inputs::remove(&bench.project, &store, &bench.line, &cri_o).unwrap_err();
+    assert_eq!(again.class(), Class::User);
+    inputs::remove(&bench.project, &store, &bench.line, &ComponentName::new("kubelet").unwrap()).unwrap();
+    drop(store);
+    assert!(!bench.project.local_lock_path(&bench.line).exists());
+    assert_eq!(Store::open_exclusive(&bench.store()).unwrap().gc(false).unwrap().removed, 2);
+}
+
+#[test]
+fn what_cannot_be_taken_in_changes_nothing() {
+    let bench = Bench::new();
+    let good = bench.file("good", "good");
+    let check = |component: &str, path: &Path, part: &str| {
+        let fault = bench.add(component, path).unwrap_err();
+        assert_eq!(fault.class(), Class::User);
+        assert!(fault.to_string().contains(part), "{fault}");
+    };
+    check("crio", &good, "cri-o");
+    check("cri-o", &bench.file("empty", ""), "something in it");
+    check("cri-o", bench.folder.path(), "something in it");
+    check("cri-o", Path::new("/nonexistent/file"), "cannot take in");
+    assert!(!bench.project.local_lock_path(&bench.line).exists());
+    assert_eq!(fs::read_dir(bench.store().join("blobs/sha256")).unwrap().count(), 0);
+}
+
+const LOCK: &str = include_str!("../../recipes/lines/1.17.lock");
+
+#[test]
+fn a_lock_s_packages_are_asked_for_at_mirrors_then_snapshots() {
+    let lock = Lock::parse(Text::new("1.17.lock", LOCK)).unwrap();
+    let mirror = Url::new("http://127.0.0.1:9/debian/").unwrap();
+    let wanted = inputs::wanted(&lock, &|suite| {
+        Ok(vec![mirror.clone(), inputs::mirror_at("http://127.0.0.1:9/snapshot/{time}", suite)?])
+    })
+    .unwrap();
+    assert_eq!(wanted.len(), lock.packages.len() + lock.inputs.len());
+    let package = lock.packages.values().next().unwrap();
+    let one = wanted.iter().find(|one| one.name == format!("{} {}", package.name, package.version)).unwrap();
+    let Source::Urls(urls) = &one.source else { panic!("not a file") };
+    assert_eq!(urls[0].as_str(), format!("http://127.0.0.1:9/debian/{}", package.path));
+    let (day, rest) =
+        urls[1].as_str().strip_prefix("http://127.0.0.1:9/snapshot/").unwrap().split_once('T').unwrap();
+    assert!(day.len() == 8 && rest.split_once("Z/").is_some_and(|(time, _)| time.len() == 6), "{}", urls[1]);
+    assert!(one.mend.contains(&format!("--update {}", package.name)) && one.mend.contains("--snapshot"));
+    assert_eq!(
+        inputs::names(&lock).unwrap().len(),
+        wanted.iter().filter(|one| one.checksum.is_some()).count()
+    );
+}
+
+#[test]
+fn a_package_that_left_the_mirror_says_what_mends_it() {
+    let lock = Lock::parse(Text::new("1.17.lock", LOCK)).unwrap();
+    let server = tests::server::Server::start();
+    let mirror = Url::new(server.url("/debian")).unwrap();
+    let wanted = inputs::wanted(&lock, &|_| Ok(vec![mirror.clone()])).unwrap();
+    let one = wanted.iter().find(|one| one.name.starts_with("conmon ")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let client = Client::new(Limits::default(), None).unwrap();
+    let progress = Progress::new(Show::Nothing, Unit::Bytes, 0);
+    let summary = fetch(&store, &client, std::slice::from_ref(one), &progress).unwrap();
+    let fault = &summary.missing[0].1;
+    assert_eq!((fault.class(), fault.how_to_mend()), (Class::Remote, Some(&*one.mend)));
+}
