@@ -43,6 +43,12 @@ pub(crate) struct Fake {
     pub(crate) state: RefCell<State>,
     /// What kubeadm says and does instead of the recorded, once.
     pub(crate) next_kubeadm: RefCell<Option<(Option<i32>, String)>>,
+    /// Packages by name, and those that are held.
+    pub(crate) installed: RefCell<BTreeMap<String, String>>,
+    pub(crate) held: RefCell<BTreeSet<String>>,
+    /// How often dpkg will be busy.
+    pub(crate) dpkg_busy: Cell<u32>,
+    pub(crate) certificates_end: Cell<bool>,
     /// Every command line.
     pub(crate) calls: RefCell<Vec<String>>,
     /// A real kubeadm to run in the root, instead of what is recorded.
@@ -62,6 +68,10 @@ impl Fake {
             clock: Cell::new(NOW),
             state: RefCell::default(),
             next_kubeadm: RefCell::default(),
+            installed: RefCell::default(),
+            held: RefCell::default(),
+            dpkg_busy: Cell::default(),
+            certificates_end: Cell::default(),
             calls: RefCell::default(),
             kubeadm: None,
             version: RefCell::new("v1.20.2".into()),

@@ -107,6 +107,13 @@ impl Journal {
     }
 }
 
+/// Unlocks by name: a child between its fork and its exec would otherwise keep the lock a moment longer.
+impl Drop for Journal {
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(&self.file, rustix::fs::FlockOperation::Unlock);
+    }
+}
+
 fn line(entry: &Entry) -> Result<String> {
     let json =
         serde_json::to_string(entry).map_err(|e| Fault::machine(format!("cannot write an entry: {e}")))?;

@@ -5,8 +5,10 @@
 
 pub mod bootstrap;
 pub mod cluster;
+pub mod doctor;
 pub mod fault;
 pub mod files;
+pub mod hold;
 pub mod identity;
 pub mod initrd;
 pub mod journal;
@@ -16,10 +18,16 @@ pub mod node;
 pub mod ownership;
 pub mod phases;
 pub mod preflight;
+pub mod progress;
 pub mod proxy;
+pub mod renew;
+pub mod reset;
 pub mod role;
 pub mod runtime;
+pub mod seed;
 pub mod shim;
+pub mod status;
+pub mod token;
 pub mod world;
 
 #[cfg(test)]

@@ -1,15 +1,140 @@
 //! `hale`: the one program of ours that runs on a node. Called `crun`, it is the shim.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
-/// The one program of Hale's that runs on a node.
+use node::fault::{Fault, Result};
+use node::identity::Identity;
+use node::journal::Journal;
+use node::node::Node;
+use node::progress::Progress;
+use node::role::Role;
+use node::world::Real;
+use node::{bootstrap, doctor, files, hold, renew, reset, seed, status, token};
+
+/// Sets a Hale node up, proves its promises, and keeps them.
 #[derive(Parser)]
 #[command(name = "hale", version)]
-struct Cli {}
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Set this node up; goes on where an earlier attempt ended, and waits for what is missing.
+    Bootstrap,
+    /// Show what was done, when, and what it waits for.
+    Status {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Prove every promise on the running machine; exit code 1 on any no.
+    Doctor {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Hold the pinned packages.
+    Hold {
+        /// Wait for another package manager, up to half an hour.
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Let the pinned packages go.
+    Unhold {
+        /// Wait for another package manager, up to half an hour.
+        #[arg(long)]
+        wait: bool,
+    },
+    /// On the master: print what a new node must be told to join. It is a secret.
+    Token {
+        /// How long it is good for.
+        #[arg(long, default_value_t = 24)]
+        hours: u16,
+        /// With credentials for a kube-proxy of the node's own.
+        #[arg(long)]
+        kube_proxy: bool,
+    },
+    /// On the master: renew the certificates that end soon.
+    Renew {
+        /// Renew them all now.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Undo the bootstrap; says what will be lost, and does nothing without `--yes`.
+    Reset {
+        /// Do it.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+fn run(verb: Verb) -> Result<ExitCode> {
+    let world = Real::new(Some(PathBuf::from("/var/lib/hale/log")));
+    let role = Role::parse(&files::need(&world, Role::PATH)?)?;
+    match verb {
+        Verb::Bootstrap => {
+            let mut progress = Progress::open(&world);
+            let before = || seed::import(&world).map(drop).inspect_err(|fault| eprintln!("hale: {fault}"));
+            bootstrap::until_done(&world, &role, &before, &mut |entry| progress.tell(entry))?;
+        }
+        Verb::Status { json } => {
+            let lines = status::lines(&role, &Journal::read(&world)?);
+            print(json, &lines, &status::table(&lines)?)?;
+        }
+        Verb::Hold { wait } => show(&hold::hold(&world, &role, wait)?, "held"),
+        Verb::Unhold { wait } => show(&hold::unhold(&world, &role, wait)?, "let go"),
+        Verb::Doctor { json } => {
+            let identity = Identity::load(&world, &role)?;
+            let findings = doctor::examine(&Node::new(&world, &role, &identity)?);
+            print(json, &findings, &doctor::table(&findings))?;
+            return Ok(ExitCode::from(u8::from(findings.iter().any(|finding| !finding.holds))));
+        }
+        Verb::Token { hours, kube_proxy } => {
+            let identity = Identity::load(&world, &role)?;
+            let join = token::token(&Node::new(&world, &role, &identity)?, hours, kube_proxy)?;
+            print!("{}", join.expose());
+        }
+        Verb::Renew { force } => {
+            let identity = Identity::load(&world, &role)?;
+            let renewed = renew::renew(&Node::new(&world, &role, &identity)?, force)?;
+            println!("{}", if renewed { "renewed" } else { "nothing ends soon" });
+        }
+        Verb::Reset { yes } => {
+            let identity = Identity::load(&world, &role)?;
+            let node = Node::new(&world, &role, &identity)?;
+            println!("This will be lost:");
+            reset::losses(&node).iter().for_each(|loss| println!("  {loss}"));
+            if !yes {
+                println!("Nothing was done; `hale reset --yes` does it.");
+                return Ok(ExitCode::FAILURE);
+            }
+            reset::reset(&node)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(names: &[String], what: &str) {
+    println!("{} packages {what}: {}", names.len(), names.join(" "));
+}
+
+/// Prints for machines or for people.
+fn print(json: bool, value: &impl serde::Serialize, text: &str) -> Result<()> {
+    if !json {
+        print!("{text}");
+        return Ok(());
+    }
+    let json =
+        serde_json::to_string_pretty(value).map_err(|e| Fault::machine(format!("cannot print: {e}")))?;
+    println!("{json}");
+    Ok(())
+}
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
@@ -19,6 +144,8 @@ fn main() -> ExitCode {
         eprintln!("{fault}");
         return ExitCode::from(fault.exit_code());
     }
-    let Cli {} = Cli::parse();
-    ExitCode::SUCCESS
+    run(Cli::parse().verb).unwrap_or_else(|fault| {
+        eprintln!("hale: {fault}");
+        ExitCode::from(fault.exit_code())
+    })
 }

@@ -43,10 +43,7 @@ fn machine(role: &Role) -> Fake {
 
 /// One boot: reads what the node is told and goes as far as it can.
 fn boot(fake: &Fake, role: &Role) -> Result<()> {
-    let identity = Identity::load(fake, role)?;
-    let node = Node::new(fake, role, &identity)?;
-    let mut journal = Journal::open(fake)?;
-    bootstrap::run(&node, &mut journal, &mut |_| {})
+    bootstrap::attempt(fake, role, &mut |_| {})
 }
 
 type Paths = BTreeMap<String, String>;
@@ -220,6 +217,26 @@ fn secrets_are_wiped_once_they_were_used() {
     boot(&fake, &role).unwrap();
     let text = files::need(&fake, Identity::PATH).unwrap();
     assert!(!text.contains("0123456789abcdef") && text.contains("10.0.3.1:6443"), "{text}");
+}
+
+#[test]
+fn the_unit_waits_for_its_input_and_ends_by_itself() {
+    let role = role("node", "1.20.2");
+    let fake = machine(&role);
+    fake.make(Identity::PATH, "nonsense = 1");
+    let start = fake.now();
+    // The operator mends the file after a while.
+    let before = || {
+        if fake.now() > start + 60 {
+            fake.make(Identity::PATH, JOIN);
+        }
+        Ok(())
+    };
+    let mut told = Vec::new();
+    bootstrap::until_done(&fake, &role, &before, &mut |entry| told.push(entry.clone())).unwrap();
+    assert!(matches!(&told[0].event, Event::Waiting(why) if why.contains("unknown field")), "{told:?}");
+    assert!(fake.path(MARKER).is_file());
+    assert!(fake.calls.borrow().last().unwrap().ends_with("disable hale-bootstrap.service"));
 }
 
 #[test]

@@ -36,10 +36,41 @@ pub(super) fn run(fake: &Fake, call: &Call) -> Result<Ran> {
             };
             Ok(ok(&fake.state.borrow().addresses.iter().map(line).collect::<String>()))
         }
+        "crictl" if words.contains(&"ps") => {
+            Ok(ok(&words.last().unwrap().replace(['^', '$'], "").replace("etcd", "etcd-id")))
+        }
         "crictl" => Ok(if is_active(fake, "crio.service") { ok("") } else { failed("failed to connect") }),
+        "apt-mark" => Ok(apt_mark(fake, &words)),
+        "dpkg-query" => {
+            let line = |(name, version): (&String, &String)| format!("{name} {version} installed\n");
+            Ok(ok(&fake.installed.borrow().iter().map(line).collect::<String>()))
+        }
+        "dpkg" => Ok(ok("")),
+        "systemd-tmpfiles" => Ok(ok("")),
+        "openssl" if words.contains(&"-pubkey") => {
+            Ok(ok("-----BEGIN PUBLIC KEY-----\nZm9v\n-----END PUBLIC KEY-----\n"))
+        }
+        "openssl" => Ok(if fake.certificates_end.get() { failed("") } else { ok("") }),
         "kubectl" => Ok(kubectl(fake, &words)),
         other => panic!("no fake {other}"),
     }
+}
+
+fn apt_mark(fake: &Fake, words: &[&str]) -> Ran {
+    if words[0] == "showhold" {
+        return ok(&fake.held.borrow().iter().map(|name| format!("{name}\n")).collect::<String>());
+    }
+    if let Some(left) = fake.dpkg_busy.get().checked_sub(1) {
+        fake.dpkg_busy.set(left);
+        return failed("E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 1 (apt)");
+    }
+    let names = words[1..].iter().map(|name| (*name).to_owned());
+    let mut held = fake.held.borrow_mut();
+    match words[0] {
+        "hold" => held.extend(names),
+        _ => held.retain(|name| !words.contains(&name.as_str())),
+    }
+    ok("")
 }
 
 fn is_active(fake: &Fake, unit: &str) -> bool {
@@ -57,10 +88,13 @@ fn systemctl(fake: &Fake, words: &[&str]) -> Result<Ran> {
     }
     fake.spend()?;
     let mut state = fake.state.borrow_mut();
-    if words[0] == "enable" {
-        state.enabled.insert(unit.clone());
+    match words[0] {
+        "enable" => drop(state.enabled.insert(unit.clone())),
+        "disable" => drop(state.enabled.remove(&unit)),
+        "stop" => drop(state.active.remove(&unit)),
+        _ => {}
     }
-    if words[0] != "enable" || words.contains(&"--now") {
+    if matches!(words[0], "start" | "restart") || words.contains(&"--now") {
         state.active.insert(unit.clone());
     }
     if unit == "systemd-networkd.service" && words[0] == "restart" {
@@ -128,6 +162,15 @@ fn kubeadm(fake: &Fake, words: &[&str]) -> Result<Ran> {
             fake.spend()?;
             Ok(ok(""))
         }
+        ["alpha", "certs", "renew", "all"] | ["certs", "renew", "all"] => {
+            let renewed = fake.path("/etc/kubernetes/pki/apiserver.key");
+            let text = fs::read(&renewed).unwrap();
+            fs::remove_file(&renewed).unwrap();
+            fs::write(&renewed, text).unwrap();
+            fake.own(&renewed, 0, 0).unwrap();
+            Ok(ok(""))
+        }
+        ["--kubeconfig", _, "token", "create", ..] => Ok(ok("abcdef.0123456789abcdef\n")),
         ["alpha", "kubeconfig", "user", ..] => {
             Ok(ok("users:\n- user:\n    client-key-data: eA==\ncurrent-context: x\n"))
         }

@@ -1,0 +1,218 @@
+//! `hale doctor`: every promise of the node, proven on the running machine, with its evidence.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use crate::fault::Result;
+use crate::node::Node;
+use crate::world::Call;
+use crate::{bootstrap, cluster, hold, ownership, phases, renew};
+
+mod containers;
+mod dns;
+mod sockets;
+
+/// A promise and what was found.
+#[derive(Debug, Serialize)]
+pub struct Finding {
+    /// The promise.
+    pub promise: &'static str,
+    /// Whether it holds.
+    pub holds: bool,
+    /// What it was judged by: numbers when it holds, each exception when it does not.
+    pub evidence: Vec<String>,
+}
+
+/// What a check brings: exceptions, or what was counted.
+struct Evidence {
+    exceptions: Vec<String>,
+    counted: String,
+}
+
+impl Evidence {
+    fn new(exceptions: Vec<String>, counted: impl Into<String>) -> Self {
+        Self { exceptions, counted: counted.into() }
+    }
+
+    /// Of one question: `counted` when the answer is yes, `exception` when it is no.
+    fn of(yes: bool, counted: impl Into<String>, exception: impl Into<String>) -> Self {
+        Self::new(if yes { Vec::new() } else { vec![exception.into()] }, counted)
+    }
+}
+
+/// A check of one promise.
+type Check = fn(&Node) -> Result<Evidence>;
+
+/// Every promise, in the order of the report.
+const PROMISES: [(&str, Check); 12] = [
+    ("the bootstrap is done", done),
+    ("every container process is mapped to the role's ids", containers::mapped),
+    ("every container process has only the role's capabilities", containers::capable),
+    ("every container process runs under AppArmor", containers::confined),
+    ("every container process runs under seccomp", containers::filtered),
+    ("nothing listens but what the role allows", sockets::check),
+    ("every file that pods and kubelet read has its owner", owned),
+    ("packaged files are as packaged", packaged),
+    ("pinned packages have their versions and are held", pinned),
+    ("certificates do not end soon", valid),
+    ("the node is ready", ready),
+    ("DNS answers through the service address", dns::check),
+];
+
+/// Examines everything. A check that cannot be made is a no, with the reason.
+pub fn examine(node: &Node) -> Vec<Finding> {
+    let find = |(promise, check): (&'static str, Check)| match check(node) {
+        Ok(Evidence { exceptions, counted }) if exceptions.is_empty() => {
+            Finding { promise, holds: true, evidence: vec![counted] }
+        }
+        Ok(Evidence { exceptions, .. }) => Finding { promise, holds: false, evidence: exceptions },
+        Err(fault) => Finding { promise, holds: false, evidence: vec![fault.to_string()] },
+    };
+    PROMISES.into_iter().map(find).collect()
+}
+
+/// A table for people.
+pub fn table(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        let _ = writeln!(text, "{:<4} {}", if finding.holds { "yes" } else { "NO" }, finding.promise);
+        for line in &finding.evidence {
+            let _ = writeln!(text, "       {line}");
+        }
+    }
+    text
+}
+
+fn done(node: &Node) -> Result<Evidence> {
+    let yes = node.world.path(bootstrap::MARKER).is_file();
+    Ok(Evidence::of(yes, "all phases are journaled", "it is not: see `hale status`"))
+}
+
+fn owned(node: &Node) -> Result<Evidence> {
+    Ok(Evidence::new(ownership::differences(node)?, "the table of paths"))
+}
+
+fn packaged(node: &Node) -> Result<Evidence> {
+    let names: Vec<String> =
+        hold::versions(node.world, node.role)?.into_iter().map(|(name, _)| name).collect();
+    let arguments: Vec<&str> = ["--verify"].into_iter().chain(names.iter().map(String::as_str)).collect();
+    let ran = node.world.run(&Call::new("/usr/bin/dpkg", &arguments).minutes(5))?;
+    let lines = ran.stdout.lines().chain(ran.stderr.lines()).map(str::to_owned).collect();
+    Ok(Evidence::new(lines, format!("dpkg --verify of {} packages", names.len())))
+}
+
+fn pinned(node: &Node) -> Result<Evidence> {
+    let (versions, held) = (hold::versions(node.world, node.role)?, hold::held(node.world)?);
+    let mut exceptions = Vec::new();
+    for package in &node.role.packages {
+        match versions.iter().find(|(name, _)| *name == package.name) {
+            None => exceptions.push(format!("{} is not installed", package.name)),
+            Some((name, version)) if *version != package.version => {
+                exceptions.push(format!("{name} is {version}, not {}", package.version));
+            }
+            Some((name, _)) if !held.contains(name) => {
+                exceptions.push(format!("{name} is not held: `hale hold`"))
+            }
+            Some(_) => {}
+        }
+    }
+    if !node.world.path("/etc/apt/preferences.d/hale").is_file() {
+        exceptions.push("/etc/apt/preferences.d/hale is missing".to_owned());
+    }
+    Ok(Evidence::new(exceptions, format!("{} packages", node.role.packages.len())))
+}
+
+fn valid(node: &Node) -> Result<Evidence> {
+    let master = ["/etc/kubernetes/pki/apiserver.crt", "/etc/kubernetes/pki/ca.crt"];
+    let paths = if node.role.is_master() { master.as_slice() } else { &["/etc/kubernetes/pki/ca.crt"] };
+    let mut exceptions = Vec::new();
+    for path in paths {
+        if renew::ends_within(node, path, renew::WARNING)? {
+            exceptions.push(format!("{path} ends within {} days: `hale renew`", renew::WARNING));
+        }
+    }
+    Ok(Evidence::new(exceptions, format!("more than {} days are left", renew::WARNING)))
+}
+
+fn ready(node: &Node) -> Result<Evidence> {
+    let unit = if node.role.kube_proxy.here { "kube-proxy.service" } else { "kubelet.service" };
+    let runs = phases::enabled_and_active(node, unit)?;
+    let yes = cluster::is_ready(node)? && runs;
+    Ok(Evidence::of(
+        yes,
+        format!("the API server says so, and {unit} runs"),
+        format!("{} is not, or {unit} does not run", node.name),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::Fake;
+    use crate::identity::Identity;
+    use crate::role::Role;
+
+    const STATUS: &str = "Name:\tcoredns\nUid:\t10000000\t10000000\t10000000\t10000000\n\
+        Gid:\t10000000\t10000000\t10000000\t10000000\nCapEff:\t0000000000000400\nSeccomp:\t2\n";
+
+    /// A container process as the kernel shows it, with one thing changed.
+    fn process(world: &Fake, pid: u32, from: &str, to: &str) {
+        let file =
+            |name: &str, text: &str| world.make(&format!("/proc/{pid}/{name}"), &text.replace(from, to));
+        file("cgroup", "4:memory:/kubepods.slice/crio-0123abcd.scope\n");
+        file("status", STATUS);
+        file("uid_map", "         0   10000000      65536\n");
+        file("attr/current", "crio-default-1.17.4 (enforce)\n");
+        file("comm", "coredns\n");
+    }
+
+    fn exceptions(from: &str, to: &str) -> Vec<String> {
+        let role = Role::parse(include_str!("../examples/role.toml")).unwrap();
+        let world = Fake::of(&role, "10.0.3.1");
+        process(&world, 100, "", "");
+        process(&world, 200, from, to);
+        world.make("/proc/300/cgroup", "4:memory:/system.slice/crio-conmon-0123.scope\n");
+        world.make("/proc/400/cgroup", "0::/init.scope\n");
+        world.make("/proc/net/tcp", "");
+        let identity = Identity::default();
+        let node = Node::new(&world, &role, &identity).unwrap();
+        let of = |finding: Finding| finding.promise.contains("container process") && !finding.holds;
+        examine(&node)
+            .into_iter()
+            .filter_map(|finding| {
+                let evidence = finding.evidence.join("\n");
+                of(finding).then_some(evidence)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn each_broken_promise_of_a_container_is_seen_alone() {
+        assert!(exceptions("nothing", "").is_empty());
+        for (from, to, expect) in [
+            ("10000000\t10000000\t10000000\t10000000", "0\t0\t0\t0", "200 (coredns) runs as 0"),
+            ("10000000      65536", "0  4294967295", "200 (coredns) has the map 0 0 4294967295"),
+            ("0000000000000400", "0000003fffffffff", "200 (coredns) has 0000003fffffffff"),
+            ("(enforce)", "(complain)", "crio-default-1.17.4 (complain)"),
+            ("Seccomp:\t2", "Seccomp:\t0", "200 (coredns) has seccomp mode 0"),
+        ] {
+            let found = exceptions(from, to);
+            assert!(
+                found.len() == 1 && found[0].contains(expect) && !found[0].contains("100 ("),
+                "{found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_machine_without_containers_proves_nothing() {
+        let role = Role::parse(include_str!("../examples/role.toml")).unwrap();
+        let (world, identity) = (Fake::of(&role, "10.0.3.1"), Identity::default());
+        world.make("/proc/1/cgroup", "0::/init.scope\n");
+        let node = Node::new(&world, &role, &identity).unwrap();
+        let findings = examine(&node);
+        assert!(findings.iter().all(|finding| !finding.holds || !finding.promise.contains("container")));
+        assert!(table(&findings).contains("NO   every container process runs under seccomp"));
+    }
+}

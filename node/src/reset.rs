@@ -1,0 +1,108 @@
+//! `hale reset`: undoes a bootstrap. It says first what will be lost, and does nothing until it is told to.
+
+use crate::fault::{Fault, Result};
+use crate::files;
+use crate::journal::Journal;
+use crate::node::Node;
+use crate::phases::systemctl;
+use crate::world::Call;
+use crate::{bootstrap, network, proxy, runtime};
+
+/// What is lost and cannot be made again, for people.
+pub fn losses(node: &Node) -> Vec<String> {
+    let mut losses = Vec::new();
+    if node.role.is_master() {
+        losses.push("/var/lib/etcd: everything that the cluster knows".to_owned());
+        losses.push("/etc/kubernetes/pki: the cluster's CA; every node must join anew".to_owned());
+    }
+    losses.push(format!("node {}: its pods, and what they wrote outside of volumes elsewhere", node.name));
+    losses.push(
+        "/etc/kubernetes, /var/lib/kubelet, /var/lib/kube-proxy, /var/lib/cni, /var/lib/hale".to_owned(),
+    );
+    losses
+}
+
+/// What is removed, in this order: what says that a bootstrap was done goes first, so that a cut leaves no node
+/// that believes itself whole.
+const PATHS: [&str; 9] = [
+    bootstrap::MARKER,
+    "/etc/kubernetes",
+    "/var/lib/etcd",
+    "/var/lib/kubelet",
+    proxy::DIRECTORY,
+    "/var/lib/cni/networks",
+    runtime::CNI,
+    "/run/hale",
+    "/var/lib/hale/first-token",
+];
+
+/// Undoes it. The packages, `node.toml` and the container images stay.
+pub fn reset(node: &Node) -> Result<()> {
+    // Keeps a bootstrap out for as long as it takes.
+    let journal = Journal::open(node.world)?;
+    for unit in ["hale-bootstrap.service", "kube-proxy.service", "kubelet.service"] {
+        systemctl(node, &["stop", unit])?;
+    }
+    let crictl = |arguments: &[&str]| {
+        let endpoint = format!("unix://{}", crate::kubeadm::CRI_SOCKET);
+        Call::new(
+            &node.role.programs.crictl,
+            &[&["--runtime-endpoint", endpoint.as_str()], arguments].concat(),
+        )
+    };
+    // CRI-O may be down; a reboot ends its containers then.
+    let _ = node.world.run(&crictl(&["rmp", "--all", "--force"]).minutes(5))?;
+    busy(node)?;
+    for path in PATHS.iter().chain(&network::FILES) {
+        files::remove(node.world, path)?;
+    }
+    systemctl(node, &["disable", "kube-proxy.service"])?;
+    systemctl(node, &["enable", bootstrap::UNIT])?;
+    files::remove(node.world, crate::journal::PATH)?;
+    drop(journal);
+    // The directories that tmpfiles makes at boot.
+    node.world.ask(&Call::new("/usr/bin/systemd-tmpfiles", &["--create"])).map(drop)
+}
+
+/// A volume that is still mounted would be emptied.
+fn busy(node: &Node) -> Result<()> {
+    let mounts = std::fs::read_to_string(node.world.path("/proc/self/mounts")).unwrap_or_default();
+    let inside = |line: &&str| line.split(' ').nth(1).is_some_and(|at| at.starts_with("/var/lib/kubelet/"));
+    match mounts.lines().find(inside) {
+        None => Ok(()),
+        Some(line) => {
+            let at = line.split(' ').nth(1).unwrap_or_default();
+            Err(Fault::machine(format!("{at} is still mounted")).mend("reboot, and run `hale reset` again"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bootstrap::attempt;
+    use crate::fake::Fake;
+    use crate::identity::Identity;
+    use crate::role::Role;
+    use crate::world::World;
+
+    #[test]
+    fn a_reset_node_can_be_set_up_again() {
+        let role = Role::parse(include_str!("../examples/role.toml")).unwrap();
+        let world = Fake::of(&role, "10.0.3.1");
+        attempt(&world, &role, &mut |_| {}).unwrap();
+        let identity = Identity::default();
+        let node = Node::new(&world, &role, &identity).unwrap();
+        let losses = losses(&node).join("\n");
+        assert!(losses.contains("everything that the cluster knows"), "{losses}");
+        world.make("/proc/self/mounts", "tmpfs /var/lib/kubelet/pods/x tmpfs rw 0 0\n");
+        assert!(reset(&node).unwrap_err().to_string().contains("still mounted; reboot"));
+        world.make("/proc/self/mounts", "");
+        reset(&node).unwrap();
+        for path in ["/etc/kubernetes", "/var/lib/etcd", "/var/lib/hale/journal"] {
+            assert!(!world.path(path).exists(), "{path}");
+        }
+        world.reboot();
+        attempt(&world, &role, &mut |_| {}).unwrap();
+    }
+}

@@ -1,0 +1,106 @@
+//! `hale token`: a join file for a new node, ready to be put into its `node.toml`.
+
+use std::fmt::Write;
+
+use crate::cluster;
+use crate::fault::{Fault, Result};
+use crate::files;
+use crate::identity::{Moment, Secret};
+use crate::kubeadm;
+use crate::node::Node;
+use crate::proxy;
+use crate::world::Call;
+
+/// Makes a token that ends after so many hours, and prints what a node must be told.
+pub fn token(node: &Node, hours: u16, with_proxy: bool) -> Result<Secret> {
+    if !node.role.is_master() {
+        return Err(Fault::input("this is no master").mend("run `hale token` on the master"));
+    }
+    let ttl = format!("{hours}h");
+    let arguments = ["--kubeconfig", kubeadm::ADMIN, "token", "create", "--ttl", &ttl];
+    let made = node.world.ask(&Call::new(&node.role.programs.kubeadm, &arguments).secret())?;
+    let now = node.world.now();
+    let mut text = String::from("[join]\n");
+    let _ = writeln!(text, "endpoint = \"{}:6443\"", node.role.cluster.advertise_address);
+    let _ = writeln!(text, "token = \"{}\"", made.trim());
+    let _ = writeln!(text, "ca-pins = [\"{}\"]", pin(node)?);
+    let _ = writeln!(text, "issued = {}", Moment::from_seconds(now)?);
+    let _ = writeln!(text, "expires = {}", Moment::from_seconds(now + i64::from(hours) * 3600)?);
+    let taken: Vec<String> = cluster::ranges(node)?.iter().map(|(_, range)| format!("\"{range}\"")).collect();
+    let _ = writeln!(text, "taken = [{}]", taken.join(", "));
+    if with_proxy {
+        let _ = write!(text, "\n[kube-proxy]\nkubeconfig = '''\n{}'''\n", proxy::credentials(node)?);
+    }
+    Ok(Secret::from(text))
+}
+
+/// The digest of the cluster CA's public key: SHA-256 of its SubjectPublicKeyInfo, by openssl(1).
+fn pin(node: &Node) -> Result<String> {
+    let path = "/etc/kubernetes/pki/ca.crt";
+    files::need(node.world, path)?;
+    let full = node.world.path(path).to_string_lossy().into_owned();
+    let key = node.world.ask(&Call::new("/usr/bin/openssl", &["x509", "-noout", "-pubkey", "-in", &full]))?;
+    let body: String = key.lines().filter(|line| !line.starts_with("-----")).collect();
+    let der = base64(&body).ok_or_else(|| Fault::machine("openssl printed no public key"))?;
+    use sha2::Digest;
+    let digest = sha2::Sha256::digest(der);
+    Ok(format!("sha256:{}", digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
+}
+
+/// RFC 4648 with padding, as PEM has it.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let value = |byte: u8| match byte {
+        b'A'..=b'Z' => Some(u32::from(byte - b'A')),
+        b'a'..=b'z' => Some(u32::from(byte - b'a') + 26),
+        b'0'..=b'9' => Some(u32::from(byte - b'0') + 52),
+        b'+' => Some(62),
+        b'/' => Some(63),
+        _ => None,
+    };
+    let mut bytes = Vec::new();
+    for group in text.as_bytes().chunks(4) {
+        let digits = group.iter().take_while(|byte| **byte != b'=').count();
+        let bits = group[..digits].iter().try_fold(0, |bits, byte| Some(bits << 6 | value(*byte)?))?;
+        let padded = bits << (6 * (4 - digits));
+        bytes.extend_from_slice(&padded.to_be_bytes()[1..digits.max(1)]);
+    }
+    (!bytes.is_empty() && text.len().is_multiple_of(4)).then_some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bootstrap::attempt;
+    use crate::fake::Fake;
+    use crate::identity::Identity;
+    use crate::role::Role;
+
+    #[test]
+    fn base64_agrees_with_rfc_4648() {
+        for (text, bytes) in [("Zg==", "f"), ("Zm8=", "fo"), ("Zm9v", "foo"), ("Zm9vYmFy", "foobar")] {
+            assert_eq!(base64(text).as_deref(), Some(bytes.as_bytes()), "{text}");
+        }
+        for bad in ["", "Zg", "Z", "Z!==", "===="] {
+            assert_eq!(base64(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_printed_is_what_a_node_reads() {
+        let text = include_str!("../examples/role.toml");
+        let master = Role::parse(text).unwrap();
+        let world = Fake::of(&master, "10.0.3.1");
+        attempt(&world, &master, &mut |_| {}).unwrap();
+        world.state.borrow_mut().objects.insert("range seed 10.0.3.16-10.0.3.60".into());
+        let identity = Identity::default();
+        let node = Node::new(&world, &master, &identity).unwrap();
+        let printed = token(&node, 24, true).unwrap();
+        let whole = format!("[network]\npods = \"10.0.3.61-10.0.3.70\"\n{}", printed.expose());
+        let worker = Role::parse(&text.replace("role = \"master\"", "role = \"node\"")).unwrap();
+        let read = Identity::parse("node.toml", &whole, &worker).unwrap();
+        assert!(read.missing(&worker).is_none() && read.kube_proxy.is_some());
+        let clash = whole.replace("10.0.3.61-", "10.0.3.60-");
+        assert!(Identity::parse("node.toml", &clash, &worker).is_err());
+        assert!(!world.calls.borrow().join("\n").contains("abcdef.0123456789abcdef"));
+    }
+}
