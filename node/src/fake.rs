@@ -187,6 +187,10 @@ impl World for Fake {
         Ok(())
     }
 
+    fn datagram(&self, _to: std::net::SocketAddrV4, _bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+        Err(std::io::ErrorKind::TimedOut.into())
+    }
+
     fn now(&self) -> i64 {
         self.clock.get()
     }

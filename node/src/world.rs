@@ -93,6 +93,9 @@ pub trait World {
         std::fs::rename(from, to)
     }
 
+    /// Sends a datagram and gives the first answer; asks three times, five seconds each.
+    fn datagram(&self, to: std::net::SocketAddrV4, bytes: &[u8]) -> std::io::Result<Vec<u8>>;
+
     /// Seconds since 1970.
     fn now(&self) -> i64;
 
@@ -174,6 +177,22 @@ impl World for Real {
         use std::os::unix::fs::MetadataExt;
         let metadata = std::fs::symlink_metadata(path)?;
         Ok((metadata.uid(), metadata.gid()))
+    }
+
+    fn datagram(&self, to: std::net::SocketAddrV4, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+        let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
+        socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+        socket.connect(to)?;
+        let mut answer = vec![0; 1500];
+        let mut last = std::io::Error::from(std::io::ErrorKind::TimedOut);
+        for _ in 0..3 {
+            socket.send(bytes)?;
+            match socket.recv(&mut answer) {
+                Ok(length) => return Ok(answer[..length].to_vec()),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
     }
 
     #[expect(clippy::disallowed_methods, reason = "the node lives in time; only what is built does not")]

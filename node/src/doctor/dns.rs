@@ -1,7 +1,6 @@
 //! One DNS question through the service address: kube-proxy, CoreDNS and the pod network in one answer.
 
-use std::net::{Ipv4Addr, UdpSocket};
-use std::time::Duration;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::fault::{Fault, Result};
 use crate::node::Node;
@@ -12,27 +11,11 @@ pub(super) fn check(node: &Node) -> Result<Evidence> {
     let cluster = &node.role.cluster;
     let (server, expected) = (cluster.dns_address(), cluster.api_service_address());
     let name = format!("kubernetes.default.svc.{}", cluster.dns_domain);
-    let found = ask(server, &name)?;
+    let answer = node.world.datagram(SocketAddrV4::new(server, 53), &question(&name));
+    let answer = answer.map_err(|e| Fault::passing(format!("{server} does not answer for {name}: {e}")))?;
+    let found = address(&answer);
     let counted = format!("{server} says that {name} is {expected}");
     Ok(Evidence::of(found == Some(expected), counted, format!("{server} says that {name} is {found:?}")))
-}
-
-/// The first address of a name; `None` when the server knows none.
-fn ask(server: Ipv4Addr, name: &str) -> Result<Option<Ipv4Addr>> {
-    let wrong = |e: std::io::Error| Fault::passing(format!("{server} does not answer for {name}: {e}"));
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).map_err(wrong)?;
-    socket.set_read_timeout(Some(Duration::from_secs(5))).map_err(wrong)?;
-    socket.connect((server, 53)).map_err(wrong)?;
-    let mut answer = [0; 512];
-    let mut last = std::io::Error::from(std::io::ErrorKind::TimedOut);
-    for _ in 0..3 {
-        socket.send(&question(name)).map_err(wrong)?;
-        match socket.recv(&mut answer) {
-            Ok(length) => return Ok(address(&answer[..length])),
-            Err(error) => last = error,
-        }
-    }
-    Err(wrong(last))
 }
 
 /// RFC 1035, 4.1: a header with one question, type A, class IN, recursion desired.
