@@ -38,7 +38,7 @@ const EVERYWHERE: [Row; 6] = [
 ];
 
 /// On the master: what the four static pods mount and must read (facts of kubeadm's manifests).
-const MASTER: [Row; 29] = [
+const MASTER: [Row; 28] = [
     ("/etc/kubernetes/admin.conf", Root, 0o600),
     ("/etc/kubernetes/controller-manager.conf", Mapped, 0o600),
     ("/etc/kubernetes/scheduler.conf", Mapped, 0o600),
@@ -67,7 +67,6 @@ const MASTER: [Row; 29] = [
     ("/etc/kubernetes/pki/etcd/server.crt", Mapped, 0o644),
     ("/etc/kubernetes/pki/etcd/server.key", Mapped, 0o600),
     ("/var/lib/etcd/", Mapped, 0o700),
-    ("/usr/libexec/kubernetes/kubelet-plugins/volume/exec/", Mapped, 0o755),
     ("/var/lib/kubelet/pki/", Root, 0o755),
 ];
 
