@@ -128,6 +128,30 @@ pub struct Payload {
     pub mode: u16,
 }
 
+/// A release, and what is wanted of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Release {
+    /// What people call it: `kubelet 1.17.17`.
+    pub name: String,
+    /// How its files are got out of it.
+    pub archive: Archive,
+    /// The machine that its programs are for.
+    pub arch: Arch,
+    /// What is wanted, by path on the node.
+    pub files: BTreeMap<TreePath, Wanted>,
+}
+
+/// One file that is wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    /// Where it may stand in a tar archive; the first that is there is taken.
+    pub places: Vec<TreePath>,
+    /// Permission bits on the node.
+    pub mode: u16,
+}
+
 /// An address with `{version}` and `{arch}` in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Address(String);

@@ -55,6 +55,7 @@ pub mod store;
 pub mod export;
 pub mod repository;
 // Floor 5: the driver.
+pub mod components;
 pub mod build;
 pub mod check;
 // Floor 6: the edge.

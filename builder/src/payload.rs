@@ -12,38 +12,12 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use serde::{Deserialize, Serialize};
-
 use crate::archive::{self, Compression, EntryKind, Sink};
 use crate::base::name::Arch;
 use crate::base::{Digest, Fault, Result};
-use crate::component::Archive;
+use crate::component::{Archive, Release};
 use crate::debian::deb::{Deb, Limits};
 use crate::tree::{Kind, Node, Tree, TreePath};
-
-/// A release, and what is wanted of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Release {
-    /// What people call it: `kubelet 1.17.17`.
-    pub name: String,
-    /// How its files are got out of it.
-    pub archive: Archive,
-    /// The machine that its programs are for.
-    pub arch: Arch,
-    /// What is wanted, by path on the node.
-    pub files: BTreeMap<TreePath, Wanted>,
-}
-
-/// One file that is wanted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Wanted {
-    /// Where it may stand in a tar archive; the first that is there is taken.
-    pub places: Vec<TreePath>,
-    /// Permission bits on the node.
-    pub mode: u16,
-}
 
 /// Takes the wanted files out of a release of `size` bytes; their contents go to `sink`.
 pub fn tree(release: &Release, input: &mut dyn Read, size: u64, sink: &mut dyn Sink) -> Result<Tree> {

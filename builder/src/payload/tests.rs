@@ -3,6 +3,7 @@ use std::io::Write;
 use super::*;
 use crate::archive::Forget;
 use crate::base::{Class, Epoch};
+use crate::component::Wanted;
 use crate::debian::control::Source;
 use crate::pack::{deb, gzip, tar};
 use crate::tree::{Contents, Memory};

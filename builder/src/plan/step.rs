@@ -8,6 +8,7 @@ use super::StepId;
 use crate::base::digest::Checksum;
 use crate::base::name::{Arch, PackageName};
 use crate::base::{Digest, Epoch, Result, json};
+use crate::component::Release;
 use crate::debian::script::Script;
 use crate::tree::TreePath;
 
@@ -38,6 +39,15 @@ pub enum Step {
     Unpack {
         /// The package.
         deb: StepId,
+    },
+    /// Programs out of somebody else's release, as the tree of a package.
+    Payload {
+        /// The release's bytes.
+        input: StepId,
+        /// What is wanted of them.
+        release: Release,
+        /// Texts of ours beside them, by path: the package's copyright file.
+        texts: BTreeMap<TreePath, String>,
     },
     /// A tree as a `.deb`.
     Deb {
@@ -129,6 +139,7 @@ impl Step {
         match self {
             Self::Input { .. } | Self::Files { .. } | Self::Program { .. } => BTreeMap::new(),
             Self::Unpack { deb } => BTreeMap::from([("deb".to_owned(), *deb)]),
+            Self::Payload { input, .. } => BTreeMap::from([("input".to_owned(), *input)]),
             Self::Deb { tree, .. } => BTreeMap::from([("tree".to_owned(), *tree)]),
             Self::Image { layers, .. } => {
                 layers.iter().map(|layer| (layer.package.to_string(), layer.tree)).collect()
