@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use super::package::Package;
 use crate::base::{Fault, Result};
+use crate::base::name::Arch;
+use crate::debian::relation::{self, Relation};
 use crate::debian::version::Version;
 use crate::tree::{Kind, Node, Tree, TreePath};
 
@@ -127,6 +129,8 @@ fn same_source(one: &Package, other: &Package) -> bool {
 /// Whether `one` says that its files may take the place of `other`'s.
 fn replaces(one: &Package, other: &Package) -> Result<bool> {
     let Some(text) = one.control.get("Replaces") else { return Ok(false) };
+    let arch: Arch = other.control.need("Architecture")?.parse()?;
     let version = Version::new(other.control.need("Version")?)?;
-    super::relation::names(text, &other.name, &version)
+    let named = |relation: &Relation| relation.name == other.name && relation.allows(&version);
+    Ok(relation::parse(text, arch)?.iter().flatten().any(named))
 }

@@ -15,7 +15,6 @@ mod database;
 mod lower;
 mod merge;
 mod package;
-mod relation;
 mod scrub;
 mod unpack;
 mod work;
@@ -31,11 +30,26 @@ use crate::store::Store;
 use crate::tree::{Contents, Kind, Memory, Node, Tree};
 
 pub use configure::Limits;
+pub(crate) use lower::write as write_tree;
 use package::Package;
 pub use unpack::{unpack, unpack_all};
 use work::Work;
 
 const STATUS: &str = "var/lib/dpkg/status";
+
+/// Unpacked packages in one tree, without dpkg's database and without running anything: enough for
+/// programs that are run from the store.
+pub fn merge_only(store: &Store, unpacked: &[Digest]) -> Result<Digest> {
+    store.put_tree(&merge::merge(&read(store, unpacked)?)?.tree)
+}
+
+/// The packages, sorted by name.
+fn read(store: &Store, unpacked: &[Digest]) -> Result<Vec<Package>> {
+    let read = |digest| Package::read(&store.tree(digest)?, store);
+    let mut packages: Vec<Package> = unpacked.iter().map(read).collect::<Result<_>>()?;
+    packages.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(packages)
+}
 
 /// What root trees are made in, and by which time.
 pub struct Builder<'a> {
@@ -52,11 +66,7 @@ pub struct Builder<'a> {
 impl Builder<'_> {
     /// A root with these packages installed, from their unpacked trees; the order does not matter.
     pub fn assemble(&self, unpacked: &[Digest]) -> Result<Digest> {
-        let mut packages: Vec<Package> = unpacked
-            .iter()
-            .map(|digest| Package::read(&self.store.tree(digest)?, self.store))
-            .collect::<Result<_>>()?;
-        packages.sort_by(|one, other| one.name.cmp(&other.name));
+        let packages = read(self.store, unpacked)?;
         let mut root = merge::merge(&packages)?;
         let mut new = Memory::default();
         database::write(&packages, &mut root, self.store, &mut new)?;

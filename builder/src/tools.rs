@@ -1,0 +1,219 @@
+//! Programs that builds and tests need, run from the store: QEMU, its firmware, file system checks.
+//!
+//! They are a merged tree of Debian packages, never installed: no script of theirs runs. Their own
+//! dynamic loader starts them with their own libraries (ld.so(8)), so the machine brings a kernel only.
+//!
+//! ```text
+//! <store>/trees/<digest>/usr/bin/qemu-system-x86_64, ...
+//! ```
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::base::{Digest, Epoch, Fault, Result};
+use crate::plan;
+use crate::root;
+use crate::store::Store;
+use crate::tree::{Kind, Tree, TreePath};
+
+/// Folders that programs are looked for in.
+const PROGRAMS: [&str; 2] = ["usr/bin", "usr/sbin"];
+
+/// Links followed before a path counts as a loop, as the kernel has it (path_resolution(7)).
+const MOST_LINKS: usize = 40;
+
+/// A tree of tools, laid out on disk.
+pub struct Tools {
+    tree: Tree,
+    folder: PathBuf,
+    loader: PathBuf,
+    libraries: OsString,
+}
+
+impl Tools {
+    /// Lays the tree out in the store, once, and finds its loader.
+    pub fn open(store: &Store, tree: &Digest, epoch: Epoch) -> Result<Self> {
+        let folder = store.root().join("trees").join(tree.hex());
+        let nodes = store.tree(tree)?;
+        if !folder.is_dir() {
+            lay_out(store, &nodes, epoch, &folder)?;
+            store.add_root(&folder, &[plan::Output::Tree { tree: *tree }])?;
+        }
+        let loader = loader(&nodes)?;
+        let libraries = library_folders(&nodes).into_iter().map(|path| folder.join(path.as_str()));
+        let libraries = std::env::join_paths(libraries)
+            .map_err(|e| Fault::machine("the store's path cannot be a library path").because(e))?;
+        Ok(Self { loader: folder.join(loader.as_str()), tree: nodes, folder, libraries })
+    }
+
+    /// Where a file of the tree lies on disk, links followed inside the tree.
+    pub fn path(&self, path: &str) -> Result<PathBuf> {
+        let found = resolve(&self.tree, &TreePath::new(path)?)?;
+        found.map(|path| self.folder.join(path.as_str())).ok_or_else(|| missing(path))
+    }
+
+    /// A program of the tree, ready for its arguments. Its environment is that of the tools alone.
+    pub fn command(&self, name: &str) -> Result<Command> {
+        let program = PROGRAMS.iter().find_map(|folder| self.path(&format!("{folder}/{name}")).ok());
+        let program = program.ok_or_else(|| missing(name))?;
+        let mut command = Command::new(&self.loader);
+        command.arg("--library-path").arg(&self.libraries).args(["--argv0", name]).arg(program);
+        command.env_clear().envs([("LC_ALL", "C"), ("TZ", "UTC"), ("PATH", "/nonexistent")]);
+        let Some(libraries) = self.loader.parent() else { return Err(missing("the loader's folder")) };
+        command.env("GCONV_PATH", libraries.join("gconv"));
+        command.env("MKE2FS_CONFIG", self.folder.join("etc/mke2fs.conf"));
+        command.env("QEMU_MODULE_DIR", libraries.join("qemu"));
+        if name.starts_with("qemu-system-") {
+            for folder in ["usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu"] {
+                command.arg("-L").arg(self.folder.join(folder));
+            }
+        }
+        Ok(command)
+    }
+
+    /// Runs a program to its end; one that fails is a fault with its last words.
+    pub fn run<A: AsRef<std::ffi::OsStr>>(
+        &self,
+        name: &str,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Result<Output> {
+        let output = self.command(name)?.args(arguments).output();
+        let output = output.map_err(|e| Fault::io("start", &self.loader, e))?;
+        if output.status.success() {
+            return Ok(output);
+        }
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Err(Fault::machine(format!("{name} failed ({})", output.status)).because(said))
+    }
+}
+
+/// Writes the tree beside its place, makes it durable and moves it there; one that is there is as good.
+fn lay_out(store: &Store, tree: &Tree, epoch: Epoch, folder: &Path) -> Result<()> {
+    let temporary = store.scratch().join("tree");
+    root::write_tree(tree, store, epoch, &temporary)?;
+    let trees = folder.parent().unwrap_or(folder);
+    let placed = fs::create_dir_all(trees).and_then(|()| {
+        let disk = fs::File::open(trees)?;
+        rustix::fs::syncfs(&disk)?;
+        match fs::rename(&temporary, folder) {
+            Err(_) if folder.is_dir() => fs::remove_dir_all(&temporary)?,
+            moved => moved?,
+        }
+        disk.sync_all()
+    });
+    placed.map_err(|e| Fault::io("make", folder, e))
+}
+
+/// The dynamic loader, by the name that every architecture's has.
+fn loader(tree: &Tree) -> Result<TreePath> {
+    let is_loader = |path: &&TreePath| {
+        path.file_name().starts_with("ld-linux-") && path.as_str().starts_with("usr/lib/")
+    };
+    let file = |path: &TreePath| matches!(tree.get(path.as_str()).map(|node| &node.kind), Some(Kind::File { .. }));
+    let mut found = tree.iter().map(|(path, _)| path).filter(is_loader).filter(|path| file(path));
+    found.next().cloned().ok_or_else(|| missing("a dynamic loader (the package libc6)"))
+}
+
+/// Every folder with a shared library in it.
+fn library_folders(tree: &Tree) -> BTreeSet<TreePath> {
+    let is_library = |path: &&TreePath| {
+        path.as_str().starts_with("usr/lib/") && path.file_name().starts_with("lib") && path.file_name().contains(".so")
+    };
+    tree.iter().map(|(path, _)| path).filter(is_library).filter_map(TreePath::parent).collect()
+}
+
+/// Follows links inside the tree, absolute ones from its root; `None` when there is nothing.
+fn resolve(tree: &Tree, path: &TreePath) -> Result<Option<TreePath>> {
+    let mut rest: Vec<String> = path.as_str().rsplit('/').map(str::to_owned).collect();
+    let mut at: Vec<String> = Vec::new();
+    let mut links = 0;
+    while let Some(part) = rest.pop() {
+        match part.as_str() {
+            "" | "." => continue,
+            ".." => {
+                at.pop();
+                continue;
+            }
+            _ => at.push(part),
+        }
+        let here = TreePath::new(at.join("/"))?;
+        match tree.get(here.as_str()).map(|node| &node.kind) {
+            None => return Ok(None),
+            Some(Kind::Symlink { target }) => {
+                links += 1;
+                if links > MOST_LINKS {
+                    return Err(Fault::integrity(format!("{path} is a loop of links")));
+                }
+                at.pop();
+                if target.starts_with('/') {
+                    at.clear();
+                }
+                rest.extend(target.rsplit('/').map(str::to_owned));
+            }
+            Some(Kind::Dir | Kind::File { .. }) => {}
+        }
+    }
+    if at.is_empty() { Ok(None) } else { TreePath::new(at.join("/")).map(Some) }
+}
+
+fn missing(what: &str) -> Fault {
+    Fault::user(format!("the tools tree has no {what}"))
+        .mend("add the package that brings it to recipes/groups/tools.toml, then `cargo xtask lock`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::Node;
+
+    fn tree(entries: &[(&str, Option<&str>)]) -> Tree {
+        let mut tree = Tree::new();
+        for (path, target) in entries {
+            let node = target.map_or_else(|| Node::file(Digest::of(""), 0, 0o755), Node::symlink);
+            tree.insert(TreePath::new(*path).unwrap(), node).unwrap();
+        }
+        tree
+    }
+
+    #[test]
+    fn links_stay_inside() {
+        let tree = tree(&[
+            ("usr/bin/mtools", None),
+            ("usr/bin/mcopy", Some("mtools")),
+            ("usr/share/fw", Some("/usr/bin/../../usr/bin/mcopy")),
+            ("bin", Some("usr/bin")),
+            ("up", Some("../../../usr/bin/mtools")),
+            ("loop", Some("loop")),
+            ("gone", Some("/etc/nothing")),
+        ]);
+        let check = |path: &str, expect: Option<&str>| {
+            let found = resolve(&tree, &TreePath::new(path).unwrap()).unwrap();
+            assert_eq!(found.as_ref().map(TreePath::as_str), expect, "{path}");
+        };
+        check("usr/bin/mtools", Some("usr/bin/mtools"));
+        check("bin/mcopy", Some("usr/bin/mtools"));
+        check("usr/share/fw", Some("usr/bin/mtools"));
+        check("up", Some("usr/bin/mtools"));
+        check("gone", None);
+        check("usr/bin/none", None);
+        assert!(resolve(&tree, &TreePath::new("loop").unwrap()).is_err());
+    }
+
+    #[test]
+    fn loader_and_libraries() {
+        let tree = tree(&[
+            ("usr/lib64/ld-linux-x86-64.so.2", Some("/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2")),
+            ("usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", None),
+            ("usr/lib/x86_64-linux-gnu/libc.so.6", None),
+            ("usr/lib/x86_64-linux-gnu/pulseaudio/libx-16.so", None),
+            ("usr/share/doc/libx.so", None),
+        ]);
+        assert_eq!(loader(&tree).unwrap().as_str(), "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2");
+        let folders: Vec<_> = library_folders(&tree).iter().map(TreePath::to_string).collect();
+        assert_eq!(folders, ["usr/lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu/pulseaudio"]);
+        assert!(loader(&Tree::new()).is_err());
+    }
+}
