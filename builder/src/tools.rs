@@ -109,10 +109,10 @@ fn lay_out(store: &Store, tree: &Tree, epoch: Epoch, folder: &Path) -> Result<()
 
 /// The dynamic loader, by the name that every architecture's has.
 fn loader(tree: &Tree) -> Result<TreePath> {
-    let is_loader = |path: &&TreePath| {
-        path.file_name().starts_with("ld-linux-") && path.as_str().starts_with("usr/lib/")
-    };
-    let file = |path: &TreePath| matches!(tree.get(path.as_str()).map(|node| &node.kind), Some(Kind::File { .. }));
+    let is_loader =
+        |path: &&TreePath| path.file_name().starts_with("ld-linux-") && path.as_str().starts_with("usr/lib/");
+    let file =
+        |path: &TreePath| matches!(tree.get(path.as_str()).map(|node| &node.kind), Some(Kind::File { .. }));
     let mut found = tree.iter().map(|(path, _)| path).filter(is_loader).filter(|path| file(path));
     found.next().cloned().ok_or_else(|| missing("a dynamic loader (the package libc6)"))
 }
@@ -120,7 +120,9 @@ fn loader(tree: &Tree) -> Result<TreePath> {
 /// Every folder with a shared library in it.
 fn library_folders(tree: &Tree) -> BTreeSet<TreePath> {
     let is_library = |path: &&TreePath| {
-        path.as_str().starts_with("usr/lib/") && path.file_name().starts_with("lib") && path.file_name().contains(".so")
+        path.as_str().starts_with("usr/lib/")
+            && path.file_name().starts_with("lib")
+            && path.file_name().contains(".so")
     };
     tree.iter().map(|(path, _)| path).filter(is_library).filter_map(TreePath::parent).collect()
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::package::Package;
-use crate::base::{Fault, Result};
 use crate::base::name::Arch;
+use crate::base::{Fault, Result};
 use crate::debian::relation::{self, Relation};
 use crate::debian::version::Version;
 use crate::tree::{Kind, Node, Tree, TreePath};

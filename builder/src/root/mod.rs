@@ -106,7 +106,7 @@ impl Builder<'_> {
         let work = Work::new(self.store, self.sandbox)?;
         let specials =
             lower::write(&tree, &Either(&new, self.store), self.epoch, &work.path().join("lower"))?;
-        work.forbid_services()?;
+        work.furnish()?;
         let job = Job { work: work.path().to_owned(), specials, binds, runs };
         let changes = self.sandbox.run(&job)?;
         let batch = self.store.batch()?;

@@ -31,14 +31,18 @@ impl Work {
         &self.0
     }
 
-    /// Puts the program in place that init scripts ask whether a service may start (Debian's
-    /// invoke-rc.d(8)): it says no. It is no part of the tree, so it is not in the result.
-    pub(super) fn forbid_services(&self) -> Result<()> {
-        let path = self.0.join("lower/usr/sbin/policy-rc.d");
-        let made = fs::create_dir_all(self.0.join("lower/usr/sbin"))
-            .and_then(|()| fs::write(&path, "#!/bin/sh\nexit 101\n"))
-            .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o755)));
-        made.map_err(|e| Fault::io("write", path, e))
+    /// Lends the lower tree what a run needs and the result does not: mount points, and the program that
+    /// init scripts ask whether a service may start (invoke-rc.d(8)), which says no.
+    pub(super) fn furnish(&self) -> Result<()> {
+        let lower = self.0.join("lower");
+        let policy = lower.join("usr/sbin/policy-rc.d");
+        let folders = ["dev", "proc", "run", "tmp", "usr/sbin"];
+        let made = folders
+            .iter()
+            .try_for_each(|folder| fs::create_dir_all(lower.join(folder)))
+            .and_then(|()| fs::write(&policy, "#!/bin/sh\nexit 101\n"))
+            .and_then(|()| fs::set_permissions(&policy, Permissions::from_mode(0o755)));
+        made.map_err(|e| Fault::io("furnish", lower, e))
     }
 }
 

@@ -1,0 +1,374 @@
+//! Root trees from small packages, some of them hostile, with this machine's dpkg inside.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use builder::base::name::PackageName;
+use builder::base::{Class, Digest, Epoch, Result};
+use builder::root::{Builder, Limits, unpack_all};
+use builder::sandbox::{Sandbox, VERB, helper};
+use builder::store::Store;
+use builder::tree::{Contents, Kind, Tree};
+use libtest_mimic::{Arguments, Trial};
+use tests::tools::{is_root, put, run, said, succeed, tool};
+
+/// The argument that makes this program assemble one root in a process of its own.
+const STEP: &str = "__step";
+
+/// A user that every Debian has, with a group of the same number.
+const NOBODY: u32 = 65_534;
+
+/// What dpkg needs to run, and what the scripts below use; with the package that brings it.
+const PROGRAMS: [(&str, &str); 14] = [
+    ("bash", "bash"),
+    ("chmod", "coreutils"),
+    ("chown", "coreutils"),
+    ("date", "coreutils"),
+    ("diff", "diffutils"),
+    ("dpkg", "dpkg"),
+    ("dpkg-deb", "dpkg"),
+    ("dpkg-query", "dpkg"),
+    ("dpkg-split", "dpkg"),
+    ("ln", "coreutils"),
+    ("mkdir", "coreutils"),
+    ("rm", "coreutils"),
+    ("sleep", "coreutils"),
+    ("tar", "tar"),
+];
+const SYSTEM_PROGRAMS: [(&str, &str); 2] = [("ldconfig", "libc-bin"), ("start-stop-daemon", "dpkg")];
+
+fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    match words.next() {
+        Some(word) if word == VERB => return helper(words.next()),
+        Some(word) if word == STEP => return step(words.map(PathBuf::from).collect()),
+        _ => {}
+    }
+    let trial = |name: &str, test: fn()| {
+        Trial::test(name, move || {
+            test();
+            Ok(())
+        })
+    };
+    let trials = vec![
+        trial("the_same_bytes_whatever_path_and_umask", the_same_bytes_whatever_path_and_umask),
+        trial("what_scripts_do_is_in_the_tree", what_scripts_do_is_in_the_tree),
+        trial("a_failing_script_is_shown", a_failing_script_is_shown),
+        trial("a_hanging_script_is_killed_and_named", a_hanging_script_is_killed_and_named),
+        trial("a_script_that_tries_the_network", a_script_that_tries_the_network),
+        trial("two_packages_with_one_path", two_packages_with_one_path),
+        trial("more_packages_and_holds", more_packages_and_holds),
+        trial("a_kernel_that_refuses", a_kernel_that_refuses),
+        trial("killed_and_run_again", killed_and_run_again),
+        trial("an_ordinary_user_makes_the_same", an_ordinary_user_makes_the_same),
+        trial("a_full_disk", a_full_disk),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// `__step STORE DEB...`: prints the digest of the root made of the packages.
+fn step(words: Vec<PathBuf>) -> ExitCode {
+    let (store, debs) = words.split_first().expect("a store");
+    match root(store, debs) {
+        Ok((digest, _)) => println!("{digest}"),
+        Err(fault) => {
+            eprintln!("{fault}");
+            return ExitCode::from(fault.exit_code());
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn epoch() -> Epoch {
+    Epoch::new(1_700_000_000).expect("an epoch")
+}
+
+/// Assembles `.deb` files in a store; scripts have 20 s together.
+fn root(store: &Path, debs: &[PathBuf]) -> Result<(Digest, Tree)> {
+    root_with(&Sandbox::of_this_program()?, store, debs, 20)
+}
+
+fn root_with(sandbox: &Sandbox, store: &Path, debs: &[PathBuf], limit: u64) -> Result<(Digest, Tree)> {
+    let store = Store::open(store)?;
+    let limits = Limits { script: limit, dpkg: limit };
+    let builder = Builder { store: &store, sandbox, epoch: epoch(), limits };
+    let kept: Result<Vec<Digest>> = debs.iter().map(|deb| keep(&store, deb)).collect();
+    let digest = builder.assemble(&unpack_all(&store, &kept?)?)?;
+    Ok((digest, store.tree(&digest)?))
+}
+
+fn keep(store: &Store, deb: &Path) -> Result<Digest> {
+    Ok(store.put(std::fs::File::open(deb).expect("a package"))?.0)
+}
+
+/// Packs a package with dpkg-deb. `files` are paths and texts; those of `DEBIAN` become scripts.
+fn pack(folder: &Path, name: &str, fields: &str, files: &[(&str, &str)]) -> PathBuf {
+    let tree = folder.join(name);
+    let control = format!(
+        "Package: {name}\nVersion: 1\nArchitecture: all\nMaintainer: T <t@example.org>\n{fields}Description: t\n"
+    );
+    put(tree.join("DEBIAN/control"), control);
+    for (path, text) in files {
+        put(tree.join(path), text);
+        let mode = if path.starts_with("DEBIAN") { 0o755 } else { 0o644 };
+        std::fs::set_permissions(tree.join(path), PermissionsExt::from_mode(mode)).expect("a mode");
+    }
+    close(&tree, folder.join(format!("{name}.deb")))
+}
+
+fn close(tree: &Path, deb: PathBuf) -> PathBuf {
+    let mut dpkg_deb = tool("dpkg-deb", "dpkg");
+    succeed(dpkg_deb.args(["--root-owner-group", "-Znone", "--build"]).arg(tree).arg(&deb));
+    deb
+}
+
+fn script(text: &str) -> String {
+    format!("#!/bin/bash\nset -e\n{text}\n")
+}
+
+/// A package of this machine's own dpkg and shell, with the libraries that they need.
+fn base(folder: &Path) -> PathBuf {
+    let tree = folder.join("base");
+    for folder in ["etc", "tmp", "var/cache", "var/log"] {
+        std::fs::create_dir_all(tree.join(folder)).expect("a folder");
+    }
+    put(tree.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n");
+    put(tree.join("etc/group"), "root:x:0:\n");
+    let in_bin = PROGRAMS.iter().map(|(name, package)| (format!("/usr/bin/{name}"), package));
+    let in_sbin = SYSTEM_PROGRAMS.iter().map(|(name, package)| (format!("/usr/sbin/{name}"), package));
+    for (path, package) in in_bin.chain(in_sbin) {
+        let found = [path.clone(), path.replacen("/usr", "", 1)].into_iter().find(|p| Path::new(p).exists());
+        let found =
+            found.unwrap_or_else(|| panic!("{path} is missing: install the Debian package `{package}`"));
+        copy(Path::new(&found), &tree.join(&path[1..]));
+        let listed = run(tool("ldd", "libc-bin").arg(&found));
+        for library in
+            String::from_utf8_lossy(&listed.stdout).split_whitespace().filter(|w| w.starts_with('/'))
+        {
+            copy(Path::new(library), &tree.join(&library[1..]));
+        }
+    }
+    std::os::unix::fs::symlink("bash", tree.join("usr/bin/sh")).expect("a link");
+    pack(folder, "base", "", &[])
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
+    std::fs::copy(from, to).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
+}
+
+fn text(store: &Path, tree: &Tree, path: &str) -> String {
+    let store = Store::open(store).expect("the store opens");
+    match tree.get(path).map(|node| &node.kind) {
+        Some(Kind::File { content, .. }) => String::from_utf8(store.read(content).unwrap()).unwrap(),
+        other => panic!("{path} is {other:?}"),
+    }
+}
+
+/// A folder of the test, the base package and one with this postinst.
+fn with_postinst(postinst: &str) -> (tempfile::TempDir, [PathBuf; 2]) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let debs =
+        [base(folder.path()), pack(folder.path(), "victim", "", &[("DEBIAN/postinst", &script(postinst))])];
+    (folder, debs)
+}
+
+const BUSY: &str = "\
+    date +%s.%N > /var/log/now; date +%N > /etc/machine-id; mkdir -p /var/cache/x; date +%N > /var/cache/x/y\n\
+    echo root:*:$(( $(date +%s) / 86400 )):0::::: > /etc/shadow; chmod 640 /etc/shadow\n\
+    echo made > /etc/made; chown 7:9 /etc/made; chmod 4750 /etc/made; ln -s made /etc/link\n\
+    rm /usr/share/old; rm -r /usr/share/folder; mkdir /usr/share/folder; echo new > /usr/share/folder/new\n\
+    echo $HOSTNAME $TZ $(umask) $$ > /etc/seen; echo x > /tmp/x; echo y > /run/y";
+
+fn busy() -> (tempfile::TempDir, [PathBuf; 2]) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let postinst = script(BUSY);
+    let files = [
+        ("DEBIAN/postinst", postinst.as_str()),
+        ("usr/share/old", "old\n"),
+        ("usr/share/folder/a", "a\n"),
+        ("etc/victim.conf", "conf\n"),
+        ("DEBIAN/conffiles", "/etc/victim.conf\n"),
+    ];
+    let debs = [base(folder.path()), pack(folder.path(), "victim", "", &files)];
+    (folder, debs)
+}
+
+fn the_same_bytes_whatever_path_and_umask() {
+    let (folder, debs) = busy();
+    let exe = std::env::current_exe().unwrap();
+    let mut outputs = Vec::new();
+    for (store, umask, time_zone) in [("a", "022", "Etc/GMT+12"), ("a longer path: ü,x", "077", "Etc/GMT-14")]
+    {
+        let mut shell = tool("sh", "dash");
+        shell.env("TZ", time_zone).args(["-c", "umask $0; exec \"$@\"", umask]).arg(&exe);
+        outputs.push(succeed(shell.arg(STEP).arg(folder.path().join(store)).args(&debs)));
+    }
+    assert_eq!(outputs[0], outputs[1]);
+}
+
+fn what_scripts_do_is_in_the_tree() {
+    let (folder, debs) = busy();
+    let store = folder.path().join("store");
+    let (_, tree) = root(&store, &debs).unwrap();
+    let made = tree.get("etc/made").unwrap();
+    assert_eq!((made.uid, made.gid, made.mode), (7, 9, 0o4750));
+    assert_eq!(tree.get("etc/link").unwrap().kind, Kind::Symlink { target: "made".to_owned() });
+    assert_eq!(tree.get("bin").unwrap().kind, Kind::Symlink { target: "usr/bin".to_owned() });
+    let gone = ["usr/share/old", "usr/share/folder/a", "var/log/now", "var/cache/x/y", "tmp/x", "run/y"];
+    for path in gone.into_iter().chain(["usr/sbin/policy-rc.d"]) {
+        assert!(tree.get(path).is_none(), "{path}");
+    }
+    assert_eq!(text(&store, &tree, "usr/share/folder/new"), "new\n");
+    assert_eq!(text(&store, &tree, "etc/machine-id"), "");
+    assert_eq!(text(&store, &tree, "etc/shadow"), "root:*:19675:0:::::\n");
+    let seen = text(&store, &tree, "etc/seen");
+    assert!(seen.starts_with("hale UTC 0022 "), "{seen}");
+    let status = text(&store, &tree, "var/lib/dpkg/status");
+    assert_eq!(status.matches("Status: install ok installed").count(), 2, "{status}");
+    assert!(status.contains("Conffiles:\n /etc/victim.conf b9a771b420047cfaa3543e66c78f44f6\n"), "{status}");
+}
+
+fn a_failing_script_is_shown() {
+    let (folder, debs) = with_postinst("echo the deep reason; exit 3");
+    let fault = root(&folder.path().join("store"), &debs).unwrap_err();
+    let words = fault.to_string();
+    assert_eq!(fault.class(), Class::User);
+    assert!(
+        words.contains("configuring the packages failed") && words.contains("the deep reason"),
+        "{words}"
+    );
+    assert!(words.contains("victim"), "{words}");
+}
+
+fn a_hanging_script_is_killed_and_named() {
+    let (folder, debs) = with_postinst("echo I wait; sleep 600");
+    let sandbox = Sandbox::of_this_program().unwrap();
+    let fault = root_with(&sandbox, &folder.path().join("store"), &debs, 3).unwrap_err().to_string();
+    assert!(fault.contains("killed in postinst of victim") && fault.contains("I wait"), "{fault}");
+}
+
+fn a_script_that_tries_the_network() {
+    // 192.0.2.0/24 is for documentation (RFC 5737).
+    let (folder, debs) = with_postinst("(echo > /dev/udp/192.0.2.1/53) || true");
+    let fault = root(&folder.path().join("store"), &debs).unwrap_err().to_string();
+    assert!(fault.contains("tried to use the network"), "{fault}");
+}
+
+fn two_packages_with_one_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    let one = pack(folder.path(), "one", "", &[("usr/share/x", "1\n")]);
+    let two = pack(folder.path(), "two", "", &[("usr/share/x", "2\n")]);
+    let heir = pack(folder.path(), "heir", "Replaces: one (<< 2)\n", &[("usr/share/x", "3\n")]);
+    let base = base(folder.path());
+    let fault = root(&store, &[base.clone(), one.clone(), two]).unwrap_err().to_string();
+    assert!(fault.contains("/usr/share/x is in one and in two"), "{fault}");
+    let (_, tree) = root(&store, &[base, one, heir]).unwrap();
+    assert_eq!(text(&store, &tree, "usr/share/x"), "3\n");
+    assert!(!text(&store, &tree, "var/lib/dpkg/info/one.list").contains("/usr/share/x"));
+}
+
+fn more_packages_and_holds() {
+    let (folder, debs) = with_postinst("true");
+    let path = folder.path().join("store");
+    let (digest, _) = root(&path, &debs).unwrap();
+    let more = pack(folder.path(), "more", "Depends: victim\n", &[("usr/share/more", "more\n")]);
+    let lost = pack(folder.path(), "lost", "Depends: nobody\n", &[]);
+    let (store, sandbox) = (Store::open(&path).unwrap(), Sandbox::of_this_program().unwrap());
+    let limits = Limits { script: 20, dpkg: 20 };
+    let builder = Builder { store: &store, sandbox: &sandbox, epoch: epoch(), limits };
+    let name = |text: &str| PackageName::new(text).unwrap();
+    let install = |package: &str, deb: &Path| {
+        builder.install(&digest, &BTreeMap::from([(name(package), keep(&store, deb).unwrap())]))
+    };
+    let fault = install("lost", &lost).unwrap_err().to_string();
+    assert!(fault.contains("nobody"), "{fault}");
+    let installed = install("more", &more).unwrap();
+    let held = builder.hold(&installed, &[name("more")]).unwrap();
+    let tree = store.tree(&held).unwrap();
+    assert_eq!(text(&path, &tree, "usr/share/more"), "more\n");
+    let status = text(&path, &tree, "var/lib/dpkg/status");
+    assert_eq!(status.matches("Status: install ok installed").count(), 2, "{status}");
+    assert_eq!(status.matches("Status: hold ok installed").count(), 1, "{status}");
+}
+
+fn a_kernel_that_refuses() {
+    let (folder, debs) = with_postinst("true");
+    // A user namespace in which no other may be made is like a kernel where the setting is 0.
+    let exe = std::env::current_exe().unwrap();
+    let wrapper = folder.path().join("refused");
+    let text = format!(
+        "#!/bin/sh\nexec unshare --user --map-root-user sh -c \
+         'echo 0 > /proc/sys/user/max_user_namespaces; exec \"$0\" \"$@\"' '{}' \"$@\"\n",
+        exe.display()
+    );
+    put(&wrapper, text);
+    std::fs::set_permissions(&wrapper, PermissionsExt::from_mode(0o755)).unwrap();
+    tool("unshare", "util-linux");
+    let fault = root_with(&Sandbox::new(wrapper), &folder.path().join("store"), &debs, 20).unwrap_err();
+    assert_eq!(fault.class(), Class::Machine);
+    let words = fault.to_string();
+    assert!(words.contains("refused a user namespace") && words.contains("max_user_namespaces"), "{words}");
+}
+
+fn killed_and_run_again() {
+    let (folder, debs) =
+        with_postinst("mkdir /srv; chown -R 5:5 /etc /srv; chmod 700 /srv; echo now asleep; sleep 600");
+    let store = folder.path().join("store");
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    let mut child = child.arg(STEP).arg(&store).args(&debs).stderr(Stdio::null()).spawn().unwrap();
+    let asleep = |log: PathBuf| std::fs::read_to_string(log).is_ok_and(|said| said.contains("now asleep"));
+    let logs = || std::fs::read_dir(store.join("tmp")).into_iter().flatten().flatten();
+    let waited = (0..600).any(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        logs().any(|scratch| asleep(scratch.path().join("root-0/log")))
+    });
+    assert!(waited, "the script never ran");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    root(&store, &debs[..1]).unwrap();
+    let left: Vec<_> = logs().map(|entry| entry.file_name()).filter(|name| name != "partial").collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+fn an_ordinary_user_makes_the_same() {
+    if !is_root() {
+        return; // Then every other test here has run as one.
+    }
+    let (folder, debs) = busy();
+    let (expect, _) = root(&folder.path().join("store"), &debs).unwrap();
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let home = folder.path().join("home");
+    std::fs::create_dir(&home).unwrap();
+    std::os::unix::fs::chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
+    put(folder.path().join("sub"), "nobody:3000000:65536\n");
+    tool("newuidmap", "uidmap");
+    let mut command = tool("unshare", "util-linux");
+    command.args(["--mount", "sh", "-c"]).arg(
+        "mount --bind $0 /etc/subuid && mount --bind $0 /etc/subgid && \
+         exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\"",
+    );
+    command.arg(folder.path().join("sub")).arg(std::env::current_exe().unwrap()).arg(STEP);
+    let printed = succeed(command.arg(home.join("store")).args(&debs));
+    assert_eq!(String::from_utf8_lossy(&printed).trim(), expect.to_string());
+}
+
+fn a_full_disk() {
+    let (folder, debs) = with_postinst("true");
+    let disk = folder.path().join("disk");
+    std::fs::create_dir(&disk).unwrap();
+    let mut command = tool("unshare", "util-linux");
+    if !is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command.args(["--mount", "sh", "-c"]);
+    command.arg("mount -t tmpfs -o size=8m disk \"$0\" && exec \"$@\"").arg(&disk);
+    let output =
+        run(command.arg(std::env::current_exe().unwrap()).arg(STEP).arg(disk.join("store")).args(&debs));
+    assert_eq!(output.status.code(), Some(5), "{}", said(&output));
+    assert!(said(&output).contains("No space left"), "{}", said(&output));
+}
