@@ -3,10 +3,12 @@
 //! A role package is its rendered overlay, exact dependencies on everything that is pinned, and three
 //! small scripts: users, directories, units.
 
+mod scripts;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::base::Result;
 use crate::base::name::{OverlayName, PackageName};
-use crate::base::{Fault, Result};
 use crate::debian::control::Paragraph;
 use crate::debian::version::Version;
 use crate::lock::Lock;
@@ -55,11 +57,12 @@ pub fn bundles(
     // One `hale-common` for every role: it cannot know of any.
     let common_values = Values::new(recipe, &pinned.versions, None)?;
     let own_values = Values::new(recipe, &pinned.versions, Some((role, &held)))?;
+    let user = recipe.site.users.name.as_str();
     let mut own_depends = exact(&pinned.packages);
     own_depends.push(format!("{} (= {})", common.package, pinned.own));
     Ok(vec![
-        bundle(&common, &common_values, &pinned.own, exact(programs))?,
-        bundle(&own, &own_values, &pinned.own, own_depends)?,
+        bundle(&common, &common_values, &pinned.own, exact(programs), user)?,
+        bundle(&own, &own_values, &pinned.own, own_depends, user)?,
     ])
 }
 
@@ -67,7 +70,13 @@ fn exact(packages: &BTreeMap<PackageName, Version>) -> Vec<String> {
     packages.iter().map(|(name, version)| format!("{name} (= {version})")).collect()
 }
 
-fn bundle(overlay: &Overlay, values: &Values, version: &Version, exact: Vec<String>) -> Result<Bundle> {
+fn bundle(
+    overlay: &Overlay,
+    values: &Values,
+    version: &Version,
+    exact: Vec<String>,
+    user: &str,
+) -> Result<Bundle> {
     let rendered = render(overlay, values, &mut BTreeSet::new())?;
     let mut depends: Vec<_> = overlay.depends.iter().map(PackageName::to_string).collect();
     depends.extend(exact);
@@ -87,7 +96,7 @@ fn bundle(overlay: &Overlay, values: &Values, version: &Version, exact: Vec<Stri
         control.set(field, value)?;
     }
     let conffiles = overlay.files.keys().filter(|path| path.as_str().starts_with("etc/")).cloned().collect();
-    let scripts = scripts(overlay)?;
+    let scripts = scripts::scripts(overlay, user)?;
     Ok(Bundle {
         name: overlay.package.clone(),
         overlay: overlay.name.clone(),
@@ -96,74 +105,4 @@ fn bundle(overlay: &Overlay, values: &Values, version: &Version, exact: Vec<Stri
         scripts,
         rendered,
     })
-}
-
-/// Scripts that may run again and again, with or without a running systemd, and in a root tree that is
-/// being built (`DPKG_ROOT` empty, systemd not running).
-fn scripts(overlay: &Overlay) -> Result<BTreeMap<&'static str, String>> {
-    let below = |folder: &str| -> Vec<&str> {
-        let files = overlay.files.keys().map(TreePath::as_str);
-        files.filter_map(|path| path.strip_prefix(folder)).collect()
-    };
-    let users = below("usr/lib/sysusers.d/").join(" ");
-    let directories = below("usr/lib/tmpfiles.d/").join(" ");
-    let units: Vec<_> = overlay.enable.iter().map(String::as_str).collect();
-    for unit in &units {
-        if !overlay.files.keys().any(|path| path.as_str() == format!("usr/lib/systemd/system/{unit}")) {
-            let what = format!("overlays/{}.toml enables `{unit}`, which it does not hold", overlay.name);
-            return Err(Fault::user(what));
-        }
-    }
-    let units = units.join(" ");
-    let step = |list: &str, text: String| if list.is_empty() { String::new() } else { text };
-    let postinst = format!(
-        "#!/bin/sh\nset -e\n\n[ \"$1\" = configure ] || exit 0\n{}{}{}if [ -d /run/systemd/system ]; then\n    \
-         systemctl daemon-reload\nfi\n",
-        step(&users, format!("systemd-sysusers {users}\n")),
-        step(
-            &directories,
-            // 73: something could not be made in a root that is not booted, such as under /run.
-            format!("systemd-tmpfiles --create {directories} || [ $? -eq 73 ]\n"),
-        ),
-        step(
-            &units,
-            format!(
-                "for unit in {units}; do\n    deb-systemd-helper unmask \"$unit\" >/dev/null\n    \
-                 deb-systemd-helper enable \"$unit\" >/dev/null\n    deb-systemd-helper update-state \"$unit\" \
-                 >/dev/null\ndone\n"
-            ),
-        ),
-    );
-    let prerm = format!(
-        "#!/bin/sh\nset -e\n\n[ \"$1\" = remove ] || exit 0\nif [ -d /run/systemd/system ]; then\n    \
-         deb-systemd-invoke stop {units} >/dev/null\nfi\n"
-    );
-    let postrm = format!(
-        "#!/bin/sh\nset -e\n\ncase \"$1\" in\nremove)\n{}    ;;\npurge)\n{}{}    ;;\nesac\nif [ -d \
-         /run/systemd/system ]; then\n    systemctl daemon-reload\nfi\n",
-        step(&units, format!("    deb-systemd-helper mask {units} >/dev/null\n")),
-        step(
-            &units,
-            format!(
-                "    deb-systemd-helper purge {units} >/dev/null\n    deb-systemd-helper unmask {units} \
-                 >/dev/null\n"
-            ),
-        ),
-        purge(overlay),
-    );
-    let mut scripts = BTreeMap::from([("postinst", postinst), ("postrm", postrm)]);
-    if !units.is_empty() {
-        scripts.insert("prerm", prerm);
-    }
-    Ok(scripts)
-}
-
-/// Takes away what the overlay says it leaves: directories when they are empty, then the user when nothing
-/// of its is left.
-fn purge(overlay: &Overlay) -> String {
-    let mut text = String::new();
-    for directory in overlay.leaves.iter().rev() {
-        text.push_str(&format!("    rmdir --ignore-fail-on-non-empty /{directory} 2>/dev/null || true\n"));
-    }
-    text
 }

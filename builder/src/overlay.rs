@@ -33,6 +33,8 @@ pub struct Overlay {
     pub leaves: BTreeSet<TreePath>,
     /// Units that are enabled when the package is installed.
     pub enable: BTreeSet<String>,
+    /// Units that are started when the package is installed on a machine that runs.
+    pub start: BTreeSet<String>,
     /// Directories that are there though nothing is in them, or that have an unusual mode.
     pub directories: BTreeMap<TreePath, u16>,
     /// Symbolic links, with their targets.
@@ -66,6 +68,8 @@ struct RawOverlay {
     #[serde(default)]
     enable: Vec<Spanned<String>>,
     #[serde(default)]
+    start: Vec<Spanned<String>>,
+    #[serde(default)]
     directories: BTreeMap<TreePath, Spanned<u16>>,
     #[serde(default)]
     links: BTreeMap<TreePath, String>,
@@ -91,6 +95,7 @@ impl Overlay {
             conflicts: distinct(text, raw.conflicts)?,
             leaves: distinct(text, raw.leaves)?,
             enable: distinct(text, raw.enable)?,
+            start: distinct(text, raw.start)?,
             directories,
             links: raw.links,
             files: files_below(files, name)?,

@@ -22,8 +22,8 @@ pub struct Pinned {
 }
 
 impl Pinned {
-    /// As the lock found them, refused when a rule of the line does. Without a lock, which is good enough for lint, Debian's packages stand at the
-    /// least version that the line takes.
+    /// As the lock found them; refused when a rule of the line refuses them. Without a lock, which is good
+    /// enough for lint, Debian's packages stand at the least version that the line takes.
     pub fn new(recipe: &Recipe, role: &Role, lock: Option<&Lock>) -> Result<Self> {
         let mut versions = BTreeMap::new();
         for (name, pin) in &recipe.line.pins {
@@ -61,4 +61,50 @@ pub fn own_version(recipe: &Recipe, lock: Option<&Lock>, component: &ComponentNa
     let local =
         if input.is_some_and(|input| matches!(input.from, From::Added { .. })) { "+local" } else { "" };
     Version::new(&format!("{version}+hale{}{local}", recipe.line.revision))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Digest, Epoch};
+    use crate::lock::LockedInput;
+    use crate::recipe::shipped;
+
+    /// A lock in which the operator handed `name` over.
+    fn handed_over(recipe: &Recipe, name: &str, version: &str) -> Lock {
+        let mut inputs = Lock::inputs_of(recipe).unwrap();
+        let mut add = |name: &str, version: Version, from: From| {
+            let component = ComponentName::new(name).unwrap();
+            inputs.insert(component.clone(), LockedInput { component, version, from });
+        };
+        // Debian's two, which a lock without packages does not have.
+        for name in ["conmon", "etcd"] {
+            add(name, recipe.line.pins[name].version().clone(), From::Provided);
+        }
+        let from = From::Added { file: format!("{name}.deb"), digest: Digest::of(name), size: 1 };
+        add(name, Version::new(version).unwrap(), from);
+        Lock {
+            line: recipe.line.name.clone(),
+            arch: recipe.line.arch,
+            recipe: recipe.lock_digest().unwrap(),
+            epoch: Epoch::new(0).unwrap(),
+            suites: BTreeMap::new(),
+            inputs,
+            packages: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn what_was_handed_over_is_marked_and_judged_by_its_own_version() {
+        let recipe = shipped::recipe();
+        let role = recipe.role("master").unwrap();
+        let lock = handed_over(&recipe, "cri-o", "1.17.5");
+        let pinned = Pinned::new(&recipe, role, Some(&lock)).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(pinned.packages["cri-o"].as_str(), "1.17.5+hale1+local");
+        assert_eq!(pinned.packages["crun"].as_str(), "1.17+hale1");
+        assert_eq!(recipe.line.apparmor_profile(&pinned.versions), "crio-default-1.17.5");
+        let old = handed_over(&recipe, "kubelet", "1.17.4");
+        let fault = Pinned::new(&recipe, role, Some(&old)).unwrap_err();
+        assert!(fault.to_string().contains("rule `old-kubernetes`"), "{fault}");
+    }
 }

@@ -286,3 +286,6 @@ fn names_in(files: &Files, folder: &str) -> impl Iterator<Item = (String, String
         Some((name.to_owned(), file.clone()))
     })
 }
+
+#[cfg(test)]
+pub(crate) mod shipped;

@@ -46,8 +46,8 @@ fn root(role: &str) -> tempfile::TempDir {
         "usr/bin/crio",
         "usr/bin/kubelet",
         "usr/bin/kube-proxy",
-        "bin/kill",
-        "bin/systemctl",
+        "usr/bin/kill",
+        "usr/bin/systemctl",
     ];
     for program in programs {
         put(root.path().join(program), "#!/bin/sh\n");
@@ -66,7 +66,7 @@ fn root(role: &str) -> tempfile::TempDir {
 fn units(root: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(root.join("usr/lib/systemd/system")).unwrap();
     let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names.filter(|name| name.ends_with(".service")).collect()
+    names.filter(|name| [".service", ".timer"].iter().any(|end| name.ends_with(end))).collect()
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn systemd_sees_a_misspelt_key() {
 #[test]
 fn our_own_units_are_confined() {
     let root = root("master");
-    for unit in ["hale-bootstrap.service", "hale-hold.service", "kube-proxy.service"] {
+    for unit in ["hale-bootstrap.service", "hale-hold.service", "hale-renew.service", "kube-proxy.service"] {
         let mut security = tool("systemd-analyze", "systemd");
         security.args(["security", "--offline=yes", "--threshold=50"]);
         let output = run(security.arg(format!("--root={}", root.path().display())).arg(unit));

@@ -1,14 +1,11 @@
 use std::ops::Range;
 
 use super::*;
-use crate::base::name::LineName;
+use crate::recipe::shipped;
 
-/// The shipped files.
+/// The shipped files and their recipe.
 fn shipped() -> (Files, Recipe) {
-    let project = crate::project::Project::at(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-    let files = project.files().unwrap();
-    let recipe = Recipe::parse(&files, &LineName::new("1.17").unwrap()).unwrap_or_else(|e| panic!("{e}"));
-    (files, recipe)
+    (shipped::files(), shipped::recipe())
 }
 
 /// Every rendered file of every role: path on the node, path in the checkout, text.
