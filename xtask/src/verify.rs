@@ -58,8 +58,8 @@ impl Verify {
 /// The inputs' names by their steps. Without a lock that can be read there are none, and the store is
 /// verified all the same.
 fn names(project: &Project) -> BTreeMap<StepId, String> {
-    let lock = project.default_line().and_then(|line| project.lock(&project.recipe(&line)?));
-    lock.and_then(|lock| inputs::names(&lock)).unwrap_or_default()
+    let lock = project.default_line().and_then(|line| project.last_lock(&line)).ok().flatten();
+    lock.and_then(|lock| inputs::names(&lock).ok()).unwrap_or_default()
 }
 
 fn print(report: &Report) {
@@ -70,7 +70,7 @@ fn print(report: &Report) {
         damage.owners.iter().for_each(|owner| println!("  needed by {}", owner.display()));
     }
     println!(
-        "{} files ({}) read, {} damaged",
+        "{} files ({}) read, {} damaged or missing",
         report.blobs,
         table::bytes(report.bytes),
         report.damaged.len()
