@@ -344,3 +344,67 @@ fn apt_would_install_what_the_lock_holds() {
     let again = resolve(&recipe, offer().unwrap(), Moving::One(&lock, one)).unwrap();
     assert_eq!(changes(Some(&lock), &again), []);
 }
+
+/// A world in which everything that the recipes want is there, in `version`; `newer` names what is one
+/// version ahead.
+fn synthetic(recipe: &builder::recipe::Recipe, version: u32, newer: &[&str]) -> builder::resolve::Offer {
+    use builder::debian::control::Source;
+    use builder::lock::LockedSuite;
+
+    let relations: BTreeSet<String> = recipe.wanted().unwrap().into_values().flatten().collect();
+    let names: BTreeSet<&str> = relations.iter().filter_map(|relation| relation.split(' ').next()).collect();
+    let mut index = String::new();
+    for name in names {
+        let version = version + u32::from(newer.contains(&name));
+        let digest = Digest::of(format!("{name} {version}")).hex();
+        index += &format!(
+            "Package: {name}\nVersion: 9:{version}\nArchitecture: amd64\nFilename: pool/{name}_{version}.deb\nSize: 1\nSHA256: {digest}\n\n"
+        );
+    }
+    let suite = SuiteName::new("bookworm").unwrap();
+    let packages =
+        builder::debian::packages::parse(Source::integrity("Packages", &index), &suite, Arch::Amd64);
+    let locked = LockedSuite {
+        name: suite.clone(),
+        release: Digest::of(&index),
+        date: at(NOW + u64::from(version)),
+        signed_by: BTreeSet::from(["0".repeat(40)]),
+    };
+    builder::resolve::Offer { suites: BTreeMap::from([(suite, locked)]), packages: packages.unwrap() }
+}
+
+#[test]
+fn one_package_moves_and_the_others_stay() {
+    use builder::base::name::PackageName;
+    use builder::project::Project;
+    use builder::resolve::{Moving, changes, resolve, table};
+
+    let project = Project::at(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap());
+    let recipe = project.recipe(&project.default_line().unwrap()).unwrap();
+    let first = resolve(&recipe, synthetic(&recipe, 1, &[]), Moving::All).unwrap();
+    assert_eq!(first.epoch, at(NOW + 1), "the epoch is the newest suite's date");
+    let conmon = PackageName::new("conmon").unwrap();
+    let offer = || {
+        let (mut offer, old) = (synthetic(&recipe, 1, &["conmon", "kmod"]), synthetic(&recipe, 1, &[]));
+        offer.packages.extend(old.packages);
+        offer
+    };
+    let moved =
+        |lock| -> Vec<String> { changes(Some(&first), lock).into_iter().map(|change| change.name).collect() };
+    let one = resolve(&recipe, offer(), Moving::One(&first, &conmon)).unwrap();
+    assert_eq!(moved(&one), ["conmon"]);
+    let all = resolve(&recipe, offer(), Moving::All).unwrap();
+    assert_eq!(moved(&all), ["conmon", "kmod"]);
+    let shown = table(&changes(Some(&first), &one));
+    assert!(shown.contains("conmon  9:1  9:2  master node"), "{shown}");
+    let gone = resolve(&recipe, synthetic(&recipe, 2, &[]), Moving::One(&first, &conmon)).unwrap();
+    assert!(moved(&gone).len() > 2, "what the archive no longer has cannot stay");
+
+    let stranger = PackageName::new("stranger").unwrap();
+    let fault = resolve(&recipe, offer(), Moving::One(&first, &stranger)).unwrap_err();
+    assert_eq!(fault.class(), Class::User, "{fault}");
+    let mut poor = offer();
+    poor.packages.retain(|package| package.name != conmon);
+    let fault = resolve(&recipe, poor, Moving::All).unwrap_err();
+    assert!(fault.class() == Class::User && fault.to_string().contains("conmon"), "{fault}");
+}

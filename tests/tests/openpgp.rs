@@ -144,7 +144,7 @@ fn subkeys_count_until_they_are_revoked() {
     succeed(gpg.command(MADE).args(["--quick-add-key", pin.as_str(), "ed25519", "sign", "never"]));
     let message = gpg.clearsign("main", MADE + 60, &[]);
     let verified = verify_clearsigned(&message, &gpg.keyring(&pin), at(MADE + 120)).unwrap();
-    assert_eq!(verified.signers, [pin.clone()]);
+    assert_eq!(verified.signers, std::slice::from_ref(&pin));
     // The revocation certificate that gpg made with the key, without the colon that guards it.
     let certificate = std::fs::read_to_string(gpg.path(&format!("openpgp-revocs.d/{pin}.rev"))).unwrap();
     put(gpg.path("revocation"), certificate.replace(":-----BEGIN", "-----BEGIN"));
