@@ -1,7 +1,7 @@
 //! A component: one third-party program that a node runs, `recipes/components/NAME.toml`.
 //!
 //! It says where the bytes come from and what they become; which version, and with which checksum,
-//! stands in a line ([`crate::line`]).
+//! stands in a line.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -243,7 +243,7 @@ impl Line {
     }
 
     /// The pinned versions; for Debian's, the least that will do. A lock knows better
-    /// ([`crate::pinned::Pinned`]).
+    /// (`Pinned`).
     pub fn versions(&self) -> Versions {
         self.pins.iter().map(|(name, pin)| (name.clone(), pin.version().clone())).collect()
     }
