@@ -77,7 +77,7 @@ pub fn plan(recipe: &Recipe, lock: &Lock, store: &Store) -> Result<Planned> {
         planned.packages.insert(package.name.clone(), own);
     }
     if !parts.is_empty() {
-        let goal = planned.plan.add("components", Step::Bundle { parts })?;
+        let goal = planned.plan.add("components", Step::Bundle { parts, bill: None })?;
         planned.plan.want(goal);
         planned.goal = Some(goal);
     }

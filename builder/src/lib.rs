@@ -56,8 +56,10 @@ pub mod export;
 pub mod repository;
 pub mod tools;
 // Floor 5: the driver.
-pub mod components;
 pub mod build;
 pub mod check;
+pub mod components;
+pub mod dist;
+pub mod workshop;
 // Floor 6: the edge.
 pub mod report;

@@ -168,6 +168,11 @@ impl Lock {
         Err(fault.mend(format!("cargo xtask lock {}", self.line)))
     }
 
+    /// The lock's identity: the digest of its text.
+    pub fn digest(&self) -> Result<Digest> {
+        Ok(Digest::of(self.to_text()?))
+    }
+
     /// The lock with what this checkout was handed over: it takes the place of what was pinned.
     pub fn with_local(mut self, local: &Local) -> Self {
         for input in local.inputs.values() {

@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::base::digest::{Checksum, serde_as_text};
 use crate::base::{Digest, Fault, Result, json};
 
+pub mod bill;
 mod step;
 
-pub use step::{About, Layer, Package, Step};
+pub use step::{Layer, Package, Step};
 
 /// A step's identity: the digest of its canonical text, in which inputs stand by their ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,6 +4,7 @@
 //! checkout's path mapped away, so the same sources and the same toolchain give the same bytes wherever they
 //! lie. cargo-deb packages the result from `node/Cargo.toml`, with the lock's epoch as every file's time.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,7 +14,11 @@ use cargo_deb::config::BuildOptions;
 use cargo_deb::listener::NoOpListener;
 use cargo_deb::{BuildEnvironment, BuildProfile, CargoLockingFlags, PackageConfig, assets};
 
+use serde::Deserialize;
+
+use crate::base::name::PackageName;
 use crate::base::{Digest, Epoch, Fault, Result, json};
+use crate::debian::version::Version;
 
 /// Statically linked with the C library of the machine that compiles: one file that runs on any kernel.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -36,12 +41,10 @@ pub struct Package {
 /// Everything that decides the package's bytes but the epoch: sources, lock, toolchain, C library, linker.
 pub fn identity(checkout: &Path) -> Result<Digest> {
     let mut files = Vec::new();
-    for name in ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "node/Cargo.toml"] {
+    for name in ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml"] {
         files.push((name.to_owned(), digest(&checkout.join(name))?));
     }
-    for part in ["node/src", "node/package"] {
-        list(checkout, Path::new(part), &mut files)?;
-    }
+    list(checkout, Path::new("node"), &mut files)?;
     files.sort();
     let compiler = run(clean("rustc", checkout).arg("-vV"))?;
     let library = run(clean("cc", checkout).arg("-print-file-name=libc.a"))?;
@@ -49,6 +52,47 @@ pub fn identity(checkout: &Path) -> Result<Digest> {
     let linker = run(clean("ld", checkout).arg("--version"))?;
     let text = json::canonical(&(FORMAT, TARGET, files, compiler, library, linker.lines().next()))?;
     Ok(Digest::of(text))
+}
+
+/// The packages that [`build`] makes, by name, with their versions: read from the manifests alone.
+pub fn packages(checkout: &Path) -> Result<BTreeMap<PackageName, Version>> {
+    #[derive(Deserialize)]
+    struct Manifest {
+        workspace: Option<Workspace>,
+        package: Option<Metadata>,
+    }
+    #[derive(Deserialize)]
+    struct Workspace {
+        package: Common,
+    }
+    #[derive(Deserialize)]
+    struct Common {
+        version: String,
+    }
+    #[derive(Deserialize)]
+    struct Metadata {
+        metadata: Packages,
+    }
+    #[derive(Deserialize)]
+    struct Packages {
+        deb: Deb,
+    }
+    #[derive(Deserialize)]
+    struct Deb {
+        name: String,
+    }
+    let read = |name: &str| -> Result<Manifest> {
+        let path = checkout.join(name);
+        let text = std::fs::read_to_string(&path).map_err(|e| Fault::io("read", &path, e))?;
+        toml::from_str(&text).map_err(|e| Fault::user(format!("{name} is no manifest of ours")).because(e))
+    };
+    let shared = read("Cargo.toml")?.workspace.map(|workspace| workspace.package.version);
+    let deb = read("node/Cargo.toml")?.package.map(|package| package.metadata.deb.name);
+    let (Some(version), Some(name)) = (shared, deb) else {
+        return Err(Fault::user("no version in Cargo.toml, or no package in node/Cargo.toml"));
+    };
+    // cargo-deb's revision, unless the manifest sets one.
+    Ok(BTreeMap::from([(PackageName::new(name)?, format!("{version}-1").parse()?)]))
 }
 
 /// Compiles and packages. Identical for one [`identity`] and epoch.
@@ -145,6 +189,19 @@ fn digest(path: &Path) -> Result<Digest> {
 }
 
 /// The files under `part`, each with the digest of its content, or of its target if it is a link.
+/// The digest of files and folders of the checkout, by name and content.
+pub fn digest_of(checkout: &Path, parts: &[&str]) -> Result<Digest> {
+    let mut files = Vec::new();
+    for part in parts {
+        match checkout.join(part).is_dir() {
+            true => list(checkout, Path::new(part), &mut files)?,
+            false => files.push(((*part).to_owned(), digest(&checkout.join(part))?)),
+        }
+    }
+    files.sort();
+    Ok(Digest::of(json::canonical(&files)?))
+}
+
 fn list(checkout: &Path, part: &Path, files: &mut Vec<(String, Digest)>) -> Result<()> {
     let full = checkout.join(part);
     let entries = std::fs::read_dir(&full).map_err(|e| Fault::io("list", &full, e))?;

@@ -24,6 +24,11 @@ impl Project {
         Self { root: root.into() }
     }
 
+    /// The checkout's top folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Every text file below `recipes/` and `overlays/`, by its path from the checkout's top.
     pub fn files(&self) -> Result<Files> {
         let mut files = BTreeMap::new();

@@ -1,5 +1,6 @@
 //! `cargo xtask`: the project's verbs. Thin: an enum, a match, one file a verb.
 
+mod build;
 mod completions;
 mod context;
 mod disks;
@@ -10,6 +11,7 @@ mod input;
 mod key;
 mod lint;
 mod lock;
+mod plan;
 mod repo;
 mod seed;
 mod table;
@@ -41,6 +43,12 @@ pub(crate) struct Cli {
 // Sorted by what a newcomer meets first; each verb's arguments and code are in the file of its name.
 #[derive(Subcommand)]
 enum Verb {
+    /// Build a role's packages and image into dist/.
+    Build(build::Build),
+    /// Say what a build would do.
+    Plan(plan::Plan),
+    /// Say why a step would run again since the last build.
+    Why(plan::Why),
     /// Resolve everything that the outside world could change, and write it down.
     Lock(lock::Lock),
     /// Fetch everything that the lock names and that can be had.
@@ -83,6 +91,9 @@ fn run(cli: Cli) -> Result<()> {
         Verb::Vm(verb) => verb.run(&context),
         Verb::Verify(verb) => verb.run(&context),
         Verb::Gc(verb) => verb.run(&context),
+        Verb::Build(verb) => verb.run(&context),
+        Verb::Plan(verb) => verb.run(&context),
+        Verb::Why(verb) => verb.run(&context),
         Verb::Test(verb) => verb.run(&context),
         Verb::Completions(verb) => verb.run(&context),
     }

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::base::digest::Checksum;
-use crate::base::name::{Arch, ComponentName, LineName, OverlayName, PackageName, RoleName};
+use crate::base::name::{Arch, LineName, PackageName, RoleName};
 use crate::base::{Digest, Epoch, Fault, Result, json};
+pub use crate::plan::bill::{Input, Origin};
 use crate::tree::{Kind, Tree};
 
 /// The manifest's schema.
@@ -51,33 +52,6 @@ pub struct Packed<'a> {
     pub source: Checksum,
     /// What it installs.
     pub tree: &'a Tree,
-}
-
-/// Whence a file comes.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Origin {
-    /// A folder under `overlays/`.
-    Overlay(OverlayName),
-    /// A component of the line.
-    Component(ComponentName),
-    /// A program of this project.
-    Program(PackageName),
-}
-
-/// A locked package or file that the bundle needs and does not hold.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Input {
-    /// The package's or component's name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// What its bytes hash to; nothing is known of a provided one that was not handed over yet.
-    pub checksum: Option<Checksum>,
-    /// Where it is published, if it is: a URL, or a path in its archive.
-    pub location: Option<String>,
-    /// Whether it was handed over with `input add` and is the word of this checkout alone.
-    pub local: bool,
 }
 
 #[derive(Serialize)]

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::StepId;
+use super::bill::Bill;
 use crate::base::digest::Checksum;
 use crate::base::name::{Arch, PackageName};
 use crate::base::{Digest, Epoch, Result, json};
 use crate::component::Release;
 use crate::debian::script::Script;
+use crate::debian::version::Version;
 use crate::tree::TreePath;
 
 /// One derivation: everything that decides its output.
@@ -28,10 +30,8 @@ pub enum Step {
     },
     /// `hale`, compiled from the checkout and packed by cargo-deb.
     Program {
-        /// The digest of the tree of its sources, its lock and its toolchain file.
+        /// The digest of everything that decides its bytes: sources, lock, toolchain.
         sources: Digest,
-        /// What the compiler says of itself.
-        compiler: String,
         /// Every file's time.
         epoch: Epoch,
     },
@@ -60,8 +60,16 @@ pub enum Step {
     },
     /// Trees as an OCI image layout, one layer each.
     Image {
-        /// What the image is called, and what is true of it.
-        about: About,
+        /// Its title.
+        title: String,
+        /// Its version.
+        version: Version,
+        /// One sentence for people.
+        about: String,
+        /// Licences as an SPDX expression.
+        licences: String,
+        /// True things about the image, beside OCI's own.
+        annotations: BTreeMap<String, String>,
         /// What machine it is for.
         arch: Arch,
         /// From the bottom up.
@@ -69,10 +77,13 @@ pub enum Step {
         /// Every file's time.
         epoch: Epoch,
     },
-    /// What a role becomes: other steps' outputs by their place in `dist/<role>/`, and their checksums.
+    /// What a role becomes: other steps' outputs by their place in `dist/<role>/`, and the documents
+    /// that say what they are.
     Bundle {
         /// Files and folders.
         parts: BTreeMap<TreePath, StepId>,
+        /// What they are made of; a bundle without one gets checksums only.
+        bill: Option<Bill>,
     },
 }
 
@@ -90,22 +101,6 @@ pub struct Package {
     pub triggers: Vec<String>,
 }
 
-/// What an image is called, and what is true of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct About {
-    /// Its title.
-    pub title: String,
-    /// Its version.
-    pub version: String,
-    /// One sentence for people.
-    pub description: String,
-    /// Licences as an SPDX expression.
-    pub licences: String,
-    /// Annotations beside OCI's own.
-    pub annotations: BTreeMap<String, String>,
-}
-
 /// One layer of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -113,7 +108,7 @@ pub struct Layer {
     /// The package that it is.
     pub package: PackageName,
     /// The package's version.
-    pub version: String,
+    pub version: Version,
     /// What it holds.
     pub tree: StepId,
 }
@@ -144,7 +139,11 @@ impl Step {
             Self::Image { layers, .. } => {
                 layers.iter().map(|layer| (layer.package.to_string(), layer.tree)).collect()
             }
-            Self::Bundle { parts } => parts.iter().map(|(path, part)| (path.to_string(), *part)).collect(),
+            Self::Bundle { parts, bill } => {
+                let wares = bill.iter().flat_map(|bill| &bill.packages);
+                let trees = wares.map(|ware| (format!("tree of {}", ware.name), ware.tree));
+                parts.iter().map(|(path, part)| (path.to_string(), *part)).chain(trees).collect()
+            }
         }
     }
 }

@@ -1,0 +1,234 @@
+//! Makes each kind of step: opens its inputs in the store, calls the packer, records the output.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::PathBuf;
+
+use crate::archive::Sink;
+use crate::base::digest::Checksum;
+use crate::base::{Digest, Epoch, Fault, Result};
+use crate::build::Workshop;
+use crate::components;
+use crate::debian::control::Paragraph;
+use crate::debian::deb::{Deb, Limits};
+use crate::pack::{deb, manifest, oci, provenance, sbom};
+use crate::plan::bill::Bill;
+use crate::plan::{Layer, Output, Package, Planned, Step, StepId};
+use crate::program;
+use crate::store::{Batch, Store};
+use crate::tree::{Contents, Kind, Memory, Node, Tree, TreePath};
+
+/// The store, and the checkout that programs are compiled from.
+pub struct Shop<'a> {
+    /// Where inputs are and outputs go.
+    pub store: &'a Store,
+    /// The checkout's top folder.
+    pub checkout: PathBuf,
+}
+
+/// Outputs of a step's inputs.
+type Inputs = BTreeMap<StepId, Output>;
+
+impl Workshop for Shop<'_> {
+    fn recall(&self, id: StepId) -> Result<Option<Output>> {
+        self.store.output(&id)
+    }
+
+    fn make(&self, id: StepId, planned: &Planned, inputs: &Inputs) -> Result<Output> {
+        let output = self.realise(&planned.step, inputs)?;
+        self.store.record(&id, &output)?;
+        Ok(output)
+    }
+}
+
+impl Shop<'_> {
+    fn realise(&self, step: &Step, inputs: &Inputs) -> Result<Output> {
+        match step {
+            Step::Input { checksum } => Err(missing(checksum)),
+            Step::Files { tree } => self.files(tree),
+            Step::Program { epoch, .. } => self.program(*epoch),
+            Step::Unpack { deb } => self.unpack(output(inputs, deb)?),
+            Step::Deb { package, tree, epoch } => self.deb(package, &self.tree(inputs, tree)?, *epoch),
+            Step::Image { .. } => self.image(step, inputs),
+            Step::Payload { input, release, texts } => {
+                components::unpack(self.store, output(inputs, input)?, release, texts)
+            }
+            Step::Bundle { parts, bill } => self.bundle(parts, bill.as_ref(), inputs),
+        }
+    }
+
+    fn files(&self, tree: &Digest) -> Result<Output> {
+        let whole = self.store.tree(tree)?;
+        let missing = whole.iter().find(|(_, node)| match &node.kind {
+            Kind::File { content, .. } => !self.store.contains(content),
+            Kind::Dir | Kind::Symlink { .. } => false,
+        });
+        match missing {
+            Some((path, _)) => Err(Fault::bug(format!("the contents of {path} were not put into the store"))),
+            None => Ok(Output::Tree { tree: *tree }),
+        }
+    }
+
+    fn program(&self, epoch: Epoch) -> Result<Output> {
+        let package = program::build(&self.checkout, epoch)?;
+        let size = package.deb.len() as u64;
+        Ok(Output::Blob { content: self.store.put_bytes(&package.deb)?, size })
+    }
+
+    fn unpack(&self, deb: Output) -> Result<Output> {
+        let Output::Blob { content, size } = deb else { return Err(Fault::bug("a package is a file")) };
+        let mut sink = Keep { batch: self.store.batch()? };
+        let read =
+            Deb::read(&content.short(), self.store.open(&content)?, Limits::for_size(size), &mut sink)?;
+        sink.batch.commit()?;
+        Ok(Output::Tree { tree: self.store.put_tree(&read.tree)? })
+    }
+
+    fn deb(&self, package: &Package, tree: &Tree, epoch: Epoch) -> Result<Output> {
+        let mut control = Paragraph::new();
+        for (name, value) in &package.control {
+            control.set(name, value.as_str())?;
+        }
+        let (conffiles, scripts) = (&package.conffiles, &package.scripts);
+        let deb = deb::Deb { control: &control, conffiles, scripts, triggers: &package.triggers, tree };
+        let scratch = tempfile::tempfile_in(self.store.scratch());
+        let mut scratch = scratch.map_err(|e| Fault::io("write in", self.store.scratch(), e))?;
+        let mut writer = self.store.writer()?;
+        deb::write(&deb, self.store, epoch, &mut scratch, &mut writer)?;
+        let (content, size) = writer.commit()?;
+        Ok(Output::Blob { content, size })
+    }
+
+    fn image(&self, step: &Step, inputs: &Inputs) -> Result<Output> {
+        let Step::Image { title, version, about, licences, annotations, arch, layers, epoch } = step else {
+            return Err(Fault::bug("not an image"));
+        };
+        let image = oci::Image {
+            title: title.clone(),
+            version: version.to_string(),
+            description: Some(about.clone()),
+            licenses: Some(licences.clone()),
+            arch: *arch,
+            epoch: *epoch,
+            base: None,
+            entrypoint: Vec::new(),
+            annotations: annotations.clone(),
+            layers: layers.iter().map(|layer| self.layer(layer, *epoch, inputs)).collect::<Result<_>>()?,
+        };
+        let (tree, documents) = oci::layout(&image)?;
+        self.keep(&tree, &documents)
+    }
+
+    fn layer(&self, layer: &Layer, epoch: Epoch, inputs: &Inputs) -> Result<oci::Packed> {
+        let tree = self.tree(inputs, &layer.tree)?;
+        let mut writer = self.store.writer()?;
+        let written = oci::write_layer(&tree, self.store, epoch, &mut writer)?;
+        writer.commit()?;
+        Ok(oci::Packed { package: layer.package.clone(), version: layer.version.to_string(), layer: written })
+    }
+
+    fn bundle(
+        &self,
+        parts: &BTreeMap<TreePath, StepId>,
+        bill: Option<&Bill>,
+        inputs: &Inputs,
+    ) -> Result<Output> {
+        let mut tree = Tree::new();
+        for (path, part) in parts {
+            match output(inputs, part)? {
+                Output::Blob { content, size } => {
+                    tree.insert(path.clone(), Node::file(content, size, 0o644))?
+                }
+                Output::Tree { tree: inner } => {
+                    tree.insert(path.clone(), Node::dir(0o755))?;
+                    for (below, node) in self.store.tree(&inner)?.iter() {
+                        tree.insert(path.join(below.as_str())?, node.clone())?;
+                    }
+                }
+            }
+        }
+        let mut documents = Memory::default();
+        if let Some(bill) = bill {
+            self.describe(bill, inputs, &mut tree, &mut documents)?;
+        }
+        let sums = documents.file(manifest::checksums(&tree), 0o644);
+        tree.insert(TreePath::new("SHA256SUMS")?, sums)?;
+        self.keep(&tree, &documents)
+    }
+
+    /// Adds the documents that say what a bundle is: each covers what was there before it.
+    fn describe(&self, bill: &Bill, inputs: &Inputs, tree: &mut Tree, documents: &mut Memory) -> Result<()> {
+        let trees =
+            bill.packages.iter().map(|ware| self.tree(inputs, &ware.tree)).collect::<Result<Vec<_>>>()?;
+        let versions: Vec<_> = bill.packages.iter().map(|ware| ware.version.to_string()).collect();
+        let mut packages = Vec::new();
+        for ((ware, tree), version) in bill.packages.iter().zip(&trees).zip(&versions) {
+            let Output::Blob { content, size } = output(inputs, &ware.deb)? else {
+                return Err(Fault::bug(format!("{} is no file", ware.name)));
+            };
+            packages.push(manifest::Packed {
+                name: &ware.name,
+                version,
+                arch: ware.arch,
+                deb: (content, size),
+                origin: ware.origin.clone(),
+                source: ware.source,
+                tree,
+            });
+        }
+        let whole = manifest::Bill {
+            line: &bill.line,
+            role: &bill.role,
+            arch: bill.arch,
+            epoch: bill.epoch,
+            recipe: bill.recipe,
+            lock: bill.lock,
+            packages,
+            inputs: bill.inputs.iter().cloned().collect(),
+        };
+        let mut add = |tree: &mut Tree, name: &str, bytes: Vec<u8>| {
+            let node = documents.file(bytes, 0o644);
+            tree.insert(TreePath::new(name)?, node)
+        };
+        add(tree, "manifest.json", manifest::document(&whole)?)?;
+        add(tree, "sbom.spdx.json", sbom::document(&whole, self.store)?)?;
+        let provenance = provenance::document(&whole, tree, &bill.builder)?;
+        add(tree, "provenance.intoto.json", provenance)
+    }
+
+    /// Puts a tree and what it holds of `contents` into the store.
+    fn keep(&self, tree: &Tree, contents: &Memory) -> Result<Output> {
+        for (_, bytes) in contents.iter() {
+            self.store.put_bytes(bytes)?;
+        }
+        Ok(Output::Tree { tree: self.store.put_tree(tree)? })
+    }
+
+    fn tree(&self, inputs: &Inputs, step: &StepId) -> Result<Tree> {
+        match output(inputs, step)? {
+            Output::Tree { tree } => self.store.tree(&tree),
+            Output::Blob { .. } => {
+                Err(Fault::bug(format!("step {step} made a file where a tree was needed")))
+            }
+        }
+    }
+}
+
+/// Takes a package's files into the store.
+struct Keep<'a> {
+    batch: Batch<'a>,
+}
+
+impl Sink for Keep<'_> {
+    fn keep(&mut self, content: &mut dyn Read) -> Result<(Digest, u64)> {
+        self.batch.put(content)
+    }
+}
+
+fn output(inputs: &Inputs, step: &StepId) -> Result<Output> {
+    inputs.get(step).copied().ok_or_else(|| Fault::bug(format!("step {step} was not made first")))
+}
+
+fn missing(checksum: &Checksum) -> Fault {
+    Fault::remote(format!("the bytes of {checksum} are not in the store")).mend("cargo xtask fetch")
+}
