@@ -116,7 +116,7 @@ pub fn build(checkout: &Path, epoch: Epoch) -> Result<Package> {
 /// Compiles into `target/<TARGET>/node/`, apart from what developing leaves in `target`.
 fn compile(checkout: &Path, target: &Path) -> Result<()> {
     let mut cargo = clean("cargo", checkout);
-    cargo.args(["build", "--quiet", "--locked", "--offline", "--package", "node", "--bin", "hale"]);
+    cargo.args(["build", "--quiet", "--locked", "--offline", "--package", "node", "--bins"]);
     cargo.args(["--profile", PROFILE, "--target", TARGET, "--target-dir"]).arg(target);
     let sysroot = run(clean("rustc", checkout).args(["--print", "sysroot"]))?;
     let map = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());

@@ -85,6 +85,9 @@ impl Group {
     }
 }
 
+/// The name under which the lock marks what images of ours are made from.
+pub const IMAGES: &str = "images";
+
 /// Text files of a checkout by their path there, such as `recipes/roles/master.toml`.
 pub type Files = BTreeMap<String, String>;
 
@@ -159,6 +162,17 @@ impl Recipe {
                 relations.extend(self.relations(name)?);
             }
             wanted.insert(GroupName::new(role.name.as_str())?, relations);
+        }
+        // Images of ours hold Debian's programs; no machine installs those packages.
+        for component in self.components.values() {
+            if let (Origin::Apt { package }, Product::Image(_)) = (&component.from, &component.becomes) {
+                let least = self
+                    .line
+                    .pins
+                    .get(&component.name)
+                    .map(|pin| format!("{package} (>= {})", pin.version()));
+                wanted.entry(GroupName::new(IMAGES)?).or_default().extend(least);
+            }
         }
         Ok(wanted)
     }
