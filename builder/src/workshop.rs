@@ -48,6 +48,9 @@ impl Shop<'_> {
             Step::Files { tree } => self.files(tree),
             Step::Program { epoch, .. } => self.program(*epoch),
             Step::Unpack { deb } => self.unpack(output(inputs, deb)?),
+            Step::Payload { input, release, texts } => {
+                components::unpack(self.store, output(inputs, input)?, release, texts)
+            }
             Step::Deb { package, tree, epoch } => self.deb(package, &self.tree(inputs, tree)?, *epoch),
             Step::Image { .. } => self.image(step, inputs),
             Step::Payload { input, release, texts } => {
@@ -104,6 +107,7 @@ impl Shop<'_> {
             return Err(Fault::bug("not an image"));
         };
         let image = oci::Image {
+            entrypoint: Vec::new(),
             title: title.clone(),
             version: version.to_string(),
             description: Some(about.clone()),

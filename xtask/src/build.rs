@@ -18,13 +18,14 @@ use builder::workshop::Shop;
 use clap::Args;
 use serde::Serialize;
 
+use crate::components;
 use crate::context::Context;
 use crate::table::{self, Table};
 
 /// Which role of which line: what the verbs that plan have in common.
 #[derive(Args, Clone)]
 pub(crate) struct Target {
-    /// `master`, `node`, or `all`.
+    /// `master`, `node`, or `all` roles; `build` takes `components` too.
     pub(crate) role: String,
     /// The line [default: the newest].
     #[arg(long)]
@@ -32,10 +33,15 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// The line that was named, or the newest.
+    pub(crate) fn line(&self, project: &Project) -> Result<LineName> {
+        self.line.clone().map_or_else(|| project.default_line(), Ok)
+    }
+
     /// One order a role.
     pub(crate) fn orders(&self, context: &Context) -> Result<Vec<Order>> {
         let project = Project::at(&context.root);
-        let line = self.line.clone().map_or_else(|| project.default_line(), Ok)?;
+        let line = self.line(&project)?;
         let recipe = project.recipe(&line)?;
         let roles: Vec<RoleName> = match self.role.as_str() {
             "all" => recipe.roles.keys().cloned().collect(),
@@ -83,6 +89,10 @@ impl Build {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let store = Store::open(&context.store)?;
         let dist = self.dist.clone().unwrap_or_else(|| context.root.join("dist"));
+        if self.target.role == "components" {
+            let line = self.target.line(&Project::at(&context.root))?;
+            return components::build(context, &store, &line, workers(self.jobs), &dist.join("components"));
+        }
         for order in self.target.orders(context)? {
             let start = Instant::now();
             let planned = dist::plan(&order, &store)?;
@@ -106,8 +116,12 @@ pub(crate) fn realise(
     planned: &Planned,
     jobs: Option<NonZero<usize>>,
 ) -> Result<Built> {
-    let jobs = jobs.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZero::<usize>::MIN);
-    build::build(&planned.plan, &Shop { store, checkout: context.root.clone() }, jobs)
+    build::build(&planned.plan, &Shop { store, checkout: context.root.clone() }, workers(jobs))
+}
+
+/// How many steps at once: as told, or one a core.
+fn workers(jobs: Option<NonZero<usize>>) -> NonZero<usize> {
+    jobs.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZero::<usize>::MIN)
 }
 
 fn absolute(path: &std::path::Path) -> Result<PathBuf> {

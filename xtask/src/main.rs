@@ -2,6 +2,7 @@
 
 mod build;
 mod completions;
+mod components;
 mod context;
 mod disks;
 mod fetch;

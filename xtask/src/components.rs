@@ -1,0 +1,86 @@
+//! `cargo xtask build components`: other people's programs as packages, as far as their bytes are here.
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::path::Path;
+
+use builder::base::name::LineName;
+use builder::base::{Fault, Result};
+use builder::build;
+use builder::components;
+use builder::dist;
+use builder::plan::Output;
+use builder::project::Project;
+use builder::store::Store;
+use builder::workshop::Shop;
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::table::{self, Table};
+
+/// What a build of component packages tells.
+#[derive(Serialize)]
+struct Summary {
+    dist: String,
+    packages: BTreeMap<String, String>,
+    missing: BTreeMap<String, Lack>,
+}
+
+/// A component whose bytes are not here.
+#[derive(Serialize)]
+struct Lack {
+    version: String,
+    mend: String,
+}
+
+/// Packs what is here into `to` and says what is not.
+pub(crate) fn build(
+    context: &Context,
+    store: &Store,
+    line: &LineName,
+    jobs: NonZero<usize>,
+    to: &Path,
+) -> Result<()> {
+    let project = Project::at(&context.root);
+    let recipe = project.recipe(line)?;
+    let lock = project.lock(&recipe)?;
+    let planned = components::plan(&recipe, &lock, store)?;
+    if let Some(goal) = planned.goal {
+        let built = build::build(&planned.plan, &Shop { store, checkout: context.root.clone() }, jobs)?;
+        let output = built.get(&goal).ok_or_else(|| Fault::bug("the goal was not built"))?.0;
+        dist::export(store, &output.digest(), &planned.plan, to)?;
+        let kept: Vec<Output> = built.values().map(|(output, _)| *output).collect();
+        let owner = to.canonicalize().map_err(|e| Fault::io("find", to, e))?;
+        store.add_root(&owner, &kept)?;
+    }
+    let packages = planned.packages.iter().map(|(name, version)| (name.to_string(), version.to_string()));
+    let missing = planned.missing.into_iter().map(|missing| {
+        let lack = Lack { version: missing.version.to_string(), mend: missing.mend };
+        (missing.component.to_string(), lack)
+    });
+    let dist = to.display().to_string();
+    Summary { dist, packages: packages.collect(), missing: missing.collect() }.show(context)
+}
+
+impl Summary {
+    fn show(&self, context: &Context) -> Result<()> {
+        if context.json {
+            return table::json(self);
+        }
+        let mut table = Table::new(["package", "version"]);
+        for (name, version) in &self.packages {
+            table.row([name.clone(), version.clone()]);
+        }
+        print!("{table}");
+        for (name, lack) in &self.missing {
+            println!("not included: {name} {}; {}", lack.version, lack.mend);
+        }
+        println!(
+            "components: {} of {} packed; {}",
+            self.packages.len(),
+            self.packages.len() + self.missing.len(),
+            self.dist
+        );
+        Ok(())
+    }
+}
