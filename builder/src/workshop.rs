@@ -48,9 +48,6 @@ impl Shop<'_> {
             Step::Files { tree } => self.files(tree),
             Step::Program { epoch, .. } => self.program(*epoch),
             Step::Unpack { deb } => self.unpack(output(inputs, deb)?),
-            Step::Payload { input, release, texts } => {
-                components::unpack(self.store, output(inputs, input)?, release, texts)
-            }
             Step::Deb { package, tree, epoch } => self.deb(package, &self.tree(inputs, tree)?, *epoch),
             Step::Image { .. } => self.image(step, inputs),
             Step::Payload { input, release, texts } => {
@@ -115,7 +112,6 @@ impl Shop<'_> {
             arch: *arch,
             epoch: *epoch,
             base: None,
-            entrypoint: Vec::new(),
             annotations: annotations.clone(),
             layers: layers.iter().map(|layer| self.layer(layer, *epoch, inputs)).collect::<Result<_>>()?,
         };

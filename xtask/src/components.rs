@@ -48,7 +48,7 @@ pub(crate) fn build(
     if let Some(goal) = planned.goal {
         let built = build::build(&planned.plan, &Shop { store, checkout: context.root.clone() }, jobs)?;
         let output = built.get(&goal).ok_or_else(|| Fault::bug("the goal was not built"))?.0;
-        dist::export(store, &output.digest(), &planned.plan, to)?;
+        dist::export(store, &output, &planned.plan, to)?;
         let kept: Vec<Output> = built.values().map(|(output, _)| *output).collect();
         let owner = to.canonicalize().map_err(|e| Fault::io("find", to, e))?;
         store.add_root(&owner, &kept)?;

@@ -301,10 +301,15 @@ impl Header {
             return Err(Fault::integrity("a tar header with a wrong checksum"));
         }
         let header = Self(block);
-        if header.is_ustar() || &header.0[257..265] == b"ustar  \0" {
+        if header.is_ustar() || &header.0[257..265] == b"ustar  \0" || header.is_seventh_edition() {
             return Ok(header);
         }
-        Err(Fault::integrity("a tar header that is neither ustar nor GNU"))
+        Err(Fault::integrity("a tar header that is neither ustar, GNU nor Seventh Edition"))
+    }
+
+    /// The oldest form, which cargo-deb writes: nothing follows the link's name (tar(5)).
+    fn is_seventh_edition(&self) -> bool {
+        self.0[257..].iter().all(|byte| *byte == 0)
     }
 
     fn is_ustar(&self) -> bool {
@@ -335,8 +340,11 @@ impl Header {
         mode.filter(|mode| *mode <= 0o7777).ok_or_else(|| Fault::integrity("a mode over 07777"))
     }
 
-    /// An owner or group at `offset`.
+    /// An owner or group at `offset`. The oldest form may leave it out: root.
     fn id(&self, offset: usize) -> Result<u32> {
+        if self.is_seventh_edition() && self.0[offset..offset + 8] == [0; 8] {
+            return Ok(0);
+        }
         let id = number(&self.0[offset..offset + 8]).and_then(|id| u32::try_from(id).ok());
         id.ok_or_else(|| Fault::integrity("an owner that is not a number below 2^32"))
     }

@@ -226,7 +226,7 @@ fn entries_that_are_not_ours() {
     refused_data(vec![file("./x").with(108, &[0x80, 0, 0, 1, 0, 0, 0, 0])], "an owner");
     refused_data(vec![file("./x").with(124, b"0000000000z")], "a size");
     refused_data(vec![file("./x").with(124, &[0x80, 0xff, 0xff, 0xff, 0xff, 0xff])], "a size");
-    refused_data(vec![file("./x").with(257, b"star\0")], "neither ustar nor GNU");
+    refused_data(vec![file("./x").with(257, b"star\0")], "neither ustar, GNU nor");
     refused_data((0..101).map(|index| file(&format!("./{index}"))).collect(), "more than 100 entries");
 }
 
