@@ -105,7 +105,7 @@ fn what_was_handed_over_becomes_a_package_that_says_so() {
         tree.iter().filter(|(_, node)| !node.is_dir()).map(|(path, _)| path.as_str()).collect();
     assert_eq!(paths, ["usr/bin/kubelet", "usr/share/doc/kubelet/copyright"]);
     let (_, bundle) = planned.plan.find("components").unwrap();
-    let Step::Bundle { parts } = &bundle.step else { panic!("no bundle") };
+    let Step::Bundle { parts, .. } = &bundle.step else { panic!("no bundle") };
     assert_eq!(
         parts.keys().map(TreePath::as_str).collect::<Vec<_>>(),
         ["kubelet_1.20.2+hale1+local_amd64.deb"]

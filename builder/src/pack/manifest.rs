@@ -166,6 +166,7 @@ pub fn checksums(tree: &Tree) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::base::name::OverlayName;
     use crate::tree::{Memory, Node, TreePath};
 
     /// A bundle of two packages, to make documents of.
