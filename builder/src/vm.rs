@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
 
-use crate::base::{Fault, Result};
+use crate::base::{Digest, Fault, Result};
 use crate::image::Tools;
 
 pub use accelerator::Accelerator;
@@ -166,7 +166,8 @@ fn attach_disk(command: &mut Command, index: usize, disk: &Disk) {
             command.arg("-blockdev").arg(file(&format!("{id}-file"), disk));
             command.arg("-blockdev").arg(file(&format!("{id}-log"), log));
             let record = format!("driver=blklogwrites,node-name={id},file={id}-file,log={id}-log");
-            command.args(["-blockdev", &record]);
+            // The record's head is written with every entry, not only when the guest flushes.
+            command.args(["-blockdev", &(record + ",log-super-update-interval=1")]);
         }
     }
     command.args(["-device", &format!("virtio-blk-pci,drive={id},bootindex={index}")]);
@@ -186,9 +187,13 @@ fn attach_card(command: &mut Command, index: usize, card: &Card) {
         }
     };
     command.arg("-netdev").arg(end);
-    // Locally administered addresses, the same in every run; cable ends differ by their side.
-    let side = u8::from(matches!(card, Card::Cable { listens: false, .. }));
-    let mac = format!("52:54:00:68:{side:02x}:{index:02x}");
+    // Locally administered, the same in every run, and another one at each end of each cable.
+    let digest = Digest::of(match card {
+        Card::User(_) => format!("user {index}"),
+        Card::Cable { socket, listens } => format!("{:?} {listens}", socket.file_name()),
+    });
+    let [a, b, c, d, ..] = digest.bytes();
+    let mac = format!("52:54:{a:02x}:{b:02x}:{c:02x}:{d:02x}");
     command.args(["-device", &format!("virtio-net-pci,netdev={id},mac={mac},romfile=")]);
 }
 

@@ -15,13 +15,17 @@ const ORACLES: &[(&str, &str)] = &[
     ("debsums", "debsums"),
     ("dpkg-deb", "dpkg"),
     ("e2fsck", "e2fsprogs"),
+    ("fsck.vfat", "dosfstools"),
     ("gpgv", "gpgv"),
     ("mcopy", "mtools"),
     ("newuidmap", "uidmap"),
+    ("qemu-img", "qemu-utils"),
+    ("qemu-system-x86_64", "qemu-system-x86"),
     ("sgdisk", "gdisk"),
     ("skopeo", "skopeo"),
     ("systemd-analyze", "systemd"),
     ("umoci", "umoci"),
+    ("zstd", "zstd"),
 ];
 
 /// Arguments of `test`.

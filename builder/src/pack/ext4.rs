@@ -42,7 +42,9 @@ pub fn length(tree: &Tree, slack: u64) -> u64 {
     let journal = JOURNAL_BLOCKS * BLOCK;
     // Bitmaps, group descriptors, their copies, extent blocks and directory indices: under 2 %.
     let content = (blocks * BLOCK + inodes) / 50 * 51;
-    let least = (tree.len() as u64 * BYTES_PER_INODE).max(content + content / 64 + journal + slack);
+    let held = content + journal + slack;
+    // One part in 64 of the whole is inode tables, so one in 63 of the rest; bitmaps have what 60 leaves.
+    let least = (tree.len() as u64 * BYTES_PER_INODE).max(held + held / 60);
     (least + BYTES_PER_INODE).next_multiple_of(1 << 20)
 }
 

@@ -1,0 +1,134 @@
+//! Power cuts: a recorded disk (QEMU's `blklogwrites`, the kernel's dm-log-writes format) played back to a
+//! chosen moment. What was written after the last flush may be on a disk or not; killing QEMU cannot show that.
+//!
+//! ```text
+//! sector 0    magic u64, version u64 = 1, entries u64, sector size u32
+//! each entry  sector u64, sectors u64, flags u64, bytes of data u64, in a sector of its own, then the data
+//! ```
+//! Sectors of an entry are 512 bytes; the log's own are as the head says. Numbers are little-endian.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+const MAGIC: u64 = 0x006a_7366_7773_6872;
+const FLUSH: u64 = 1;
+const FUA: u64 = 2;
+const DISCARD: u64 = 4;
+
+/// One write, flush or discard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    at: u64,
+    length: u64,
+    flags: u64,
+    /// Where the data are in the log.
+    data: u64,
+}
+
+/// A record, read.
+#[derive(Debug)]
+pub struct Record {
+    log: File,
+    entries: Vec<Entry>,
+}
+
+impl Record {
+    /// Reads a log as far as it goes; the recording may have been cut off.
+    pub fn read(path: &Path) -> Self {
+        let log = File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let numbers = |at: u64| -> Option<[u64; 4]> {
+            let mut bytes = [0; 32];
+            log.read_exact_at(&mut bytes, at).ok()?;
+            let number =
+                |index: usize| u64::from_le_bytes(*bytes[index * 8..].first_chunk().expect("32 bytes"));
+            Some([0, 1, 2, 3].map(number))
+        };
+        let head = numbers(0).expect("the record has a head");
+        assert_eq!((head[0], head[1]), (MAGIC, 1), "a record of disk writes");
+        let sector = head[3] & 0xffff_ffff;
+        let end = log.metadata().expect("a file has a length").len();
+        let (mut entries, mut at) = (Vec::new(), sector);
+        while let Some([start, sectors, flags, bytes]) = numbers(at).filter(|entry| *entry != [0; 4]) {
+            let data = at + sector;
+            if data + bytes > end {
+                break;
+            }
+            entries.push(Entry { at: start * 512, length: sectors * 512, flags, data });
+            at = data + bytes.next_multiple_of(sector);
+        }
+        Self { log, entries }
+    }
+
+    /// How many moments there are at which a power cut leaves a certain state: each flush, each FUA.
+    pub fn flushes(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.flags & (FLUSH | FUA) != 0).count()
+    }
+
+    /// Copies `before` to `after` and plays the record up to and with flush number `flush` (from 0). Then
+    /// every write before the next flush that `lucky` says yes to: a disk may or may not have kept it.
+    pub fn cut(&self, before: &Path, after: &Path, flush: usize, mut lucky: impl FnMut(usize) -> bool) {
+        fs::copy(before, after).expect("the disk can be copied");
+        let disk = OpenOptions::new().write(true).open(after).expect("the copy can be opened");
+        let mut seen = 0;
+        for (index, entry) in self.entries.iter().enumerate() {
+            if seen <= flush || lucky(index) {
+                self.play(entry, &disk);
+            }
+            seen += usize::from(entry.flags & (FLUSH | FUA) != 0);
+            if seen > flush + 1 {
+                break;
+            }
+        }
+    }
+
+    fn play(&self, entry: &Entry, disk: &File) {
+        let mut bytes = vec![0; entry.length as usize];
+        if entry.flags & DISCARD == 0 && entry.length > 0 {
+            self.log.read_exact_at(&mut bytes, entry.data).expect("the record holds the data");
+        }
+        disk.write_all_at(&bytes, entry.at).expect("the copy can be written");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A log with sectors of 512 bytes.
+    fn log(entries: &[(u64, u64, u8)]) -> Vec<u8> {
+        let sector = |numbers: [u64; 4]| {
+            let mut bytes: Vec<u8> = numbers.into_iter().flat_map(u64::to_le_bytes).collect();
+            bytes.resize(512, 0);
+            bytes
+        };
+        let mut bytes = sector([MAGIC, 1, entries.len() as u64, 512]);
+        for &(at, flags, fill) in entries {
+            let sectors = u64::from(fill != 0);
+            bytes.extend(sector([at, sectors, flags, sectors * 512]));
+            bytes.extend(vec![fill; sectors as usize * 512]);
+        }
+        bytes
+    }
+
+    #[test]
+    fn a_cut_keeps_what_was_flushed_and_chooses_among_the_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("before"), [9; 2048]).unwrap();
+        let entries = [(0, 0, 1), (0, FLUSH, 0), (1, 0, 2), (2, 0, 3), (0, FLUSH, 0), (3, FUA, 4)];
+        let mut bytes = log(&entries);
+        bytes.truncate(bytes.len() - 100);
+        fs::write(path("log"), &bytes).unwrap();
+        let record = Record::read(&path("log"));
+        assert_eq!((record.flushes(), record.entries.len()), (2, 5), "the cut-off entry is not there");
+        let state = |flush, lucky: fn(usize) -> bool| {
+            record.cut(&path("before"), &path("after"), flush, lucky);
+            let bytes = fs::read(path("after")).unwrap();
+            [0, 1, 2, 3].map(|sector| bytes[sector * 512])
+        };
+        assert_eq!(state(0, |_| false), [1, 9, 9, 9]);
+        assert_eq!(state(0, |index| index == 3), [1, 9, 3, 9]);
+        assert_eq!(state(1, |_| false), [1, 2, 3, 9]);
+    }
+}

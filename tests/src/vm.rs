@@ -1,0 +1,226 @@
+//! Guests as tests: boot one, read the JSON lines that it writes, end it in time, keep its console.
+//!
+//! A guest says what it found on the virtio port `org.hale.results`, a line a result:
+//! `{"test": "the name", "ok": true, "detail": "…"}`, and `{"end": true}` when it is done.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use builder::image::Tools;
+use builder::vm::{Accelerator, Card, Console, Disk, Firmware, Machine};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The port that a guest writes its results to.
+pub const PORT: &str = "org.hale.results";
+
+/// What guests run on: the programs, and how fast they are here.
+#[derive(Clone, Debug)]
+pub struct Host {
+    tools: Tools,
+    accelerator: Accelerator,
+}
+
+impl Host {
+    /// Programs from `$HALE_TOOLS`, or the machine's own; KVM where it really works.
+    pub fn new() -> Self {
+        let root = std::env::var_os("HALE_TOOLS").map_or_else(|| PathBuf::from("/"), PathBuf::from);
+        let tools = Tools::new(root);
+        let accelerator = Accelerator::probe(&tools)
+            .unwrap_or_else(|fault| panic!("{fault}: install the Debian packages qemu-system-x86 and ovmf"));
+        Self { tools, accelerator }
+    }
+
+    /// Boots a guest called `name`. `limit` is how long it may take in all on a processor; emulation gets
+    /// ten times as long.
+    pub fn boot(&self, name: &str, guest: &Guest, limit: Duration) -> Running {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let (console, results) = (folder.path().join("console"), folder.path().join("results"));
+        let machine = Machine {
+            firmware: guest.firmware,
+            memory: guest.memory,
+            processors: 2,
+            disks: guest.disks.clone(),
+            cards: guest.cards.clone(),
+            console: Console::File(console.clone()),
+            ports: vec![(PORT.to_owned(), results.clone())],
+        };
+        let mut command = machine
+            .command(&self.tools, self.accelerator, folder.path())
+            .unwrap_or_else(|fault| panic!("{name}: {fault}"));
+        let complaints = fs::File::create(folder.path().join("qemu")).expect("a file for QEMU's words");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(complaints);
+        let child = command.spawn().unwrap_or_else(|e| panic!("{name}: cannot run QEMU: {e}"));
+        let end = Instant::now() + self.accelerator.patience(limit);
+        Running { name: name.to_owned(), child, folder, console, results, end }
+    }
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a guest is.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    /// What it starts with.
+    pub firmware: Firmware,
+    /// Memory in MiB.
+    pub memory: u32,
+    /// Its disks.
+    pub disks: Vec<Disk>,
+    /// Its network cards.
+    pub cards: Vec<Card>,
+}
+
+impl Guest {
+    /// One that boots an image under a snapshot, with no network.
+    pub fn of(image: impl Into<PathBuf>, firmware: Firmware) -> Self {
+        Self { firmware, memory: 1024, disks: vec![Disk::Snapshot(image.into())], cards: Vec::new() }
+    }
+
+    /// The same with one more card.
+    pub fn with_card(mut self, card: Card) -> Self {
+        self.cards.push(card);
+        self
+    }
+}
+
+/// Cables of a segment for `guests` guests that never leaves QEMU, one socket a guest: guest 0 listens on
+/// all of them (it is the segment's gateway and bridges them), each other guest has one end.
+pub fn segment(folder: &Path, guests: usize) -> Vec<Vec<Card>> {
+    let end = |guest: usize, listens| Card::Cable { socket: folder.join(format!("cable{guest}")), listens };
+    let gateway = (1..guests).map(|guest| end(guest, true)).collect();
+    std::iter::once(gateway).chain((1..guests).map(|guest| vec![end(guest, false)])).collect()
+}
+
+/// One result of a guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What was tested.
+    pub test: String,
+    /// Whether it was so.
+    pub ok: bool,
+    /// What was found.
+    pub detail: String,
+}
+
+/// A guest that runs. Ends with its value, and keeps its console if the test fails.
+#[derive(Debug)]
+pub struct Running {
+    name: String,
+    child: Child,
+    folder: TempDir,
+    console: PathBuf,
+    results: PathBuf,
+    end: Instant,
+}
+
+impl Running {
+    /// Waits until the console shows `text`.
+    pub fn wait_for(&mut self, text: &str) {
+        loop {
+            if self.console().contains(text) {
+                return;
+            }
+            self.still_running(&format!("{text:?} on the console"));
+            sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Waits until the guest says that it is done, and gives its results.
+    pub fn outcomes(&mut self) -> Vec<Outcome> {
+        loop {
+            let (outcomes, ended) = parse(&fs::read_to_string(&self.results).unwrap_or_default());
+            if ended {
+                return outcomes;
+            }
+            self.still_running("the end of its results");
+            sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Takes its power away.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("QEMU can be ended");
+        self.child.wait().expect("QEMU has ended");
+    }
+
+    /// All that the console has shown.
+    pub fn console(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.console).unwrap_or_default()).into_owned()
+    }
+
+    fn still_running(&mut self, wanted: &str) {
+        if let Some(status) = self.child.try_wait().expect("QEMU can be asked") {
+            let said = fs::read_to_string(self.folder.path().join("qemu")).unwrap_or_default();
+            panic!("{}: QEMU ended ({status}) before {wanted}\n{said}", self.name);
+        }
+        assert!(Instant::now() < self.end, "{}: no {wanted} in time", self.name);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let kept = std::env::temp_dir().join(format!("hale-{}-{}.console", self.name, self.child.id()));
+            let text = self.console();
+            let tail: Vec<&str> = text.lines().rev().take(30).collect();
+            let tail: Vec<&str> = tail.into_iter().rev().collect();
+            eprintln!(
+                "the end of {}'s console (all of it: {}):\n{}",
+                self.name,
+                kept.display(),
+                tail.join("\n")
+            );
+            let _ = fs::write(kept, text);
+        }
+    }
+}
+
+/// Results, and whether the guest is done. A line that is not whole yet is left for the next reading.
+fn parse(text: &str) -> (Vec<Outcome>, bool) {
+    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    let (mut outcomes, mut ended) = (Vec::new(), false);
+    for line in whole.lines().filter(|line| !line.trim().is_empty()) {
+        let value: Value =
+            serde_json::from_str(line).unwrap_or_else(|e| panic!("the guest wrote {line:?}: {e}"));
+        let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
+        match value["ok"].as_bool() {
+            Some(ok) => outcomes.push(Outcome { test: text("test"), ok, detail: text("detail") }),
+            None => ended |= value["end"].as_bool() == Some(true),
+        }
+    }
+    (outcomes, ended)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_become_results_when_they_are_whole() {
+        let text = "{\"test\":\"a\",\"ok\":true}\n{\"test\":\"b\",\"ok\":false,\"detail\":\"why\"}\n{\"en";
+        let (outcomes, ended) = parse(text);
+        let expected = Outcome { test: "b".into(), ok: false, detail: "why".into() };
+        assert_eq!((outcomes.len(), &outcomes[1], ended), (2, &expected, false));
+        assert!(parse("{\"end\":true}\n").1);
+        assert!(!parse("{\"end\":true}").1);
+    }
+
+    #[test]
+    fn a_segment_has_one_listener_a_cable() {
+        let cards = segment(Path::new("x"), 3);
+        let lengths: Vec<usize> = cards.iter().map(Vec::len).collect();
+        assert_eq!(lengths, [2, 1, 1]);
+        let listens = |card: &Card| matches!(card, Card::Cable { listens: true, .. });
+        assert!(cards[0].iter().all(listens) && !cards[1].iter().any(listens));
+    }
+}
