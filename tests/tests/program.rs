@@ -1,27 +1,23 @@
 //! `hale` as a package: the same bytes wherever it is compiled, static, small, and what dpkg reads in it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use builder::base::Epoch;
 use builder::program::{self, Package};
+use tests::tools::{succeed, tool};
 
 fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace")
 }
 
-fn output(program: &str, arguments: &[&str], package: &str) -> String {
-    let output = Command::new(program).args(arguments).output();
-    let output =
-        output.unwrap_or_else(|e| panic!("{program}: {e}; it comes with Debian's package {package}"));
-    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("UTF-8")
+fn output(command: &mut Command) -> String {
+    String::from_utf8(succeed(command)).expect("UTF-8")
 }
 
 /// A copy of what git would commit, elsewhere.
 fn copy(to: &Path) {
-    let list =
-        output("git", &["-C", top().to_str().unwrap(), "ls-files", "-co", "--exclude-standard"], "git");
+    let list = output(tool("git", "git").current_dir(top()).args(["ls-files", "-co", "--exclude-standard"]));
     for name in list.lines().filter(|name| top().join(name).symlink_metadata().is_ok()) {
         let target = to.join(name);
         std::fs::create_dir_all(target.parent().unwrap()).unwrap();
@@ -54,21 +50,28 @@ fn check_package(scratch: &Path, package: &Package) {
     let deb = scratch.join("hale.deb");
     std::fs::write(&deb, &package.deb).unwrap();
     let (deb, root) = (deb.to_str().unwrap(), scratch.join("root"));
-    let fields = output("dpkg-deb", &["-f", deb, "Package", "Version", "Architecture", "Depends"], "dpkg");
+    let control = ["-f", deb, "Package", "Version", "Architecture", "Depends"];
+    let fields = output(tool("dpkg-deb", "dpkg").args(control));
     assert_eq!(fields, format!("Package: hale\nVersion: {}\nArchitecture: amd64\n", package.version));
-    output("dpkg-deb", &["-x", deb, root.to_str().unwrap()], "dpkg");
+    succeed(tool("dpkg-deb", "dpkg").args(["-x", deb]).arg(&root));
     let hale = root.join("usr/bin/hale");
     let size = hale.metadata().unwrap().len();
     assert!(size < 4 << 20, "hale has {size} bytes");
-    let headers = output("readelf", &["-lW", hale.to_str().unwrap()], "binutils");
+    let headers = output(tool("readelf", "binutils").arg("-lW").arg(&hale));
     assert!(!headers.contains("INTERP") && !headers.contains("DYNAMIC"), "hale is linked dynamically");
     assert_eq!(std::fs::read_link(root.join("usr/lib/hale/crun")).unwrap(), Path::new("../../bin/hale"));
-    let version = output(hale.to_str().unwrap(), &["--version"], "hale");
+    let version = output(Command::new(&hale).arg("--version"));
     assert!(package.version.starts_with(version.trim().strip_prefix("hale ").unwrap()), "{version}");
     let text = std::fs::read(&hale).unwrap();
-    let home = std::env::var("HOME").unwrap();
-    for own in [top().to_str().unwrap(), scratch.to_str().unwrap(), home.as_str()] {
-        let found = text.windows(own.len()).any(|window| window == own.as_bytes());
-        assert!(!found || own.len() < 4, "hale names {own}");
+    for own in [top().into(), scratch.into(), home("CARGO_HOME", ".cargo"), home("RUSTUP_HOME", ".rustup")] {
+        let own = own.as_os_str().as_encoded_bytes();
+        let found = text.windows(own.len()).any(|window| window == own);
+        assert!(!found, "hale names {}", String::from_utf8_lossy(own));
     }
+}
+
+/// Where the toolchain keeps what `variable` names. Not `HOME` itself: root's is a word of our own sources.
+fn home(variable: &str, usual: &str) -> PathBuf {
+    let usual = || Path::new(&std::env::var_os("HOME").expect("HOME is set")).join(usual);
+    std::env::var_os(variable).map_or_else(usual, PathBuf::from)
 }

@@ -309,7 +309,7 @@ fn both_keyrings_are_one_key() {
     let site = Site::new();
     let armored = site.path("armored.gpg");
     succeed(
-        tool("gpg", "gpg")
+        tool("gpg", "gnupg")
             .arg(prefixed("--homedir=", site.dir.path()))
             .args(["--batch", "--dearmor", "--output"])
             .arg(&armored)

@@ -12,6 +12,7 @@ use builder::base::{Class, Digest};
 use builder::plan::{Output, StepId};
 use builder::store::Store;
 use tempfile::TempDir;
+use tests::tools::tool;
 
 const WORKER: &str = env!("CARGO_BIN_EXE_store-worker");
 
@@ -112,7 +113,7 @@ fn the_umask_has_no_say() {
     let expect = expected(5);
     for umask in ["000", "027", "077", "777"] {
         let (_folder, root) = place();
-        let mut shell = Command::new("sh");
+        let mut shell = tool("sh", "dash");
         shell.args(["-c", "umask $0; exec \"$@\"", umask, WORKER, "write"]).arg(&root).arg("5");
         ran(shell);
         assert_eq!(contents(&root), expect, "umask {umask}");
@@ -127,7 +128,7 @@ fn a_full_disk_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let script = "mkdir \"$1/store\" && mount -t tmpfs -o size=1m,mode=0755 none \"$1/store\" && \
                   exec \"$0\" fill \"$1/store\" 3000000";
-    let mut unshare = Command::new("unshare");
+    let mut unshare = tool("unshare", "util-linux");
     unshare.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, WORKER]).arg(folder.path());
     let ran = ran(unshare);
     let said = String::from_utf8_lossy(&ran.stdout).into_owned();

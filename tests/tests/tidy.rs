@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+
+use tests::tools::{succeed, tool};
 
 fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace").to_owned()
@@ -10,13 +11,9 @@ fn top() -> PathBuf {
 
 /// Every file that git would commit, with its text; binary files are left out.
 fn files() -> Vec<(String, String)> {
-    let list = Command::new("git")
-        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
-        .current_dir(top())
-        .output()
-        .expect("git runs");
-    assert!(list.status.success(), "git ls-files failed");
-    let names = String::from_utf8(list.stdout).expect("file names are UTF-8");
+    let list = ["ls-files", "--cached", "--others", "--exclude-standard"];
+    let list = succeed(tool("git", "git").args(list).current_dir(top()));
+    let names = String::from_utf8(list).expect("file names are UTF-8");
     let read = |name: &str| Some((name.to_owned(), std::fs::read_to_string(top().join(name)).ok()?));
     names.lines().filter_map(read).collect()
 }
@@ -223,7 +220,41 @@ fn mirror_hosts() -> Vec<String> {
             hosts.extend(urls.filter_map(|(_, rest)| rest.split('/').next()).map(str::to_owned));
         }
     }
+    // `file:` and `cdrom:` have none.
+    hosts.retain(|host| !host.is_empty());
     hosts
+}
+
+/// Every call of `tool` in a text: the program and the package that brings it.
+fn oracles(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.split("tool(").skip(1).filter_map(|rest| {
+        let mut words = rest.trim_start().strip_prefix('"')?.split('"');
+        let (program, comma, package) = (words.next()?, words.next()?, words.next()?);
+        (comma.trim() == ",").then_some((program, package))
+    })
+}
+
+#[test]
+fn every_oracle_is_asked_for_before_the_tests_begin() {
+    let list = std::fs::read_to_string(top().join("xtask/src/test.rs")).expect("xtask/src/test.rs");
+    let mut findings = Vec::new();
+    let mut calls = 0;
+    for (name, text) in files().into_iter().filter(|(name, _)| name.starts_with("tests/")) {
+        for (program, package) in oracles(&text) {
+            calls += 1;
+            if !list.contains(&format!("    (\"{program}\", \"{package}\"),\n")) {
+                findings.push(format!("{name}: {program} of {package}"));
+            }
+        }
+        let own = name == "tests/src/tools.rs" || name == "tests/tests/tidy.rs";
+        if !own && text.contains("Command::new(\"") {
+            findings.push(format!("{name}: a program started without `tools::tool`"));
+        }
+    }
+    assert!(calls > 10, "only {calls} calls of oracles found");
+    findings.sort();
+    findings.dedup();
+    report("programs that tests call are in ORACLES of xtask/src/test.rs", &findings);
 }
 
 #[test]

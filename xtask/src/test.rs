@@ -1,7 +1,8 @@
 //! `cargo xtask test`: every test there is. What CI runs, and all that it runs.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 
 use builder::base::{Fault, Result};
@@ -11,20 +12,43 @@ use crate::context::Context;
 
 /// Tools that tests hold our output against, and the Debian package that brings each.
 const ORACLES: &[(&str, &str)] = &[
+    ("apt-cache", "apt"),
+    ("apt-config", "apt"),
     ("apt-ftparchive", "apt-utils"),
+    ("apt-get", "apt"),
+    ("ar", "binutils"),
     ("debsums", "debsums"),
+    ("debugfs", "e2fsprogs"),
+    ("dpkg", "dpkg"),
     ("dpkg-deb", "dpkg"),
+    ("dumpe2fs", "e2fsprogs"),
     ("e2fsck", "e2fsprogs"),
     ("fsck.vfat", "dosfstools"),
+    ("git", "git"),
+    ("gpg", "gnupg"),
+    ("gpgconf", "gpgconf"),
     ("gpgv", "gpgv"),
+    ("gzip", "gzip"),
+    ("ldd", "libc-bin"),
     ("mcopy", "mtools"),
+    ("md5sum", "coreutils"),
+    ("mdir", "mtools"),
+    ("mtype", "mtools"),
     ("newuidmap", "uidmap"),
+    ("podman", "podman"),
     ("qemu-img", "qemu-utils"),
     ("qemu-system-x86_64", "qemu-system-x86"),
+    ("readelf", "binutils"),
     ("sgdisk", "gdisk"),
+    ("sh", "dash"),
     ("skopeo", "skopeo"),
     ("systemd-analyze", "systemd"),
+    ("systemd-sysusers", "systemd"),
+    ("systemd-tmpfiles", "systemd"),
+    ("tar", "tar"),
     ("umoci", "umoci"),
+    ("unshare", "util-linux"),
+    ("xz", "xz-utils"),
     ("zstd", "zstd"),
 ];
 
@@ -41,11 +65,10 @@ pub(crate) struct Test {
 impl Test {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         if self.oracles {
-            let packages: Vec<_> = ORACLES.iter().map(|(_, package)| *package).collect();
-            println!("{}", packages.join(" "));
+            println!("{}", packages(|_| true).join(" "));
             return Ok(());
         }
-        let missing = missing_oracles();
+        let missing = packages(|tool| !is_here(tool));
         if !missing.is_empty() {
             return Err(Fault::machine("tools that the tests compare us with are missing")
                 .mend(format!("apt-get install {}", missing.join(" "))));
@@ -57,11 +80,14 @@ impl Test {
     }
 }
 
-fn missing_oracles() -> Vec<&'static str> {
+/// The packages of the oracles that `wanted` names, each once.
+fn packages(wanted: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    let wanted = ORACLES.iter().filter(|(tool, _)| wanted(tool)).map(|(_, package)| *package);
+    BTreeSet::from_iter(wanted).into_iter().collect()
+}
+
+fn is_here(tool: &str) -> bool {
     let search = std::env::var_os("PATH").unwrap_or_default();
-    let directories: Vec<_> = std::env::split_paths(&search)
-        .chain(["/usr/sbin", "/sbin"].into_iter().map(|directory| Path::new(directory).to_owned()))
-        .collect();
-    let found = |tool: &str| directories.iter().any(|directory| directory.join(tool).is_file());
-    ORACLES.iter().filter(|(tool, _)| !found(tool)).map(|(_, package)| *package).collect()
+    let administrators = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+    std::env::split_paths(&search).chain(administrators).any(|directory| directory.join(tool).is_file())
 }
