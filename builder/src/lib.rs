@@ -59,6 +59,7 @@ pub mod tools;
 pub mod build;
 pub mod check;
 pub mod components;
+pub mod diff;
 pub mod dist;
 pub mod workshop;
 // Floor 6: the edge.

@@ -1,9 +1,11 @@
 //! `cargo xtask`: the project's verbs. Thin: an enum, a match, one file a verb.
 
 mod build;
+mod check;
 mod completions;
 mod components;
 mod context;
+mod diff;
 mod disks;
 mod fetch;
 mod flash;
@@ -46,6 +48,10 @@ pub(crate) struct Cli {
 enum Verb {
     /// Build a role's packages and image into dist/.
     Build(build::Build),
+    /// Build again under other conditions, and compare byte by byte.
+    Check(check::Check),
+    /// Say what differs between two bundles.
+    Diff(diff::Diff),
     /// Say what a build would do.
     Plan(plan::Plan),
     /// Say why a step would run again since the last build.
@@ -93,6 +99,8 @@ fn run(cli: Cli) -> Result<()> {
         Verb::Verify(verb) => verb.run(&context),
         Verb::Gc(verb) => verb.run(&context),
         Verb::Build(verb) => verb.run(&context),
+        Verb::Check(verb) => verb.run(&context),
+        Verb::Diff(verb) => verb.run(&context),
         Verb::Plan(verb) => verb.run(&context),
         Verb::Why(verb) => verb.run(&context),
         Verb::Test(verb) => verb.run(&context),
