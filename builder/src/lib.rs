@@ -54,6 +54,7 @@ pub mod store;
 
 pub mod export;
 pub mod repository;
+pub mod system;
 pub mod tools;
 // Floor 5: the driver.
 pub mod build;

@@ -74,7 +74,7 @@ pub fn publish(
 }
 
 /// The `.deb`s of a folder, by name; a folder that is not there has none.
-fn debs_in(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn debs_in(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect()),

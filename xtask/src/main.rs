@@ -10,6 +10,7 @@ mod disks;
 mod fetch;
 mod flash;
 mod gc;
+mod image;
 mod input;
 mod key;
 mod lint;
@@ -68,6 +69,8 @@ enum Verb {
     Repo(repo::Repo),
     /// Make or show the key that signs the repository.
     Key(key::Key),
+    /// Make a disk that boots as a machine of a role.
+    Image(image::Image),
     /// Put a role's image on a disk, and read it back.
     Flash(flash::Flash),
     /// Make a seed disk from a folder.
@@ -93,6 +96,7 @@ fn run(cli: Cli) -> Result<()> {
         Verb::Lint(verb) => verb.run(&context),
         Verb::Repo(verb) => verb.run(&context),
         Verb::Key(verb) => verb.run(&context),
+        Verb::Image(verb) => verb.run(&context),
         Verb::Flash(verb) => verb.run(&context),
         Verb::Seed(verb) => verb.run(&context),
         Verb::Vm(verb) => verb.run(&context),
