@@ -41,6 +41,7 @@ const ORACLES: &[(&str, &str)] = &[
     ("readelf", "binutils"),
     ("sgdisk", "gdisk"),
     ("sh", "dash"),
+    ("sha256sum", "coreutils"),
     ("skopeo", "skopeo"),
     ("systemd-analyze", "systemd"),
     ("systemd-sysusers", "systemd"),

@@ -1,0 +1,382 @@
+//! A role's bundle, built once from this checkout: its forms agree file by file, its documents cover it,
+//! building again makes nothing, and without a good lock nothing is built.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, LazyLock};
+
+use builder::base::{Class, Digest};
+use builder::build::{Built, Way, build};
+use builder::dist::{self, Order, Planned};
+use builder::plan::Step;
+use builder::project::Project;
+use builder::store::Store;
+use builder::workshop::Shop;
+use libtest_mimic::{Arguments, Trial};
+use serde_json::Value;
+use tests::forms::{Form, Found, assert_same, of_debs, of_layout};
+use tests::tools::{prefixed, put, run, said, succeed, tool};
+
+/// What a plan is made from.
+const SOURCES: [&str; 8] =
+    ["Cargo.lock", "Cargo.toml", "builder", "node", "overlays", "recipes", "rust-toolchain.toml", "xtask"];
+
+/// Every test looks at the one bundle, which goes away with the last of them.
+fn main() -> ExitCode {
+    let bench: Arc<LazyLock<Bench>> = Arc::new(LazyLock::new(Bench::new));
+    let trial = |name: &str, test: fn(&Bench)| {
+        let bench = Arc::clone(&bench);
+        Trial::test(name, move || {
+            test(&bench);
+            Ok(())
+        })
+    };
+    let trials = vec![
+        trial("packages_hold_what_the_manifest_says", packages_hold_what_the_manifest_says),
+        trial("the_image_holds_what_the_manifest_says", the_image_holds_what_the_manifest_says),
+        trial("one_layer_a_package", one_layer_a_package),
+        trial("the_sums_cover_everything", the_sums_cover_everything),
+        trial("the_bill_and_the_provenance_cover_everything", the_bill_and_the_provenance_cover_everything),
+        trial("what_is_pinned_is_depended_on_exactly", what_is_pinned_is_depended_on_exactly),
+        trial("a_second_build_makes_nothing", a_second_build_makes_nothing),
+        trial("another_store_and_another_place_give_the_same", another_store_and_another_place_give_the_same),
+        trial("no_good_lock_no_build", no_good_lock_no_build),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// A finished build.
+struct Bench {
+    top: tempfile::TempDir,
+    store: Store,
+    planned: Planned,
+    built: Built,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let top = tempfile::tempdir().expect("a temporary directory");
+        let store = Store::open(&top.path().join("store")).unwrap_or_else(|fault| panic!("{fault}"));
+        let planned = dist::plan(&order(checkout()), &store).unwrap_or_else(|fault| panic!("{fault}"));
+        let built = realise(&planned, &store, 2);
+        let output = built[&planned.goal].0;
+        let to = top.path().join("dist/master");
+        dist::export(&store, &output, &planned.plan, &to).unwrap_or_else(|fault| panic!("{fault}"));
+        Self { top, store, planned, built }
+    }
+
+    fn dist(&self) -> PathBuf {
+        self.top.path().join("dist/master")
+    }
+
+    fn json(&self, name: &str) -> Value {
+        let bytes = std::fs::read(self.dist().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        serde_json::from_slice(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// A package's `.deb`, by its name.
+    fn deb(&self, package: &str) -> PathBuf {
+        let begins = format!("{package}_");
+        let mut found = self.files().into_keys().filter(|name| name.starts_with(&begins));
+        let name = found.next().unwrap_or_else(|| panic!("no package {package}"));
+        assert_eq!(found.next(), None, "two packages {package}");
+        self.dist().join(name)
+    }
+
+    /// Digests of all that was put in `dist`, by path.
+    fn files(&self) -> BTreeMap<String, Digest> {
+        let mut files = BTreeMap::new();
+        for entry in walkdir::WalkDir::new(self.dist()) {
+            let entry = entry.expect("dist can be read");
+            if entry.file_type().is_file() {
+                let name = entry.path().strip_prefix(self.dist()).expect("below dist");
+                let bytes = std::fs::read(entry.path()).expect("a file");
+                files.insert(name.to_str().expect("UTF-8").to_owned(), Digest::of(bytes));
+            }
+        }
+        files
+    }
+}
+
+fn checkout() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace")
+}
+
+fn order(root: &Path) -> Order {
+    let project = Project::at(root);
+    let line = project.default_line().unwrap_or_else(|fault| panic!("{fault}"));
+    Order { project, line, role: "master".parse().unwrap_or_else(|fault| panic!("{fault}")) }
+}
+
+fn realise(planned: &Planned, store: &Store, jobs: usize) -> Built {
+    let jobs = NonZero::new(jobs).expect("not zero");
+    let shop = Shop { store, checkout: checkout().to_owned() };
+    build(&planned.plan, &shop, jobs).unwrap_or_else(|fault| panic!("{fault}"))
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_else(|| panic!("{value} has no text {key}"))
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value[key].as_array().unwrap_or_else(|| panic!("no list {key}"))
+}
+
+/// What the manifest says of one package, or of all.
+fn promised(manifest: &Value, package: Option<&str>) -> Form {
+    let entries = list(manifest, "files").iter();
+    let entries = entries.filter(|entry| package.is_none_or(|name| text(entry, "package") == name));
+    let form = entries.map(|entry| {
+        let what = match text(entry, "kind") {
+            "dir" => "dir".to_owned(),
+            "file" => format!("file {}", text(entry, "content")),
+            "symlink" => format!("link {}", text(entry, "target")),
+            kind => panic!("{kind} is no kind of file"),
+        };
+        let number = |key: &str| entry[key].as_u64().expect("a number") as u32;
+        let mode = u32::from_str_radix(text(entry, "mode"), 8).expect("an octal number");
+        let path = text(entry, "path").strip_prefix('/').expect("an absolute path");
+        (path.to_owned(), Found { mode, owner: (number("uid"), number("gid")), what })
+    });
+    form.collect()
+}
+
+fn packages(manifest: &Value) -> Vec<&str> {
+    list(manifest, "packages").iter().map(|package| text(package, "name")).collect()
+}
+
+fn packages_hold_what_the_manifest_says(bench: &Bench) {
+    let manifest = bench.json("manifest.json");
+    assert_eq!(packages(&manifest), ["hale", "hale-common", "hale-master"]);
+    for package in packages(&manifest) {
+        let form = of_debs([bench.deb(package).as_path()]);
+        assert!(form.values().any(|found| found.what.starts_with("file ")), "{package} has no files");
+        assert_same("manifest.json", &promised(&manifest, Some(package)), package, &form);
+    }
+    let sums = bench.files();
+    for package in list(&manifest, "packages") {
+        let deb = bench.deb(text(package, "name"));
+        let name = deb.file_name().and_then(|name| name.to_str()).expect("UTF-8");
+        assert_eq!(sums[name].to_string(), text(package, "deb"), "{name}");
+        assert_eq!(deb.metadata().expect("the package").len(), package["size"], "{name}");
+    }
+}
+
+/// The image's name in its layout's index.
+fn reference(bench: &Bench) -> String {
+    let index = bench.json("oci/index.json");
+    let [only] = list(&index, "manifests") else { panic!("an index of one image: {index}") };
+    text(&only["annotations"], "org.opencontainers.image.ref.name").to_owned()
+}
+
+fn the_image_holds_what_the_manifest_says(bench: &Bench) {
+    let form = of_layout(&bench.dist().join("oci"), &reference(bench));
+    assert_same("manifest.json", &promised(&bench.json("manifest.json"), None), "the image", &form);
+}
+
+fn one_layer_a_package(bench: &Bench) {
+    let image = format!("{}:{}", bench.dist().join("oci").display(), reference(bench));
+    let image = prefixed("oci:", Path::new(&image));
+    let inspect = |options: &[&str]| -> Value {
+        let said = succeed(tool("skopeo", "skopeo").arg("inspect").args(options).arg(image.as_ref()));
+        serde_json::from_slice(&said).expect("skopeo prints JSON")
+    };
+    let (seen, raw, manifest) = (inspect(&[]), inspect(&["--raw"]), bench.json("manifest.json"));
+    assert_eq!(list(&seen, "Layers").len(), packages(&manifest).len());
+    assert_eq!(text(&seen, "Architecture"), text(&manifest, "arch"));
+    let titles = list(&raw, "layers").iter();
+    let titles: Vec<_> =
+        titles.map(|layer| text(&layer["annotations"], "org.opencontainers.image.title")).collect();
+    assert_eq!(titles, packages(&manifest));
+    let about = &raw["annotations"];
+    for (key, expect) in [
+        ("hale.line", text(&manifest, "line")),
+        ("hale.role", text(&manifest, "role")),
+        ("hale.lock", text(&manifest, "lock")),
+        ("org.opencontainers.image.title", "hale-master"),
+        ("org.opencontainers.image.created", text(&seen, "Created")),
+    ] {
+        assert_eq!(text(about, key), expect, "{key}");
+    }
+}
+
+fn the_sums_cover_everything(bench: &Bench) {
+    let check = |folder: &Path| {
+        let mut sum = tool("sha256sum", "coreutils");
+        run(sum.args(["--check", "--strict", "--quiet", "SHA256SUMS"]).current_dir(folder))
+    };
+    let output = check(&bench.dist());
+    assert!(output.status.success(), "{}", said(&output));
+    let sums = std::fs::read_to_string(bench.dist().join("SHA256SUMS")).expect("the sums");
+    let covered: BTreeSet<_> =
+        sums.lines().map(|line| line.split_once("  ").expect("a sum and a path").1.to_owned()).collect();
+    assert_eq!(covered, all_but(bench, &["SHA256SUMS", "plan.json"]));
+}
+
+fn all_but(bench: &Bench, names: &[&str]) -> BTreeSet<String> {
+    bench.files().into_keys().filter(|name| !names.contains(&name.as_str())).collect()
+}
+
+fn the_bill_and_the_provenance_cover_everything(bench: &Bench) {
+    let (manifest, bill) = (bench.json("manifest.json"), bench.json("sbom.spdx.json"));
+    let sha256 = |file: &Value| {
+        let mut sums = list(file, "checksums").iter();
+        let sum = sums.find(|sum| text(sum, "algorithm") == "SHA256").expect("a SHA-256");
+        format!("sha256:{}", text(sum, "checksumValue"))
+    };
+    let pair = |file: &Value| (text(file, "fileName").trim_start_matches('.').to_owned(), sha256(file));
+    let billed: BTreeMap<_, _> = list(&bill, "files").iter().map(pair).collect();
+    let files = list(&manifest, "files").iter().filter(|entry| text(entry, "kind") == "file");
+    let expect: BTreeMap<_, _> =
+        files.map(|entry| (text(entry, "path").to_owned(), text(entry, "content").to_owned())).collect();
+    assert_eq!(billed, expect);
+
+    let provenance = bench.json("provenance.intoto.json");
+    let digest = |subject: &Value| text(&subject["digest"], "sha256").to_owned();
+    let pair = |subject: &Value| (text(subject, "name").to_owned(), digest(subject));
+    let subjects: BTreeMap<_, _> = list(&provenance, "subject").iter().map(pair).collect();
+    let mut before = bench.files();
+    before.retain(|name, _| !["SHA256SUMS", "plan.json", "provenance.intoto.json"].contains(&name.as_str()));
+    let before: BTreeMap<_, _> =
+        before.into_iter().map(|(name, digest)| (name, digest.hex().to_string())).collect();
+    assert_eq!(subjects, before);
+}
+
+fn field(deb: &Path, name: &str) -> String {
+    let said = succeed(tool("dpkg-deb", "dpkg").arg("--field").arg(deb).arg(name));
+    String::from_utf8(said).expect("UTF-8").trim_end().to_owned()
+}
+
+fn what_is_pinned_is_depended_on_exactly(bench: &Bench) {
+    let depends = |package: &str| -> BTreeMap<String, Option<String>> {
+        let depends = field(&bench.deb(package), "Depends");
+        let relation = |text: &str| match text.split_once(' ') {
+            None => (text.to_owned(), None),
+            Some((name, version)) => {
+                let version = version.strip_prefix("(= ").and_then(|rest| rest.strip_suffix(')'));
+                (name.to_owned(), Some(version.unwrap_or_else(|| panic!("{text} is not exact")).to_owned()))
+            }
+        };
+        depends.split(", ").map(relation).collect()
+    };
+    let own = depends("hale-master");
+    let exact: BTreeSet<_> =
+        own.iter().filter(|(_, version)| version.is_some()).map(|(name, _)| name).collect();
+    let lock = &bench.planned.lock;
+    for name in ["cni-plugins", "cri-o", "crictl", "crun", "kube-proxy", "kubeadm", "kubectl", "kubelet"] {
+        let locked = lock.inputs[name].version.to_string();
+        let version = own.get(name).cloned().flatten().unwrap_or_else(|| panic!("{name} in {own:?}"));
+        assert_eq!(version.split("+hale").next(), Some(locked.as_str()), "{name}");
+    }
+    let conmon = lock.packages.values().find(|locked| locked.name.as_str() == "conmon").expect("conmon");
+    assert_eq!(own["conmon"], Some(conmon.version.to_string()));
+    assert_eq!(own["hale-common"], Some(field(&bench.deb("hale-common"), "Version")));
+    assert_eq!(exact.len(), 10, "{exact:?}");
+    assert_eq!(depends("hale-common")["hale"], Some(field(&bench.deb("hale"), "Version")));
+}
+
+fn a_second_build_makes_nothing(bench: &Bench) {
+    let planned = dist::plan(&order(checkout()), &bench.store).unwrap_or_else(|fault| panic!("{fault}"));
+    assert_eq!(planned.goal, bench.planned.goal);
+    let built = realise(&planned, &bench.store, 1);
+    let made = built.values().filter(|(_, way)| *way == Way::Made).count();
+    assert_eq!(made, 0);
+    assert_eq!(built[&planned.goal].0, bench.built[&bench.planned.goal].0);
+    let first = bench.built.values().filter(|(_, way)| *way == Way::Made).count();
+    assert_eq!(first, bench.planned.plan.len(), "the first build makes every step");
+}
+
+/// A copy of the checkout elsewhere, planned and built with one worker in a store of its own. The program
+/// alone is carried over: its own test compiles it in two places.
+fn another_store_and_another_place_give_the_same(bench: &Bench) {
+    let top = tempfile::tempdir().expect("a temporary directory");
+    let place = top.path().join("another, longer path");
+    copy(&place);
+    let store = Store::open(&top.path().join("store")).unwrap_or_else(|fault| panic!("{fault}"));
+    let planned = dist::plan(&order(&place), &store).unwrap_or_else(|fault| panic!("{fault}"));
+    let programs = planned.plan.iter().filter(|(_, planned)| matches!(planned.step, Step::Program { .. }));
+    let mut carried = 0;
+    for (id, _) in programs {
+        let output = bench.built[&id].0;
+        store.put(std::fs::File::open(bench.store.path_of(&output.digest())).expect("the program")).unwrap();
+        store.record(&id, &output).unwrap_or_else(|fault| panic!("{fault}"));
+        carried += 1;
+    }
+    let built = realise(&planned, &store, 1);
+    let made = built.values().filter(|(_, way)| *way == Way::Made).count();
+    assert_eq!((made, carried), (planned.plan.len() - 1, 1));
+    let outputs =
+        |built: &Built| -> BTreeMap<_, _> { built.iter().map(|(id, (out, _))| (*id, *out)).collect() };
+    assert_eq!(outputs(&built), outputs(&bench.built));
+}
+
+fn copy(to: &Path) {
+    for part in SOURCES {
+        for entry in walkdir::WalkDir::new(checkout().join(part)) {
+            let entry = entry.expect("the checkout can be read");
+            let name = to.join(entry.path().strip_prefix(checkout()).expect("below the checkout"));
+            if entry.file_type().is_dir() {
+                std::fs::create_dir_all(name).expect("a directory can be made");
+            } else if entry.path_is_symlink() {
+                let target = entry.path().read_link().expect("a link");
+                std::os::unix::fs::symlink(target, name).expect("a link can be made");
+            } else {
+                put(name, std::fs::read(entry.path()).expect("a file"));
+            }
+        }
+    }
+}
+
+fn no_good_lock_no_build(bench: &Bench) {
+    let top = tempfile::tempdir().expect("a temporary directory");
+    copy(top.path());
+    let lock = top.path().join("recipes/lines/1.17.lock");
+    let line = top.path().join("recipes/lines/1.17.toml");
+    let (locked, recipe) = (std::fs::read_to_string(&lock).unwrap(), std::fs::read_to_string(&line).unwrap());
+    let replaced = |text: &str, old: &str, new: &str| {
+        assert!(text.contains(old), "{old}");
+        text.replacen(old, new, 1)
+    };
+    let pinned = format!("recipe = \"{}\"", bench.planned.lock.recipe);
+    let other = if pinned.ends_with("0\"") { "1\"" } else { "0\"" };
+    let flipped = format!("{}{other}", &pinned[..pinned.len() - 2]);
+    let recipe_line = locked[..locked.find(&pinned).expect("a recipe")].lines().count() + 1;
+    for (words, lock_text, line_text, at) in [
+        ("is missing", None, recipe.clone(), None),
+        (
+            "is stale",
+            Some(locked.clone()),
+            replaced(
+                &recipe,
+                "[pins.kubeadm]\nversion = \"1.17.17\"",
+                "[pins.kubeadm]\nversion = \"1.17.16\"",
+            ),
+            Some(recipe_line),
+        ),
+        ("is stale", Some(replaced(&locked, &pinned, &flipped)), recipe.clone(), Some(recipe_line)),
+        ("edited by hand", Some(replaced(&locked, "schema = 1", "schema =  1")), recipe.clone(), Some(2)),
+    ] {
+        put(&line, line_text);
+        let _ = std::fs::remove_file(&lock);
+        lock_text.iter().for_each(|text| put(&lock, text));
+        refused(top.path(), &bench.store, words, at);
+    }
+    put(&lock, locked);
+    put(&line, recipe);
+    assert!(dist::plan(&order(top.path()), &bench.store).is_ok(), "the copy is good otherwise");
+}
+
+/// No plan, and a fault that says where and what to do.
+fn refused(place: &Path, store: &Store, words: &str, at: Option<usize>) {
+    let Err(fault) = dist::plan(&order(place), store) else { panic!("planned, though the lock {words}") };
+    assert_eq!(fault.class(), Class::User, "{fault}");
+    assert!(fault.to_string().contains(words) && fault.to_string().contains("lock"), "{words}: {fault}");
+    assert_eq!(fault.how_to_mend(), Some("cargo xtask lock 1.17"), "{fault}");
+    assert_eq!(fault.place().map(|place| place.line()), at, "{fault}");
+    match fault.place() {
+        Some(place) => assert_eq!(place.file, "recipes/lines/1.17.lock"),
+        None => assert!(fault.what().contains("recipes/lines/1.17.lock"), "{fault}"),
+    }
+}
