@@ -188,7 +188,6 @@ fn digest(path: &Path) -> Result<Digest> {
     Ok(Digest::of(std::fs::read(path).map_err(|e| Fault::io("read", path, e))?))
 }
 
-/// The files under `part`, each with the digest of its content, or of its target if it is a link.
 /// The digest of files and folders of the checkout, by name and content.
 pub fn digest_of(checkout: &Path, parts: &[&str]) -> Result<Digest> {
     let mut files = Vec::new();
@@ -202,6 +201,7 @@ pub fn digest_of(checkout: &Path, parts: &[&str]) -> Result<Digest> {
     Ok(Digest::of(json::canonical(&files)?))
 }
 
+/// The files under `part`, each with the digest of its content, or of its target if it is a link.
 fn list(checkout: &Path, part: &Path, files: &mut Vec<(String, Digest)>) -> Result<()> {
     let full = checkout.join(part);
     let entries = std::fs::read_dir(&full).map_err(|e| Fault::io("list", &full, e))?;
