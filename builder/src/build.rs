@@ -24,6 +24,9 @@ pub trait Workshop: Sync {
     /// Makes a step's output from its inputs' outputs and records it.
     fn make(&self, id: StepId, planned: &Planned, inputs: &BTreeMap<StepId, Output>) -> Result<Output>;
 
+    /// Told how many steps are to be made, before the first one; for progress.
+    fn expect(&self, _steps: usize) {}
+
     /// Told when a step is about to be made and when it is done; for progress.
     fn tell(&self, _planned: &Planned, _done: bool) {}
 }
@@ -35,6 +38,7 @@ pub type Built = BTreeMap<StepId, (Output, Way)>;
 /// every user is in the store already is not asked for. The first fault stops new work and is returned.
 pub fn build(plan: &Plan, workshop: &dyn Workshop, jobs: NonZero<usize>) -> Result<Built> {
     let (kept, missing) = survey(plan, workshop)?;
+    workshop.expect(missing.len());
     let board = Board {
         state: Mutex::new(State {
             built: kept,

@@ -8,10 +8,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::archive::Sink;
 use crate::base::digest::Checksum;
 use crate::base::name::{ComponentName, PackageName};
-use crate::base::{Digest, Fault, Result};
+use crate::base::{Fault, Result};
 use crate::component::{Archive, Component, Origin, Package, Release, Wanted};
 use crate::debian::version::Version;
 use crate::lock::{From, Lock, LockedInput};
@@ -19,7 +18,7 @@ use crate::payload;
 use crate::pinned::own_version;
 use crate::plan::{self, Output, Plan, Step, StepId};
 use crate::recipe::Recipe;
-use crate::store::{Batch, Store};
+use crate::store::Store;
 use crate::tree::{Contents, Node, TreePath};
 
 /// The plan of a line's component packages.
@@ -42,6 +41,8 @@ pub struct Missing {
     pub component: ComponentName,
     /// The version that is wanted.
     pub version: Version,
+    /// Why its bytes are not here.
+    pub why: &'static str,
     /// How a person brings it.
     pub mend: String,
 }
@@ -96,12 +97,16 @@ fn here(component: &Component, input: &LockedInput, store: &Store) -> Result<Opt
 }
 
 fn missing(component: &Component, input: &LockedInput) -> Missing {
-    let mend = match (&component.from, &input.from) {
-        (_, From::Added { file, .. }) => format!("hand {file} over again with cargo xtask input add"),
-        (Origin::Provided { how }, _) => how.replace("{version}", input.version.as_str()),
-        _ => "cargo xtask fetch".to_owned(),
+    let (why, mend) = match (&component.from, &input.from) {
+        (_, From::Added { file, .. }) => {
+            ("its file left the store", format!("hand {file} over again with cargo xtask input add"))
+        }
+        (Origin::Provided { how }, _) => {
+            ("nobody publishes it", how.replace("{version}", input.version.as_str()))
+        }
+        _ => ("it was not fetched yet", format!("cargo xtask fetch --only {}", component.name)),
     };
-    Missing { component: component.name.clone(), version: input.version.clone(), mend }
+    Missing { component: component.name.clone(), version: input.version.clone(), why, mend }
 }
 
 fn release(
@@ -179,22 +184,14 @@ pub fn unpack(
     texts: &BTreeMap<TreePath, String>,
 ) -> Result<Output> {
     let Output::Blob { content, size } = input else { return Err(Fault::bug("a release is a file")) };
-    let mut keep = Keep(store.batch()?);
-    let mut tree = payload::tree(release, &mut store.open(&content)?, size, &mut keep)?;
+    let batch = store.batch()?;
+    let mut tree = payload::tree(release, &mut store.open(&content)?, size, &mut &batch)?;
     for (path, text) in texts {
-        let node = Node::file(keep.0.put_bytes(text.as_bytes())?, text.len() as u64, 0o644);
+        let node = Node::file(batch.put_bytes(text.as_bytes())?, text.len() as u64, 0o644);
         tree.insert(path.clone(), node)?;
     }
-    keep.0.commit()?;
+    batch.commit()?;
     Ok(Output::Tree { tree: store.put_tree(&tree)? })
-}
-
-struct Keep<'s>(Batch<'s>);
-
-impl Sink for Keep<'_> {
-    fn keep(&mut self, content: &mut dyn std::io::Read) -> Result<(Digest, u64)> {
-        self.0.put(content)
-    }
 }
 
 #[cfg(test)]

@@ -6,14 +6,18 @@ use std::path::Path;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
+use walkdir::WalkDir;
 
 use crate::base::{Fault, Result};
 use crate::store::Store;
 use crate::tree::{Kind, Tree};
 
-/// Writes a tree to `to`, in the place of what is there. Owners are not set: what is exported belongs to
-/// whoever runs the program.
+/// Writes a tree to `to`, in the place of what is there; nothing is written when that is the same already.
+/// Owners are not set: what is exported belongs to whoever runs the program.
 pub fn export(store: &Store, tree: &Tree, to: &Path) -> Result<()> {
+    if is_there(store, tree, to)? {
+        return Ok(());
+    }
     let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(|e| Fault::io("make", parent, e))?;
     let scratch = tempfile::Builder::new().prefix(".export-").tempdir_in(parent);
@@ -34,6 +38,33 @@ pub fn export(store: &Store, tree: &Tree, to: &Path) -> Result<()> {
     sync(&fresh)?;
     swap(&fresh, to)?;
     sync(parent)
+}
+
+/// Whether `to` holds this tree, no more and no less, byte for byte.
+fn is_there(store: &Store, tree: &Tree, to: &Path) -> Result<bool> {
+    let mut found = 0;
+    for entry in WalkDir::new(to).min_depth(1) {
+        let Ok(entry) = entry else { return Ok(false) };
+        let name = entry.path().strip_prefix(to).ok().and_then(Path::to_str);
+        let Some(node) = name.and_then(|name| tree.get(name)) else { return Ok(false) };
+        let Ok(metadata) = entry.metadata() else { return Ok(false) };
+        let mode = metadata.permissions().mode() & 0o7777 == u32::from(node.mode);
+        let same = match &node.kind {
+            Kind::Dir => metadata.is_dir() && mode,
+            Kind::File { content, size } => {
+                let looks = metadata.is_file() && mode && metadata.len() == *size;
+                looks && store.is_copy(entry.path(), content)?
+            }
+            Kind::Symlink { target } => {
+                fs::read_link(entry.path()).is_ok_and(|found| found.as_os_str() == target.as_str())
+            }
+        };
+        if !same {
+            return Ok(false);
+        }
+        found += 1;
+    }
+    Ok(found > 0 && found == tree.len())
 }
 
 /// A folder with exactly these permissions, whatever the umask.
@@ -65,7 +96,35 @@ fn swap(fresh: &Path, to: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt;
+
     use crate::tree::{Memory, Node, TreePath};
+
+    /// The same tree again touches nothing; whatever was done to its place is undone.
+    fn stays_or_comes_back(store: &Store, tree: &Tree, to: &Path, text: &str) {
+        let file = to.join("pool").join(text);
+        let number = |path: &Path| fs::symlink_metadata(path).unwrap().ino();
+        let before = number(to);
+        export(store, tree, to).unwrap();
+        assert_eq!(number(to), before, "the same tree was written again");
+        let mode = |mode| fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+        let damages: [&dyn Fn(); 5] = [
+            &|| fs::write(&file, "xxx").unwrap(),
+            &|| mode(0o600),
+            &|| fs::remove_file(&file).unwrap(),
+            &|| fs::write(to.join("more"), "").unwrap(),
+            &|| {
+                fs::remove_file(to.join("link")).unwrap();
+                symlink("elsewhere", to.join("link")).unwrap();
+            },
+        ];
+        for (index, damage) in damages.iter().enumerate() {
+            damage();
+            export(store, tree, to).unwrap();
+            assert!(is_there(store, tree, to).unwrap(), "damage {index}");
+            assert_eq!(fs::read_to_string(to.join("link").join(text)).unwrap(), text, "damage {index}");
+        }
+    }
 
     #[test]
     fn an_export_takes_the_place_of_the_last_one() {
@@ -83,6 +142,7 @@ mod tests {
             assert_eq!(fs::read_to_string(to.join("link").join(text)).unwrap(), text);
             assert_eq!(fs::read_dir(to.join("pool")).unwrap().count(), 1);
             assert_eq!(fs::read_dir(to.parent().unwrap()).unwrap().count(), 1, "something was left behind");
+            stays_or_comes_back(&store, &tree, &to, text);
         }
         // What cannot be written leaves what is there.
         let mut broken = Tree::new();

@@ -1,6 +1,7 @@
 //! The lock: everything the outside world could change, resolved. `recipes/lines/LINE.lock`.
 //!
 //! ```toml
+//! digest = "sha256:…"          # of everything below: an edited lock is refused, whichever digit it was
 //! schema = 1
 //! line = "1.17"
 //! arch = "amd64"

@@ -65,6 +65,11 @@ impl Progress {
         self.bar.inc_length(more);
     }
 
+    /// What is being done now.
+    pub fn name(&self, what: &str) {
+        self.bar.set_message(what.to_owned());
+    }
+
     /// So much more is done.
     pub fn advance(&self, count: u64) {
         self.bar.inc(count);
@@ -94,7 +99,7 @@ impl Progress {
         }
     }
 
-    /// Takes the bar away.
+    /// Takes the bar away; dropping does it too.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
     }
@@ -106,7 +111,7 @@ impl Progress {
     fn describe(&self, passed: Duration) -> String {
         let (done, total) = (self.bar.position(), self.bar.length().unwrap_or_default());
         if self.unit == Unit::Steps {
-            return format!("{done} of {total} steps, {}", HumanDuration(passed));
+            return format!("{done} of {total} steps, {}, {}", HumanDuration(passed), self.bar.message());
         }
         let rate = (done as f64 / passed.as_secs_f64().max(0.001)) as u64;
         let left = total.saturating_sub(done).checked_div(rate).unwrap_or_default();
@@ -115,10 +120,16 @@ impl Progress {
     }
 }
 
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
 fn style(unit: Unit) -> ProgressStyle {
     let template = match unit {
         Unit::Bytes => "{bar:24} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left",
-        Unit::Steps => "{bar:24} {pos} of {len} steps, {elapsed}",
+        Unit::Steps => "{bar:24} {pos} of {len} steps, {elapsed}, {eta} left: {msg}",
     };
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
@@ -152,7 +163,8 @@ mod tests {
         let line = progress.describe(Duration::from_secs(2));
         assert_eq!(line, "512 B of 5.00 KiB, 256 B/s, 18 seconds left");
         let steps = Progress::new(Show::Nothing, Unit::Steps, 3);
+        steps.name("deb hale");
         steps.advance(1);
-        assert_eq!(steps.describe(Duration::from_secs(1)), "1 of 3 steps, 1 second");
+        assert_eq!(steps.describe(Duration::from_secs(1)), "1 of 3 steps, 1 second, deb hale");
     }
 }

@@ -1,10 +1,8 @@
 //! Makes each kind of step: opens its inputs in the store, calls the packer, records the output.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::PathBuf;
 
-use crate::archive::Sink;
 use crate::base::digest::Checksum;
 use crate::base::{Digest, Epoch, Fault, Result};
 use crate::build::Workshop;
@@ -15,7 +13,8 @@ use crate::pack::{deb, manifest, oci, provenance, sbom};
 use crate::plan::bill::Bill;
 use crate::plan::{Layer, Output, Package, Planned, Step, StepId};
 use crate::program;
-use crate::store::{Batch, Store};
+use crate::progress::Progress;
+use crate::store::Store;
 use crate::tree::{Contents, Kind, Memory, Node, Tree, TreePath};
 
 /// The store, and the checkout that programs are compiled from.
@@ -24,6 +23,8 @@ pub struct Shop<'a> {
     pub store: &'a Store,
     /// The checkout's top folder.
     pub checkout: PathBuf,
+    /// Where it is told how far a build is.
+    pub progress: Progress,
 }
 
 /// Outputs of a step's inputs.
@@ -38,6 +39,17 @@ impl Workshop for Shop<'_> {
         let output = self.realise(&planned.step, inputs)?;
         self.store.record(&id, &output)?;
         Ok(output)
+    }
+
+    fn expect(&self, steps: usize) {
+        self.progress.expect(steps as u64);
+    }
+
+    fn tell(&self, planned: &Planned, done: bool) {
+        match done {
+            true => self.progress.advance(1),
+            false => self.progress.name(&planned.label),
+        }
     }
 }
 
@@ -77,10 +89,10 @@ impl Shop<'_> {
 
     fn unpack(&self, deb: Output) -> Result<Output> {
         let Output::Blob { content, size } = deb else { return Err(Fault::bug("a package is a file")) };
-        let mut sink = Keep { batch: self.store.batch()? };
+        let batch = self.store.batch()?;
         let read =
-            Deb::read(&content.short(), self.store.open(&content)?, Limits::for_size(size), &mut sink)?;
-        sink.batch.commit()?;
+            Deb::read(&content.short(), self.store.open(&content)?, Limits::for_size(size), &mut &batch)?;
+        batch.commit()?;
         Ok(Output::Tree { tree: self.store.put_tree(&read.tree)? })
     }
 
@@ -198,10 +210,13 @@ impl Shop<'_> {
 
     /// Puts a tree and what it holds of `contents` into the store.
     fn keep(&self, tree: &Tree, contents: &Memory) -> Result<Output> {
+        let batch = self.store.batch()?;
         for (_, bytes) in contents.iter() {
-            self.store.put_bytes(bytes)?;
+            batch.put_bytes(bytes)?;
         }
-        Ok(Output::Tree { tree: self.store.put_tree(tree)? })
+        let tree = batch.put_bytes(&tree.to_json()?)?;
+        batch.commit()?;
+        Ok(Output::Tree { tree })
     }
 
     fn tree(&self, inputs: &Inputs, step: &StepId) -> Result<Tree> {
@@ -211,17 +226,6 @@ impl Shop<'_> {
                 Err(Fault::bug(format!("step {step} made a file where a tree was needed")))
             }
         }
-    }
-}
-
-/// Takes a package's files into the store.
-struct Keep<'a> {
-    batch: Batch<'a>,
-}
-
-impl Sink for Keep<'_> {
-    fn keep(&mut self, content: &mut dyn Read) -> Result<(Digest, u64)> {
-        self.batch.put(content)
     }
 }
 

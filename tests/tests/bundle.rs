@@ -11,6 +11,7 @@ use builder::base::{Class, Digest};
 use builder::build::{Built, Way, build};
 use builder::dist::{self, Order, Planned};
 use builder::plan::Step;
+use builder::progress::{Progress, Show, Unit};
 use builder::project::Project;
 use builder::store::Store;
 use builder::workshop::Shop;
@@ -112,7 +113,8 @@ fn order(root: &Path) -> Order {
 
 fn realise(planned: &Planned, store: &Store, jobs: usize) -> Built {
     let jobs = NonZero::new(jobs).expect("not zero");
-    let shop = Shop { store, checkout: checkout().to_owned() };
+    let progress = Progress::new(Show::Nothing, Unit::Steps, 0);
+    let shop = Shop { store, checkout: checkout().to_owned(), progress };
     build(&planned.plan, &shop, jobs).unwrap_or_else(|fault| panic!("{fault}"))
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use builder::base::name::{LineName, RoleName};
@@ -12,13 +12,13 @@ use builder::dist::{self, Order, Planned};
 use builder::lock::From;
 use builder::plan::Output;
 use builder::project::Project;
-use builder::store::Store;
+use builder::recipe::Source;
+use builder::store::{Spent, Store};
 use builder::tree::Kind;
-use builder::workshop::Shop;
 use clap::Args;
 use serde::Serialize;
 
-use crate::components;
+use crate::components::{self, Lack};
 use crate::context::Context;
 use crate::table::{self, Table};
 
@@ -74,8 +74,12 @@ struct Summary {
     steps: usize,
     made: usize,
     files: BTreeMap<String, Made>,
-    missing: BTreeMap<String, String>,
+    missing: BTreeMap<String, Lack>,
     local: Vec<String>,
+    /// Bytes that the store has hashed and written for this process so far.
+    spent: Spent,
+    /// The most memory that this process has had, in bytes.
+    peak_memory: u64,
 }
 
 /// One file of a bundle.
@@ -89,21 +93,28 @@ impl Build {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let store = Store::open(&context.store)?;
         let dist = self.dist.clone().unwrap_or_else(|| context.root.join("dist"));
-        if self.target.role == "components" {
-            let line = self.target.line(&Project::at(&context.root))?;
-            return components::build(context, &store, &line, workers(self.jobs), &dist.join("components"));
+        if self.target.role != "components" {
+            self.roles(context, &store, &dist)?;
         }
+        if matches!(self.target.role.as_str(), "components" | "all") {
+            let line = self.target.line(&Project::at(&context.root))?;
+            components::build(context, &store, &line, workers(self.jobs), &dist.join("components"))?;
+        }
+        Ok(())
+    }
+
+    fn roles(&self, context: &Context, store: &Store, dist: &Path) -> Result<()> {
         for order in self.target.orders(context)? {
             let start = Instant::now();
-            let planned = dist::plan(&order, &store)?;
-            let built = realise(context, &store, &planned, self.jobs)?;
+            let planned = dist::plan(&order, store)?;
+            let built = realise(context, store, &planned, self.jobs)?;
             let to = dist.join(order.role.as_str());
             let output = built.get(&planned.goal).ok_or_else(|| Fault::bug("the goal was not built"))?.0;
-            dist::export(&store, &output, &planned.plan, &to)?;
+            dist::export(store, &output, &planned.plan, &to)?;
             let kept: Vec<Output> = built.values().map(|(output, _)| *output).collect();
             store.add_root(&absolute(&to)?, &kept)?;
-            summary(&order, &planned, &built, &store, &output, &to, start.elapsed().as_secs_f64())?
-                .show(context)?;
+            let bundle = Bundle { order: &order, planned: &planned, built: &built, output, to: &to };
+            bundle.summary(store, start.elapsed().as_secs_f64())?.show(context)?;
         }
         Ok(())
     }
@@ -116,7 +127,7 @@ pub(crate) fn realise(
     planned: &Planned,
     jobs: Option<NonZero<usize>>,
 ) -> Result<Built> {
-    build::build(&planned.plan, &Shop { store, checkout: context.root.clone() }, workers(jobs))
+    build::build(&planned.plan, &context.shop(store), workers(jobs))
 }
 
 /// How many steps at once: as told, or one a core.
@@ -124,39 +135,75 @@ fn workers(jobs: Option<NonZero<usize>>) -> NonZero<usize> {
     jobs.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZero::<usize>::MIN)
 }
 
-fn absolute(path: &std::path::Path) -> Result<PathBuf> {
+fn absolute(path: &Path) -> Result<PathBuf> {
     path.canonicalize().map_err(|e| Fault::io("find", path, e))
 }
 
-fn summary(
-    order: &Order,
-    planned: &Planned,
-    built: &Built,
-    store: &Store,
-    output: &Output,
-    to: &std::path::Path,
-    seconds: f64,
-) -> Result<Summary> {
-    let mut files = BTreeMap::new();
-    for (path, node) in store.tree(&output.digest())?.iter() {
-        if let Kind::File { content, size } = &node.kind {
-            files.insert(path.to_string(), Made { size: *size, digest: content.to_string() });
-        }
-    }
-    let (mut missing, mut local) = (BTreeMap::new(), Vec::new());
-    for (name, input) in &planned.lock.inputs {
-        match &input.from {
-            From::Provided => {
-                let mend = format!("cargo xtask input add {name} PATH --version {}", input.version);
-                missing.insert(name.to_string(), mend);
+/// A bundle that was built and put in its place.
+struct Bundle<'a> {
+    order: &'a Order,
+    planned: &'a Planned,
+    built: &'a Built,
+    output: Output,
+    to: &'a Path,
+}
+
+impl Bundle<'_> {
+    fn summary(&self, store: &Store, seconds: f64) -> Result<Summary> {
+        let mut files = BTreeMap::new();
+        for (path, node) in store.tree(&self.output.digest())?.iter() {
+            if let Kind::File { content, size } = &node.kind {
+                files.insert(path.to_string(), Made { size: *size, digest: content.to_string() });
             }
-            From::Added { .. } => local.push(format!("{name} {}", input.version)),
-            From::Url { .. } | From::Image { .. } => {}
         }
+        let local = self.planned.lock.inputs.values();
+        let local = local.filter(|input| matches!(input.from, From::Added { .. }));
+        Ok(Summary {
+            role: self.order.role.to_string(),
+            dist: self.to.display().to_string(),
+            seconds,
+            steps: self.planned.plan.len(),
+            made: self.built.values().filter(|(_, way)| *way == Way::Made).count(),
+            files,
+            missing: self.missing(store)?,
+            local: local.map(|input| format!("{} {}", input.component, input.version)).collect(),
+            spent: store.spent(),
+            peak_memory: peak_memory(),
+        })
     }
-    let made = built.values().filter(|(_, way)| *way == Way::Made).count();
-    let (role, dist, steps) = (order.role.to_string(), to.display().to_string(), planned.plan.len());
-    Ok(Summary { role, dist, seconds, steps, made, files, missing, local })
+
+    /// The role's components. A bundle depends on their packages and holds none of them.
+    fn missing(&self, store: &Store) -> Result<BTreeMap<String, Lack>> {
+        let Planned { recipe, lock, .. } = self.planned;
+        let mut absent: BTreeMap<_, _> = builder::components::plan(recipe, lock, store)?
+            .missing
+            .into_iter()
+            .map(|missing| (missing.component.clone(), Lack::from(missing)))
+            .collect();
+        let mut missing = BTreeMap::new();
+        for name in &recipe.role(self.order.role.as_str())?.components {
+            let (why, mend) = match recipe.source(name)? {
+                Source::Apt { .. } => ("it is Debian's own package", "nothing: apt brings it"),
+                Source::Image { .. } => ("it is an image", "nothing: the node pulls it by its digest"),
+                Source::Url { .. } | Source::Provided { .. } => {
+                    ("it is a package of its own", "cargo xtask build components")
+                }
+            };
+            let version = lock.version_of(recipe, name)?.to_string();
+            let apart = || Lack { version, why, mend: mend.to_owned() };
+            missing.insert(name.to_string(), absent.remove(name).unwrap_or_else(apart));
+        }
+        Ok(missing)
+    }
+}
+
+/// The most memory that this process has had, in bytes (VmHWM of proc_pid_status(5)); 0 where the kernel
+/// does not say.
+fn peak_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
+    kilobytes.unwrap_or_default() * 1024
 }
 
 impl Summary {
@@ -173,9 +220,7 @@ impl Summary {
         let size = blobs.iter().map(|(_, made)| made.size).sum();
         table.row([format!("oci/blobs/ ({} blobs)", blobs.len()), table::bytes(size), String::new()]);
         print!("{table}");
-        for (name, mend) in &self.missing {
-            println!("not included: {name}, which nobody publishes; {mend}");
-        }
+        components::show_missing(&self.missing);
         for name in &self.local {
             println!("LOCAL: {name} was handed over to this checkout; its package's version ends in +local");
         }

@@ -1,10 +1,9 @@
 //! `cargo xtask check ROLE`: builds again, into an empty store and under other conditions, and compares.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use builder::base::{Digest, Fault, Result};
+use builder::base::{Fault, Result};
 use builder::check::{self, Side};
 use builder::dist::{self, Order};
 use builder::plan::Plan;
@@ -13,6 +12,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::build::{self, Target};
+use crate::checkout;
 use crate::context::Context;
 use crate::table;
 
@@ -36,11 +36,15 @@ struct Verdict {
 }
 
 /// The second build's surroundings. Each line that it prints proves a condition.
-const CONDITIONS: &str = r#"umask 077; printf 'umask %s\nuser %s:%s\ntime zone %s\nlocale %s\nfolder %s\n' \
-"$(umask)" "$(id -u)" "$(id -g)" "$TZ" "$LC_ALL" "$HALE_ROOT" > "$1"; shift; exec "$@""#;
+const CONDITIONS: &str = r#"umask 077
+printf 'umask %s\nuser %s:%s\nhost %s\ntime zone %s\nlocale %s\nfolder %s\n' "$(umask)" "$(id -u)" "$(id -g)" \
+"$(uname -n)" "$TZ" "$LC_ALL" "$HALE_ROOT" > "$1"; shift; exec "$@""#;
 
-/// Other ids, in a user namespace of their own (unshare(1)).
-const OTHER: [&str; 6] = ["--user", "--map-user=1111", "--map-group=2222", "--", "sh", "-c"];
+/// Another host name, and then other ids, in namespaces of their own (unshare(1)): only a namespace's root
+/// may name the host, so there are two.
+const OTHER: [&str; 6] = ["--user", "--map-root-user", "--uts", "--", "sh", "-c"];
+const HOST: &str = r#"echo elsewhere > /proc/sys/kernel/hostname &&
+exec unshare --user --map-user=1111 --map-group=2222 -- sh -c "$@""#;
 
 impl Check {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
@@ -61,13 +65,13 @@ impl Check {
 fn again(context: &Context, order: &Order, plan: &Plan, store: &Store) -> Result<Verdict> {
     let scratch = tempfile::Builder::new().prefix("hale check \u{fc} ").tempdir();
     let scratch = scratch.map_err(|e| Fault::machine("no scratch directory").because(e))?;
-    let checkout = scratch.path().join("a path with spaces");
-    copy(&context.root, &checkout)?;
+    let copy = scratch.path().join("a path with spaces");
+    checkout::copy(&context.root, &copy)?;
     let (other, proof) = (scratch.path().join("store"), scratch.path().join("conditions"));
     let program =
         std::env::current_exe().map_err(|e| Fault::machine("cannot find this program").because(e))?;
     let mut child = Command::new("unshare");
-    child.args(OTHER).args([CONDITIONS, "sh"]).arg(&proof).arg(&program);
+    child.args(OTHER).args([HOST, "sh", CONDITIONS, "sh"]).arg(&proof).arg(&program);
     child.arg("--store").arg(&other).args([
         "build",
         order.role.as_str(),
@@ -76,7 +80,7 @@ fn again(context: &Context, order: &Order, plan: &Plan, store: &Store) -> Result
         "--line",
         order.line.as_str(),
     ]);
-    child.env("HALE_ROOT", &checkout).env("TZ", "Pacific/Kiritimati").env("LC_ALL", "tr_TR.UTF-8");
+    child.env("HALE_ROOT", &copy).env("TZ", "Pacific/Kiritimati").env("LC_ALL", "tr_TR.UTF-8");
     child.env("SOURCE_DATE_EPOCH", "1").current_dir("/");
     let output =
         child.output().map_err(|e| Fault::io("run", "unshare", e).mend("apt-get install util-linux"))?;
@@ -85,7 +89,7 @@ fn again(context: &Context, order: &Order, plan: &Plan, store: &Store) -> Result
         return Err(Fault::machine("the second build failed").because(said));
     }
     let conditions = fs::read_to_string(&proof).map_err(|e| Fault::io("read", &proof, e))?;
-    let second = dist::last_plan(&checkout.join("dist").join(order.role.as_str()))?;
+    let second = dist::last_plan(&copy.join("dist").join(order.role.as_str()))?;
     let second = second.ok_or_else(|| Fault::bug("the second build left no plan"))?;
     let other = Store::open(&other)?;
     let compared = check::compare(&Side { plan, store }, &Side { plan: &second, store: &other })?;
@@ -93,41 +97,6 @@ fn again(context: &Context, order: &Order, plan: &Plan, store: &Store) -> Result
         compared.map_or_else(|parting| (0, Some(parting.to_string())), |agree| (agree, None));
     let role = order.role.to_string();
     Ok(Verdict { role, conditions: conditions.lines().map(str::to_owned).collect(), agree, parting })
-}
-
-/// Copies what git would commit, the files of each folder in another order than they were made in.
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    let list = Command::new("git")
-        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
-        .current_dir(from)
-        .output()
-        .map_err(|e| Fault::io("run", "git", e))?;
-    let names = String::from_utf8(list.stdout).map_err(|_| Fault::user("a file name that is not UTF-8"))?;
-    let mut names: Vec<&str> = names.split_terminator('\0').collect();
-    // What the checkout was handed over is not git's, and belongs to the build.
-    let local: Vec<_> = local_locks(from)?;
-    names.extend(local.iter().map(String::as_str));
-    names.sort_by_key(|name| Digest::of(name));
-    for name in names {
-        let (source, target) = (from.join(name), to.join(name));
-        let Ok(metadata) = fs::symlink_metadata(&source) else { continue };
-        let parent = target.parent().unwrap_or(to);
-        fs::create_dir_all(parent).map_err(|e| Fault::io("make", parent, e))?;
-        let copied = if metadata.is_symlink() {
-            fs::read_link(&source).and_then(|link| std::os::unix::fs::symlink(link, &target))
-        } else {
-            fs::copy(&source, &target).map(drop)
-        };
-        copied.map_err(|e| Fault::io("copy", &source, e))?;
-    }
-    Ok(())
-}
-
-fn local_locks(root: &Path) -> Result<Vec<String>> {
-    let folder = PathBuf::from("recipes/lines");
-    let entries = fs::read_dir(root.join(&folder)).map_err(|e| Fault::io("list", root.join(&folder), e))?;
-    let names = entries.flatten().map(|entry| folder.join(entry.file_name()).to_string_lossy().into_owned());
-    Ok(names.filter(|name| name.ends_with(".local.lock")).collect())
 }
 
 impl Verdict {

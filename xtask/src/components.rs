@@ -7,12 +7,11 @@ use std::path::Path;
 use builder::base::name::LineName;
 use builder::base::{Fault, Result};
 use builder::build;
-use builder::components;
+use builder::components::{self, Missing};
 use builder::dist;
 use builder::plan::Output;
 use builder::project::Project;
 use builder::store::Store;
-use builder::workshop::Shop;
 use serde::Serialize;
 
 use crate::context::Context;
@@ -26,11 +25,30 @@ struct Summary {
     missing: BTreeMap<String, Lack>,
 }
 
-/// A component whose bytes are not here.
+/// A component that a bundle does not hold.
 #[derive(Serialize)]
-struct Lack {
-    version: String,
-    mend: String,
+pub(crate) struct Lack {
+    pub(crate) version: String,
+    pub(crate) why: &'static str,
+    pub(crate) mend: String,
+}
+
+impl From<Missing> for Lack {
+    fn from(missing: Missing) -> Self {
+        Self { version: missing.version.to_string(), why: missing.why, mend: missing.mend }
+    }
+}
+
+/// Prints what is not included, why, and what to do about it.
+pub(crate) fn show_missing(missing: &BTreeMap<String, Lack>) {
+    if missing.is_empty() {
+        return;
+    }
+    let mut table = Table::new(["not included", "version", "because", "do"]);
+    for (name, lack) in missing {
+        table.row([name.clone(), lack.version.clone(), lack.why.to_owned(), lack.mend.clone()]);
+    }
+    print!("{table}");
 }
 
 /// Packs what is here into `to` and says what is not.
@@ -46,7 +64,7 @@ pub(crate) fn build(
     let lock = project.lock(&recipe)?;
     let planned = components::plan(&recipe, &lock, store)?;
     if let Some(goal) = planned.goal {
-        let built = build::build(&planned.plan, &Shop { store, checkout: context.root.clone() }, jobs)?;
+        let built = build::build(&planned.plan, &context.shop(store), jobs)?;
         let output = built.get(&goal).ok_or_else(|| Fault::bug("the goal was not built"))?.0;
         dist::export(store, &output, &planned.plan, to)?;
         let kept: Vec<Output> = built.values().map(|(output, _)| *output).collect();
@@ -54,10 +72,8 @@ pub(crate) fn build(
         store.add_root(&owner, &kept)?;
     }
     let packages = planned.packages.iter().map(|(name, version)| (name.to_string(), version.to_string()));
-    let missing = planned.missing.into_iter().map(|missing| {
-        let lack = Lack { version: missing.version.to_string(), mend: missing.mend };
-        (missing.component.to_string(), lack)
-    });
+    let missing =
+        planned.missing.into_iter().map(|missing| (missing.component.to_string(), Lack::from(missing)));
     let dist = to.display().to_string();
     Summary { dist, packages: packages.collect(), missing: missing.collect() }.show(context)
 }
@@ -72,9 +88,7 @@ impl Summary {
             table.row([name.clone(), version.clone()]);
         }
         print!("{table}");
-        for (name, lack) in &self.missing {
-            println!("not included: {name} {}; {}", lack.version, lack.mend);
-        }
+        show_missing(&self.missing);
         println!(
             "components: {} of {} packed; {}",
             self.packages.len(),

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use builder::base::{Epoch, Fault, Result};
 use builder::fetch::{Client, Limits};
-use builder::progress::Show;
+use builder::progress::{Progress, Show, Unit};
+use builder::store::Store;
+use builder::workshop::Shop;
 
 /// The checkout, the store, and how to speak.
 pub(crate) struct Context {
@@ -71,6 +73,12 @@ impl Context {
         let own = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
         let debian = Some(PathBuf::from("/etc/ssl/certs/ca-certificates.crt")).filter(|path| path.exists());
         Client::new(Limits::default(), own.or(debian).as_deref())
+    }
+
+    /// The workshop of this checkout, which shows how far it is.
+    pub(crate) fn shop<'s>(&self, store: &'s Store) -> Shop<'s> {
+        let progress = Progress::new(self.show(), Unit::Steps, 0);
+        Shop { store, checkout: self.root.clone(), progress }
     }
 
     /// Where progress goes: one line on a terminal, a log otherwise.

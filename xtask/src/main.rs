@@ -1,7 +1,9 @@
 //! `cargo xtask`: the project's verbs. Thin: an enum, a match, one file a verb.
 
+mod bench;
 mod build;
 mod check;
+mod checkout;
 mod completions;
 mod components;
 mod context;
@@ -81,6 +83,8 @@ enum Verb {
     Verify(verify::Verify),
     /// Remove from the store what nothing needs any more.
     Gc(gc::Gc),
+    /// Measure what we promise about speed and size.
+    Bench(bench::Bench),
     /// Run every test.
     Test(test::Test),
     /// Write a shell's completion script.
@@ -107,6 +111,7 @@ fn run(cli: Cli) -> Result<()> {
         Verb::Diff(verb) => verb.run(&context),
         Verb::Plan(verb) => verb.run(&context),
         Verb::Why(verb) => verb.run(&context),
+        Verb::Bench(verb) => verb.run(&context),
         Verb::Test(verb) => verb.run(&context),
         Verb::Completions(verb) => verb.run(&context),
     }

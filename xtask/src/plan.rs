@@ -6,7 +6,6 @@ use builder::dist;
 use builder::explain;
 use builder::plan::{Plan as Steps, Planned, StepId};
 use builder::store::Store;
-use builder::workshop::Shop;
 use clap::Args;
 use serde::Serialize;
 
@@ -33,8 +32,7 @@ impl Plan {
         let store = Store::open(&context.store)?;
         for order in self.target.orders(context)? {
             let planned = dist::plan(&order, &store)?;
-            let shop = Shop { store: &store, checkout: context.root.clone() };
-            let (kept, missing) = build::survey(&planned.plan, &shop)?;
+            let (kept, missing) = build::survey(&planned.plan, &context.shop(&store))?;
             let state = |id: StepId| match (kept.contains_key(&id), missing.contains(&id)) {
                 (true, _) => "in the store",
                 (_, true) => "to be made",

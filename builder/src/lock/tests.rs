@@ -76,6 +76,23 @@ fn an_edited_lock_is_refused_with_its_line_and_the_cure() {
     assert_eq!(Lock::parse(text(&broken)).unwrap_err().how_to_mend(), Some("cargo xtask lock 1.17"));
 }
 
+/// Every digit counts, that of an address, a size or a digest as well.
+#[test]
+fn a_lock_with_one_other_digit_is_refused() {
+    let written = lock(&recipe()).to_text().unwrap();
+    let digits: Vec<usize> = written.match_indices(|c: char| c.is_ascii_digit()).map(|(at, _)| at).collect();
+    assert!(digits.len() > 300, "{}", digits.len());
+    for at in digits {
+        let mut broken = written.clone();
+        let other = if &broken[at..=at] == "9" { "8" } else { "9" };
+        broken.replace_range(at..=at, other);
+        let fault = Lock::parse(text(&broken)).expect_err("one digit");
+        assert!(fault.place().is_some() && fault.how_to_mend().is_some(), "{at}: {fault}");
+    }
+    let fault = Lock::parse(text(&written.replacen("size = 10", "size = 11", 1))).unwrap_err();
+    assert_eq!((fault.class(), fault.place().unwrap().line()), (crate::base::Class::Integrity, 2), "{fault}");
+}
+
 /// What decides the lock makes it stale; what does not leaves it fresh.
 #[test]
 fn a_lock_is_stale_when_what_decides_it_changed() {
@@ -93,7 +110,7 @@ fn a_lock_is_stale_when_what_decides_it_changed() {
         assert_eq!(found.is_err(), stale, "{file}: {from} -> {to}");
         if let Err(fault) = found {
             assert_eq!(fault.how_to_mend(), Some("cargo xtask lock 1.17"));
-            assert_eq!(fault.place().unwrap().line(), 5);
+            assert_eq!(fault.place().unwrap().line(), 6);
         }
     };
     check("recipes/site.toml", "pids-limit = 128", "pids-limit = 256", false);

@@ -16,6 +16,9 @@ use crate::text::Text;
 #[serde(deny_unknown_fields)]
 struct RawLock {
     schema: u32,
+    /// Of the text below it. Written by hand into the text, because it covers what serde writes.
+    #[serde(skip_serializing)]
+    digest: Spanned<Digest>,
     line: LineName,
     arch: Arch,
     recipe: Digest,
@@ -60,13 +63,19 @@ struct RawLocal {
 impl Lock {
     /// Reads a lock's text. It must be in the form that [`Lock::to_text`] writes, in its order.
     pub fn parse(text: Text<'_>) -> Result<Self> {
+        // A lock is never mended by hand, whatever is wrong with it.
+        Self::read(text).map_err(|fault| match fault.how_to_mend() {
+            Some(_) => fault,
+            None => fault.mend("make the lock anew: cargo xtask lock"),
+        })
+    }
+
+    fn read(text: Text<'_>) -> Result<Self> {
         check_schema(text)?;
         let raw: RawLock = text.toml()?;
-        let mend = |fault: Fault| fault.mend(format!("cargo xtask lock {}", raw.line));
-        let suites = keyed(text, raw.suite, |suite| suite.name.clone()).map_err(mend)?;
-        let packages =
-            keyed(text, raw.package, |package| (package.name.clone(), package.arch)).map_err(mend)?;
-        let inputs = inputs(text, raw.input).map_err(mend)?;
+        let suites = keyed(text, raw.suite, |suite| suite.name.clone())?;
+        let packages = keyed(text, raw.package, |package| (package.name.clone(), package.arch))?;
+        let inputs = inputs(text, raw.input)?;
         let lock = Self {
             line: raw.line,
             arch: raw.arch,
@@ -76,7 +85,7 @@ impl Lock {
             inputs,
             packages,
         };
-        lock.check(text)?;
+        lock.check(text, &raw.digest)?;
         Ok(lock)
     }
 
@@ -84,6 +93,7 @@ impl Lock {
     pub fn to_text(&self) -> Result<String> {
         let raw = RawLock {
             schema: SCHEMA,
+            digest: unplaced(Digest::of("")),
             line: self.line.clone(),
             arch: self.arch,
             recipe: self.recipe,
@@ -93,10 +103,12 @@ impl Lock {
             package: self.packages.values().cloned().map(unplaced).collect(),
         };
         let body = toml::to_string(&raw).map_err(|e| Fault::bug("a lock has no TOML form").because(e))?;
-        Ok(format!("# Written by `cargo xtask lock {}`. Not for editing.\n{body}", self.line))
+        let digest = Digest::of(&body);
+        let head = format!("# Written by `cargo xtask lock {}`. Not for editing.", self.line);
+        Ok(format!("{head}\ndigest = \"{digest}\"\n{body}"))
     }
 
-    fn check(&self, text: Text<'_>) -> Result<()> {
+    fn check(&self, text: Text<'_>, digest: &Spanned<Digest>) -> Result<()> {
         let mend = format!("cargo xtask lock {}", self.line);
         for package in self.packages.values() {
             let at = || text.find(package.path.as_str());
@@ -119,6 +131,13 @@ impl Lock {
         let written = self.to_text()?;
         if written == text.text {
             return Ok(());
+        }
+        let place = digest.span();
+        let (head, tail) = (text.text.get(..place.start), text.text.get(place.end..));
+        if head.zip(tail).is_some_and(|(head, tail)| written.starts_with(head) && written.ends_with(tail)) {
+            let fault = Fault::integrity("the lock is not the one that was written: its digest disagrees");
+            let found = written.get(place.clone()).unwrap_or_default().trim_matches('"');
+            return Err(fault.at(text.place(place)).versus(digest.get_ref(), found).mend(mend));
         }
         let same = written.bytes().zip(text.text.bytes()).take_while(|(a, b)| a == b).count();
         let end = text.text[same..].find('\n').map_or(text.text.len(), |length| same + length);

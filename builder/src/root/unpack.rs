@@ -1,11 +1,8 @@
 //! Unpacking: a `.deb` becomes a tree in the store.
 
-use std::io::Read;
-
 use rayon::prelude::*;
 
 use super::package::{CONTROL, DATA};
-use crate::archive::Sink;
 use crate::base::{Digest, Fault, Result};
 use crate::debian::deb::{Deb, Limits};
 use crate::debian::script::Script;
@@ -36,17 +33,9 @@ pub fn unpack_all(store: &Store, debs: &[Digest]) -> Result<Vec<Digest>> {
     digests
 }
 
-struct Keep<'a>(&'a Batch<'a>);
-
-impl Sink for Keep<'_> {
-    fn keep(&mut self, content: &mut dyn Read) -> Result<(Digest, u64)> {
-        self.0.put(content)
-    }
-}
-
-fn tree(store: &Store, deb: &Digest, size: u64, batch: &Batch) -> Result<Tree> {
+fn tree(store: &Store, deb: &Digest, size: u64, mut batch: &Batch) -> Result<Tree> {
     let reader = store.open(deb)?;
-    let package = Deb::read(&deb.short(), reader, Limits::for_size(size), &mut Keep(batch))?;
+    let package = Deb::read(&deb.short(), reader, Limits::for_size(size), &mut batch)?;
     let mut tree = Tree::new();
     for folder in [CONTROL, DATA] {
         tree.insert(TreePath::new(folder)?, Node::dir(0o755))?;

@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::Store;
 use super::place::{self, Temporary};
+use crate::archive::Sink;
 use crate::base::digest::Hashing;
 use crate::base::{Digest, Fault, Result};
 
@@ -38,6 +39,7 @@ impl<'s> Batch<'s> {
         let copied = io::copy(&mut reader, &mut out).and_then(|_| out.flush());
         copied.map_err(|e| place::full(Fault::io("write into", self.store.root(), e)))?;
         let (file, content, size) = out.into_parts();
+        self.store.effort.wrote(size);
         place::freeze(&file, temporary.path())?;
         if self.store.size_of(&content)? != Some(size) {
             self.waiting
@@ -51,7 +53,7 @@ impl<'s> Batch<'s> {
 
     /// Takes `bytes`, without writing what is there already.
     pub fn put_bytes(&self, bytes: &[u8]) -> Result<Digest> {
-        let content = Digest::of(bytes);
+        let content = self.store.effort.digest(bytes);
         let here = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&content);
         if here || self.store.size_of(&content)? == Some(bytes.len() as u64) {
             return Ok(content);
@@ -68,8 +70,15 @@ impl<'s> Batch<'s> {
         rustix::fs::syncfs(&self.disk)
             .map_err(|e| place::full(Fault::io("sync", self.store.root(), e.into())))?;
         for (content, (temporary, size)) in &waiting {
-            place::publish(temporary.path(), &self.store.path_of(content), *size)?;
+            self.store.publish(temporary.path(), content, *size)?;
         }
         place::sync_folder(&self.store.blobs())
+    }
+}
+
+/// Unpacks into the store: a member's bytes become a blob.
+impl Sink for &Batch<'_> {
+    fn keep(&mut self, content: &mut dyn Read) -> Result<(Digest, u64)> {
+        self.put(content)
     }
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 
 use super::Store;
+use super::effort::Effort;
 use super::place::{self, Temporary};
 use crate::base::digest::Hashing;
 use crate::base::{Digest, Fault, Result};
@@ -29,9 +30,10 @@ impl<'s> BlobWriter<'s> {
     pub fn commit(self) -> Result<(Digest, u64)> {
         let (out, content, size) = self.out.into_parts();
         let shown = self.store.path_of(&content);
+        self.store.effort.wrote(size);
         let file = out.into_inner().map_err(|e| place::full(Fault::io("write", &shown, e.into_error())))?;
         place::seal(&file, &shown)?;
-        place::publish(self.temporary.path(), &shown, size)?;
+        self.store.publish(self.temporary.path(), &content, size)?;
         place::sync_folder(&self.store.blobs())?;
         Ok((content, size))
     }
@@ -48,14 +50,15 @@ impl Write for BlobWriter<'_> {
 
 /// Reads a blob. The last bytes are handed out only when all of them have the digest, so whoever has
 /// read a blob's whole length has read the right bytes.
-pub(super) struct Checked {
+pub(super) struct Checked<'s> {
     file: Hashing<File>,
     length: u64,
     content: Digest,
+    effort: &'s Effort,
 }
 
-impl Checked {
-    pub(super) fn open(path: &Path, content: &Digest) -> Result<Self> {
+impl<'s> Checked<'s> {
+    pub(super) fn open(path: &Path, content: &Digest, effort: &'s Effort) -> Result<Self> {
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
         let file =
             OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|e| match e.kind() {
@@ -67,7 +70,12 @@ impl Checked {
         if !found.is_file() {
             return Err(place::foreign(path));
         }
-        Ok(Self { file: Hashing::new(file), length: found.len(), content: *content })
+        Ok(Self { file: Hashing::new(file), length: found.len(), content: *content, effort })
+    }
+
+    /// The blob's length in bytes.
+    pub(super) fn length(&self) -> u64 {
+        self.length
     }
 
     fn check(&self) -> io::Result<()> {
@@ -80,7 +88,13 @@ impl Checked {
     }
 }
 
-impl Read for Checked {
+impl Drop for Checked<'_> {
+    fn drop(&mut self) {
+        self.effort.hashed(self.file.length());
+    }
+}
+
+impl Read for Checked<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.file.read(buffer)?;
         let end = count == 0 && !buffer.is_empty();

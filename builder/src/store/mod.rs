@@ -17,6 +17,7 @@
 
 mod batch;
 mod blob;
+mod effort;
 mod exclusive;
 mod place;
 #[cfg(test)]
@@ -34,6 +35,8 @@ use crate::tree::{Contents, Tree};
 
 pub use batch::Batch;
 pub use blob::BlobWriter;
+use effort::Effort;
+pub use effort::Spent;
 pub use exclusive::{Collected, Damage, Exclusive, Verified};
 pub(crate) use place::full;
 pub use place::write_whole;
@@ -44,6 +47,7 @@ pub struct Store {
     root: PathBuf,
     // None for gc and verify: they write nothing, and so work on a full disk.
     scratch: Option<Scratch>,
+    effort: Effort,
     // Released when the file is closed, also by the kernel after a kill.
     _lock: File,
 }
@@ -67,7 +71,7 @@ impl Store {
         place::make_folders(root)?;
         let scratch = Scratch::new(&root.join("tmp"))?;
         place::probe(scratch.path())?;
-        Ok(Self { root: root.to_owned(), scratch: Some(scratch), _lock: lock })
+        Ok(Self { root: root.to_owned(), scratch: Some(scratch), effort: Effort::default(), _lock: lock })
     }
 
     /// Opens the store for gc and verify, when nobody else has it open.
@@ -77,7 +81,8 @@ impl Store {
         match lock.try_lock() {
             Ok(()) => {
                 place::make_folders(root)?;
-                Ok(Exclusive::new(Self { root: root.to_owned(), scratch: None, _lock: lock }))
+                let effort = Effort::default();
+                Ok(Exclusive::new(Self { root: root.to_owned(), scratch: None, effort, _lock: lock }))
             }
             Err(fs::TryLockError::WouldBlock) => {
                 Err(Fault::machine(format!("the store {} is in use by a build or a fetch", root.display()))
@@ -118,7 +123,7 @@ impl Store {
 
     /// Keeps `bytes`.
     pub fn put_bytes(&self, bytes: &[u8]) -> Result<Digest> {
-        let content = Digest::of(bytes);
+        let content = self.effort.digest(bytes);
         if self.size_of(&content)? == Some(bytes.len() as u64) {
             return Ok(content);
         }
@@ -128,9 +133,22 @@ impl Store {
     /// Makes a finished download a blob: its bytes have the digest `content`, as the caller has found.
     pub(crate) fn adopt(&self, path: &Path, file: &File, content: &Digest, size: u64) -> Result<()> {
         place::seal(file, path)?;
-        let to = self.path_of(content);
-        place::publish(path, &to, size)?;
+        self.effort.wrote(size);
+        self.publish(path, content, size)?;
         place::sync_folder(&self.blobs())
+    }
+
+    /// Moves a finished file to its blob's place.
+    fn publish(&self, from: &Path, content: &Digest, size: u64) -> Result<()> {
+        if place::publish(from, &self.path_of(content), size)? {
+            self.effort.added(size);
+        }
+        Ok(())
+    }
+
+    /// What has been hashed and written through this store since it was opened.
+    pub fn spent(&self) -> Spent {
+        self.effort.spent()
     }
 
     /// A new blob to write into; nothing is kept before [`BlobWriter::commit`].
@@ -167,7 +185,15 @@ impl Store {
     /// Copies a blob out to `to`, checked, whole or not at all, with permissions `mode`.
     pub fn export(&self, content: &Digest, to: &Path, mode: u32) -> Result<()> {
         let mut reader = self.open_blob(content)?;
+        self.effort.wrote_out(reader.length());
         place::write_whole(to, mode, |file| io::copy(&mut reader, file).map(drop))
+    }
+
+    /// Whether the file at `path` is a copy of the blob `content`.
+    pub fn is_copy(&self, path: &Path, content: &Digest) -> Result<bool> {
+        let (found, size) = blob::digest_of_file(path)?;
+        self.effort.hashed(size);
+        Ok(found == *content)
     }
 
     /// Keeps a tree's JSON; its files' contents must be kept first.
@@ -244,8 +270,8 @@ impl Store {
         temporary.replace(path)
     }
 
-    fn open_blob(&self, content: &Digest) -> Result<blob::Checked> {
-        blob::Checked::open(&self.path_of(content), content)
+    fn open_blob(&self, content: &Digest) -> Result<blob::Checked<'_>> {
+        blob::Checked::open(&self.path_of(content), content, &self.effort)
     }
 }
 

@@ -197,14 +197,18 @@ impl Drop for Temporary {
 }
 
 /// Moves a blob of `size` bytes to its place. One that is there already stays, unless it is not even of
-/// the right length, which only damage explains. The folder must be synced after.
-pub(super) fn publish(from: &Path, to: &Path, size: u64) -> Result<()> {
+/// the right length, which only damage explains. The folder must be synced after. Says whether the blob
+/// is new.
+pub(super) fn publish(from: &Path, to: &Path, size: u64) -> Result<bool> {
     let moved = match rename_new(from, to) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
             let found = fs::symlink_metadata(to).map_err(|e| Fault::io("look at", to, e))?;
-            if found.is_file() && found.len() == size { fs::remove_file(from) } else { fs::rename(from, to) }
+            match found.is_file() && found.len() == size {
+                true => fs::remove_file(from).map(|()| false),
+                false => fs::rename(from, to).map(|()| true),
+            }
         }
-        moved => moved,
+        moved => moved.map(|()| true),
     };
     moved.map_err(|e| full(Fault::io("move into place", to, e)))
 }
