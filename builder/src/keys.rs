@@ -1,7 +1,7 @@
 //! The repository's signing key on disk: one file of the user's, outside every checkout.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
@@ -52,10 +52,7 @@ pub fn open(path: &Path) -> Result<SigningKey> {
 /// 32 bytes from the kernel.
 fn random() -> Result<[u8; 32]> {
     let mut seed = [0; 32];
-    let source = Path::new("/dev/urandom");
-    File::open(source)
-        .and_then(|mut file| file.read_exact(&mut seed))
-        .map_err(|e| Fault::io("read", source, e))?;
+    getrandom::fill(&mut seed).map_err(|e| Fault::machine("the kernel gives no random bytes").because(e))?;
     Ok(seed)
 }
 
