@@ -1,5 +1,6 @@
 //! Puts a tree of the store where people find it: written beside its place, synced, and swapped in whole.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -10,12 +11,14 @@ use walkdir::WalkDir;
 
 use crate::base::{Fault, Result};
 use crate::store::Store;
-use crate::tree::{Kind, Tree};
+use crate::tree::{Kind, Node, Tree, TreePath};
 
-/// Writes a tree to `to`, in the place of what is there; nothing is written when that is the same already.
-/// Owners are not set: what is exported belongs to whoever runs the program.
+/// Writes a tree to `to`, in the place of what is there. Files that are there already are linked, not written
+/// again; when everything is, nothing is touched. Owners are not set: what is exported belongs to whoever
+/// runs the program.
 pub fn export(store: &Store, tree: &Tree, to: &Path) -> Result<()> {
-    if is_there(store, tree, to)? {
+    let standing = Standing::find(store, tree, to)?;
+    if standing.is_all(tree) {
         return Ok(());
     }
     let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -28,6 +31,7 @@ pub fn export(store: &Store, tree: &Tree, to: &Path) -> Result<()> {
         let at = fresh.join(path.as_str());
         match &node.kind {
             Kind::Dir => make_folder(&at, node.mode)?,
+            Kind::File { .. } if standing.lends(path, &to.join(path.as_str()), &at) => {}
             Kind::File { content, .. } => store.export(content, &at, node.mode.into())?,
             Kind::Symlink { target } => symlink(target, &at).map_err(|e| Fault::io("make", &at, e))?,
         }
@@ -40,31 +44,52 @@ pub fn export(store: &Store, tree: &Tree, to: &Path) -> Result<()> {
     sync(parent)
 }
 
-/// Whether `to` holds this tree, no more and no less, byte for byte.
-fn is_there(store: &Store, tree: &Tree, to: &Path) -> Result<bool> {
-    let mut found = 0;
-    for entry in WalkDir::new(to).min_depth(1) {
-        let Ok(entry) = entry else { return Ok(false) };
-        let name = entry.path().strip_prefix(to).ok().and_then(Path::to_str);
-        let Some(node) = name.and_then(|name| tree.get(name)) else { return Ok(false) };
-        let Ok(metadata) = entry.metadata() else { return Ok(false) };
-        let mode = metadata.permissions().mode() & 0o7777 == u32::from(node.mode);
-        let same = match &node.kind {
-            Kind::Dir => metadata.is_dir() && mode,
-            Kind::File { content, size } => {
-                let looks = metadata.is_file() && mode && metadata.len() == *size;
-                looks && store.is_copy(entry.path(), content)?
+/// What of a tree lies in its place already, and whether anything else does.
+struct Standing {
+    same: BTreeSet<TreePath>,
+    other: bool,
+}
+
+impl Standing {
+    /// Compares by permissions, length and digest.
+    fn find(store: &Store, tree: &Tree, to: &Path) -> Result<Self> {
+        let mut standing = Self { same: BTreeSet::new(), other: false };
+        for entry in WalkDir::new(to).min_depth(1).into_iter().flatten() {
+            let name = entry.path().strip_prefix(to).ok().and_then(Path::to_str);
+            let path = name.and_then(|name| TreePath::new(name).ok());
+            let known = path.and_then(|path| Some((tree.get(path.as_str())?, path)));
+            match known {
+                Some((node, path)) if is_node(store, node, entry.path())? => drop(standing.same.insert(path)),
+                _ => standing.other = true,
             }
-            Kind::Symlink { target } => {
-                fs::read_link(entry.path()).is_ok_and(|found| found.as_os_str() == target.as_str())
-            }
-        };
-        if !same {
-            return Ok(false);
         }
-        found += 1;
+        Ok(standing)
     }
-    Ok(found > 0 && found == tree.len())
+
+    fn is_all(&self, tree: &Tree) -> bool {
+        !self.other && self.same.len() == tree.len() && !tree.is_empty()
+    }
+
+    /// Links the file that is there already to `at`; no if there is none, or no link can be made.
+    fn lends(&self, path: &TreePath, there: &Path, at: &Path) -> bool {
+        self.same.contains(path) && fs::hard_link(there, at).is_ok()
+    }
+}
+
+/// Whether what lies at `path` is what `node` says.
+fn is_node(store: &Store, node: &Node, path: &Path) -> Result<bool> {
+    let metadata = fs::symlink_metadata(path).map_err(|e| Fault::io("look at", path, e))?;
+    let mode = metadata.permissions().mode() & 0o7777 == u32::from(node.mode);
+    match &node.kind {
+        Kind::Dir => Ok(metadata.is_dir() && mode),
+        Kind::File { content, size } => {
+            let looks = metadata.is_file() && mode && metadata.len() == *size;
+            Ok(looks && store.is_copy(path, content)?)
+        }
+        Kind::Symlink { target } => {
+            Ok(fs::read_link(path).is_ok_and(|found| found.as_os_str() == target.as_str()))
+        }
+    }
 }
 
 /// A folder with exactly these permissions, whatever the umask.
@@ -98,7 +123,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::MetadataExt;
 
-    use crate::tree::{Memory, Node, TreePath};
+    use crate::tree::Memory;
 
     /// The same tree again touches nothing; whatever was done to its place is undone.
     fn stays_or_comes_back(store: &Store, tree: &Tree, to: &Path, text: &str) {
@@ -121,7 +146,7 @@ mod tests {
         for (index, damage) in damages.iter().enumerate() {
             damage();
             export(store, tree, to).unwrap();
-            assert!(is_there(store, tree, to).unwrap(), "damage {index}");
+            assert!(Standing::find(store, tree, to).unwrap().is_all(tree), "damage {index}");
             assert_eq!(fs::read_to_string(to.join("link").join(text)).unwrap(), text, "damage {index}");
         }
     }
