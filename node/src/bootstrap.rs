@@ -73,35 +73,46 @@ fn tell(world: &dyn World, journal: &mut Journal, phase: &str, event: Event, wat
     journal.add(entry)
 }
 
-/// One attempt from what the node is told now; what is wrong with that is journaled too.
+/// One attempt from what the node is told now.
 pub fn attempt(world: &dyn World, role: &Role, watch: Watch) -> Result<()> {
-    let mut journal = Journal::open(world)?;
-    let first = phases::of(role)[0].name;
-    let identity = match Identity::load(world, role) {
-        Ok(identity) => identity,
-        Err(fault) => {
-            failed(world, &mut journal, first, &fault, watch)?;
-            return Err(fault);
-        }
-    };
-    let node = Node::new(world, role, &identity)?;
-    run(&node, &mut journal, watch)
+    go_on(world, role, &mut Journal::open(world)?, &|| Ok(()), watch)
+}
+
+/// What `before` and the node's identity are wrong with is journaled under the first phase.
+fn go_on(
+    world: &dyn World,
+    role: &Role,
+    journal: &mut Journal,
+    before: &dyn Fn() -> Result<()>,
+    watch: Watch,
+) -> Result<()> {
+    let identity = before().and_then(|()| Identity::load(world, role));
+    let identity = identity.map_err(|fault| refused(world, role, journal, fault, watch))?;
+    let node = Node::new(world, role, &identity).map_err(|fault| refused(world, role, journal, fault, watch))?;
+    run(&node, journal, watch)
+}
+
+/// Journals what is wrong before the first phase, as if it were that phase's.
+fn refused(world: &dyn World, role: &Role, journal: &mut Journal, fault: Fault, watch: Watch) -> Fault {
+    failed(world, journal, phases::of(role)[0].name, &fault, watch).err().unwrap_or(fault)
 }
 
 /// The longest pause between attempts.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// Attempts until it is done. Waits for the operator's input, tries again what can pass, and gives up on
-/// what is wrong with the machine itself.
+/// Attempts until it is done, each after `before`. Waits for the operator's input, tries again what can pass,
+/// and gives up on what is wrong with the machine itself. The journal is held all along, pauses included: a
+/// second bootstrap is refused at once.
 pub fn until_done(
     world: &dyn World,
     role: &Role,
     before: &dyn Fn() -> Result<()>,
     watch: Watch,
 ) -> Result<()> {
+    let mut journal = Journal::open(world)?;
     let mut pause = Duration::from_secs(5);
     loop {
-        match before().and_then(|()| attempt(world, role, watch)) {
+        match go_on(world, role, &mut journal, before, watch) {
             Ok(()) => return finish(world),
             Err(fault) => match fault.class() {
                 Class::Missing | Class::Input => pause = Duration::from_secs(5),

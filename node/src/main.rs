@@ -80,7 +80,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Bootstrap => {
             let mut progress = Progress::open(&world);
-            let before = || seed::import(&world).map(drop).inspect_err(|fault| eprintln!("hale: {fault}"));
+            let before = || seed::import(&world).map(drop);
             bootstrap::until_done(&world, &role, &before, &mut |entry| progress.tell(entry))?;
         }
         Verb::Status { json } => {

@@ -38,9 +38,10 @@ const PATHS: [&str; 9] = [
 
 /// Undoes it. The packages, `node.toml` and the container images stay.
 pub fn reset(node: &Node) -> Result<()> {
-    // Keeps a bootstrap out for as long as it takes.
+    // The bootstrap's unit has the journal for as long as it waits; then nobody else may.
+    systemctl(node, &["stop", bootstrap::UNIT])?;
     let journal = Journal::open(node.world)?;
-    for unit in ["hale-bootstrap.service", "kube-proxy.service", "kubelet.service"] {
+    for unit in ["kube-proxy.service", "kubelet.service"] {
         systemctl(node, &["stop", unit])?;
     }
     let crictl = |arguments: &[&str]| {

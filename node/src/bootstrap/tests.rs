@@ -202,6 +202,34 @@ fn two_at_once_are_one() {
 }
 
 #[test]
+fn one_that_waits_keeps_others_out() {
+    let role = role("node", "1.20.2");
+    let fake = machine(&role);
+    let second = std::cell::RefCell::new(None);
+    let before = || {
+        let refused = bootstrap::until_done(&fake, &role, &|| Ok(()), &mut |_| {});
+        *second.borrow_mut() = Some(refused.unwrap_err().to_string());
+        Ok(())
+    };
+    bootstrap::until_done(&fake, &role, &before, &mut |_| {}).unwrap();
+    assert!(second.into_inner().unwrap().contains("another hale is at work"));
+}
+
+#[test]
+fn a_bad_seed_is_told_of_in_the_status() {
+    let role = role("node", "1.20.2");
+    let fake = machine(&role);
+    let tries = std::cell::Cell::new(0);
+    let before = || {
+        tries.set(tries.get() + 1);
+        if tries.get() < 3 { Err(crate::fault::Fault::input("the seed disk has no node.toml")) } else { Ok(()) }
+    };
+    bootstrap::until_done(&fake, &role, &before, &mut |_| {}).unwrap();
+    let entries = Journal::read(&fake).unwrap();
+    assert_eq!(entries[0].event, Event::Waiting("the seed disk has no node.toml".into()));
+}
+
+#[test]
 fn a_range_that_another_node_has_is_refused_after_joining() {
     let taken = |fake: &Fake| {
         fake.state.borrow_mut().objects.insert("range node-9 10.0.3.90-10.0.3.120".into());

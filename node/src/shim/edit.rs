@@ -11,9 +11,14 @@ use crate::fault::{Class, Fault, Result};
 
 /// The edited text, or `None` when there is nothing to edit.
 ///
-/// Drops `linux.resources.memory.limit` where it is 0. Appends `profile` as `linux.seccomp` where that is
-/// absent or null, unless the container is privileged: CRI-O gives one all capabilities, and says so itself.
-/// A pod that asks for `unconfined` gets the profile too; anybody who may create a pod may ask for that.
+/// Drops `linux.resources.memory.limit` where it is 0, and sees to `linux.seccomp` as the pod asked:
+///
+/// | the pod asked for | what CRI-O 1.17 writes | what becomes of it |
+/// |---|---|---|
+/// | nothing | nothing | `profile` |
+/// | `runtime/default` | its own file without any `errnoRet`, which its types do not have | `profile` |
+/// | `localhost/…` | that file | that file |
+/// | `unconfined`, or a privileged container | nothing | nothing: `hale doctor` names it |
 pub fn edit(text: &str, profile: &str) -> Result<Option<String>> {
     let root = Object::parse(text, 0..text.len())?;
     let mut cuts: Vec<(Range<usize>, String)> = Vec::new();
@@ -39,17 +44,19 @@ pub fn edit(text: &str, profile: &str) -> Result<Option<String>> {
     Ok(Some(edited))
 }
 
-/// What to put where so that `linux` has a seccomp profile.
+/// What to put where so that `linux` has the seccomp profile that it should have.
 fn seccomp(root: &Object, linux: &Object, profile: &str) -> Result<Option<(Range<usize>, String)>> {
-    if privileged(root)? {
+    let asked = asked(root)?;
+    if asked == Asked::Unconfined {
         return Ok(None);
     }
     let profile = profile.trim();
     Object::parse(profile, 0..profile.len()).map_err(|f| f.within("the seccomp profile"))?;
     let mut present = linux.members.iter().filter(|m| m.name == "seccomp");
     if let Some(last) = present.next_back() {
-        let null = &linux.text[last.value.clone()] == "null";
-        return Ok(null.then(|| (last.value.clone(), profile.to_owned())));
+        let found = &linux.text[last.value.clone()];
+        let ours = found == "null" || asked == Asked::Default && found != profile;
+        return Ok(ours.then(|| (last.value.clone(), profile.to_owned())));
     }
     let (at, comma) = match linux.members.last() {
         Some(member) => (member.value.end, ","),
@@ -58,25 +65,41 @@ fn seccomp(root: &Object, linux: &Object, profile: &str) -> Result<Option<(Range
     Ok(Some((at..at, format!("{comma}\"seccomp\":{profile}"))))
 }
 
-fn privileged(root: &Object) -> Result<bool> {
-    let is = |object: &Object, name: &str, value: &str| {
-        object.members.iter().any(|m| m.name == name && object.text[m.value.clone()] == *value)
-    };
+/// What a pod asked for, as CRI-O wrote it down in the annotations.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// The default profile, by name.
+    Default,
+    /// No profile: by name, or by asking for a privileged container.
+    Unconfined,
+    /// Nothing, or a profile of its own.
+    Other,
+}
+
+fn asked(root: &Object) -> Result<Asked> {
     for annotations in root.objects("annotations")? {
-        if is(&annotations, "io.kubernetes.cri-o.PrivilegedRuntime", "\"true\"") {
-            return Ok(true);
+        if annotations.has("io.kubernetes.cri-o.PrivilegedRuntime", &["true"])
+            || annotations.has(PROFILE, &["unconfined"])
+        {
+            return Ok(Asked::Unconfined);
+        }
+        if annotations.has(PROFILE, &["runtime/default", "docker/default"]) {
+            return Ok(Asked::Default);
         }
     }
     for process in root.objects("process")? {
         for capabilities in process.objects("capabilities")? {
             let bounding = capabilities.members.iter().filter(|m| m.name == "bounding");
             if bounding.map(|m| &root.text[m.value.clone()]).any(|list| list.contains("\"CAP_SYS_ADMIN\"")) {
-                return Ok(true);
+                return Ok(Asked::Unconfined);
             }
         }
     }
-    Ok(false)
+    Ok(Asked::Other)
 }
+
+/// CRI-O 1.17's note of the profile that a pod asked for; empty when it asked for none.
+const PROFILE: &str = "io.kubernetes.cri-o.SeccompProfilePath";
 
 /// An object's members with the bytes of their values. A repeated name appears as often as it is written.
 struct Object<'a> {
@@ -103,6 +126,12 @@ impl<'a> Object<'a> {
             Member { name, value: start..start + raw.get().len() }
         };
         Ok(Self { text, open, members: members.0.into_iter().map(member).collect() })
+    }
+
+    /// Whether a member of that name is one of these texts. Escapes do not matter: CRI-O prints none here.
+    fn has(&self, name: &str, values: &[&str]) -> bool {
+        let quoted = |m: &Member| self.text[m.value.clone()].trim_matches('"').to_owned();
+        self.members.iter().any(|m| m.name == name && values.contains(&quoted(m).as_str()))
     }
 
     /// The members of that name that are objects; `null` counts as absent, anything else is refused.
@@ -194,15 +223,26 @@ mod tests {
         check(r#"{"linux":{"a":1 }}"#, Some(r#"{"linux":{"a":1,"seccomp":{"p":1} }}"#));
         check(r#"{"linux":{"seccomp":null,"a":1}}"#, Some(r#"{"linux":{"seccomp":{"p":1},"a":1}}"#));
         check(r#"{"linux":{"seccomp":{"own":1}}}"#, None);
-        check(r#"{"linux":{},"annotations":{"io.kubernetes.cri-o.PrivilegedRuntime":"true"}}"#, None);
         check(r#"{"process":{"capabilities":{"bounding":["CAP_CHOWN","CAP_SYS_ADMIN"]}},"linux":{}}"#, None);
-        check(
-            r#"{"annotations":{"io.kubernetes.cri-o.PrivilegedRuntime":"false"},"linux":{}}"#,
-            Some(
-                r#"{"annotations":{"io.kubernetes.cri-o.PrivilegedRuntime":"false"},"linux":{"seccomp":{"p":1}}}"#,
-            ),
-        );
         check("{}", None);
+    }
+
+    #[test]
+    fn what_a_pod_asked_for_by_name_is_what_it_gets() {
+        let check = |name: &str, value: &str, before: &str, expect: &str| {
+            let text = |linux: &str| {
+                format!(r#"{{"annotations":{{"io.kubernetes.cri-o.{name}":"{value}"}},"linux":{linux}}}"#)
+            };
+            let edited = edit(&text(before), r#"{"p":1}"#).unwrap().unwrap_or(text(before));
+            assert_eq!(edited, text(expect), "{name} {value}");
+        };
+        check("SeccompProfilePath", "", "{}", r#"{"seccomp":{"p":1}}"#);
+        check("SeccompProfilePath", "runtime/default", r#"{"seccomp":{"q":1}}"#, r#"{"seccomp":{"p":1}}"#);
+        check("SeccompProfilePath", "docker/default", r#"{"seccomp":{"q":1}}"#, r#"{"seccomp":{"p":1}}"#);
+        check("SeccompProfilePath", "localhost//x", r#"{"seccomp":{"q":1}}"#, r#"{"seccomp":{"q":1}}"#);
+        check("SeccompProfilePath", "unconfined", "{}", "{}");
+        check("PrivilegedRuntime", "true", "{}", "{}");
+        check("PrivilegedRuntime", "false", "{}", r#"{"seccomp":{"p":1}}"#);
     }
 
     #[test]
