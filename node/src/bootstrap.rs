@@ -88,7 +88,8 @@ fn go_on(
 ) -> Result<()> {
     let identity = before().and_then(|()| Identity::load(world, role));
     let identity = identity.map_err(|fault| refused(world, role, journal, fault, watch))?;
-    let node = Node::new(world, role, &identity).map_err(|fault| refused(world, role, journal, fault, watch))?;
+    let node =
+        Node::new(world, role, &identity).map_err(|fault| refused(world, role, journal, fault, watch))?;
     run(&node, journal, watch)
 }
 

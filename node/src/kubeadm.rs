@@ -155,3 +155,6 @@ pub fn check_version(node: &Node) -> Result<()> {
     Err(Fault::machine(what)
         .mend("install the pinned packages again: apt-get install --reinstall hale-common"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! What the integration tests share.
 
+pub mod checkout;
+pub mod fixtures;
 pub mod forms;
 pub mod powercut;
 pub mod server;

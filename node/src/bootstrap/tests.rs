@@ -4,9 +4,9 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 
 use super::*;
-use crate::fake::{Fake, recorded};
+use crate::fake::Fake;
 use crate::identity::Identity;
-use crate::kubeadm::{self, config};
+use crate::kubeadm;
 use crate::role::Role;
 use crate::world::World;
 use crate::{bootstrap, files, journal};
@@ -222,7 +222,11 @@ fn a_bad_seed_is_told_of_in_the_status() {
     let tries = std::cell::Cell::new(0);
     let before = || {
         tries.set(tries.get() + 1);
-        if tries.get() < 3 { Err(crate::fault::Fault::input("the seed disk has no node.toml")) } else { Ok(()) }
+        if tries.get() < 3 {
+            Err(crate::fault::Fault::input("the seed disk has no node.toml"))
+        } else {
+            Ok(())
+        }
     };
     bootstrap::until_done(&fake, &role, &before, &mut |_| {}).unwrap();
     let entries = Journal::read(&fake).unwrap();
@@ -277,49 +281,4 @@ fn waiting_is_journaled_once() {
     assert_eq!(entries.iter().filter(|entry| matches!(entry.event, Event::Waiting(_))).count(), 1);
     fake.make(Identity::PATH, JOIN);
     boot(&fake, &role).unwrap();
-}
-
-/// The phases before the API server, by a real kubeadm 1.20.2 in the fake root.
-#[test]
-fn the_real_kubeadm_writes_what_is_recorded() {
-    let Some(program) = std::env::var_os("HALE_KUBEADM") else { return };
-    let role = role("master", "1.20.2");
-    let mut fake = Fake::of(&role, "10.0.3.1");
-    fake.kubeadm = Some(program.into());
-    let identity = Identity::default();
-    let node = Node::new(&fake, &role, &identity).unwrap();
-    for phase in ["certs all", "kubeconfig all", "control-plane all", "etcd local", "kubelet-start"] {
-        let before = fake.tree();
-        let config =
-            kubeadm::configure(&node, "init.json", &config::init(&node, kubeadm::PKI).unwrap()).unwrap();
-        kubeadm::phase(&node, &phase.split(' ').collect::<Vec<_>>(), &config).unwrap();
-        let line = |(path, what): (String, String)| {
-            let slash = if what.starts_with('d') { "/" } else { "" };
-            format!("{} /{path}{slash}", &what[2..6])
-        };
-        let ours = |path: &str| ["run", "usr", "var/lib/hale", "tmp"].iter().any(|top| path.starts_with(top));
-        let new = fake.tree().into_iter().filter(|(path, _)| !before.contains_key(path) && !ours(path));
-        let expect: Vec<String> = recorded(phase).map(|(mode, path)| format!("{mode:04o} {path}")).collect();
-        assert_eq!(new.map(line).collect::<Vec<_>>(), expect, "{phase}");
-    }
-    crate::kubeadm::manifest::make_patient(&node).unwrap();
-    let server = files::need(&fake, "/etc/kubernetes/manifests/kube-apiserver.yaml").unwrap();
-    assert!(
-        server.contains("--advertise-address=10.0.3.1\n") && server.contains("failureThreshold: 60"),
-        "{server}"
-    );
-    let etcd = files::need(&fake, "/etc/kubernetes/manifests/etcd.yaml").unwrap();
-    assert!(
-        etcd.lines().filter(|line| line.contains("listen-")).all(|line| line.contains("127.0.0.1")),
-        "{etcd}"
-    );
-    for name in ["kube-scheduler", "kube-controller-manager"] {
-        let text = files::need(&fake, &format!("/etc/kubernetes/manifests/{name}.yaml")).unwrap();
-        assert!(text.contains("--leader-elect=false\n") && text.contains("--port=0\n"), "{text}");
-    }
-    let user = kubeadm::user_kubeconfig(&node, "system:kube-proxy").unwrap();
-    assert!(
-        user.contains("server: https://10.0.3.1:6443") && user.contains("client-key-data:"),
-        "no kubeconfig"
-    );
 }

@@ -13,9 +13,21 @@ use crate::kubeadm::manifest;
 use crate::world::{Call, Ran, World};
 
 /// What the real kubeadm 1.20.2 was recorded to write: phase, mode, path.
-pub(crate) const RECORDED: &str = include_str!("../../testdata/kubeadm-1.20.2.txt");
-/// A manifest that it wrote.
-pub(crate) const MANIFEST: &str = include_str!("../../testdata/kube-apiserver-1.20.2.yaml");
+pub(crate) const RECORDED: &str = include_str!("../../testdata/kubeadm-1.20.2/files.txt");
+/// Files that it wrote, by name.
+const FILES: [(&str, &str); 6] = [
+    ("config.yaml", include_str!("../../testdata/kubeadm-1.20.2/config.yaml")),
+    ("etcd.yaml", include_str!("../../testdata/kubeadm-1.20.2/etcd.yaml")),
+    ("kube-apiserver.yaml", include_str!("../../testdata/kubeadm-1.20.2/kube-apiserver.yaml")),
+    (
+        "kube-controller-manager.yaml",
+        include_str!("../../testdata/kubeadm-1.20.2/kube-controller-manager.yaml"),
+    ),
+    ("kube-scheduler.yaml", include_str!("../../testdata/kubeadm-1.20.2/kube-scheduler.yaml")),
+    ("kubeadm-flags.env", include_str!("../../testdata/kubeadm-1.20.2/kubeadm-flags.env")),
+];
+/// A kubeconfig that it printed, its credentials cut.
+const USER: &str = include_str!("../../testdata/kubeadm-1.20.2/user.conf");
 
 fn ok(stdout: &str) -> Ran {
     Ran { code: Some(0), stdout: stdout.into(), stderr: String::new() }
@@ -171,9 +183,7 @@ fn kubeadm(fake: &Fake, words: &[&str]) -> Result<Ran> {
             Ok(ok(""))
         }
         ["--kubeconfig", _, "token", "create", ..] => Ok(ok("abcdef.0123456789abcdef\n")),
-        ["alpha", "kubeconfig", "user", ..] => {
-            Ok(ok("users:\n- user:\n    client-key-data: eA==\ncurrent-context: x\n"))
-        }
+        ["alpha", "kubeconfig", "user", ..] => Ok(ok(USER)),
         other => panic!("no fake kubeadm {other:?}"),
     }
 }
@@ -252,11 +262,13 @@ pub(crate) fn recorded(phase: &str) -> impl Iterator<Item = (u32, &'static str)>
 }
 
 fn content(path: &str) -> String {
+    let name = path.rsplit('/').next().unwrap();
+    if let Some((_, text)) = FILES.iter().find(|(known, _)| *known == name) {
+        return (*text).into();
+    }
     let label = if path.ends_with(".key") { "RSA PRIVATE KEY" } else { "CERTIFICATE" };
     match path.rsplit('.').next().unwrap() {
         "conf" => "users: []\ncurrent-context: x\n".into(),
-        "yaml" if path.contains("manifests") => MANIFEST.into(),
-        "yaml" | "env" => "x\n".into(),
         _ => format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n"),
     }
 }

@@ -1,0 +1,97 @@
+//! kubeadm 1.20.2 at hand: a real one that `HALE_KUBEADM` names (linked statically; it is run in a chroot), or
+//! what one was recorded to do, in `node/testdata/kubeadm-1.20.2/`. The assertions are the same for both.
+//! `HALE_RECORD=1` beside the real one records anew.
+
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::fake::{Fake, recorded};
+use crate::identity::Identity;
+use crate::role::Role;
+
+fn role() -> Role {
+    let text = include_str!("../../examples/role.toml");
+    Role::parse(&text.replacen("\"1.17.17\"", "\"1.20.2\"", 1)).unwrap()
+}
+
+/// A master with the kubeadm at hand.
+fn machine(role: &Role) -> Fake {
+    let mut fake = Fake::of(role, "10.0.3.1");
+    fake.kubeadm = std::env::var_os("HALE_KUBEADM").map(PathBuf::from);
+    match &fake.kubeadm {
+        Some(program) => eprintln!("the real kubeadm {}", program.display()),
+        None => eprintln!("no HALE_KUBEADM: the recorded kubeadm 1.20.2"),
+    }
+    fake.make("/var/lib/hale/first-token", "abcdef.0123456789abcdef");
+    fake
+}
+
+/// Holds a text against the recorded one.
+fn compare(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/kubeadm-1.20.2").join(name);
+    if std::env::var_os("HALE_RECORD").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    let recorded = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(text, recorded, "{name}: record anew with HALE_KUBEADM=… HALE_RECORD=1");
+}
+
+#[test]
+fn each_phase_writes_what_was_recorded() {
+    let (role, identity) = (role(), Identity::default());
+    let fake = machine(&role);
+    let node = Node::new(&fake, &role, &identity).unwrap();
+    let configuration = config::init(&node, PKI).unwrap();
+    // What was recorded counts for what kubeadm is told, and for nothing else.
+    compare("init.yaml", &configuration);
+    for phase in ["certs all", "kubeconfig all", "control-plane all", "etcd local", "kubelet-start"] {
+        let before = fake.tree();
+        let config = configure(&node, "init.json", &configuration).unwrap();
+        super::phase(&node, &phase.split(' ').collect::<Vec<_>>(), &config).unwrap();
+        let line = |(path, what): (String, String)| {
+            let slash = if what.starts_with('d') { "/" } else { "" };
+            format!("{} /{path}{slash}", &what[2..6])
+        };
+        let ours = |path: &str| ["run", "usr", "var/lib/hale", "tmp"].iter().any(|top| path.starts_with(top));
+        let new = fake.tree().into_iter().filter(|(path, _)| !before.contains_key(path) && !ours(path));
+        let expect: Vec<String> = recorded(phase).map(|(mode, path)| format!("{mode:04o} {path}")).collect();
+        assert_eq!(new.map(line).collect::<Vec<_>>(), expect, "{phase}");
+    }
+    for (name, path) in [("config.yaml", "/var/lib/kubelet"), ("kubeadm-flags.env", "/var/lib/kubelet")] {
+        compare(name, &files::need(&fake, &format!("{path}/{name}")).unwrap());
+    }
+    for name in manifest::NAMES {
+        compare(
+            &format!("{name}.yaml"),
+            &files::need(&fake, &format!("{}/{name}.yaml", manifest::DIRECTORY)).unwrap(),
+        );
+    }
+    check_manifests(&node);
+    check_user(&user_kubeconfig(&node, "system:kube-proxy").unwrap());
+}
+
+fn check_manifests(node: &Node) {
+    manifest::make_patient(node).unwrap();
+    assert!(manifest::are_patient(node).unwrap());
+    let text = |name: &str| files::need(node.world, &format!("{}/{name}.yaml", manifest::DIRECTORY)).unwrap();
+    let server = text("kube-apiserver");
+    let says = ["--advertise-address=10.0.3.1\n", "failureThreshold: 60", "--insecure-port=0\n"];
+    says.iter().for_each(|part| assert!(server.contains(part), "{part}: {server}"));
+    let etcd = text("etcd");
+    let listens: Vec<&str> = etcd.lines().filter(|line| line.contains("listen-")).collect();
+    assert!(listens.len() == 3 && listens.iter().all(|line| line.contains("127.0.0.1")), "{etcd}");
+    for name in ["kube-scheduler", "kube-controller-manager"] {
+        let text = text(name);
+        assert!(text.contains("--leader-elect=false\n") && text.contains("--port=0\n"), "{text}");
+    }
+}
+
+/// The credentials themselves differ each time.
+fn check_user(text: &str) {
+    let cut = |line: &str| match line.split_once("-data: ") {
+        Some((name, _)) => format!("{name}-data: eA==\n"),
+        None => format!("{line}\n"),
+    };
+    compare("user.conf", &text.lines().map(cut).collect::<String>());
+    assert!(text.contains("server: https://10.0.3.1:6443") && text.contains("client-key-data:"), "{text}");
+}

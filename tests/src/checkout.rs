@@ -1,0 +1,48 @@
+//! Copies of the project, to be built, edited and spoilt.
+
+use std::fs;
+use std::path::Path;
+
+use builder::base::{Epoch, Result};
+use builder::plan::{Output, Step};
+use builder::program;
+use builder::store::Store;
+
+use crate::tools::{succeed, tool};
+
+/// The project's own checkout.
+pub fn top() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace")
+}
+
+/// Copies to `to` what git would commit.
+pub fn copy(to: &Path) {
+    let list = ["ls-files", "--cached", "--others", "--exclude-standard"];
+    let list = succeed(tool("git", "git").args(list).current_dir(top()));
+    let list = String::from_utf8(list).expect("file names are UTF-8");
+    for name in list.lines() {
+        let (from, target) = (top().join(name), to.join(name));
+        let Ok(found) = from.symlink_metadata() else { continue };
+        fs::create_dir_all(target.parent().expect("a folder")).expect("a folder can be made");
+        if found.is_symlink() {
+            let link = fs::read_link(&from).expect("a link");
+            std::os::unix::fs::symlink(link, target).expect("a link can be made");
+        } else {
+            fs::copy(&from, target).expect("a file can be copied");
+        }
+    }
+}
+
+/// Puts `hale`, compiled from the project's own checkout, into a store as what the copy at `checkout` would
+/// make for `epoch`: compiling it again would give the same bytes (tests/program.rs) and take a minute.
+pub fn carry_program(checkout: &Path, epoch: Epoch, store: &Path) {
+    let carry = || -> Result<()> {
+        let sources = program::identity(checkout)?;
+        assert_eq!(sources, program::identity(top())?, "the copy's node/ is not the checkout's: clean it");
+        let package = program::build(top(), epoch)?;
+        let store = Store::open(store)?;
+        let (content, size) = store.put(&package.deb[..])?;
+        store.record(&Step::Program { sources, epoch }.id()?, &Output::Blob { content, size })
+    };
+    carry().unwrap_or_else(|fault| panic!("{fault}"));
+}
