@@ -136,9 +136,11 @@ fn explain(said: &str, killed: bool) -> Fault {
             return Fault::new(class, what).mend(mend);
         }
     }
-    let line =
-        said.lines().rfind(|line| !line.trim().is_empty() && !line.starts_with("To see the stack trace"));
-    let line = line.unwrap_or("it said nothing").chars().take(300).collect::<String>();
+    // Go's own end of a program is followed by its stacks.
+    let crash = |line: &&str| ["panic: ", "fatal error: "].iter().any(|begin| line.starts_with(begin));
+    let last = |line: &&str| !line.trim().is_empty() && !line.starts_with("To see the stack trace");
+    let line = said.lines().find(crash).or_else(|| said.lines().rfind(last));
+    let line = line.unwrap_or("it said nothing").trim().chars().take(300).collect::<String>();
     let what =
         if killed { format!("kubeadm took too long: {line}") } else { format!("kubeadm failed: {line}") };
     Fault::passing(what).mend("see /var/lib/hale/log/kubeadm.log; it is tried again")

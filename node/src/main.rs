@@ -13,7 +13,7 @@ use node::node::Node;
 use node::progress::Progress;
 use node::role::Role;
 use node::world::Real;
-use node::{bootstrap, doctor, files, hold, renew, reset, seed, status, token};
+use node::{bootstrap, cluster, doctor, files, hold, renew, reset, seed, status, token};
 
 /// Sets a Hale node up, proves its promises, and keeps them.
 #[derive(Parser)]
@@ -66,6 +66,8 @@ enum Verb {
         #[arg(long)]
         force: bool,
     },
+    /// Wait until the API server answers: kube-proxy's unit starts after it.
+    Wait,
     /// Undo the bootstrap; says what will be lost, and does nothing without `--yes`.
     Reset {
         /// Do it.
@@ -104,6 +106,10 @@ fn run(verb: Verb) -> Result<ExitCode> {
             let identity = Identity::load(&world, &role)?;
             let renewed = renew::renew(&Node::new(&world, &role, &identity)?, force)?;
             println!("{}", if renewed { "renewed" } else { "nothing ends soon" });
+        }
+        Verb::Wait => {
+            let identity = Identity::load(&world, &role)?;
+            cluster::wait_for_answer(&Node::new(&world, &role, &identity)?)?;
         }
         Verb::Reset { yes } => {
             let identity = Identity::load(&world, &role)?;

@@ -60,6 +60,7 @@ fn check_package(scratch: &Path, package: &Package) {
     let headers = output(tool("readelf", "binutils").arg("-lW").arg(&hale));
     assert!(!headers.contains("INTERP") && !headers.contains("DYNAMIC"), "hale is linked dynamically");
     assert_eq!(std::fs::read_link(root.join("usr/lib/hale/crun")).unwrap(), Path::new("../../bin/hale"));
+    check_page(&root, &hale);
     let version = output(Command::new(&hale).arg("--version"));
     assert!(package.version.starts_with(version.trim().strip_prefix("hale ").unwrap()), "{version}");
     let text = std::fs::read(&hale).unwrap();
@@ -67,6 +68,23 @@ fn check_package(scratch: &Path, package: &Package) {
         let own = own.as_os_str().as_encoded_bytes();
         let found = text.windows(own.len()).any(|window| window == own);
         assert!(!found, "hale names {}", String::from_utf8_lossy(own));
+    }
+}
+
+/// The manual page that the units name: without a warning of groff's, and with a word on every verb.
+fn check_page(root: &Path, hale: &Path) {
+    let mut man = tool("man", "man-db");
+    man.args(["--warnings", "--local-file"]).arg(root.join("usr/share/man/man1/hale.1.gz"));
+    let shown = tests::tools::run(&mut man);
+    assert!(shown.status.success() && shown.stderr.is_empty(), "{}", tests::tools::said(&shown));
+    let page = String::from_utf8(shown.stdout).expect("UTF-8");
+    let help = output(Command::new(hale).arg("--help"));
+    let verbs =
+        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let verbs: Vec<&str> = verbs.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(verbs.len() > 8, "{help}");
+    for verb in verbs.into_iter().filter(|verb| *verb != "help") {
+        assert!(page.contains(&format!("hale {verb}")), "no word on `hale {verb}`");
     }
 }
 

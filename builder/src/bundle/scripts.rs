@@ -43,7 +43,7 @@ set -e
 
 if [ "$1" = remove ]; then
     :
-@MASK@fi
+@LEAVES@@MASK@fi
 if [ "$1" = purge ]; then
     :
 @PURGE@@LEAVES@@USER@fi
@@ -52,12 +52,11 @@ if [ -d /run/systemd/system ]; then
 fi
 "#;
 
+// Packages are purged in the order of their names: another one's empty directories went when it was removed.
 const USER: &str = r#"    # Nobody's files may become the next owner's of the number.
-    left=
-    for directory in @LEFT@; do
-        [ ! -d "$directory" ] || left=yes
-    done
-    if [ -z "$left" ] && getent passwd @USER@ >/dev/null; then
+    if getent passwd @USER@ >/dev/null && [ -z "$(
+        find /etc /var -xdev \( -user @USER@ -o -group @USER@ \) -print -quit
+    )" ]; then
         userdel @USER@
     fi
 "#;
@@ -104,7 +103,8 @@ pub(super) fn scripts(overlay: &Overlay, user: &str) -> Result<BTreeMap<&'static
     let purge = format!(
         "    deb-systemd-helper purge {units} >/dev/null\n    deb-systemd-helper unmask {units} >/dev/null\n"
     );
-    let remove = |path: &String| format!("    [ ! -d {path} ] || rmdir --ignore-fail-on-non-empty {path}\n");
+    // What is not empty, or where something is mounted, stays.
+    let remove = |path: &String| format!("    rmdir {path} 2>/dev/null || true\n");
     let postrm = POSTRM
         .replace(
             "@MASK@",
@@ -112,10 +112,7 @@ pub(super) fn scripts(overlay: &Overlay, user: &str) -> Result<BTreeMap<&'static
         )
         .replace("@PURGE@", &when(!units.is_empty(), purge))
         .replace("@LEAVES@", &leaves.iter().map(remove).collect::<String>())
-        .replace(
-            "@USER@",
-            &when(!users.is_empty(), USER.replace("@LEFT@", &leaves.join(" ")).replace("@USER@", user)),
-        );
+        .replace("@USER@", &when(!users.is_empty(), USER.replace("@USER@", user)));
     let mut scripts = BTreeMap::from([("postinst", postinst), ("postrm", postrm)]);
     if !units.is_empty() {
         scripts.insert("prerm", PRERM.replace("@UNITS@", &units));

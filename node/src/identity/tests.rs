@@ -79,4 +79,27 @@ proptest! {
     fn no_text_panics(text in "\\PC*") {
         let _ = Identity::parse("node.toml", &text, &role("node"));
     }
+
+    /// The example with some of its lines doubled, dropped, cut short or spoilt.
+    #[test]
+    fn a_spoilt_file_is_refused_or_read_without_a_secret_left_over(
+        spoils in prop::collection::vec((0..NODE.lines().count(), 0usize..4, 0usize..30, "\\PC"), 0..5)
+    ) {
+        let mut lines: Vec<String> = NODE.lines().map(str::to_owned).collect();
+        for (at, how, column, by) in spoils {
+            let at = at.min(lines.len() - 1);
+            let column = lines[at].char_indices().nth(column).map_or(lines[at].len(), |(index, _)| index);
+            match how {
+                0 => lines.push(lines[at].clone()),
+                1 => lines[at].clear(),
+                2 => lines[at].truncate(column),
+                _ => lines[at].insert_str(column, &by),
+            }
+        }
+        if let Ok(identity) = Identity::parse("node.toml", &lines.join("\n"), &role("node")) {
+            let wiped = identity.wiped().unwrap();
+            prop_assert!(!holds_secret(&wiped), "{}", wiped);
+            prop_assert!(Identity::parse("node.toml", &wiped, &role("node")).is_ok(), "{}", wiped);
+        }
+    }
 }

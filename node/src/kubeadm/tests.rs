@@ -95,3 +95,18 @@ fn check_user(text: &str) {
     compare("user.conf", &text.lines().map(cut).collect::<String>());
     assert!(text.contains("server: https://10.0.3.1:6443") && text.contains("client-key-data:"), "{text}");
 }
+
+#[test]
+fn what_kubeadm_says_at_length_is_one_line() {
+    let check =
+        |said: &str, expect: &str| assert!(explain(said, false).to_string().contains(expect), "{said}");
+    check(
+        "panic: no\n\ngoroutine 1 [running]:\nmain.main()\n\t/x/main.go:1 +0x25\n",
+        "kubeadm failed: panic: no;",
+    );
+    check(
+        "I1122 ok\nerror: x\nTo see the stack trace of this error execute with --v=5 or higher\n",
+        "failed: error: x;",
+    );
+    check("", "it said nothing");
+}

@@ -272,6 +272,45 @@ mod tests {
         })
     }
 
+    /// What CRI-O writes, in small.
+    const CONFIG: &str = r#"{"ociVersion":"1.0.1","process":{"args":["/pause"],"capabilities":{"bounding":["CAP_CHOWN"]}},
+        "annotations":{"io.kubernetes.cri-o.SeccompProfilePath":"runtime/default","io.kubernetes.cri-o.PrivilegedRuntime":"false"},
+        "linux":{"resources":{"memory":{"limit":0,"swap":0},"pids":{"limit":0}},"seccomp":{"defaultAction":"SCMP_ACT_ALLOW"}}}"#;
+
+    /// Every member of every object in order, by its path, with its text; without the two that are edited.
+    fn others(text: &str) -> Vec<(String, String)> {
+        fn walk(text: &str, range: Range<usize>, path: &str, found: &mut Vec<(String, String)>) {
+            let edited = path == "/linux/seccomp" || path == "/linux/resources/memory/limit";
+            match Object::parse(text, range.clone()) {
+                _ if edited => {}
+                Ok(object) => {
+                    found.push((path.to_owned(), "{".to_owned()));
+                    for member in object.members {
+                        walk(text, member.value, &format!("{path}/{}", member.name), found);
+                    }
+                }
+                Err(_) => found.push((path.to_owned(), text[range].to_owned())),
+            }
+        }
+        let mut found = Vec::new();
+        walk(text, 0..text.len(), "", &mut found);
+        found
+    }
+
+    /// A text with a few of its pieces doubled, dropped or put elsewhere.
+    fn mutated(text: &'static str) -> impl Strategy<Value = String> {
+        let cut = || (0..text.len(), 1usize..40);
+        prop::collection::vec((cut(), 0..text.len(), any::<bool>()), 0..4).prop_map(move |cuts| {
+            cuts.into_iter().fold(text.to_owned(), |text, ((start, length), to, keep)| {
+                let start = start.min(text.len());
+                let piece = text[start..(start + length).min(text.len())].to_owned();
+                let rest = if keep { text } else { text[..start].to_owned() + &text[start + piece.len()..] };
+                let to = to.min(rest.len());
+                format!("{}{piece}{}", &rest[..to], &rest[to..])
+            })
+        })
+    }
+
     proptest! {
         /// The edit on text and the same edit on a parsed document agree, and the order of all names with it.
         #[test]
@@ -293,6 +332,15 @@ mod tests {
             prop_assert_eq!(edit(&edited, r#"{"p":[1]}"#).unwrap(), None);
             let bytes = |s: &str| s.bytes().filter(|b| !b.is_ascii_whitespace()).count();
             prop_assert!(bytes(&edited) + 10 >= bytes(&text));
+        }
+
+        /// Whatever text comes: every member but the two stays, as it was written, in its place.
+        #[test]
+        fn no_field_is_lost_or_moved(text in mutated(CONFIG)) {
+            if let Ok(Some(edited)) = edit(&text, r#"{"p":[1]}"#) {
+                prop_assert_eq!(others(&edited), others(&text));
+                prop_assert_eq!(edit(&edited, r#"{"p":[1]}"#).unwrap(), None);
+            }
         }
 
         #[test]

@@ -1,0 +1,36 @@
+//! `hale` as it is installed: a plain Debian 12, the packages of a role from a signed repository, and the
+//! program that lies in them. What this machine cannot have is a stand-in, and named one: [`programs`].
+//!
+//! With `HALE_KUBEADM` naming a kubeadm 1.20.2 the bootstraps run that one; without it a stand-in writes what
+//! the real one was recorded to write.
+
+mod bootstrap;
+mod machine;
+mod packages;
+mod programs;
+
+use std::process::ExitCode;
+use std::sync::{Arc, LazyLock};
+
+use libtest_mimic::{Arguments, Trial};
+use machine::Root;
+
+/// Every test has a machine of its own, laid over the one root.
+fn main() -> ExitCode {
+    let root: Arc<LazyLock<Root>> = Arc::new(LazyLock::new(Root::new));
+    let trial = |name: &str, test: fn(&Root)| {
+        let root = Arc::clone(&root);
+        Trial::test(name, move || {
+            test(&root);
+            Ok(())
+        })
+    };
+    let trials = vec![
+        trial("the_master_comes_and_goes", packages::the_master_comes_and_goes),
+        trial("the_node_comes_and_goes", packages::the_node_comes_and_goes),
+        trial("nothing_pinned_moves", packages::nothing_pinned_moves),
+        trial("a_node_that_was_told_nothing_waits", bootstrap::a_node_that_was_told_nothing_waits),
+        trial("a_master_gets_as_far_as_its_api_server", bootstrap::a_master_gets_as_far_as_its_api_server),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}

@@ -1,0 +1,135 @@
+//! The packaged shim before Debian's crun: what the kernel says of a process in a container whose
+//! configuration is such as CRI-O 1.17 writes.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Output;
+use std::sync::LazyLock;
+
+use builder::base::Epoch;
+use builder::program;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tests::checkout;
+use tests::tools::{is_root, put, run, said, succeed, tool};
+
+/// The package of `hale`, unpacked.
+static PACKAGE: LazyLock<TempDir> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let package = program::build(checkout::top(), Epoch::new(1_700_000_000).expect("an epoch"));
+    put(folder.path().join("hale.deb"), package.unwrap_or_else(|fault| panic!("{fault}")).deb);
+    let mut dpkg_deb = tool("dpkg-deb", "dpkg");
+    succeed(dpkg_deb.arg("-x").arg(folder.path().join("hale.deb")).arg(folder.path().join("root")));
+    folder
+});
+
+/// Prints the process's own status, and how the kernel answers clone3 and unshare, by their errno.
+const PROBE: &str = "open S, '/proc/self/status'; print <S>; \
+    syscall(435, 0, 0); print 'clone3:', $!+0, qq(\\n); $! = 0; syscall(272, 0x10000000); print 'unshare:', $!+0, qq(\\n);";
+
+/// A container such as CRI-O's: mapped, with one capability, with a memory limit of zero.
+fn config(seccomp: &Value, asked: Option<&str>) -> Value {
+    let bind =
+        |path: &str| json!({"destination": path, "source": path, "type": "bind", "options": ["rbind", "ro"]});
+    let mapping = json!([{"containerID": 0, "hostID": 10_000_000, "size": 65_536}]);
+    let namespaces = ["pid", "mount", "ipc", "uts", "network", "user"].map(|kind| json!({"type": kind}));
+    let one = json!(["CAP_NET_BIND_SERVICE"]);
+    let mut config = json!({
+        "ociVersion": "1.0.1-dev",
+        "process": {
+            "user": {"uid": 0, "gid": 0},
+            "args": ["/usr/bin/perl", "-e", PROBE],
+            "env": ["PATH=/usr/bin"],
+            "cwd": "/",
+            "capabilities": {"bounding": one, "effective": one, "inheritable": one, "permitted": one},
+            "noNewPrivileges": true,
+        },
+        "root": {"path": "rootfs"},
+        "mounts": [
+            {"destination": "/proc", "source": "proc", "type": "proc"},
+            {"destination": "/dev", "source": "tmpfs", "type": "tmpfs", "options": ["mode=755", "size=65536k"]},
+            bind("/usr"), bind("/lib"), bind("/lib64"),
+        ],
+        "annotations": {},
+        "linux": {
+            "resources": {"memory": {"limit": 0}, "pids": {"limit": 128}},
+            "namespaces": namespaces, "uidMappings": mapping, "gidMappings": mapping,
+        },
+    });
+    if let Some(asked) = asked {
+        config["annotations"]["io.kubernetes.cri-o.SeccompProfilePath"] = asked.into();
+    }
+    if !seccomp.is_null() {
+        config["linux"]["seccomp"] = seccomp.clone();
+    }
+    config
+}
+
+/// Lays the package over `/usr` in a mount namespace and runs a bundle with the program `$3`. crun refuses
+/// both kinds of control groups at once, though it is told to use none.
+const RUN: &str = r#"
+mount --make-rprivate /
+! mountpoint -q /sys/fs/cgroup/unified || umount /sys/fs/cgroup/unified
+mount -t overlay overlay -o "lowerdir=$1/usr:/usr" /usr
+exec "$3" --root="$2/state" --cgroup-manager=disabled run --bundle="$2" hale-test
+"#;
+
+fn container(bundle: &Path, runtime: &str) -> Output {
+    assert!(is_root(), "run this test as root: it starts containers as CRI-O does");
+    // The mapped root must be able to walk there.
+    for folder in ["", "rootfs", "rootfs/dev", "rootfs/lib", "rootfs/lib64", "rootfs/proc", "rootfs/usr"] {
+        std::fs::create_dir_all(bundle.join(folder)).expect("a folder");
+        std::fs::set_permissions(bundle.join(folder), PermissionsExt::from_mode(0o755)).expect("a mode");
+    }
+    drop(tool("crun", "crun"));
+    let mut unshare = tool("unshare", "util-linux");
+    unshare.args(["--mount", "--", "sh", "-ec", RUN, "run"]);
+    run(unshare.arg(PACKAGE.path().join("root")).arg(bundle).arg(runtime))
+}
+
+#[test]
+fn every_container_has_seccomp_unless_it_was_asked_to_have_none() {
+    let deny = |name: &str, errno: Option<u32>| {
+        let rule = json!({"names": [name], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.unwrap_or(1)});
+        json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"], "syscalls": [rule]})
+    };
+    // What CRI-O 1.17 makes of a profile for runtime/default: every errnoRet is gone.
+    let stripped = deny("clone3", None);
+    let own = deny("clone3", Some(7));
+    // ENOSYS for what the profile does not know, so that a C library takes the older way; EPERM for what it refuses.
+    let check = |seccomp: &Value, asked: Option<&str>, mode: &str, clone3: &str, unshare: &str| {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        put(folder.path().join("config.json"), config(seccomp, asked).to_string());
+        let output = container(folder.path(), "/usr/lib/hale/crun");
+        let text = said(&output);
+        assert!(output.status.success(), "{asked:?}: {text}");
+        let field =
+            |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+        let found = [field("Seccomp:"), field("clone3:"), field("unshare:")];
+        assert_eq!(found, [mode, clone3, unshare], "{asked:?}: {text}");
+        assert_eq!([field("NoNewPrivs:"), field("CapEff:")], ["1", "0000000000000400"], "{text}");
+    };
+    check(&Value::Null, None, "2", "38", "1");
+    check(&Value::Null, Some(""), "2", "38", "1");
+    check(&stripped, Some("runtime/default"), "2", "38", "1");
+    check(&own, Some("localhost//etc/own.json"), "2", "7", "0");
+    check(&Value::Null, Some("unconfined"), "0", "22", "0");
+}
+
+/// What all of this is for: crun alone runs the same container without a filter.
+#[test]
+fn crun_alone_runs_it_without_seccomp() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    put(folder.path().join("config.json"), config(&Value::Null, None).to_string());
+    let text = said(&container(folder.path(), "/usr/bin/crun"));
+    assert!(text.contains("Seccomp:\t0\n"), "{text}");
+}
+
+#[test]
+fn a_container_whose_configuration_cannot_be_read_is_not_started() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    put(folder.path().join("config.json"), "{");
+    let output = container(folder.path(), "/usr/lib/hale/crun");
+    assert!(!output.status.success());
+    assert!(said(&output).contains("not a JSON object"), "{}", said(&output));
+}
