@@ -16,6 +16,7 @@ use builder::lock::Lock;
 use builder::openpgp::SigningKey;
 use builder::pack::apt::Suite;
 use builder::plan::{Output, Plan, StepId};
+use builder::progress::{Progress, Show, Unit};
 use builder::project::Project;
 use builder::recipe::Recipe;
 use builder::repository::{gather, publish};
@@ -134,7 +135,8 @@ impl Shelf {
 
     /// Builds, and keeps the packages. `hale` is compiled where it has been compiled already.
     fn make(&self, store: &Store, plan: &Plan, goal: StepId, name: &str) -> Result<()> {
-        let shop = Shop { store, checkout: checkout::top().to_owned() };
+        let progress = Progress::new(Show::Nothing, Unit::Steps, 0);
+        let shop = Shop { store, checkout: checkout::top().to_owned(), progress };
         let built = build(plan, &shop, NonZero::<usize>::MIN)?;
         let output: Output = built[&goal].0;
         dist::export(store, &output, plan, &self.path(name))?;
