@@ -4,6 +4,7 @@
 
 mod build;
 mod lab;
+mod shim;
 
 use builder::base::{Fault, Result};
 use clap::Args;
@@ -26,11 +27,10 @@ struct Kind {
     run: fn(&Context, &mut dyn FnMut(Row)) -> Result<()>,
 }
 
-const KINDS: &[Kind] = &[Kind {
-    name: "build",
-    about: "role bundles and the lock, from a copy of the checkout",
-    run: build::run,
-}];
+const KINDS: &[Kind] = &[
+    Kind { name: "build", about: "role bundles and the lock, from a copy of the checkout", run: build::run },
+    Kind { name: "shim", about: "what the shim adds to a call of crun", run: shim::run },
+];
 
 /// What a number counts.
 #[derive(Clone, Copy, Debug, Serialize)]

@@ -93,7 +93,7 @@ fn needed(shelf: &Shelf) -> BTreeSet<String> {
         let names = depends.trim().split(", ").filter_map(|word| word.split(' ').next());
         needed.extend(names.filter(|name| !name.is_empty()).map(str::to_owned));
     }
-    shelf.debs().iter().for_each(|deb| drop(needed.remove(name(deb))));
+    needed.retain(|wanted| shelf.debs().iter().all(|deb| name(deb) != wanted));
     needed
 }
 
