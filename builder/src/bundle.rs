@@ -39,6 +39,17 @@ pub struct Bundle {
 /// The overlay that lies under every role's.
 pub const COMMON: &str = "common";
 
+/// The overlay that a disk of ours has besides, and a machine that somebody else installed has not.
+pub const MACHINE: &str = "machine";
+
+/// The package of [`MACHINE`].
+pub fn machine(files: &Files, recipe: &Recipe, role: &Role, lock: Option<&Lock>) -> Result<Bundle> {
+    let pinned = Pinned::new(recipe, role, lock)?;
+    let overlay = Overlay::parse(files, &OverlayName::new(MACHINE)?)?;
+    let values = Values::new(recipe, &pinned.versions, None)?;
+    bundle(&overlay, &values, &pinned.own, Vec::new(), recipe.site.users.name.as_str())
+}
+
 /// The role's packages, those that others depend on first. `programs` are the packages of our own programs
 /// and their versions: `hale`.
 pub fn bundles(

@@ -15,7 +15,7 @@ use std::path::Path;
 
 use crate::base::digest::Checksum;
 use crate::base::name::{LineName, PackageName, RoleName};
-use crate::base::{Fault, Result};
+use crate::base::{Digest, Epoch, Fault, Result};
 use crate::bundle::{Bundle, bundles};
 use crate::debian::script::Script;
 use crate::debian::version::Version;
@@ -105,15 +105,9 @@ impl Draft {
     }
 
     fn bundle(&mut self, bundle: &Bundle, lock: &Lock, store: &Store) -> Result<()> {
-        for (_, bytes) in bundle.rendered.contents.iter() {
-            store.put_bytes(bytes)?;
-        }
-        let files = store.put_tree(&bundle.rendered.tree)?;
-        let name = &bundle.name;
-        let tree = self.plan.add(format!("files {name}"), Step::Files { tree: files })?;
-        let (package, arch) = (package(bundle)?, field(bundle, "Architecture")?);
+        let (files, tree, deb) = pack(&mut self.plan, bundle, lock.epoch, store)?;
+        let (name, arch) = (&bundle.name, field(bundle, "Architecture")?);
         let version: Version = field(bundle, "Version")?.parse()?;
-        let deb = self.plan.add(format!("deb {name}"), Step::Deb { package, tree, epoch: lock.epoch })?;
         self.parts.insert(TreePath::new(format!("{name}_{version}_{arch}.deb"))?, deb);
         self.wares.push(Ware {
             name: name.clone(),
@@ -161,6 +155,23 @@ impl Draft {
         self.plan.want(goal);
         Ok(goal)
     }
+}
+
+/// Adds the steps of a role package: the digest of its rendered files, the steps of their tree and of the `.deb`.
+pub(crate) fn pack(
+    plan: &mut Plan,
+    bundle: &Bundle,
+    epoch: Epoch,
+    store: &Store,
+) -> Result<(Digest, StepId, StepId)> {
+    for (_, bytes) in bundle.rendered.contents.iter() {
+        store.put_bytes(bytes)?;
+    }
+    let files = store.put_tree(&bundle.rendered.tree)?;
+    let name = &bundle.name;
+    let tree = plan.add(format!("files {name}"), Step::Files { tree: files })?;
+    let deb = plan.add(format!("deb {name}"), Step::Deb { package: package(bundle)?, tree, epoch })?;
+    Ok((files, tree, deb))
 }
 
 /// What makes the builder: its sources, and the crates it is linked with.

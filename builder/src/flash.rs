@@ -13,8 +13,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use crate::base::{Fault, Result};
-use crate::image::filled;
 use crate::pack::gpt::{ALIGN, Found, SECTOR};
+use crate::pack::sink::filled;
 use crate::pack::sink::{Part, Sink};
 
 pub use device::Device;

@@ -37,12 +37,13 @@ pub mod pack;
 pub mod payload;
 // Floor 4: the world.
 pub mod fetch;
-pub mod image;
 pub mod inputs;
 pub mod keys;
 pub mod mirror;
 
 pub mod flash;
+pub mod image;
+pub mod tools;
 pub mod vm;
 
 pub mod program;
@@ -54,14 +55,13 @@ pub mod store;
 
 pub mod export;
 pub mod repository;
-pub mod system;
-pub mod tools;
 // Floor 5: the driver.
 pub mod build;
 pub mod check;
 pub mod components;
 pub mod diff;
 pub mod dist;
+pub mod system;
 pub mod workshop;
 // Floor 6: the edge.
 pub mod report;

@@ -33,6 +33,8 @@ pub struct Line {
     pub apparmor_profile: String,
     /// Where images stand on a node: `registry.k8s.io`.
     pub image_repository: String,
+    /// Arguments of the kernel besides `root=`, in order: consoles, the version of cgroups.
+    pub kernel_arguments: Vec<String>,
     /// Versions and checksums, by component.
     pub pins: BTreeMap<ComponentName, Pin>,
     /// What must not be combined, by the rule's name.
@@ -180,6 +182,7 @@ struct RawLine {
     named_by: Spanned<ComponentName>,
     apparmor_profile: String,
     image_repository: String,
+    kernel_arguments: Spanned<Vec<String>>,
     pins: BTreeMap<ComponentName, Spanned<RawPin>>,
     #[serde(default)]
     rules: BTreeMap<String, RawRule>,
@@ -227,12 +230,14 @@ impl Line {
             named_by: raw.named_by.into_inner(),
             apparmor_profile: raw.apparmor_profile,
             image_repository: raw.image_repository,
+            kernel_arguments: raw.kernel_arguments.get_ref().clone(),
             overrides: overrides(text, raw.overrides, &rules)?,
             pins,
             rules,
             rejected: raw.rejected,
         };
         line.check_pins(text)?;
+        line.check_arguments(text, raw.kernel_arguments.span())?;
         Ok(line)
     }
 
@@ -277,6 +282,20 @@ impl Line {
         let header = text.text.find(&format!("[rules.{name}]")).unwrap_or(0);
         let end = header + text.text[header..].find('\n').unwrap_or(0);
         Err(text.blame(header..end, refused(name, rule)))
+    }
+
+    /// An argument is one word, and a line that needs the legacy cgroups asks systemd for them (systemd(1)).
+    fn check_arguments(&self, text: Text<'_>, at: std::ops::Range<usize>) -> Result<()> {
+        let plain = |word: &String| !word.is_empty() && !word.contains([' ', '\t', '\n', '"', '\'']);
+        if let Some(word) = self.kernel_arguments.iter().find(|word| !plain(word)) {
+            return Err(text.fault(at, format!("not an argument of the kernel: {word:?}")));
+        }
+        let legacy = "systemd.unified_cgroup_hierarchy=0";
+        let asks = self.kernel_arguments.iter().any(|word| word == legacy);
+        if !asks && self.needs(&self.versions()).contains(&Need::CgroupV1) {
+            return Err(text.fault(at, "this line needs the legacy cgroups").mend(format!("add `{legacy}`")));
+        }
+        Ok(())
     }
 }
 

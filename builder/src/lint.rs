@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::name::OverlayName;
 use crate::base::{Fault, Result};
-use crate::bundle::COMMON;
+use crate::bundle::{COMMON, MACHINE};
 use crate::line::Need;
 use crate::overlay::Overlay;
 use crate::pinned::Pinned;
@@ -39,10 +39,12 @@ enum Format {
     Crictl,
     Crio,
     Environment,
+    Fstab,
     Kubernetes,
     ModulesLoad,
     Policy,
     Registries,
+    Repart,
     Role,
     Storage,
     Sysctl,
@@ -62,9 +64,11 @@ const PLACES: &[(&str, &str, Format)] = &[
     ("etc/crictl.yaml", "", Format::Crictl),
     ("etc/crio/crio.conf.d/", ".conf", Format::Crio),
     ("etc/default/kubelet", "", Format::Environment),
+    ("etc/fstab", "", Format::Fstab),
     ("usr/lib/hale/role.toml", "", Format::Role),
     ("usr/lib/hale/", ".yaml", Format::Kubernetes),
     ("usr/lib/modules-load.d/", ".conf", Format::ModulesLoad),
+    ("usr/lib/repart.d/", ".conf", Format::Repart),
     ("usr/lib/sysctl.d/", ".conf", Format::Sysctl),
     ("usr/lib/systemd/system/", ".conf", Format::Unit),
     ("usr/lib/systemd/system/", ".service", Format::Unit),
@@ -87,10 +91,12 @@ impl Format {
             Self::Crictl => "crictl 1.17",
             Self::Crio => "CRI-O 1.17",
             Self::Environment => "environment",
+            Self::Fstab => "fstab",
             Self::Kubernetes => "Kubernetes 1.17",
             Self::ModulesLoad => "modules-load.d",
             Self::Policy => "containers policy",
             Self::Registries => "containers registries",
+            Self::Repart => "repart.d",
             Self::Role => "role",
             Self::Storage => "containers storage 1.19",
             Self::Sysctl => "sysctl.d",
@@ -113,10 +119,12 @@ impl Format {
                 containers::crio_agrees(text, &document)
             }
             Self::Environment => lines::environment(text),
+            Self::Fstab => lines::fstab(text),
             Self::Kubernetes => kubernetes::check(text, &document::yaml(text)?),
             Self::ModulesLoad => lines::modules(text),
             Self::Policy => with(document::json(text)?, &containers::POLICY),
             Self::Registries => with(document::toml(text)?, &containers::REGISTRIES),
+            Self::Repart => lines::repart(text),
             Self::Role => {
                 text.toml::<node::role::Role>()?;
                 node::role::Role::parse(text.text).map(|_| ()).map_err(|e| text.fault(0..0, e.to_string()))
@@ -149,11 +157,13 @@ pub fn lint(files: &Files, recipe: &Recipe) -> Result<Report> {
     let mut every = None;
     let common = Overlay::parse(files, &OverlayName::new(COMMON)?)?;
     check_wipe(recipe, &common)?;
+    let machine = Overlay::parse(files, &OverlayName::new(MACHINE)?)?;
     for role in recipe.roles.values() {
         let own = Overlay::parse(files, &role.overlay)?;
         let pinned = Pinned::new(recipe, role, None)?;
         let values = Values::new(recipe, &pinned.versions, None)?;
         lint_overlay(&common, &values, &mut used, &mut report)?;
+        lint_overlay(&machine, &values, &mut used, &mut report)?;
         let values = Values::new(recipe, &pinned.versions, Some((role, &pinned.packages)))?;
         lint_overlay(&own, &values, &mut used, &mut report)?;
         every = Some(values);

@@ -15,7 +15,7 @@ use crate::base::{Digest, Fault, Result, json};
 pub mod bill;
 mod step;
 
-pub use step::{Layer, Package, Step};
+pub use step::{DiskFormat, Layer, Package, Step};
 
 /// A step's identity: the digest of its canonical text, in which inputs stand by their ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -113,6 +113,16 @@ impl Plan {
         self.steps.insert(id, Planned { label, step });
         self.order.push(id);
         Ok(id)
+    }
+
+    /// Adds another plan's steps, and wants nothing of it.
+    pub fn absorb(&mut self, other: Plan) -> Result<()> {
+        for id in other.order {
+            if let Some(planned) = other.steps.get(&id) {
+                self.add(planned.label.clone(), planned.step.clone())?;
+            }
+        }
+        Ok(())
     }
 
     /// Marks a step as wanted for itself.

@@ -1,108 +1,180 @@
-//! A role's whole system: the root tree of its machines, from Debian's packages as locked, with the role's
-//! own packages and its components' on top.
+//! A role's whole system: the plan from locked packages and the role's own to a disk that boots.
+//!
+//! ```text
+//! Debian's .debs --root--> tree --install (hale, hale-common, hale-ROLE, components, hale-machine)--> tree
+//! tree, boot tools --disk--> raw --converted--> qcow2, raw.zst
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::path::Path;
 
+use crate::base::digest::Checksum;
 use crate::base::name::{Arch, PackageName};
-use crate::base::{Digest, Fault, Result};
-use crate::debian::control::Paragraph;
-use crate::debian::deb::{Deb, Limits};
+use crate::base::{Fault, Result};
+use crate::bundle;
+use crate::components;
 use crate::debian::relation::{self, Clause, Relation};
 use crate::debian::version::Version;
-use crate::lock::Lock;
-use crate::repository::debs_in;
-use crate::role::Role;
-use crate::root::{Builder, unpack_all};
+use crate::dist::{self, Order};
+use crate::lock::{Lock, LockedPackage};
+use crate::pinned::Pinned;
+use crate::plan::{DiskFormat, Plan, Step, StepId};
 use crate::store::Store;
 
 /// The group of packages that make a root tree a machine of its own.
 const MACHINE: &str = "machine";
 
-/// Where `cargo xtask build components` puts its packages, below dist.
-const COMPONENTS: &str = "components";
+/// The group of packages that make a disk boot.
+const BOOT: &str = "boot";
 
-/// What a system is made of.
+/// The group of packages that disks and virtual machines are tried with.
+pub const TOOLS: &str = "tools";
+
+/// A role's system, planned.
 #[derive(Debug)]
-pub struct System {
-    debian: Vec<Digest>,
-    own: BTreeMap<PackageName, Digest>,
+pub struct Planned {
+    /// The steps; the disk is the one goal.
+    pub plan: Plan,
+    /// The raw disk.
+    pub disk: StepId,
+    /// The root tree that is on it.
+    pub root: StepId,
+    /// How many packages are Debian's.
+    pub debian: usize,
+    /// How many are of ours.
+    pub own: usize,
     /// Packages of the role that cannot be installed, and the dependencies that nothing here meets.
-    pub left_out: BTreeMap<PackageName, Vec<String>>,
+    pub left_out: LeftOut,
 }
+
+/// Packages, and what each lacks.
+pub type LeftOut = BTreeMap<PackageName, Vec<String>>;
 
 /// A package of ours that may be installed.
 struct Own {
     version: Version,
-    deb: Digest,
+    deb: StepId,
     needs: Vec<Clause>,
 }
 
-impl System {
-    /// Finds the packages: Debian's in the store, all of which must be there, ours in `dist`.
-    pub fn gather(store: &Store, dist: &Path, role: &Role, lock: &Lock) -> Result<Self> {
-        let mut groups: BTreeSet<&str> = role.groups.iter().map(|group| group.as_str()).collect();
-        groups.extend([MACHINE, role.name.as_str()]);
-        let wanted = lock.packages.values();
-        let wanted: Vec<_> =
-            wanted.filter(|p| p.wanted_by.iter().any(|group| groups.contains(group.as_str()))).collect();
-        let absent: Vec<&str> =
-            wanted.iter().filter(|p| !store.contains(&p.sha256)).map(|p| p.name.as_str()).collect();
-        if !absent.is_empty() {
-            let what = format!("Debian packages that are not fetched: {}", absent.join(", "));
-            return Err(Fault::user(what).mend(format!("cargo xtask fetch {}", lock.line)));
+/// Plans a role's disk. Debian's packages must have been fetched.
+pub fn plan(order: &Order, store: &Store) -> Result<Planned> {
+    let role_packages = dist::plan(order, store)?;
+    let (recipe, lock) = (&role_packages.recipe, &role_packages.lock);
+    let role = recipe.role(order.role.as_str())?;
+    let mut plan = Plan::new();
+    plan.absorb(components::plan(recipe, lock, store)?.plan)?;
+    plan.absorb(role_packages.plan.clone())?;
+    let machine = bundle::machine(&order.project.files()?, recipe, role, Some(lock))?;
+    dist::pack(&mut plan, &machine, lock.epoch, store)?;
+
+    let wanted = [MACHINE, role.name.as_str()];
+    let wanted = wanted.into_iter().chain(role.groups.iter().map(|group| group.as_str()));
+    let debian = inputs(&mut plan, lock, store, &wanted.collect::<Vec<_>>())?;
+    let versions = debian.iter().map(|(package, _)| (package.name.clone(), package.version.clone()));
+    let versions = versions.collect::<BTreeMap<_, _>>();
+    let pinned = Pinned::new(recipe, role, Some(lock))?.packages;
+    let named: BTreeMap<_, _> = role_packages.packages.iter().cloned().collect();
+    let mut own = own(&plan, &named, lock.arch)?;
+    // Components of other roles stay out.
+    own.retain(|name, _| pinned.contains_key(name) || named.contains_key(name) || *name == machine.name);
+    let (own, left_out) = installable(own, versions.clone());
+
+    let mut held: BTreeSet<PackageName> =
+        pinned.into_keys().filter(|name| versions.contains_key(name)).collect();
+    held.extend(own.keys().cloned());
+    let (count, own_count, epoch) = (debian.len(), own.len(), lock.epoch);
+    let root = plan.add("root", Step::Root { packages: steps(debian), epoch })?;
+    let root = plan.add("install", Step::Install { root, packages: own, held, epoch })?;
+    let tools = tools(&mut plan, lock, store, BOOT)?;
+    let arguments = recipe.line.kernel_arguments.clone();
+    let disk = plan.add("disk", Step::Disk { root, tools, arguments, epoch })?;
+    plan.want(disk);
+    Ok(Planned { plan, disk, root, debian: count, own: own_count, left_out })
+}
+
+impl Planned {
+    /// Wants the disk in another form too.
+    pub fn convert(&mut self, format: DiskFormat) -> Result<StepId> {
+        if format == DiskFormat::Raw {
+            return Ok(self.disk);
         }
-        let versions = wanted.iter().map(|p| (p.name.clone(), p.version.clone())).collect();
-        let (own, left_out) = installable(read(store, dist, role, lock.arch)?, versions);
-        Ok(Self { debian: wanted.iter().map(|package| package.sha256).collect(), own, left_out })
-    }
-
-    /// Installs the packages; gives the root's tree.
-    pub fn root(&self, builder: &Builder<'_>) -> Result<Digest> {
-        let root = builder.assemble(&unpack_all(builder.store, &self.debian)?)?;
-        if self.own.is_empty() { Ok(root) } else { builder.install(&root, &self.own) }
-    }
-
-    /// How many packages there are, Debian's and ours.
-    pub fn len(&self) -> (usize, usize) {
-        (self.debian.len(), self.own.len())
+        let label = format!("disk {}", format.extension());
+        let step = self.plan.add(label, Step::Converted { disk: self.disk, format })?;
+        self.plan.want(step);
+        Ok(step)
     }
 }
 
-/// The packages of the role and of components in `dist`; their bytes go to the store.
-fn read(store: &Store, dist: &Path, role: &Role, arch: Arch) -> Result<BTreeMap<PackageName, Own>> {
-    let debs = debs_in(&dist.join(role.name.as_str()))?;
-    if debs.is_empty() {
-        let what = format!("no bundle of {} in {}", role.name, dist.display());
-        return Err(Fault::user(what).mend(format!("cargo xtask build {}", role.name)));
+/// Adds the tree of a group's packages that are run from the store; the packages must have been fetched.
+pub fn tools(plan: &mut Plan, lock: &Lock, store: &Store, group: &str) -> Result<StepId> {
+    let packages = steps(inputs(plan, lock, store, &[group])?);
+    plan.add(format!("tools {group}"), Step::Tools { packages })
+}
+
+/// Adds the packages that some groups want as inputs; refuses those that are not in the store.
+fn inputs<'a>(
+    plan: &mut Plan,
+    lock: &'a Lock,
+    store: &Store,
+    groups: &[&str],
+) -> Result<Vec<(&'a LockedPackage, StepId)>> {
+    let wanted = |p: &&LockedPackage| p.wanted_by.iter().any(|group| groups.contains(&group.as_str()));
+    let (mut inputs, mut absent) = (Vec::new(), Vec::new());
+    for package in lock.packages.values().filter(wanted) {
+        let step = Step::Input { checksum: Checksum::Sha256(package.sha256) };
+        let id = plan.add(format!("input {}_{}", package.name, package.arch), step)?;
+        if store.output(&id)?.is_none() {
+            absent.push(package.name.as_str());
+        }
+        inputs.push((package, id));
     }
+    if absent.is_empty() {
+        return Ok(inputs);
+    }
+    let what = format!("Debian packages that are not fetched: {}", absent.join(", "));
+    Err(Fault::user(what).mend(format!("cargo xtask fetch {}", lock.line)))
+}
+
+fn steps(packages: Vec<(&LockedPackage, StepId)>) -> BTreeMap<PackageName, StepId> {
+    packages.into_iter().map(|(package, id)| (package.name.clone(), id)).collect()
+}
+
+/// The plan's packages. Those that are packed of a tree say what they need; a program of ours is linked
+/// into one file and needs nothing.
+fn own(
+    plan: &Plan,
+    programs: &BTreeMap<PackageName, Version>,
+    arch: Arch,
+) -> Result<BTreeMap<PackageName, Own>> {
     let mut own = BTreeMap::new();
-    for path in debs.into_iter().chain(debs_in(&dist.join(COMPONENTS))?) {
-        let open = || File::open(&path).map_err(|e| Fault::io("open", &path, e));
-        let (deb, size) = store.put(open()?)?;
-        let control = Deb::read_control(&path.display().to_string(), open()?, Limits::for_size(size))?;
-        let package = Own { version: control.need("Version")?.parse()?, deb, needs: needs(&control, arch)? };
-        own.insert(PackageName::new(control.need("Package")?)?, package);
+    for (deb, planned) in plan.iter() {
+        match &planned.step {
+            Step::Deb { package, .. } => {
+                let field = |name: &str| package.control.get(name).map(String::as_str).unwrap_or_default();
+                let mut needs = Vec::new();
+                for name in ["Pre-Depends", "Depends"] {
+                    needs.extend(relation::parse(field(name), arch)?);
+                }
+                let version = field("Version").parse()?;
+                own.insert(PackageName::new(field("Package"))?, Own { version, deb, needs });
+            }
+            Step::Program { .. } => {
+                let named = programs.iter().find(|(name, _)| planned.label == format!("deb {name}"));
+                let (name, version) =
+                    named.ok_or_else(|| Fault::bug(format!("{} is no package", planned.label)))?;
+                own.insert(name.clone(), Own { version: version.clone(), deb, needs: Vec::new() });
+            }
+            _ => {}
+        }
     }
     Ok(own)
 }
-
-fn needs(control: &Paragraph, arch: Arch) -> Result<Vec<Clause>> {
-    let mut needs = Vec::new();
-    for field in ["Pre-Depends", "Depends"] {
-        needs.extend(relation::parse(control.get(field).unwrap_or_default(), arch)?);
-    }
-    Ok(needs)
-}
-
-type LeftOut = BTreeMap<PackageName, Vec<String>>;
 
 /// Leaves out packages with unmet dependencies, then those that needed them, until the rest stands.
 fn installable(
     mut own: BTreeMap<PackageName, Own>,
     mut versions: BTreeMap<PackageName, Version>,
-) -> (BTreeMap<PackageName, Digest>, LeftOut) {
+) -> (BTreeMap<PackageName, StepId>, LeftOut) {
     let mut left_out = LeftOut::new();
     versions.extend(own.iter().map(|(name, package)| (name.clone(), package.version.clone())));
     loop {
@@ -133,6 +205,7 @@ fn told(clause: &Clause) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Digest;
 
     fn name(text: &str) -> PackageName {
         PackageName::new(text).unwrap()
@@ -142,7 +215,8 @@ mod tests {
     fn what_cannot_be_installed_is_left_out_with_all_that_needs_it() {
         let own = |(package, depends): (&str, &str)| {
             let needs = relation::parse(depends, Arch::Amd64).unwrap();
-            (name(package), Own { version: "1".parse().unwrap(), deb: Digest::of(package), needs })
+            let deb = StepId(Digest::of(package));
+            (name(package), Own { version: "1".parse().unwrap(), deb, needs })
         };
         let packages = [
             ("hale", ""),

@@ -22,11 +22,27 @@ use crate::tree::{Kind, Tree, TreePath};
 /// Folders that programs are looked for in.
 const PROGRAMS: [&str; 2] = ["usr/bin", "usr/sbin"];
 
+/// Where QEMU's BIOS and option ROMs are; Debian has them in packages of their own.
+const ROMS: [&str; 3] = ["usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu"];
+
 /// Links followed before a path counts as a loop, as the kernel has it (path_resolution(7)).
 const MOST_LINKS: usize = 40;
 
+/// Programs that builds and tests run.
+#[derive(Clone, Debug)]
+pub struct Tools(Place);
+
+#[derive(Clone, Debug)]
+enum Place {
+    /// A tree, laid out in the store.
+    Laid(Laid),
+    /// A root whose programs run as they are.
+    Root(PathBuf),
+}
+
 /// A tree of tools, laid out on disk.
-pub struct Tools {
+#[derive(Clone, Debug)]
+struct Laid {
     tree: Tree,
     folder: PathBuf,
     loader: PathBuf,
@@ -34,6 +50,11 @@ pub struct Tools {
 }
 
 impl Tools {
+    /// The programs of a root that is this machine's own, `/`, or made up for a test.
+    pub fn installed(root: impl Into<PathBuf>) -> Self {
+        Self(Place::Root(root.into()))
+    }
+
     /// Lays the tree out in the store, once, and finds its loader.
     pub fn open(store: &Store, tree: &Digest, epoch: Epoch) -> Result<Self> {
         let folder = store.root().join("trees").join(tree.hex());
@@ -46,29 +67,34 @@ impl Tools {
         let libraries = library_folders(&nodes).into_iter().map(|path| folder.join(path.as_str()));
         let libraries = std::env::join_paths(libraries)
             .map_err(|e| Fault::machine("the store's path cannot be a library path").because(e))?;
-        Ok(Self { loader: folder.join(loader.as_str()), tree: nodes, folder, libraries })
+        Ok(Self(Place::Laid(Laid { loader: folder.join(loader.as_str()), tree: nodes, folder, libraries })))
     }
 
-    /// Where a file of the tree lies on disk, links followed inside the tree.
+    /// Where a file of the tools lies on disk; links are followed inside a tree.
     pub fn path(&self, path: &str) -> Result<PathBuf> {
-        let found = resolve(&self.tree, &TreePath::new(path)?)?;
-        found.map(|path| self.folder.join(path.as_str())).ok_or_else(|| missing(path))
+        match &self.0 {
+            Place::Laid(laid) => laid.path(path),
+            Place::Root(root) => {
+                let found = Some(root.join(path)).filter(|found| found.exists());
+                found.ok_or_else(|| Fault::machine(format!("no {}", root.join(path).display())))
+            }
+        }
     }
 
-    /// A program of the tree, ready for its arguments. Its environment is that of the tools alone.
+    /// A program, ready for its arguments. Its environment is that of the tools alone.
     pub fn command(&self, name: &str) -> Result<Command> {
         let program = PROGRAMS.iter().find_map(|folder| self.path(&format!("{folder}/{name}")).ok());
         let program = program.ok_or_else(|| missing(name))?;
-        let mut command = Command::new(&self.loader);
-        command.arg("--library-path").arg(&self.libraries).args(["--argv0", name]).arg(program);
-        command.env_clear().envs([("LC_ALL", "C"), ("TZ", "UTC"), ("PATH", "/nonexistent")]);
-        let Some(libraries) = self.loader.parent() else { return Err(missing("the loader's folder")) };
-        command.env("GCONV_PATH", libraries.join("gconv"));
-        command.env("MKE2FS_CONFIG", self.folder.join("etc/mke2fs.conf"));
-        command.env("QEMU_MODULE_DIR", libraries.join("qemu"));
+        let mut command = match &self.0 {
+            Place::Laid(laid) => laid.command(name, &program)?,
+            Place::Root(_) => Command::new(program),
+        };
         if name.starts_with("qemu-system-") {
-            for folder in ["usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu"] {
-                command.arg("-L").arg(self.folder.join(folder));
+            for folder in ROMS {
+                // Absent where a package of its own would bring it.
+                if let Ok(folder) = self.path(folder) {
+                    command.arg("-L").arg(folder);
+                }
             }
         }
         Ok(command)
@@ -81,12 +107,31 @@ impl Tools {
         arguments: impl IntoIterator<Item = A>,
     ) -> Result<Output> {
         let output = self.command(name)?.args(arguments).output();
-        let output = output.map_err(|e| Fault::io("start", &self.loader, e))?;
+        let output = output.map_err(|e| Fault::machine(format!("cannot start {name}")).because(e))?;
         if output.status.success() {
             return Ok(output);
         }
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         Err(Fault::machine(format!("{name} failed ({})", output.status)).because(said))
+    }
+}
+
+impl Laid {
+    fn path(&self, path: &str) -> Result<PathBuf> {
+        let found = resolve(&self.tree, &TreePath::new(path)?)?;
+        found.map(|path| self.folder.join(path.as_str())).ok_or_else(|| missing(path))
+    }
+
+    /// The tree's own loader starts the program with the tree's own libraries.
+    fn command(&self, name: &str, program: &Path) -> Result<Command> {
+        let mut command = Command::new(&self.loader);
+        command.arg("--library-path").arg(&self.libraries).args(["--argv0", name]).arg(program);
+        command.env_clear().envs([("LC_ALL", "C"), ("TZ", "UTC"), ("PATH", "/nonexistent")]);
+        let Some(libraries) = self.loader.parent() else { return Err(missing("the loader's folder")) };
+        command.env("GCONV_PATH", libraries.join("gconv"));
+        command.env("MKE2FS_CONFIG", self.folder.join("etc/mke2fs.conf"));
+        command.env("QEMU_MODULE_DIR", libraries.join("qemu"));
+        Ok(command)
     }
 }
 

@@ -11,15 +11,13 @@ use std::process::Command;
 use std::str::FromStr;
 
 use crate::base::{Digest, Fault, Result};
-use crate::image::Tools;
+use crate::tools::Tools;
 
 pub use accelerator::Accelerator;
 
-const QEMU: &str = "usr/bin/qemu-system-x86_64";
+const QEMU: &str = "qemu-system-x86_64";
 const OVMF: &str = "usr/share/OVMF/OVMF_CODE_4M.fd";
 const OVMF_VARIABLES: &str = "usr/share/OVMF/OVMF_VARS_4M.fd";
-/// Where QEMU's BIOS and option ROMs are; Debian has them in packages of their own.
-const ROMS: [&str; 2] = ["usr/share/qemu", "usr/share/seabios"];
 
 /// What the machine starts with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,9 +111,6 @@ impl Machine {
     /// The command that runs it. `scratch` is a folder of this run: UEFI keeps its variables there.
     pub fn command(&self, tools: &Tools, accelerator: Accelerator, scratch: &Path) -> Result<Command> {
         let mut command = tools.command(QEMU)?;
-        for folder in ROMS {
-            command.arg("-L").arg(tools.path(folder));
-        }
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "q35"]);
         command.args(accelerator.arguments());
         command.args(["-m", &self.memory.to_string(), "-smp", &self.processors.to_string()]);
@@ -145,9 +140,10 @@ impl Machine {
 }
 
 fn uefi(command: &mut Command, tools: &Tools, scratch: &Path) -> Result<()> {
-    let (code, variables) = (tools.path(OVMF), scratch.join("uefi-variables"));
-    std::fs::copy(tools.path(OVMF_VARIABLES), &variables)
-        .map_err(|e| Fault::io("read", tools.path(OVMF_VARIABLES), e).mend("the package ovmf brings it"))?;
+    let (code, variables) = (tools.path(OVMF)?, scratch.join("uefi-variables"));
+    let shipped = tools.path(OVMF_VARIABLES)?;
+    let bytes = std::fs::read(&shipped).map_err(|e| Fault::io("read", &shipped, e))?;
+    std::fs::write(&variables, bytes).map_err(|e| Fault::io("write", &variables, e))?;
     command.arg("-drive").arg(joined(&["if=pflash,format=raw,readonly=on,file="], &code));
     command.arg("-drive").arg(joined(&["if=pflash,format=raw,file="], &variables));
     Ok(())
@@ -227,10 +223,10 @@ mod tests {
     #[test]
     fn the_command_says_all_of_it() {
         let tools = tempfile::tempdir().unwrap();
-        let program = tools.path().join(QEMU);
+        let program = tools.path().join("usr/bin").join(QEMU);
         std::fs::create_dir_all(program.parent().unwrap()).unwrap();
         std::fs::write(&program, "").unwrap();
-        let tools = Tools::new(tools.path());
+        let tools = Tools::installed(tools.path());
         let command = machine().command(&tools, Accelerator::Tcg, Path::new("scratch")).unwrap();
         let words: Vec<String> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
         let line = words.join(" ");

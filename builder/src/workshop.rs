@@ -9,12 +9,17 @@ use crate::build::Workshop;
 use crate::components;
 use crate::debian::control::Paragraph;
 use crate::debian::deb::{Deb, Limits};
+use crate::image;
+use crate::pack::disk::{Disk, SLACK};
 use crate::pack::{deb, manifest, oci, provenance, sbom};
 use crate::plan::bill::Bill;
 use crate::plan::{Layer, Output, Package, Planned, Step, StepId};
 use crate::program;
 use crate::progress::Progress;
+use crate::root::{self, Builder};
+use crate::sandbox::Sandbox;
 use crate::store::Store;
+use crate::tools::Tools;
 use crate::tree::{Contents, Kind, Memory, Node, Tree, TreePath};
 
 /// The store, and the checkout that programs are compiled from.
@@ -36,7 +41,7 @@ impl Workshop for Shop<'_> {
     }
 
     fn make(&self, id: StepId, planned: &Planned, inputs: &Inputs) -> Result<Output> {
-        let output = self.realise(&planned.step, inputs)?;
+        let output = self.realise(id, &planned.step, inputs)?;
         self.store.record(&id, &output)?;
         Ok(output)
     }
@@ -54,7 +59,7 @@ impl Workshop for Shop<'_> {
 }
 
 impl Shop<'_> {
-    fn realise(&self, step: &Step, inputs: &Inputs) -> Result<Output> {
+    fn realise(&self, id: StepId, step: &Step, inputs: &Inputs) -> Result<Output> {
         match step {
             Step::Input { checksum } => Err(missing(checksum)),
             Step::Files { tree } => self.files(tree),
@@ -65,8 +70,40 @@ impl Shop<'_> {
             Step::Payload { input, release, texts } => {
                 components::unpack(self.store, output(inputs, input)?, release, texts)
             }
+            Step::Root { packages, epoch } => {
+                let unpacked = root::unpacked(self.store, &blobs(inputs, packages.values())?)?;
+                self.root(*epoch, |builder| builder.assemble(&unpacked))
+            }
+            Step::Install { root, packages, held, epoch } => {
+                let root = output(inputs, root)?.digest();
+                let debs = blobs(inputs, packages.values())?;
+                let debs = packages.keys().cloned().zip(debs).collect();
+                let held: Vec<_> = held.iter().cloned().collect();
+                self.root(*epoch, |builder| builder.hold(&builder.install(&root, &debs)?, &held))
+            }
+            Step::Tools { packages } => {
+                let unpacked = root::unpacked(self.store, &blobs(inputs, packages.values())?)?;
+                Ok(Output::Tree { tree: root::merge_only(self.store, &unpacked)? })
+            }
+            Step::Disk { root, tools, arguments, epoch } => {
+                let tools = Tools::open(self.store, &output(inputs, tools)?.digest(), *epoch)?;
+                let disk =
+                    Disk { identity: id.0, epoch: *epoch, arguments: arguments.join(" "), slack: SLACK };
+                image::assemble(&disk, &self.tree(inputs, root)?, self.store, &tools)
+            }
+            Step::Converted { disk, format } => {
+                image::convert(self.store, &output(inputs, disk)?.digest(), *format)
+            }
             Step::Bundle { parts, bill } => self.bundle(parts, bill.as_ref(), inputs),
         }
+    }
+
+    /// Makes a root tree in a sandbox whose helpers are this very program.
+    fn root(&self, epoch: Epoch, make: impl FnOnce(&Builder<'_>) -> Result<Digest>) -> Result<Output> {
+        let sandbox = Sandbox::of_this_program()?;
+        let builder =
+            Builder { store: self.store, sandbox: &sandbox, epoch, limits: root::Limits::default() };
+        Ok(Output::Tree { tree: make(&builder)? })
     }
 
     fn files(&self, tree: &Digest) -> Result<Output> {
@@ -231,6 +268,11 @@ impl Shop<'_> {
 
 fn output(inputs: &Inputs, step: &StepId) -> Result<Output> {
     inputs.get(step).copied().ok_or_else(|| Fault::bug(format!("step {step} was not made first")))
+}
+
+/// The digests of `.deb`s.
+fn blobs<'a>(inputs: &Inputs, debs: impl Iterator<Item = &'a StepId>) -> Result<Vec<Digest>> {
+    debs.map(|deb| Ok(output(inputs, deb)?.digest())).collect()
 }
 
 fn missing(checksum: &Checksum) -> Fault {

@@ -9,7 +9,7 @@ use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use builder::image::Tools;
+use builder::tools::Tools;
 use builder::vm::{Accelerator, Card, Console, Disk, Firmware, Machine};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -25,10 +25,13 @@ pub struct Host {
 }
 
 impl Host {
-    /// Programs from `$HALE_TOOLS`, or the machine's own; KVM where it really works.
+    /// The machine's own programs; KVM where it really works.
     pub fn new() -> Self {
-        let root = std::env::var_os("HALE_TOOLS").map_or_else(|| PathBuf::from("/"), PathBuf::from);
-        let tools = Tools::new(root);
+        Self::with(Tools::installed("/"))
+    }
+
+    /// These programs; KVM where it really works.
+    pub fn with(tools: Tools) -> Self {
         let accelerator = Accelerator::probe(&tools)
             .unwrap_or_else(|fault| panic!("{fault}: install the Debian packages qemu-system-x86 and ovmf"));
         Self { tools, accelerator }

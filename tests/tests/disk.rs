@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 
 use builder::base::{Digest, Epoch};
 use builder::flash::{Seed, Target, flash};
-use builder::image::{Format, Publishing, convert};
+use builder::image::{Publishing, convert};
 use builder::pack::bios::Grub;
 use builder::pack::disk::{self, Boot, Disk, SLACK};
 use builder::pack::{ext4, initramfs};
+use builder::plan::{DiskFormat, Output};
+use builder::store::Store;
 use builder::tree::{Memory, Node, Tree, TreePath};
 use tests::tools::{run, said, succeed, tool};
 
@@ -149,9 +151,13 @@ fn a_file_system_has_the_room_that_was_asked_for() {
 fn other_forms_hold_the_same_disk() {
     let folder = tempfile::tempdir().unwrap();
     let raw = image(folder.path(), "hale.raw");
-    let (qcow2, zst) = (folder.path().join("hale.qcow2"), folder.path().join("hale.raw.zst"));
-    convert(&raw, Format::Qcow2, &qcow2).unwrap();
-    convert(&raw, Format::RawZst, &zst).unwrap();
+    let store = Store::open(&folder.path().join("store")).unwrap();
+    let (disk, _) = store.put(fs::File::open(&raw).unwrap()).unwrap();
+    let form = |format| match convert(&store, &disk, format).unwrap() {
+        Output::Blob { content, .. } => store.path_of(&content),
+        Output::Tree { .. } => panic!("a disk is one file"),
+    };
+    let (qcow2, zst) = (form(DiskFormat::Qcow2), form(DiskFormat::RawZst));
     succeed(tool("qemu-img", "qemu-utils").arg("check").arg(&qcow2));
     let back = folder.path().join("back");
     succeed(tool("qemu-img", "qemu-utils").args(["convert", "-O", "raw"]).arg(&qcow2).arg(&back));

@@ -10,7 +10,7 @@ use builder::base::{Fault, Result};
 use builder::build::{self, Built, Way};
 use builder::dist::{self, Order, Planned};
 use builder::lock::From;
-use builder::plan::Output;
+use builder::plan::{Output, Plan};
 use builder::project::Project;
 use builder::recipe::Source;
 use builder::store::{Spent, Store};
@@ -107,7 +107,7 @@ impl Build {
         for order in self.target.orders(context)? {
             let start = Instant::now();
             let planned = dist::plan(&order, store)?;
-            let built = realise(context, store, &planned, self.jobs)?;
+            let built = realise(context, store, &planned.plan, self.jobs)?;
             let to = dist.join(order.role.as_str());
             let output = built.get(&planned.goal).ok_or_else(|| Fault::bug("the goal was not built"))?.0;
             dist::export(store, &output, &planned.plan, &to)?;
@@ -124,10 +124,10 @@ impl Build {
 pub(crate) fn realise(
     context: &Context,
     store: &Store,
-    planned: &Planned,
+    plan: &Plan,
     jobs: Option<NonZero<usize>>,
 ) -> Result<Built> {
-    build::build(&planned.plan, &context.shop(store), workers(jobs))
+    build::build(plan, &context.shop(store), workers(jobs))
 }
 
 /// How many steps at once: as told, or one a core.

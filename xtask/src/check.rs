@@ -51,7 +51,7 @@ impl Check {
         let store = Store::open(&context.store)?;
         for order in self.target.orders(context)? {
             let planned = dist::plan(&order, &store)?;
-            build::realise(context, &store, &planned, None)?;
+            build::realise(context, &store, &planned.plan, None)?;
             let verdict = again(context, &order, &planned.plan, &store)?;
             verdict.show(context)?;
             if let Some(parting) = verdict.parting {

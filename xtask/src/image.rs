@@ -1,24 +1,23 @@
 //! `cargo xtask image ROLE`: a disk that boots as a machine of the role.
 
+use std::num::NonZero;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use builder::base::name::{LineName, RoleName};
-use builder::base::{Digest, Fault, Result};
-use builder::image::{Format, assemble, convert};
-use builder::pack::disk::{Disk, SLACK};
+use builder::base::{Fault, Result};
+use builder::build::{Built, Way};
+use builder::dist::Order;
+use builder::image;
+use builder::plan::{DiskFormat, Output, StepId};
 use builder::project::Project;
-use builder::root::{Builder, Limits};
-use builder::sandbox::Sandbox;
 use builder::store::Store;
-use builder::system::System;
+use builder::system::{self, LeftOut, Planned};
 use clap::Args;
+use serde::Serialize;
 
 use crate::context::Context;
-use crate::{disks, table};
-
-/// A console to see on a screen and over a wire, and the cgroups that a kubelet before 1.19 needs.
-const ARGUMENTS: &str = "console=tty0 console=ttyS0,115200 systemd.unified_cgroup_hierarchy=0 \
-     systemd.legacy_systemd_cgroup_controller=1";
+use crate::{build, disks, table};
 
 /// Arguments of `image`.
 #[derive(Args)]
@@ -28,61 +27,108 @@ pub(crate) struct Image {
     /// The line [default: the newest].
     #[arg(long)]
     line: Option<LineName>,
-    /// Make other forms too: qcow2, raw.zst.
+    /// Make another form too: qcow2, zstd; may be given again.
     #[arg(long, value_name = "FORMAT")]
-    format: Vec<Format>,
+    format: Vec<DiskFormat>,
     /// Make an image that is no node: without the packages whose dependencies are not here.
     #[arg(long)]
     without_components: bool,
+    /// How many steps at once [default: one a core].
+    #[arg(long)]
+    jobs: Option<NonZero<usize>>,
+}
+
+/// What making an image tells.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Summary {
+    role: RoleName,
+    images: Vec<Made>,
+    debian: usize,
+    own: usize,
+    left_out: LeftOut,
+    steps: usize,
+    made: usize,
+    seconds: f64,
+}
+
+/// One form of the disk.
+#[derive(Serialize)]
+struct Made {
+    path: PathBuf,
+    bytes: u64,
+    digest: String,
 }
 
 impl Image {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
-        let project = Project::at(&context.root);
+        let (start, project) = (Instant::now(), Project::at(&context.root));
         let line = self.line.clone().map_or_else(|| project.default_line(), Ok)?;
-        let recipe = project.recipe(&line)?;
-        let (role, lock) = (recipe.role(self.role.as_str())?, project.lock(&recipe)?);
         let store = Store::open(&context.store)?;
-        let system = System::gather(&store, &context.root.join("dist"), role, &lock)?;
-        if !system.left_out.is_empty() && !self.without_components {
-            return Err(refusal(&system));
+        let mut planned = system::plan(&Order { project, line, role: self.role.clone() }, &store)?;
+        if !planned.left_out.is_empty() && !self.without_components {
+            return Err(refusal(&planned.left_out));
         }
-        let (sandbox, limits) = (Sandbox::of_this_program()?, Limits::default());
-        let root = system.root(&Builder { store: &store, sandbox: &sandbox, epoch: lock.epoch, limits })?;
-        let identity = Digest::of(format!("disk {root} {ARGUMENTS}"));
-        let disk = Disk { identity, epoch: lock.epoch, arguments: ARGUMENTS.to_owned(), slack: SLACK };
-        let raw = disks::image_path(context, &self.role, Format::Raw);
-        let bytes = assemble(&disk, &store.tree(&root)?, &store, &disks::tools(), &raw)?;
-        for format in self.format.iter().filter(|format| **format != Format::Raw) {
-            convert(&raw, *format, &disks::image_path(context, &self.role, *format))?;
+        let mut forms = vec![(DiskFormat::Raw, planned.disk)];
+        for format in &self.format {
+            forms.push((*format, planned.convert(*format)?));
         }
-        self.show(context, &system, &raw, bytes)
+        let built = build::realise(context, &store, &planned.plan, self.jobs)?;
+        let images =
+            forms.into_iter().map(|(format, step)| self.publish(context, &store, &built, format, step));
+        let images = images.collect::<Result<Vec<_>>>()?;
+        let made = built.values().filter(|(_, way)| *way == Way::Made).count();
+        let Planned { debian, own, left_out, .. } = planned;
+        let (role, steps, seconds) = (self.role, built.len(), start.elapsed().as_secs_f64());
+        Summary { role, images, debian, own, left_out, steps, made, seconds }.show(context)
     }
 
-    fn show(&self, context: &Context, system: &System, raw: &PathBuf, bytes: u64) -> Result<()> {
-        let (debian, own) = system.len();
+    /// Gives one form of the disk its name in `dist/images`, unless it has it already.
+    fn publish(
+        &self,
+        context: &Context,
+        store: &Store,
+        built: &Built,
+        format: DiskFormat,
+        step: StepId,
+    ) -> Result<Made> {
+        let output = built.get(&step).map(|(output, _)| *output);
+        let Some(output @ Output::Blob { content, size }) = output else {
+            return Err(Fault::bug("a disk is one file"));
+        };
+        let path = disks::image_path(context, &self.role, format);
+        image::publish(store, &content, &path)?;
+        store.add_root(&path, &[output])?;
+        Ok(Made { path, bytes: size, digest: content.to_string() })
+    }
+}
+
+impl Summary {
+    fn show(&self, context: &Context) -> Result<()> {
         if context.json {
-            let value = serde_json::json!({
-                "image": raw, "bytes": bytes, "debian": debian, "own": own, "left-out": system.left_out,
-            });
-            println!("{value}");
-            return Ok(());
+            return table::json(self);
         }
-        for (name, lacks) in &system.left_out {
+        for (name, lacks) in &self.left_out {
             println!("LEFT OUT: {name}, for want of {}", lacks.join(", "));
         }
-        if !system.left_out.is_empty() {
+        if !self.left_out.is_empty() {
             println!("This is no {}: it boots, and nothing more.", self.role);
         }
-        println!("{}: {}, {debian} packages of Debian, {own} of ours", raw.display(), table::bytes(bytes));
+        for image in &self.images {
+            println!("{}: {}, {}", image.path.display(), table::bytes(image.bytes), image.digest);
+        }
+        println!(
+            "{}: {} packages of Debian, {} of ours; {} of {} steps made, {:.2} s",
+            self.role, self.debian, self.own, self.made, self.steps, self.seconds
+        );
         Ok(())
     }
 }
 
-fn refusal(system: &System) -> Fault {
+fn refusal(left_out: &LeftOut) -> Fault {
     let mut fault = Fault::user("packages of the role cannot be installed: what they depend on is not here");
-    for (name, lacks) in &system.left_out {
+    for (name, lacks) in left_out {
         fault = fault.because(format!("{name} wants {}", lacks.join(", ")));
     }
-    fault.mend("cargo xtask fetch, then cargo xtask build components; or give --without-components")
+    fault.mend("cargo xtask fetch; or give --without-components")
 }

@@ -36,7 +36,7 @@ pub(crate) struct Vm {
 
 impl Vm {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
-        let tools = disks::tools();
+        let tools = disks::tools(context)?;
         let scratch = tempfile::tempdir().map_err(|e| Fault::machine("no scratch folder").because(e))?;
         let mut attached = vec![Disk::Snapshot(disks::raw_image(context, &self.role)?)];
         if let Some(folder) = &self.seed {

@@ -185,6 +185,40 @@ pub(super) fn tmpfiles(text: Text<'_>) -> Result<()> {
     })
 }
 
+/// What a mount of ours may be told (fstab(5), systemd.mount(5)).
+const MOUNT_OPTIONS: &[&str] = &["errors=remount-ro", "ro", "rw", "x-systemd.growfs"];
+
+/// fstab(5): `LABEL=NAME PLACE TYPE OPTIONS 0 PASS`. A disk is known by its label: its name depends on the machine.
+pub(super) fn fstab(text: Text<'_>) -> Result<()> {
+    lines(text, &["#"]).iter().try_for_each(|line| {
+        let words = line.words();
+        let [device, _, kind, options, dump, pass] = &words[..] else {
+            return Err(text.fault(line.span(), "not `LABEL=NAME PLACE TYPE OPTIONS 0 PASS`"));
+        };
+        known(text, &pair(text, device)?.0, &["LABEL"])?;
+        known(text, kind, &["ext4", "vfat"])?;
+        known(text, dump, &["0"])?;
+        known(text, pass, &["0", "1", "2"])?;
+        let mut start = options.start;
+        options.text.split(',').try_for_each(|option| {
+            let word = Line { text: option, start };
+            start += option.len() + 1;
+            known(text, &word, MOUNT_OPTIONS)
+        })
+    })
+}
+
+/// repart.d(5): one partition, found by its type.
+pub(super) fn repart(text: Text<'_>) -> Result<()> {
+    let lines = lines(text, &["#"]);
+    match lines.split_first() {
+        Some((head, keys)) if head.text == "[Partition]" => {
+            keys.iter().try_for_each(|line| known(text, &pair(text, line)?.0, &["Type", "Weight"]))
+        }
+        _ => Err(text.fault(0..0, "no `[Partition]` at the top")),
+    }
+}
+
 const PREFERENCES: &[&str] = &["Explanation", "Package", "Pin", "Pin-Priority"];
 
 /// apt_preferences(5).
@@ -246,7 +280,7 @@ pub(super) fn apt_conf(text: Text<'_>) -> Result<()> {
 /// The spans of the first word of every line that is a key in one of these formats.
 #[cfg(test)]
 pub(super) fn keys(text: Text<'_>) -> Vec<Range<usize>> {
-    let is_key = |line: &Line<'_>| !line.text.starts_with(['"', '}']);
+    let is_key = |line: &Line<'_>| !line.text.starts_with(['"', '}', '[']);
     let key = |line: Line<'_>| {
         let end = line.text.find([' ', '=', '\t']).unwrap_or(line.text.len());
         let end = line.text[..end].strip_suffix(':').map_or(end, str::len);

@@ -13,7 +13,9 @@ fn rendered() -> Vec<(String, String, String)> {
     let (files, recipe) = shipped();
     let mut all = Vec::new();
     for role in recipe.roles.values() {
-        for bundle in crate::bundle::bundles(&files, &recipe, role, None, &BTreeMap::new()).unwrap() {
+        let mut bundles = crate::bundle::bundles(&files, &recipe, role, None, &BTreeMap::new()).unwrap();
+        bundles.push(crate::bundle::machine(&files, &recipe, role, None).unwrap());
+        for bundle in bundles {
             let texts = bundle.rendered.texts.into_iter();
             all.extend(texts.map(|(path, file, text)| (path.to_string(), file, text)));
         }
@@ -32,7 +34,9 @@ fn keys(path: &str, text: Text<'_>) -> Vec<Range<usize>> {
         Format::AptConf
         | Format::AptPreferences
         | Format::Environment
+        | Format::Fstab
         | Format::ModulesLoad
+        | Format::Repart
         | Format::Sysctl
         | Format::Sysusers
         | Format::Tmpfiles => lines::keys(text),

@@ -12,6 +12,7 @@ const UNIT: &[&str] = &[
     "AssertPathExists",
     "Before",
     "BindsTo",
+    "ConditionFileIsExecutable",
     "ConditionPathExists",
     "ConditionPathIsDirectory",
     "ConditionFileNotEmpty",

@@ -24,6 +24,27 @@ impl Sink for Vec<u8> {
     }
 }
 
+/// The stretches of `bytes` that are not zero, in steps of `block`, neighbours joined.
+pub fn filled(bytes: &[u8], block: usize) -> Vec<(u64, &[u8])> {
+    let mut stretches: Vec<(u64, &[u8])> = Vec::new();
+    let mut start = None;
+    for (index, piece) in bytes.chunks(block).enumerate() {
+        let at = index * block;
+        match (piece.iter().any(|byte| *byte != 0), start) {
+            (true, None) => start = Some(at),
+            (false, Some(from)) => {
+                stretches.push((from as u64, &bytes[from..at]));
+                start = None;
+            }
+            _ => {}
+        }
+    }
+    if let Some(from) = start {
+        stretches.push((from as u64, &bytes[from..]));
+    }
+    stretches
+}
+
 /// A stretch of another sink: a partition of a disk. Refuses writes past its end.
 pub struct Part<'a> {
     disk: &'a mut dyn Sink,

@@ -1,6 +1,7 @@
 //! The kinds of step. Each has a format number; an algorithm that changes its bytes raises it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +9,7 @@ use super::StepId;
 use super::bill::Bill;
 use crate::base::digest::Checksum;
 use crate::base::name::{Arch, PackageName};
-use crate::base::{Digest, Epoch, Result, json};
+use crate::base::{Digest, Epoch, Fault, Result, json};
 use crate::component::Release;
 use crate::debian::script::Script;
 use crate::debian::version::Version;
@@ -77,6 +78,47 @@ pub enum Step {
         /// Every file's time.
         epoch: Epoch,
     },
+    /// Packages installed together as one root tree: unpacked, then configured by their own scripts.
+    Root {
+        /// The `.deb`s by name.
+        packages: BTreeMap<PackageName, StepId>,
+        /// Every file's time.
+        epoch: Epoch,
+    },
+    /// A root tree with more packages, installed by its own dpkg.
+    Install {
+        /// The root.
+        root: StepId,
+        /// The `.deb`s by name.
+        packages: BTreeMap<PackageName, StepId>,
+        /// Packages that are on hold afterwards.
+        held: BTreeSet<PackageName>,
+        /// Every file's time.
+        epoch: Epoch,
+    },
+    /// Packages merged in one tree and never installed: programs that are run from the store.
+    Tools {
+        /// The `.deb`s by name.
+        packages: BTreeMap<PackageName, StepId>,
+    },
+    /// A root tree as a disk that boots, raw. Its identities come from the step's own id.
+    Disk {
+        /// The root.
+        root: StepId,
+        /// The tools that make it boot.
+        tools: StepId,
+        /// The kernel's arguments besides `root=`, in order.
+        arguments: Vec<String>,
+        /// Every file's time.
+        epoch: Epoch,
+    },
+    /// A disk in another form.
+    Converted {
+        /// The raw disk.
+        disk: StepId,
+        /// The form.
+        format: DiskFormat,
+    },
     /// What a role becomes: other steps' outputs by their place in `dist/<role>/`, and the documents
     /// that say what they are.
     Bundle {
@@ -85,6 +127,43 @@ pub enum Step {
         /// What they are made of; a bundle without one gets checksums only.
         bill: Option<Bill>,
     },
+}
+
+/// How a disk is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiskFormat {
+    /// As on the disk, sparse.
+    Raw,
+    /// QEMU's, without the holes.
+    Qcow2,
+    /// Raw, compressed with zstd.
+    RawZst,
+}
+
+impl DiskFormat {
+    /// All of them.
+    const ALL: [Self; 3] = [Self::Raw, Self::Qcow2, Self::RawZst];
+
+    /// The end of the file's name.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Qcow2 => "qcow2",
+            Self::RawZst => "raw.zst",
+        }
+    }
+}
+
+impl FromStr for DiskFormat {
+    type Err = Fault;
+    fn from_str(text: &str) -> Result<Self> {
+        // What people call it before the file's whole name.
+        let name = if text == "zstd" { "raw.zst" } else { text };
+        Self::ALL.into_iter().find(|format| format.extension() == name).ok_or_else(|| {
+            Fault::user("not a format for a disk").versus("raw, qcow2 or zstd", format!("{text:?}"))
+        })
+    }
 }
 
 /// What a package says of itself (deb-control(5)); the writer adds its size and orders the fields.
@@ -139,6 +218,16 @@ impl Step {
             Self::Image { layers, .. } => {
                 layers.iter().map(|layer| (layer.package.to_string(), layer.tree)).collect()
             }
+            Self::Root { packages, .. } | Self::Tools { packages } => by_name(packages),
+            Self::Install { root, packages, .. } => {
+                let mut inputs = by_name(packages);
+                inputs.insert("the root".to_owned(), *root);
+                inputs
+            }
+            Self::Disk { root, tools, .. } => {
+                BTreeMap::from([("the root".to_owned(), *root), ("the tools".to_owned(), *tools)])
+            }
+            Self::Converted { disk, .. } => BTreeMap::from([("the disk".to_owned(), *disk)]),
             Self::Bundle { parts, bill } => {
                 let wares = bill.iter().flat_map(|bill| &bill.packages);
                 let trees = wares.map(|ware| (format!("tree of {}", ware.name), ware.tree));
@@ -146,4 +235,8 @@ impl Step {
             }
         }
     }
+}
+
+fn by_name(packages: &BTreeMap<PackageName, StepId>) -> BTreeMap<String, StepId> {
+    packages.iter().map(|(name, deb)| (name.to_string(), *deb)).collect()
 }

@@ -32,7 +32,8 @@ use crate::tree::{Contents, Kind, Memory, Node, Tree};
 pub use configure::Limits;
 pub(crate) use lower::write as write_tree;
 use package::Package;
-pub use unpack::{unpack, unpack_all};
+pub use unpack::unpack_all;
+pub(crate) use unpack::unpacked;
 use work::Work;
 
 const STATUS: &str = "var/lib/dpkg/status";

@@ -3,16 +3,32 @@
 use rayon::prelude::*;
 
 use super::package::{CONTROL, DATA};
-use crate::base::{Digest, Fault, Result};
+use crate::base::{Digest, Result, json};
 use crate::debian::deb::{Deb, Limits};
 use crate::debian::script::Script;
+use crate::plan::{Output, StepId};
 use crate::store::{Batch, Store};
 use crate::tree::{Contents, Node, Tree, TreePath};
 
-/// Unpacks the `.deb` whose bytes are the blob `deb`; gives its tree.
-pub fn unpack(store: &Store, deb: &Digest) -> Result<Digest> {
-    let mut trees = unpack_all(store, std::slice::from_ref(deb))?;
-    trees.pop().ok_or_else(|| Fault::bug("unpacking one package gave no tree"))
+/// The trees of `.deb`s in the same order, as [`unpack_all`] gives them; each is unpacked once, ever.
+pub(crate) fn unpacked(store: &Store, debs: &[Digest]) -> Result<Vec<Digest>> {
+    let ids: Vec<StepId> = debs.iter().map(|deb| identity(deb)).collect::<Result<_>>()?;
+    let known = ids.iter().map(|id| Ok(store.output(id)?.map(|output| output.digest())));
+    let mut trees: Vec<Option<Digest>> = known.collect::<Result<_>>()?;
+    let new: Vec<usize> = (0..debs.len()).filter(|index| trees[*index].is_none()).collect();
+    let packed: Vec<Digest> = new.iter().map(|index| debs[*index]).collect();
+    let mut made = Vec::new();
+    for (index, tree) in new.into_iter().zip(unpack_all(store, &packed)?) {
+        made.push((ids[index], Output::Tree { tree }));
+        trees[index] = Some(tree);
+    }
+    store.record_all(&made)?;
+    Ok(trees.into_iter().flatten().collect())
+}
+
+/// By what the store remembers an unpacked package; the number grows when the tree's form changes.
+fn identity(deb: &Digest) -> Result<StepId> {
+    Ok(StepId(Digest::of(json::canonical(&("unpacked package", 1, deb))?)))
 }
 
 /// Unpacks many `.deb`s with all cores, and makes them durable together; gives their trees in the same

@@ -34,7 +34,7 @@ use crate::plan::{Output, StepId};
 use crate::tree::{Contents, Tree};
 
 pub use batch::Batch;
-pub use blob::BlobWriter;
+pub use blob::{BlobWriter, SparseWriter};
 use effort::Effort;
 pub use effort::Spent;
 pub use exclusive::{Collected, Damage, Exclusive, Verified};
@@ -156,6 +156,11 @@ impl Store {
         BlobWriter::new(self)
     }
 
+    /// A new blob to write into in any order; nothing is kept before [`SparseWriter::commit`].
+    pub fn sparse_writer(&self) -> Result<SparseWriter<'_>> {
+        SparseWriter::new(self)
+    }
+
     /// Many blobs that become durable together.
     pub fn batch(&self) -> Result<Batch<'_>> {
         Batch::new(self)
@@ -226,6 +231,26 @@ impl Store {
         place::sync_folder(&self.blobs())?;
         let line = json::canonical(output)?;
         self.write_line(&self.steps().join(step.to_string()), &line)
+    }
+
+    /// Registers what many steps made, as [`Store::record`] does for one, with one sync for all.
+    pub fn record_all(&self, made: &[(StepId, Output)]) -> Result<()> {
+        let disk = File::open(self.scratch()).map_err(|e| Fault::io("open", self.scratch(), e))?;
+        let mut waiting = Vec::new();
+        for (step, output) in made {
+            let (mut file, temporary) = self.temporary()?;
+            let path = self.steps().join(step.to_string());
+            let written = file.write_all(&json::canonical(output)?).and_then(|()| file.write_all(b"\n"));
+            written.map_err(|e| place::full(Fault::io("write", &path, e)))?;
+            place::freeze(&file, &path)?;
+            waiting.push((temporary, path));
+        }
+        place::sync_folder(&self.blobs())?;
+        rustix::fs::syncfs(&disk).map_err(|e| place::full(Fault::io("sync", &self.root, e.into())))?;
+        for (temporary, path) in &waiting {
+            fs::rename(temporary.path(), path).map_err(|e| Fault::io("move into place", path, e))?;
+        }
+        place::sync_folder(&self.steps())
     }
 
     /// Makes gc keep `outputs`, trees with their contents, as long as the file or folder `owner` (an

@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::{QEMU, ROMS};
+use super::QEMU;
 use crate::base::{Fault, Result};
-use crate::image::Tools;
+use crate::tools::Tools;
 
 /// How guests run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,9 +62,6 @@ impl Accelerator {
         sectors[510..512].copy_from_slice(&[0x55, 0xaa]);
         std::fs::write(&disk, sectors).map_err(failed)?;
         let mut command = tools.command(QEMU)?;
-        for rom in ROMS {
-            command.arg("-L").arg(tools.path(rom));
-        }
         command.args(self.arguments()).args(["-nodefaults", "-display", "none", "-m", "16"]);
         command.args(["-device", "isa-debug-exit,iobase=0x501,iosize=2", "-drive"]);
         command.arg(format!("if=ide,format=raw,file={}", disk.display()));
