@@ -107,8 +107,18 @@ impl Planned {
 
 /// Adds the tree of a group's packages that are run from the store; the packages must have been fetched.
 pub fn tools(plan: &mut Plan, lock: &Lock, store: &Store, group: &str) -> Result<StepId> {
-    let packages = steps(inputs(plan, lock, store, &[group])?);
+    let packages = packages(plan, lock, store, &[group])?;
     plan.add(format!("tools {group}"), Step::Tools { packages })
+}
+
+/// Adds the packages of some groups as inputs, by name; they must have been fetched.
+pub fn packages(
+    plan: &mut Plan,
+    lock: &Lock,
+    store: &Store,
+    groups: &[&str],
+) -> Result<BTreeMap<PackageName, StepId>> {
+    Ok(steps(inputs(plan, lock, store, groups)?))
 }
 
 /// Adds the packages that some groups want as inputs; refuses those that are not in the store.

@@ -4,6 +4,8 @@ pub mod checkout;
 pub mod fixtures;
 pub mod forms;
 pub mod powercut;
+pub mod secrets;
 pub mod server;
+pub mod system;
 pub mod tools;
 pub mod vm;

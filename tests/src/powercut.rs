@@ -7,9 +7,11 @@
 //! ```
 //! Sectors of an entry are 512 bytes; the log's own are as the head says. Numbers are little-endian.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+
+use builder::pack::sink::filled;
 
 const MAGIC: u64 = 0x006a_7366_7773_6872;
 const FLUSH: u64 = 1;
@@ -68,7 +70,7 @@ impl Record {
     /// Copies `before` to `after` and plays the record up to and with flush number `flush` (from 0). Then
     /// every write before the next flush that `lucky` says yes to: a disk may or may not have kept it.
     pub fn cut(&self, before: &Path, after: &Path, flush: usize, mut lucky: impl FnMut(usize) -> bool) {
-        fs::copy(before, after).expect("the disk can be copied");
+        copy_disk(before, after);
         let disk = OpenOptions::new().write(true).open(after).expect("the copy can be opened");
         let mut seen = 0;
         for (index, entry) in self.entries.iter().enumerate() {
@@ -91,8 +93,26 @@ impl Record {
     }
 }
 
+/// Copies a disk, and leaves holes where it is zero.
+pub fn copy_disk(from: &Path, to: &Path) {
+    let source = File::open(from).unwrap_or_else(|e| panic!("{}: {e}", from.display()));
+    let length = source.metadata().expect("a file has a length").len();
+    let target = File::create(to).unwrap_or_else(|e| panic!("{}: {e}", to.display()));
+    target.set_len(length).expect("the copy can be lengthened");
+    let mut buffer = vec![0; 1 << 20];
+    for at in (0..length).step_by(buffer.len()) {
+        let piece = &mut buffer[..(length - at).min(1 << 20) as usize];
+        source.read_exact_at(piece, at).expect("the disk can be read");
+        for (start, bytes) in filled(piece, 1 << 16) {
+            target.write_all_at(bytes, at + start).expect("the copy can be written");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// A log with sectors of 512 bytes.

@@ -18,11 +18,8 @@ use builder::workshop::Shop;
 use libtest_mimic::{Arguments, Trial};
 use serde_json::Value;
 use tests::forms::{Form, Found, assert_same, of_debs, of_layout};
+use tests::system::copy_sources;
 use tests::tools::{prefixed, put, run, said, succeed, tool};
-
-/// What a plan is made from.
-const SOURCES: [&str; 8] =
-    ["Cargo.lock", "Cargo.toml", "builder", "node", "overlays", "recipes", "rust-toolchain.toml", "xtask"];
 
 /// Every test looks at the one bundle, which goes away with the last of them.
 fn main() -> ExitCode {
@@ -295,7 +292,7 @@ fn a_second_build_makes_nothing(bench: &Bench) {
 fn another_store_and_another_place_give_the_same(bench: &Bench) {
     let top = tempfile::tempdir().expect("a temporary directory");
     let place = top.path().join("another, longer path");
-    copy(&place);
+    copy_sources(&place);
     let store = Store::open(&top.path().join("store")).unwrap_or_else(|fault| panic!("{fault}"));
     let planned = dist::plan(&order(&place), &store).unwrap_or_else(|fault| panic!("{fault}"));
     let programs = planned.plan.iter().filter(|(_, planned)| matches!(planned.step, Step::Program { .. }));
@@ -312,23 +309,6 @@ fn another_store_and_another_place_give_the_same(bench: &Bench) {
     let outputs =
         |built: &Built| -> BTreeMap<_, _> { built.iter().map(|(id, (out, _))| (*id, *out)).collect() };
     assert_eq!(outputs(&built), outputs(&bench.built));
-}
-
-fn copy(to: &Path) {
-    for part in SOURCES {
-        for entry in walkdir::WalkDir::new(checkout().join(part)) {
-            let entry = entry.expect("the checkout can be read");
-            let name = to.join(entry.path().strip_prefix(checkout()).expect("below the checkout"));
-            if entry.file_type().is_dir() {
-                std::fs::create_dir_all(name).expect("a directory can be made");
-            } else if entry.path_is_symlink() {
-                let target = entry.path().read_link().expect("a link");
-                std::os::unix::fs::symlink(target, name).expect("a link can be made");
-            } else {
-                put(name, std::fs::read(entry.path()).expect("a file"));
-            }
-        }
-    }
 }
 
 fn no_good_lock_no_build(bench: &Bench) {

@@ -1,0 +1,2 @@
+systemctl --failed
+[ -z "$(systemctl --failed --plain --no-legend)" ]

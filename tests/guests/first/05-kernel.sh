@@ -1,0 +1,8 @@
+[ "$(sysctl -n net.ipv4.ip_forward)" = 1 ]
+[ "$(sysctl -n net.bridge.bridge-nf-call-iptables)" = 1 ]
+[ "$(sysctl -n kernel.unprivileged_userns_clone)" = 0 ]
+[ "$(sysctl -n vm.overcommit_memory)" = 1 ]
+[ "$(sysctl -n kernel.kptr_restrict)" = 2 ]
+# Cgroups as this line needs them.
+for name in cpu cpuset memory pids; do [ -d /sys/fs/cgroup/$name ]; done
+[ ! -e /sys/fs/cgroup/cgroup.controllers ]

@@ -1,0 +1,3 @@
+[ -z "$(dpkg --audit)" ]
+apt-get check
+[ -z "$(debsums -s 2>&1)" ]

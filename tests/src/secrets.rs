@@ -1,0 +1,118 @@
+//! What no image may hold: keys, seeds, passwords, the builder's paths.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use builder::store::Store;
+use builder::tree::{Contents, Kind, Tree};
+
+/// Bytes read at a time, and how much of the last piece is looked at again with the next.
+const PIECE: usize = 1 << 20;
+const OVERLAP: usize = 4096;
+
+/// Paths of a root that must not be there, or must be empty, by how they begin.
+const FORBIDDEN: [&str; 6] = [
+    "etc/ssh/ssh_host_",
+    "etc/ssl/private/",
+    "root/.ssh/",
+    "var/lib/systemd/credential.secret",
+    "var/lib/systemd/random-seed",
+    "var/lib/hale/",
+];
+
+/// Everything in a root tree that is a secret by its place: keys, seeds, an id, a password.
+pub fn in_tree(store: &Store, tree: &Tree) -> Vec<String> {
+    let mut found = Vec::new();
+    for (path, node) in tree.iter() {
+        let Kind::File { content, size } = &node.kind else { continue };
+        let path = path.as_str();
+        if FORBIDDEN.iter().any(|begin| path.starts_with(begin)) || path == "etc/machine-id" && *size > 0 {
+            found.push(path.to_owned());
+        }
+        if path == "etc/shadow" {
+            let text = store.read(content).expect("the file is in the store");
+            let text = String::from_utf8(text).expect("/etc/shadow is text");
+            let hashed =
+                text.lines().filter(|line| line.split(':').nth(1).is_some_and(|hash| hash.len() > 2));
+            found.extend(hashed.map(|line| format!("a password in {path}: {line}")));
+        }
+    }
+    found
+}
+
+/// Everything in a file's bytes, holes and unused blocks included, that is a private key in PEM's form
+/// (RFC 7468) or one of `words`.
+pub fn in_bytes(file: &Path, words: &[&[u8]]) -> Vec<String> {
+    let mut source = File::open(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    let (mut buffer, mut kept, mut at, mut found) = (vec![0; OVERLAP + PIECE], 0, 0, Vec::new());
+    loop {
+        let count = source.read(&mut buffer[kept..]).expect("the file can be read");
+        let piece = &buffer[..kept + count];
+        for (offset, what) in secrets(piece, words) {
+            // What begins in the overlap was found with the piece before.
+            if offset + OVERLAP >= kept || at == 0 {
+                found.push(format!("{what} at byte {}", at + offset));
+            }
+        }
+        if count == 0 {
+            found.dedup();
+            return found;
+        }
+        let rest = piece.len().saturating_sub(OVERLAP);
+        at += rest;
+        kept = piece.len() - rest;
+        buffer.copy_within(rest..rest + kept, 0);
+    }
+}
+
+fn secrets(piece: &[u8], words: &[&[u8]]) -> Vec<(usize, String)> {
+    let places = |word: &[u8]| -> Vec<usize> { memmem(piece, word) };
+    let mut found = Vec::new();
+    for word in words {
+        found.extend(places(word).into_iter().map(|at| (at, String::from_utf8_lossy(word).into_owned())));
+    }
+    for at in places(b"PRIVATE KEY-----\n") {
+        // A program that knows the words has no key: only text of base64 after them is one.
+        let body = &piece[at + 17..];
+        let base64 = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=');
+        if body.iter().take_while(base64).count() >= 32 {
+            found.push((at, "a private key".to_owned()));
+        }
+    }
+    found
+}
+
+fn memmem(hay: &[u8], needle: &[u8]) -> Vec<usize> {
+    let (mut found, mut from) = (Vec::new(), 0);
+    while let Some(next) = hay[from..].iter().position(|byte| *byte == needle[0]) {
+        let at = from + next;
+        if hay[at..].starts_with(needle) {
+            found.push(at);
+        }
+        from = at + 1;
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A canary is found wherever it lies, also across two pieces, and words about keys are no keys.
+    #[test]
+    fn a_planted_canary_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("disk");
+        let key = format!("-----BEGIN OPENSSH PRIVATE KEY-----\n{}\n", "b3BlbnNzaC1rZXk".repeat(4));
+        for at in [0, 10, PIECE - 20, PIECE + OVERLAP - 20, PIECE * 2 - 1] {
+            let mut bytes = vec![0; PIECE * 3];
+            bytes[at..at + key.len()].copy_from_slice(key.as_bytes());
+            std::fs::write(&path, &bytes).unwrap();
+            assert_eq!(in_bytes(&path, &[]).len(), 1, "at {at}");
+            assert!(in_bytes(&path, &[b"BEGIN OPENSSH"]).len() >= 2, "at {at}");
+        }
+        std::fs::write(&path, "-----BEGIN PRIVATE KEY-----\n%s\nand more").unwrap();
+        assert!(in_bytes(&path, &[b"canary"]).is_empty());
+    }
+}
