@@ -313,7 +313,7 @@ fn another_store_and_another_place_give_the_same(bench: &Bench) {
 
 fn no_good_lock_no_build(bench: &Bench) {
     let top = tempfile::tempdir().expect("a temporary directory");
-    copy(top.path());
+    copy_sources(top.path());
     let lock = top.path().join("recipes/lines/1.17.lock");
     let line = top.path().join("recipes/lines/1.17.toml");
     let (locked, recipe) = (std::fs::read_to_string(&lock).unwrap(), std::fs::read_to_string(&line).unwrap());
