@@ -1,6 +1,6 @@
 //! Guests as tests: boot one, read the JSON lines that it writes, end it in time, keep its console.
 //!
-//! A guest says what it found on the virtio port `org.hale.results`, a line a result:
+//! A guest says what it found on the virtio port `org.hale.trial`, a line a result:
 //! `{"test": "the name", "ok": true, "detail": "…"}`, and `{"end": true}` when it is done.
 
 use std::fs;
@@ -15,7 +15,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// The port that a guest writes its results to.
-pub const PORT: &str = "org.hale.results";
+pub const PORT: &str = "org.hale.trial";
+
+/// The port that `hale` tells its progress to; only one program at a time may hold a port open.
+const PROGRESS: &str = "org.hale.results";
 
 /// What guests run on: the programs, and how fast they are here.
 #[derive(Clone, Debug)]
@@ -49,7 +52,10 @@ impl Host {
             disks: guest.disks.clone(),
             cards: guest.cards.clone(),
             console: Console::File(console.clone()),
-            ports: vec![(PORT.to_owned(), results.clone())],
+            ports: vec![
+                (PORT.to_owned(), results.clone()),
+                (PROGRESS.to_owned(), folder.path().join("progress")),
+            ],
         };
         let mut command = machine
             .command(&self.tools, self.accelerator, folder.path())

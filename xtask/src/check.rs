@@ -1,13 +1,17 @@
 //! `cargo xtask check ROLE`: builds again, into an empty store and under other conditions, and compares.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use builder::base::{Fault, Result};
 use builder::check::{self, Side};
 use builder::dist::{self, Order};
-use builder::plan::Plan;
+use builder::plan::{Output, Plan, Step};
+use builder::project::Project;
 use builder::store::Store;
+use builder::system;
+use builder::tree::Contents;
 use clap::Args;
 use serde::Serialize;
 
@@ -21,6 +25,9 @@ use crate::table;
 pub(crate) struct Check {
     #[command(flatten)]
     target: Target,
+    /// Build the disk again too, from the root up, of what can be installed.
+    #[arg(long)]
+    image: bool,
 }
 
 /// What a check tells.
@@ -50,9 +57,9 @@ impl Check {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let store = Store::open(&context.store)?;
         for order in self.target.orders(context)? {
-            let planned = dist::plan(&order, &store)?;
-            build::realise(context, &store, &planned.plan, None)?;
-            let verdict = again(context, &order, &planned.plan, &store)?;
+            let plan = self.plan(&order, &store)?;
+            build::realise(context, &store, &plan, None)?;
+            let verdict = self.again(context, &order, &plan, &store)?;
             verdict.show(context)?;
             if let Some(parting) = verdict.parting {
                 return Err(Fault::integrity("two builds of one checkout differ").because(parting));
@@ -60,43 +67,66 @@ impl Check {
         }
         Ok(())
     }
+
+    fn plan(&self, order: &Order, store: &Store) -> Result<Plan> {
+        Ok(if self.image { system::plan(order, store)?.plan } else { dist::plan(order, store)?.plan })
+    }
+
+    /// The command that builds again. A disk's root is made in a sandbox, which needs the ids of who may
+    /// have one: it is built again by the same user.
+    fn second(&self, order: &Order, store: &Path, proof: &Path) -> Result<Command> {
+        let program =
+            std::env::current_exe().map_err(|e| Fault::machine("cannot find this program").because(e))?;
+        let (mut child, verb) = match self.image {
+            true => (Command::new("sh"), &["image", "--without-components"][..]),
+            false => (Command::new("unshare"), &["build"][..]),
+        };
+        match self.image {
+            true => child.args(["-c", CONDITIONS, "sh"]),
+            false => child.args(OTHER).args([HOST, "sh", CONDITIONS, "sh"]),
+        };
+        child.arg(proof).arg(program).arg("--store").arg(store).args(verb);
+        child.args([order.role.as_str(), "--jobs", "1", "--line", order.line.as_str()]);
+        child.env("TZ", "Pacific/Kiritimati").env("LC_ALL", "tr_TR.UTF-8");
+        child.env("SOURCE_DATE_EPOCH", "1").current_dir("/");
+        Ok(child)
+    }
+
+    fn again(&self, context: &Context, order: &Order, plan: &Plan, store: &Store) -> Result<Verdict> {
+        let scratch = tempfile::Builder::new().prefix("hale check \u{fc} ").tempdir();
+        let scratch = scratch.map_err(|e| Fault::machine("no scratch directory").because(e))?;
+        let copy = scratch.path().join("a path with spaces");
+        checkout::copy(&context.root, &copy)?;
+        let (other, proof) = (scratch.path().join("store"), scratch.path().join("conditions"));
+        hand_over_inputs(plan, store, &Store::open(&other)?)?;
+        let output = self.second(order, &other, &proof)?.env("HALE_ROOT", &copy).output();
+        let output = output.map_err(|e| Fault::io("run", "unshare", e).mend("apt-get install util-linux"))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            return Err(Fault::machine("the second build failed").because(said));
+        }
+        let conditions = fs::read_to_string(&proof).map_err(|e| Fault::io("read", &proof, e))?;
+        let other = Store::open(&other)?;
+        let second = self.plan(&Order { project: Project::at(&copy), ..order.clone() }, &other)?;
+        let compared = check::compare(&Side { plan, store }, &Side { plan: &second, store: &other })?;
+        let (agree, parting) =
+            compared.map_or_else(|parting| (0, Some(parting.to_string())), |agree| (agree, None));
+        let role = order.role.to_string();
+        Ok(Verdict { role, conditions: conditions.lines().map(str::to_owned).collect(), agree, parting })
+    }
 }
 
-fn again(context: &Context, order: &Order, plan: &Plan, store: &Store) -> Result<Verdict> {
-    let scratch = tempfile::Builder::new().prefix("hale check \u{fc} ").tempdir();
-    let scratch = scratch.map_err(|e| Fault::machine("no scratch directory").because(e))?;
-    let copy = scratch.path().join("a path with spaces");
-    checkout::copy(&context.root, &copy)?;
-    let (other, proof) = (scratch.path().join("store"), scratch.path().join("conditions"));
-    let program =
-        std::env::current_exe().map_err(|e| Fault::machine("cannot find this program").because(e))?;
-    let mut child = Command::new("unshare");
-    child.args(OTHER).args([HOST, "sh", CONDITIONS, "sh"]).arg(&proof).arg(&program);
-    child.arg("--store").arg(&other).args([
-        "build",
-        order.role.as_str(),
-        "--jobs",
-        "1",
-        "--line",
-        order.line.as_str(),
-    ]);
-    child.env("HALE_ROOT", &copy).env("TZ", "Pacific/Kiritimati").env("LC_ALL", "tr_TR.UTF-8");
-    child.env("SOURCE_DATE_EPOCH", "1").current_dir("/");
-    let output =
-        child.output().map_err(|e| Fault::io("run", "unshare", e).mend("apt-get install util-linux"))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        return Err(Fault::machine("the second build failed").because(said));
+/// Inputs are known by their checksums; a second build that fetched them again would prove nothing more.
+fn hand_over_inputs(plan: &Plan, from: &Store, to: &Store) -> Result<()> {
+    for (id, planned) in plan.iter() {
+        if let (Step::Input { .. }, Some(output @ Output::Blob { content, .. })) =
+            (&planned.step, from.output(&id)?)
+        {
+            to.put(from.open(&content)?)?;
+            to.record(&id, &output)?;
+        }
     }
-    let conditions = fs::read_to_string(&proof).map_err(|e| Fault::io("read", &proof, e))?;
-    let second = dist::last_plan(&copy.join("dist").join(order.role.as_str()))?;
-    let second = second.ok_or_else(|| Fault::bug("the second build left no plan"))?;
-    let other = Store::open(&other)?;
-    let compared = check::compare(&Side { plan, store }, &Side { plan: &second, store: &other })?;
-    let (agree, parting) =
-        compared.map_or_else(|parting| (0, Some(parting.to_string())), |agree| (agree, None));
-    let role = order.role.to_string();
-    Ok(Verdict { role, conditions: conditions.lines().map(str::to_owned).collect(), agree, parting })
+    Ok(())
 }
 
 impl Verdict {
@@ -108,7 +138,7 @@ impl Verdict {
         for condition in &self.conditions {
             println!("  {condition}");
         }
-        println!("  one job, an empty store, the checkout's files made in another order");
+        println!("  one job, a store of inputs alone, the checkout's files made in another order");
         if self.parting.is_none() {
             println!("{} outputs, all the same", self.agree);
         }

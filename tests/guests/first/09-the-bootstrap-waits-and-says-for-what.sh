@@ -1,4 +1,5 @@
 systemctl stop hale-bootstrap
+hostname trial
 mkdir /root/away
 mv /usr/bin/kubeadm /usr/bin/kubelet /root/away
 ip link add lxcbr0 type bridge
