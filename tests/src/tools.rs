@@ -38,6 +38,11 @@ pub fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
+/// Fails unless the test runs as root, because it makes files that belong to others.
+pub fn need_root() {
+    assert!(is_root(), "this test makes files of other users: run it as root");
+}
+
 /// Writes a file and the directories above it.
 pub fn put(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) {
     let path = path.as_ref();

@@ -10,7 +10,7 @@ use builder::base::{Fault, Result};
 use builder::build::{self, Built, Way};
 use builder::dist::{self, Order, Planned};
 use builder::lock::From;
-use builder::plan::{Output, Plan};
+use builder::plan::{Output, Plan, StepId};
 use builder::project::Project;
 use builder::recipe::Source;
 use builder::store::{Spent, Store};
@@ -109,10 +109,7 @@ impl Build {
             let planned = dist::plan(&order, store)?;
             let built = realise(context, store, &planned.plan, self.jobs)?;
             let to = dist.join(order.role.as_str());
-            let output = built.get(&planned.goal).ok_or_else(|| Fault::bug("the goal was not built"))?.0;
-            dist::export(store, &output, &planned.plan, &to)?;
-            let kept: Vec<Output> = built.values().map(|(output, _)| *output).collect();
-            store.add_root(&absolute(&to)?, &kept)?;
+            let output = publish(store, &planned.plan, planned.goal, &built, &to)?;
             let bundle = Bundle { order: &order, planned: &planned, built: &built, output, to: &to };
             bundle.summary(store, start.elapsed().as_secs_f64())?.show(context)?;
         }
@@ -135,8 +132,14 @@ fn workers(jobs: Option<NonZero<usize>>) -> NonZero<usize> {
     jobs.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZero::<usize>::MIN)
 }
 
-fn absolute(path: &Path) -> Result<PathBuf> {
-    path.canonicalize().map_err(|e| Fault::io("find", path, e))
+/// Puts what a build's goal became at `to`, and keeps all that it was made of from being collected.
+pub(crate) fn publish(store: &Store, plan: &Plan, goal: StepId, built: &Built, to: &Path) -> Result<Output> {
+    let output = built.get(&goal).ok_or_else(|| Fault::bug("the goal was not built"))?.0;
+    dist::export(store, &output, plan, to)?;
+    let kept: Vec<Output> = built.values().map(|(output, _)| *output).collect();
+    let owner = to.canonicalize().map_err(|e| Fault::io("find", to, e))?;
+    store.add_root(&owner, &kept)?;
+    Ok(output)
 }
 
 /// A bundle that was built and put in its place.

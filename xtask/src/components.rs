@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::Path;
 
+use builder::base::Result;
 use builder::base::name::LineName;
-use builder::base::{Fault, Result};
 use builder::build;
 use builder::components::{self, Missing};
-use builder::dist;
-use builder::plan::Output;
 use builder::project::Project;
 use builder::store::Store;
 use serde::Serialize;
 
+use crate::build::publish;
 use crate::context::Context;
 use crate::table::{self, Table};
 
@@ -65,11 +64,7 @@ pub(crate) fn build(
     let planned = components::plan(&recipe, &lock, store)?;
     if let Some(goal) = planned.goal {
         let built = build::build(&planned.plan, &context.shop(store), jobs)?;
-        let output = built.get(&goal).ok_or_else(|| Fault::bug("the goal was not built"))?.0;
-        dist::export(store, &output, &planned.plan, to)?;
-        let kept: Vec<Output> = built.values().map(|(output, _)| *output).collect();
-        let owner = to.canonicalize().map_err(|e| Fault::io("find", to, e))?;
-        store.add_root(&owner, &kept)?;
+        publish(store, &planned.plan, goal, &built, to)?;
     }
     let packages = planned.packages.iter().map(|(name, version)| (name.to_string(), version.to_string()));
     let missing =
@@ -87,7 +82,9 @@ impl Summary {
         for (name, version) in &self.packages {
             table.row([name.clone(), version.clone()]);
         }
-        print!("{table}");
+        if !self.packages.is_empty() {
+            print!("{table}");
+        }
         show_missing(&self.missing);
         println!(
             "components: {} of {} packed; {}",

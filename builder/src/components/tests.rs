@@ -81,7 +81,7 @@ fn what_is_not_here_is_listed_with_what_brings_it() {
         planned.missing.iter().map(|missing| (missing.component.as_str(), missing.mend.as_str())).collect();
     let names = ["cni-plugins", "cri-o", "crictl", "crun", "kube-proxy", "kubeadm", "kubectl", "kubelet"];
     assert_eq!(mends.keys().copied().collect::<Vec<_>>(), names);
-    assert_eq!(mends["kubelet"], "cargo xtask fetch");
+    assert_eq!(mends["kubelet"], "cargo xtask fetch --only kubelet");
     assert!(
         mends["cri-o"].contains("cargo xtask input add cri-o FILE --version 1.17.4"),
         "{}",

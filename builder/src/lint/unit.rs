@@ -153,7 +153,7 @@ const TIMER: &[&str] = &[
 
 const INSTALL: &[&str] = &["Alias", "Also", "RequiredBy", "WantedBy"];
 
-/// Keys that may stand more than once, because each adds to a list.
+/// Keys that may stand more than once, because each adds to a list, as every `Exec…` does.
 const LISTS: &[&str] = &[
     "After",
     "Before",
@@ -164,13 +164,6 @@ const LISTS: &[&str] = &[
     "Documentation",
     "Environment",
     "EnvironmentFile",
-    "ExecCondition",
-    "ExecReload",
-    "ExecStart",
-    "ExecStartPost",
-    "ExecStartPre",
-    "ExecStop",
-    "ExecStopPost",
     "InaccessiblePaths",
     "OnCalendar",
     "ReadOnlyPaths",
@@ -234,7 +227,7 @@ pub(super) fn check(text: Text<'_>) -> Result<()> {
         if !known.contains(&key) {
             return Err(text.unknown_key(span, key, known));
         }
-        if !seen.insert((name, key.to_owned())) && !LISTS.contains(&key) {
+        if !seen.insert((name, key.to_owned())) && !key.starts_with("Exec") && !LISTS.contains(&key) {
             return Err(text.fault(span, format!("`{key}` stands here twice")).mend("take one out"));
         }
         if let Some((_, allowed)) = VALUES.iter().find(|(name, _)| *name == key)
