@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, LazyLock};
 
-use builder::base::{Class, Digest};
+use builder::base::{Class, Digest, Fault};
 use builder::build::{Built, Way, build};
 use builder::dist::{self, Order, Planned};
 use builder::plan::Step;
@@ -325,9 +325,11 @@ fn no_good_lock_no_build(bench: &Bench) {
     let other = if pinned.ends_with("0\"") { "1\"" } else { "0\"" };
     let flipped = format!("{}{other}", &pinned[..pinned.len() - 2]);
     let recipe_line = locked[..locked.find(&pinned).expect("a recipe")].lines().count() + 1;
-    for (words, lock_text, line_text, at) in [
-        ("is missing", None, recipe.clone(), None),
+    let mistyped = replaced(&locked, "schema = 1", "schema =  1");
+    for (class, words, lock_text, line_text, at) in [
+        (Class::User, "is missing", None, recipe.clone(), None),
         (
+            Class::User,
             "is stale",
             Some(locked.clone()),
             replaced(
@@ -337,23 +339,29 @@ fn no_good_lock_no_build(bench: &Bench) {
             ),
             Some(recipe_line),
         ),
-        ("is stale", Some(replaced(&locked, &pinned, &flipped)), recipe.clone(), Some(recipe_line)),
-        ("edited by hand", Some(replaced(&locked, "schema = 1", "schema =  1")), recipe.clone(), Some(2)),
+        (
+            Class::Integrity,
+            "its digest disagrees",
+            Some(replaced(&locked, &pinned, &flipped)),
+            recipe.clone(),
+            Some(2),
+        ),
+        (Class::User, "edited by hand", Some(mistyped), recipe.clone(), Some(3)),
     ] {
         put(&line, line_text);
         let _ = std::fs::remove_file(&lock);
         lock_text.iter().for_each(|text| put(&lock, text));
-        refused(top.path(), &bench.store, words, at);
+        let fault = refused(top.path(), &bench.store, words, at);
+        assert_eq!(fault.class(), class, "{fault}");
     }
     put(&lock, locked);
     put(&line, recipe);
     assert!(dist::plan(&order(top.path()), &bench.store).is_ok(), "the copy is good otherwise");
 }
 
-/// No plan, and a fault that says where and what to do.
-fn refused(place: &Path, store: &Store, words: &str, at: Option<usize>) {
+/// No plan, but a fault that says where and what to do.
+fn refused(place: &Path, store: &Store, words: &str, at: Option<usize>) -> Fault {
     let Err(fault) = dist::plan(&order(place), store) else { panic!("planned, though the lock {words}") };
-    assert_eq!(fault.class(), Class::User, "{fault}");
     assert!(fault.to_string().contains(words) && fault.to_string().contains("lock"), "{words}: {fault}");
     assert_eq!(fault.how_to_mend(), Some("cargo xtask lock 1.17"), "{fault}");
     assert_eq!(fault.place().map(|place| place.line()), at, "{fault}");
@@ -361,4 +369,5 @@ fn refused(place: &Path, store: &Store, words: &str, at: Option<usize>) {
         Some(place) => assert_eq!(place.file, "recipes/lines/1.17.lock"),
         None => assert!(fault.what().contains("recipes/lines/1.17.lock"), "{fault}"),
     }
+    fault
 }
