@@ -1,8 +1,9 @@
 //! Two builds of one checkout: the first step whose text or bytes are not the same.
 
 use std::fmt;
+use std::io::Read;
 
-use crate::base::Result;
+use crate::base::{Digest, Result};
 use crate::compare::{self, Difference};
 use crate::explain;
 use crate::plan::{Output, Plan, StepId};
@@ -78,7 +79,17 @@ fn differ(left: (&Output, &Store), right: (&Output, &Store)) -> Result<Option<Di
     compare::outputs((left.0, a), (right.0, b))
 }
 
+/// Two stores as one: the trees of a changed step lie in one each.
+struct Both<'a>(&'a Store, &'a Store);
+
+impl Contents for Both<'_> {
+    fn open(&self, content: &Digest) -> Result<Box<dyn Read + '_>> {
+        if self.0.contains(content) { self.0.open(content) } else { self.1.open(content) }
+    }
+}
+
 fn text_change(left: &Side<'_>, right: &Side<'_>, label: &str) -> String {
-    let chain = explain::why(left.plan, right.plan, label, right.store).unwrap_or_default();
+    let both = Both(left.store, right.store);
+    let chain = explain::why(left.plan, right.plan, label, &both).unwrap_or_default();
     chain.last().map_or_else(|| format!("the other build has no step called {label}"), ToString::to_string)
 }
