@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, Permissions};
+use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
@@ -10,7 +11,7 @@ use rustix::io::Errno;
 use walkdir::WalkDir;
 
 use crate::base::{Fault, Result};
-use crate::store::Store;
+use crate::store::{Scratch, Store, full};
 use crate::tree::{Kind, Node, Tree, TreePath};
 
 /// Writes a tree to `to`, in the place of what is there. Files that are there already are linked, not written
@@ -23,8 +24,7 @@ pub fn export(store: &Store, tree: &Tree, to: &Path) -> Result<()> {
     }
     let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(|e| Fault::io("make", parent, e))?;
-    let scratch = tempfile::Builder::new().prefix(".export-").tempdir_in(parent);
-    let scratch = scratch.map_err(|e| Fault::io("write in", parent, e))?;
+    let scratch = Scratch::new(parent, ".export-")?;
     let fresh = scratch.path().join("fresh");
     make_folder(&fresh, 0o755)?;
     for (path, node) in tree.iter() {
@@ -96,7 +96,7 @@ fn is_node(store: &Store, node: &Node, path: &Path) -> Result<bool> {
 fn make_folder(path: &Path, mode: u16) -> Result<()> {
     fs::create_dir(path)
         .and_then(|()| fs::set_permissions(path, Permissions::from_mode(mode.into())))
-        .map_err(|e| Fault::io("make", path, e))
+        .map_err(|e| full(Fault::io("make", path, e)))
 }
 
 fn sync(folder: &Path) -> Result<()> {
@@ -106,16 +106,22 @@ fn sync(folder: &Path) -> Result<()> {
 /// Brings `fresh` to `to` in one step; what was there before is then at `fresh`. A file system that
 /// cannot exchange two folders gets two renames, between which there is nothing at `to`.
 fn swap(fresh: &Path, to: &Path) -> Result<()> {
-    match renameat_with(CWD, fresh, CWD, to, RenameFlags::EXCHANGE) {
-        Ok(()) => return Ok(()),
-        Err(Errno::NOENT) => {}
-        Err(Errno::INVAL | Errno::NOSYS | Errno::XDEV) => {
-            let old = fresh.with_extension("old");
-            fs::rename(to, &old).map_err(|e| Fault::io("move away", to, e))?;
+    loop {
+        match renameat_with(CWD, fresh, CWD, to, RenameFlags::EXCHANGE) {
+            Ok(()) => return Ok(()),
+            Err(Errno::NOENT) => {}
+            Err(Errno::INVAL | Errno::NOSYS | Errno::XDEV) => {
+                let old = fresh.with_extension("old");
+                fs::rename(to, &old).map_err(|e| Fault::io("move away", to, e))?;
+            }
+            Err(error) => return Err(Fault::io("replace", to, error.into())),
         }
-        Err(error) => return Err(Fault::io("replace", to, error.into())),
+        match fs::rename(fresh, to) {
+            // Another builder was faster: its folder is there now, to be exchanged.
+            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            moved => return moved.map_err(|e| Fault::io("put in place", to, e)),
+        }
     }
-    fs::rename(fresh, to).map_err(|e| Fault::io("put in place", to, e))
 }
 
 #[cfg(test)]

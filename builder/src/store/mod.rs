@@ -38,9 +38,9 @@ pub use blob::{BlobWriter, SparseWriter};
 use effort::Effort;
 pub use effort::Spent;
 pub use exclusive::{Collected, Damage, Exclusive, Verified};
-pub(crate) use place::full;
+use place::Temporary;
 pub use place::write_whole;
-use place::{Scratch, Temporary};
+pub(crate) use place::{Scratch, full};
 
 /// An open store. Opening takes the shared lock; dropping gives it back.
 pub struct Store {
@@ -69,7 +69,7 @@ impl Store {
         let lock = place::lock_file(root)?;
         lock.lock_shared().map_err(|e| Fault::io("lock", root.join("lock"), e))?;
         place::make_folders(root)?;
-        let scratch = Scratch::new(&root.join("tmp"))?;
+        let scratch = Scratch::new(&root.join("tmp"), "")?;
         place::probe(scratch.path())?;
         Ok(Self { root: root.to_owned(), scratch: Some(scratch), effort: Effort::default(), _lock: lock })
     }

@@ -13,16 +13,19 @@ use crate::base::{Fault, Result};
 /// The folder under `tmp/` that outlives processes: downloads that were cut.
 pub(super) const PARTIAL: &str = "partial";
 
+/// What to do when the store cannot be where it was to be.
+const OTHER: &str = "name a folder of your own with --store or HALE_STORE";
+
 /// Makes the store's own folder if missing, and refuses one that others could tamper with.
 pub(super) fn make_root(root: &Path) -> Result<()> {
     if let Some(parent) = root.parent() {
-        fs::create_dir_all(parent).map_err(|e| Fault::io("make", parent, e))?;
+        fs::create_dir_all(parent).map_err(|e| full(Fault::io("make", parent, e).mend(OTHER)))?;
     }
-    make_folder(root)?;
+    make_folder(root).map_err(|fault| full(fault.mend(OTHER)))?;
     let found = fs::symlink_metadata(root).map_err(|e| Fault::io("look at", root, e))?;
     let refuse = |why: &str| {
         let what = format!("the store {} {why}", root.display());
-        Err(Fault::machine(what).mend("name a folder of your own with --store or HALE_STORE"))
+        Err(Fault::machine(what).mend(OTHER))
     };
     if !found.is_dir() {
         return refuse("is a link or no folder");
@@ -60,7 +63,7 @@ pub(super) fn lock_file(root: &Path) -> Result<File> {
     let flags = OFlags::NOFOLLOW.bits() as i32;
     let opened =
         OpenOptions::new().read(true).write(true).create(true).mode(0o644).custom_flags(flags).open(&path);
-    opened.map_err(|e| Fault::io("open", path, e))
+    opened.map_err(|e| full(Fault::io("open", path, e).mend(OTHER)))
 }
 
 /// Tries, in a scratch folder, what the store relies on: permissions that stay, and a rename that does
@@ -95,9 +98,9 @@ pub(super) fn probe(scratch: &Path) -> Result<()> {
     })
 }
 
-/// A folder of one process under `tmp/`, locked as long as the process lives, so that the next one can
-/// tell what a killed one has left behind.
-pub(super) struct Scratch {
+/// A folder of one process, locked as long as the process lives, so that the next one can tell what a
+/// killed one has left behind: under `tmp/`, and beside what is exported.
+pub(crate) struct Scratch {
     path: PathBuf,
     next: AtomicU64,
     // The lock on the folder itself.
@@ -105,11 +108,12 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    /// Clears what dead processes left in `tmp`, then makes a folder there.
-    pub(super) fn new(tmp: &Path) -> Result<Self> {
-        remove_stale(tmp)?;
+    /// Clears what dead processes left in `parent` under names that begin with `prefix`, then makes such a
+    /// folder there.
+    pub(crate) fn new(parent: &Path, prefix: &str) -> Result<Self> {
+        remove_stale(parent, prefix)?;
         for number in 0u64.. {
-            let path = tmp.join(format!("{}-{number}", std::process::id()));
+            let path = parent.join(format!("{prefix}{}-{number}", std::process::id()));
             match DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => {}
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
@@ -126,7 +130,7 @@ impl Scratch {
         Err(Fault::bug("no name left for a temporary folder"))
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -144,9 +148,10 @@ impl Drop for Scratch {
 
 /// Removes the folders whose process is gone. One that cannot be removed (a sandbox's files may have
 /// other owners) does no harm and stays.
-fn remove_stale(tmp: &Path) -> Result<()> {
-    for entry in list(tmp)? {
-        if entry.file_name().is_some_and(|name| name == PARTIAL) {
+fn remove_stale(parent: &Path, prefix: &str) -> Result<()> {
+    let ours = |name: &str| name.starts_with(prefix) && name != PARTIAL;
+    for entry in list(parent)? {
+        if !entry.file_name().and_then(|name| name.to_str()).is_some_and(ours) {
             continue;
         }
         let flags = (OFlags::NOFOLLOW | OFlags::DIRECTORY).bits() as i32;
