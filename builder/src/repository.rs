@@ -7,54 +7,82 @@ use std::path::{Path, PathBuf};
 use crate::base::name::{Arch, GroupName, RoleName};
 use crate::base::{Digest, Fault, Result};
 use crate::debian::deb::{Deb, Limits};
+use crate::debian::relation::{self, Relation, Test};
 use crate::export::export;
-use crate::lock::{From, Lock, LockedPackage};
+use crate::lock::{Lock, LockedPackage};
 use crate::openpgp::SigningKey;
 use crate::pack::apt::{Offer, Suite, repository};
 use crate::store::Store;
 use crate::tree::{Contents, Tree};
+
+/// Where `cargo xtask build components` puts its packages, beside the roles' folders.
+pub const COMPONENTS: &str = "components";
 
 /// What a repository can be made of.
 #[derive(Debug, Default)]
 pub struct Gathered {
     /// Packages that are here; their bytes are in the store.
     pub offers: Vec<Offer>,
-    /// Locked packages that are not here, `NAME VERSION`, and so not in the repository.
-    pub missing: Vec<String>,
+    /// Locked packages that are not here, and what the packages here depend on in one version that is not
+    /// here, as `NAME VERSION`; sorted. None of it is in the repository.
+    pub missing: BTreeSet<String>,
 }
 
-/// Finds the packages of the bundles in `dist/<role>/`, of the lock's Debian packages that the roles
-/// want, and of inputs that were handed over. No bundle at all is a fault.
+/// Finds the packages of the bundles in `dist/<role>/` and `dist/components/`, and the lock's Debian packages
+/// that the roles want. No bundle of a role at all is a fault.
 pub fn gather(store: &Store, dist: &Path, roles: &BTreeSet<RoleName>, lock: &Lock) -> Result<Gathered> {
     let mut gathered = Gathered::default();
     for role in roles {
-        for path in debs_in(&dist.join(role.as_str()))? {
-            let file = File::open(&path).map_err(|e| Fault::io("open", &path, e))?;
-            let (content, size) = store.put(file)?;
-            gathered.offers.push(offer(store, &path.display().to_string(), content, size)?);
-        }
+        gathered.add(store, &dist.join(role.as_str()))?;
     }
     if gathered.offers.is_empty() {
         return Err(
             Fault::user(format!("no bundle of a role in {}", dist.display())).mend("cargo xtask build all")
         );
     }
+    gathered.add(store, &dist.join(COMPONENTS))?;
     let names: BTreeSet<_> = roles.iter().map(RoleName::as_str).collect();
     let wanted = |group: &GroupName| names.contains(group.as_str());
     for package in lock.packages.values().filter(|package| package.wanted_by.iter().any(wanted)) {
         match locked(store, package)? {
             Some(offer) => gathered.offers.push(offer),
-            None => gathered.missing.push(format!("{} {}", package.name, package.version)),
+            None => drop(gathered.missing.insert(format!("{} {}", package.name, package.version))),
         }
     }
-    for input in lock.inputs.values() {
-        if let From::Added { file, digest, size } = &input.from
-            && file.ends_with(".deb")
-        {
-            gathered.offers.push(offer(store, file, *digest, *size)?);
-        }
-    }
+    gathered.miss(lock.arch)?;
     Ok(gathered)
+}
+
+impl Gathered {
+    /// Takes the packages of a folder into the store and offers them.
+    fn add(&mut self, store: &Store, folder: &Path) -> Result<()> {
+        for path in debs_in(folder)? {
+            let file = File::open(&path).map_err(|e| Fault::io("open", &path, e))?;
+            let (content, size) = store.put(file)?;
+            self.offers.push(offer(store, &path.display().to_string(), content, size)?);
+        }
+        Ok(())
+    }
+
+    /// Notes each exact version that an offered package depends on and that is not offered.
+    fn miss(&mut self, arch: Arch) -> Result<()> {
+        let mut offered = BTreeSet::new();
+        for offer in &self.offers {
+            offered.insert(format!("{} {}", offer.control.need("Package")?, offer.control.need("Version")?));
+        }
+        for offer in &self.offers {
+            for clause in relation::parse(offer.control.get("Depends").unwrap_or_default(), arch)? {
+                // Another version will not do, and no other package.
+                if let [Relation { name, version: Some((Test::Equal, version)) }] = &clause[..] {
+                    let wanted = format!("{name} {version}");
+                    if !offered.contains(&wanted) {
+                        self.missing.insert(wanted);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Publishes what was gathered at `to`, in the place of the last repository there.

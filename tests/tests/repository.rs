@@ -100,7 +100,7 @@ impl Site {
         want(&mut lock, "conmon", "2.1.6-1", "conmon.deb", b"never fetched");
         let roles = ["master", "node"].map(|role| RoleName::new(role).unwrap()).into();
         let gathered = gather(&store, &dist, &roles, &lock).unwrap();
-        assert_eq!(gathered.missing, ["conmon 2.1.6-1"]);
+        assert_eq!(Vec::from_iter(gathered.missing.clone()), ["conmon 2.1.6-1"]);
         let suite = Suite {
             name: SuiteName::new("hale-1.17").unwrap(),
             description: "Nodes of line 1.17".into(),

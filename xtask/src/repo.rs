@@ -14,6 +14,7 @@ use clap::Args;
 
 use crate::context::Context;
 use crate::key;
+use crate::table;
 
 /// Arguments of `repo`.
 #[derive(Args)]
@@ -55,23 +56,21 @@ impl Repo {
         let debs: Vec<_> =
             tree.iter().map(|(path, _)| path.as_str()).filter(|path| path.ends_with(".deb")).collect();
         if context.json {
-            let value = serde_json::json!({
+            return table::json(&serde_json::json!({
                 "repository": to, "suite": suite.name, "fingerprint": key.fingerprint().as_str(),
                 "packages": debs, "missing": missing,
-            });
-            println!("{value}");
-            return Ok(());
+            }));
         }
         for deb in &debs {
             println!("  {}", deb.rsplit('/').next().unwrap_or(deb));
         }
         for package in &missing {
-            println!("  not fetched, so not in it: {package}");
+            println!("  not here, so not in it: {package}");
         }
         println!("{} packages in {}, suite {}", debs.len(), to.display(), suite.name);
         println!("signed by {}; nodes take {}/hale.sources", key.fingerprint(), to.display());
         if !missing.is_empty() {
-            println!("cargo xtask fetch brings what is missing");
+            println!("cargo xtask fetch, then cargo xtask build components, bring what is missing");
         }
         Ok(())
     }

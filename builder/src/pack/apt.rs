@@ -127,7 +127,8 @@ impl Writer {
                 Some((_, other)) if other.content == content => {}
                 Some((_, other)) => {
                     return Err(Fault::integrity(format!("two packages claim to be {file}"))
-                        .versus(other.content, content));
+                        .versus(other.content, content)
+                        .mend("cargo xtask build all"));
                 }
                 None => self.tree.insert(TreePath::new(path)?, Node::file(content, size, 0o644))?,
             }
