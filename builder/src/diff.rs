@@ -73,8 +73,9 @@ fn words(node: &Node) -> String {
 }
 
 fn open(dist: &Path) -> Result<Opened> {
-    let entries =
-        fs::read_dir(dist).map_err(|e| Fault::user(format!("no bundle in {}", dist.display())).because(e))?;
+    let entries = fs::read_dir(dist).map_err(|e| {
+        Fault::user(format!("no bundle in {}", dist.display())).because(e).mend("cargo xtask build all")
+    })?;
     let mut opened = Opened::default();
     for entry in entries {
         let path = entry.map_err(|e| Fault::io("list", dist, e))?.path();

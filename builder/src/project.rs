@@ -33,6 +33,10 @@ impl Project {
     pub fn files(&self) -> Result<Files> {
         let mut files = BTreeMap::new();
         for folder in ["recipes", "overlays"] {
+            if !self.root.join(folder).is_dir() {
+                let what = format!("{} is no checkout of Hale: it has no {folder}/", self.root.display());
+                return Err(Fault::user(what).mend("run cargo xtask in the checkout, or set HALE_ROOT to it"));
+            }
             self.read_folder(&self.root.join(folder), folder, &mut files)?;
         }
         Ok(files)

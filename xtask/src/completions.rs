@@ -6,6 +6,7 @@ use clap_complete::Shell;
 
 use crate::Cli;
 use crate::context::Context;
+use crate::table;
 
 /// Arguments of `completions`.
 #[derive(Args)]
@@ -15,8 +16,14 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    pub(crate) fn run(self, _: &Context) -> Result<()> {
-        clap_complete::generate(self.shell, &mut Cli::command(), "cargo-xtask", &mut std::io::stdout());
+    pub(crate) fn run(self, context: &Context) -> Result<()> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "cargo-xtask", &mut script);
+        let script = String::from_utf8_lossy(&script);
+        if context.json {
+            return table::json(&serde_json::json!({ "shell": self.shell.to_string(), "script": script }));
+        }
+        print!("{script}");
         Ok(())
     }
 }

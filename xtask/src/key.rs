@@ -8,6 +8,7 @@ use builder::openpgp::SigningKey;
 use clap::{Args, Subcommand};
 
 use crate::context::Context;
+use crate::table;
 
 /// Arguments of `key`.
 #[derive(Args)]
@@ -60,13 +61,11 @@ pub(crate) fn place(given: Option<PathBuf>, context: &Context) -> Result<PathBuf
 fn show(key: &SigningKey, path: &Path, context: &Context) -> Result<()> {
     let public = key.certificate_armor()?;
     if context.json {
-        let value = serde_json::json!({
+        return table::json(&serde_json::json!({
             "fingerprint": key.fingerprint().as_str(), "file": path, "public": public,
-        });
-        println!("{value}");
-    } else {
-        println!("key          {}", path.display());
-        println!("fingerprint  {}\n\n{}", key.fingerprint(), public.trim_end());
+        }));
     }
+    println!("key          {}", path.display());
+    println!("fingerprint  {}\n\n{}", key.fingerprint(), public.trim_end());
     Ok(())
 }

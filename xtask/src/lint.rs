@@ -27,6 +27,8 @@ impl Lint {
             Some(line) => line,
             None => project.default_line()?,
         };
+        // Overlays need no lock; but one that was edited is an error wherever it is met.
+        project.last_lock(&line)?;
         let report = lint(&files, &Recipe::parse(&files, &line)?)?;
         if context.json {
             print!("{}", String::from_utf8_lossy(&json::pretty(&report)?));
