@@ -1,7 +1,10 @@
 //! Copies of the project, to be built, edited and spoilt.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs;
 use std::path::Path;
+use std::sync::Mutex;
 
 use builder::base::{Epoch, Result};
 use builder::plan::{Output, Step};
@@ -33,15 +36,22 @@ pub fn copy(to: &Path) {
     }
 }
 
+/// `hale` of the project's own checkout as a package, compiled and packed once a test program for each epoch.
+static PROGRAMS: Mutex<BTreeMap<Epoch, Vec<u8>>> = Mutex::new(BTreeMap::new());
+
 /// Puts `hale`, compiled from the project's own checkout, into a store as what the copy at `checkout` would
 /// make for `epoch`: compiling it again would give the same bytes (tests/program.rs) and take a minute.
 pub fn carry_program(checkout: &Path, epoch: Epoch, store: &Path) {
     let carry = || -> Result<()> {
         let sources = program::identity(checkout)?;
         assert_eq!(sources, program::identity(top())?, "the copy's node/ is not the checkout's: clean it");
-        let package = program::build(top(), epoch)?;
+        let mut programs = PROGRAMS.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let deb = match programs.entry(epoch) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(program::build(top(), epoch)?.deb),
+        };
         let store = Store::open(store)?;
-        let (content, size) = store.put(&package.deb[..])?;
+        let (content, size) = store.put(&deb[..])?;
         store.record(&Step::Program { sources, epoch }.id()?, &Output::Blob { content, size })
     };
     carry().unwrap_or_else(|fault| panic!("{fault}"));

@@ -1,6 +1,8 @@
 //! What the integration tests share.
 
+pub mod apt;
 pub mod checkout;
+pub mod cli;
 pub mod fixtures;
 pub mod forms;
 pub mod powercut;

@@ -310,7 +310,7 @@ impl Stage {
         let key = SigningKey::generate([7; 32], "Tests <tests@example.org>", suite.epoch)?;
         put(extra.join("hale.asc"), key.certificate_armor()?);
         let to = world.folder.path().join("repository");
-        publish(&world.store, &suite, Gathered { offers, missing: Vec::new() }, &key, &to)?;
+        publish(&world.store, &suite, Gathered { offers, ..Gathered::default() }, &key, &to)?;
         let server =
             Server::answering(move |request| match fs::read(to.join(request.path.trim_start_matches('/'))) {
                 Ok(bytes) => Answer::file(request, &bytes),

@@ -1,0 +1,279 @@
+//! The way of a release as a person walks it, from the lock to a signed repository, verb by verb; then
+//! Debian's own apt on a fresh Debian 12: it installs what is pinned, nothing else, and in the right order.
+//!
+//! Other people's programs cannot be had here, so each is stood in for by a fixture: a file of the form that
+//! upstream publishes, handed over with `input add`. Debian's packages are the archive's of today.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use builder::lock::Lock;
+use builder::project::Project;
+use serde_json::Value;
+use tests::apt::{Action, Apt};
+use tests::checkout;
+use tests::cli::Desk;
+use tests::tools::{put, run, said, succeed, tool};
+
+/// The components that become packages of ours: version, and the files that upstream's archive holds; a
+/// program alone has none.
+const FIXTURES: &[(&str, &str, &[&str])] = &[
+    ("cni-plugins", "0.8.7", &["bridge", "host-local", "loopback", "portmap", "tuning"]),
+    ("cri-o", "1.17.4", &["crio", "pinns"]),
+    ("crictl", "1.17.0", &["crictl"]),
+    ("crun", "1.17", &[]),
+    ("kube-proxy", "1.17.17", &[]),
+    ("kubeadm", "1.17.17", &[]),
+    ("kubectl", "1.17.17", &[]),
+    ("kubelet", "1.17.17", &[]),
+];
+
+/// A release: everything up to the signed repository, made once.
+struct Release {
+    desk: Desk,
+    lock: Lock,
+    /// What `repo` said.
+    said: Value,
+}
+
+/// One test, so that the release goes away with it.
+#[test]
+fn from_the_lock_to_apt() {
+    let release = Release::new();
+    everything_pinned_is_in_the_repository(&release);
+    apt_would_install_exactly_what_is_pinned(&release);
+    a_missing_or_another_version_is_no_installation(&release);
+    gpgv_and_apt_refuse_a_flipped_byte(&release);
+}
+
+/// The beginning of an ELF program for amd64, and something to tell it by.
+fn program(name: &str) -> Vec<u8> {
+    [b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0", name.as_bytes()].concat()
+}
+
+/// What the operator hands over for a component.
+fn fixture(desk: &Desk, name: &str, files: &[&str]) -> PathBuf {
+    let folder = desk.path("fixtures").join(name);
+    if files.is_empty() {
+        put(folder.join(name), program(name));
+        return folder.join(name);
+    }
+    files.iter().for_each(|file| put(folder.join(file), program(file)));
+    let archive = desk.path("fixtures").join(format!("{name}.tar.gz"));
+    succeed(tool("tar", "tar").arg("-czf").arg(&archive).arg("-C").arg(&folder).args(files));
+    archive
+}
+
+impl Release {
+    fn new() -> Self {
+        let desk = Desk::new();
+        // A locked package may leave the mirror any day, so the lock is made afresh.
+        let locked: Value = serde_json::from_str(&desk.succeeds(&["lock", "1.17", "--json"])).expect("JSON");
+        assert!(locked["packages"].as_u64().is_some_and(|count| count > 100), "{locked}");
+        let again = desk.succeeds(&["lock", "--update", "conmon"]);
+        assert!(again.ends_with(" packages, nothing changed\n"), "{again}");
+        for (name, version, files) in FIXTURES {
+            let path = fixture(&desk, name, files);
+            desk.succeeds(&["input", "add", name, path.to_str().expect("UTF-8"), "--version", version]);
+        }
+        let project = Project::at(desk.root());
+        let lock = project.lock(&project.recipe(&"1.17".parse().unwrap()).unwrap());
+        let lock = lock.unwrap_or_else(|fault| panic!("{fault}"));
+        checkout::carry_program(&desk.root(), lock.epoch, &desk.store());
+        desk.succeeds(&["build", "all"]);
+        desk.succeeds(&["build", "components"]);
+        let wanted = ["master", "node"].iter().flat_map(|role| lock.wanted_by(role));
+        let wanted: BTreeSet<_> = wanted.map(|package| package.name.as_str()).collect();
+        let only = wanted.iter().flat_map(|name| ["--only", name]);
+        desk.succeeds(&["fetch"].into_iter().chain(only).collect::<Vec<_>>());
+        desk.succeeds(&["key", "new", "--name", "A cluster's own"]);
+        let uri = format!("file:{}", desk.root().join("dist/repo").display());
+        let said = serde_json::from_str(&desk.succeeds(&["repo", "--uri", &uri, "--json"])).expect("JSON");
+        Self { desk, lock, said }
+    }
+
+    fn repo(&self) -> PathBuf {
+        self.desk.root().join("dist/repo")
+    }
+
+    /// An apt that knows this repository alone, on a fresh Debian 12.
+    fn apt(&self, folder: &Path) -> Apt {
+        let apt = Apt::new(folder, &minimal(&self.indices(), &folder.join("minimal")));
+        apt.put("sources.list.d/hale.sources", fs::read(self.repo().join("hale.sources")).expect("a source"));
+        apt
+    }
+
+    /// Debian's indices as `lock` read them.
+    fn indices(&self) -> String {
+        let folder = self.desk.path("store-indices");
+        let entries = fs::read_dir(folder).expect("indices").map(|entry| entry.expect("an entry").path());
+        let mut files: Vec<_> = entries.collect();
+        files.sort();
+        files.iter().map(|file| fs::read_to_string(file).expect("an index") + "\n").collect()
+    }
+
+    /// The version that a package must have: Debian's as locked, or ours.
+    fn versions(&self) -> BTreeMap<String, String> {
+        let locked = self.lock.packages.values();
+        let mut versions: BTreeMap<_, _> =
+            locked.map(|package| (package.name.to_string(), package.version.to_string())).collect();
+        for (name, version, _) in FIXTURES {
+            versions.insert((*name).to_owned(), format!("{version}+hale1+local"));
+        }
+        for name in ["hale-common", "hale-master"] {
+            versions.insert(name.to_owned(), "1.17.17+hale1".to_owned());
+        }
+        versions.insert("hale".to_owned(), "0.1.0-1".to_owned());
+        versions
+    }
+}
+
+/// dpkg's status on a fresh Debian 12 with nothing but what is required, from Debian's indices.
+fn minimal(indices: &str, scratch: &Path) -> String {
+    put(scratch.join("repo/Packages"), indices);
+    let apt = Apt::new(&scratch.join("apt"), "");
+    apt.put("sources.list", format!("deb [trusted=yes] file:{} ./\n", scratch.join("repo").display()));
+    let update = apt.run(&["update"]);
+    assert!(update.status.success(), "{}", said(&update));
+    let stanzas: BTreeMap<(&str, &str), &str> = indices
+        .split("\n\n")
+        .filter_map(|stanza| Some(((field(stanza, "Package")?, field(stanza, "Version")?), stanza)))
+        .collect();
+    let required = |stanza: &&str| {
+        field(stanza, "Priority") == Some("required") || field(stanza, "Essential") == Some("yes")
+    };
+    let required = stanzas.values().copied().filter(required).filter_map(|stanza| field(stanza, "Package"));
+    let required: BTreeSet<&str> = required.chain(["apt"]).collect();
+    let installed = apt.simulate(&required.into_iter().collect::<Vec<_>>());
+    let installed = installed.iter().filter(|action| action.verb == "Inst");
+    let mut status = String::new();
+    for Action { package, version, .. } in installed {
+        let stanza = stanzas[&(package.as_str(), version.as_str())];
+        status += &format!("{}\nStatus: install ok installed\n\n", stanza.trim_matches('\n'));
+    }
+    assert!(status.matches("Status: ").count() > 50, "a Debian of few packages:\n{status}");
+    status
+}
+
+fn field<'a>(stanza: &'a str, name: &str) -> Option<&'a str> {
+    stanza.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+}
+
+fn everything_pinned_is_in_the_repository(release: &Release) {
+    assert_eq!(release.said["missing"], serde_json::json!([]), "{}", release.said);
+    let debs = release.said["packages"].as_array().expect("a list");
+    for (name, version, _) in FIXTURES {
+        let file = format!("/{name}_{version}+hale1+local_amd64.deb");
+        let count = debs.iter().filter(|deb| deb.as_str().is_some_and(|deb| deb.ends_with(&file))).count();
+        assert_eq!(count, 1, "{file} in {debs:?}");
+    }
+}
+
+fn apt_would_install_exactly_what_is_pinned(release: &Release) {
+    let folder = tempfile::tempdir().unwrap();
+    let apt = release.apt(folder.path());
+    let update = apt.run(&["update"]);
+    assert!(update.status.success(), "{}", said(&update));
+    assert!(!said(&update).contains("W:") && !said(&update).contains("E:"), "{}", said(&update));
+    let actions = apt.simulate(&["hale-master"]);
+    let versions = release.versions();
+    let installed: BTreeMap<&str, &str> = actions
+        .iter()
+        .filter(|action| action.verb == "Inst")
+        .map(|action| (action.package.as_str(), action.version.as_str()))
+        .collect();
+    for (package, version) in &installed {
+        assert_eq!(versions.get(*package).map(String::as_str), Some(*version), "{package}");
+    }
+    let own = ["conmon", "hale", "hale-common", "hale-master"].into_iter();
+    for package in FIXTURES.iter().map(|(name, ..)| *name).chain(own) {
+        assert!(installed.contains_key(package), "{package} is not installed: {installed:?}");
+    }
+    // A package is configured after what it needs: dpkg runs its scripts in this order.
+    let place = |package: &str| {
+        let found = actions.iter().position(|action| action.verb == "Conf" && action.package == package);
+        found.unwrap_or_else(|| panic!("{package} is not configured"))
+    };
+    for (name, ..) in FIXTURES {
+        assert!(place(name) < place("hale-master"), "{name} comes after hale-master");
+    }
+    assert!(place("hale") < place("hale-common") && place("hale-common") < place("hale-master"));
+
+    // Somebody else's newer kubelet is never taken: at worst apt refuses, and with the preferences that
+    // hale-common brings, nothing changes.
+    let stranger = "Package: NAME\nVersion: 9:99.0\nArchitecture: amd64\nMaintainer: x <x@example.org>\n\
+                    Filename: ./NAME.deb\nSize: 1\nDescription: not ours\n\n";
+    let index: String =
+        ["kubelet", "crun", "conmon"].iter().map(|name| stranger.replace("NAME", name)).collect();
+    put(folder.path().join("stranger/Packages"), index);
+    let source = format!("deb [trusted=yes] file:{} ./\n", folder.path().join("stranger").display());
+    apt.put("sources.list.d/stranger.list", source);
+    assert!(apt.run(&["update"]).status.success());
+    let refused = apt.run(&["install", "--simulate", "hale-master"]);
+    assert!(
+        !refused.status.success() && said(&refused).contains("kubelet (= 1.17.17+hale1+local)"),
+        "{}",
+        said(&refused)
+    );
+    let common = release.desk.root().join("dist/master/hale-common_1.17.17+hale1_all.deb");
+    let unpacked = folder.path().join("common");
+    succeed(tool("dpkg-deb", "dpkg").arg("-x").arg(common).arg(&unpacked));
+    for entry in fs::read_dir(unpacked.join("etc/apt/preferences.d")).expect("preferences") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        apt.put(&format!("preferences.d/{name}"), fs::read(&path).expect("preferences"));
+    }
+    let again = apt.simulate(&["hale-master"]);
+    assert_eq!(BTreeSet::from_iter(&again), BTreeSet::from_iter(&actions));
+}
+
+fn a_missing_or_another_version_is_no_installation(release: &Release) {
+    let folder = tempfile::tempdir().unwrap();
+    let apt = release.apt(folder.path());
+    assert!(apt.run(&["update"]).status.success());
+    let other = apt.run(&["install", "--simulate", "hale-master", "kubelet-"]);
+    assert!(!other.status.success(), "{}", said(&other));
+    let status = folder.path().join("var/lib/dpkg/status");
+    let held = "Package: crun\nStatus: hold ok installed\nVersion: 9:99.0\nArchitecture: amd64\n\
+                Maintainer: x <x@example.org>\nDescription: not ours\n\n";
+    put(&status, fs::read_to_string(&status).unwrap() + held);
+    let held = apt.run(&["install", "--simulate", "hale-master"]);
+    assert!(!held.status.success() && said(&held).contains("crun (= 1.17+hale1+local)"), "{}", said(&held));
+}
+
+fn gpgv_and_apt_refuse_a_flipped_byte(release: &Release) {
+    let folder = tempfile::tempdir().unwrap();
+    let shown = release.desk.succeeds(&["key", "show", "--json"]);
+    let shown: Value = serde_json::from_str(&shown).expect("JSON");
+    assert_eq!(shown["fingerprint"], release.said["fingerprint"]);
+    // A copy, since others look at the repository too.
+    let repo = folder.path().join("repo");
+    succeed(tool("cp", "coreutils").arg("-a").arg(release.repo()).arg(&repo));
+    let signed = repo.join("dists/hale-1.17/InRelease");
+    let gpgv = || {
+        let mut gpgv = tool("gpgv", "gpgv");
+        run(gpgv.arg("--keyring").arg(repo.join("hale-archive-keyring.gpg")).arg(&signed))
+    };
+    assert!(gpgv().status.success() && said(&gpgv()).contains("Good signature from \"A cluster's own\""));
+    let apt = Apt::new(&folder.path().join("apt"), "");
+    let source = fs::read_to_string(repo.join("hale.sources")).unwrap();
+    let own = release.repo().display().to_string();
+    assert!(source.contains(&own), "{source}");
+    apt.put("sources.list.d/hale.sources", source.replace(&own, &repo.display().to_string()));
+    assert!(apt.run(&["update"]).status.success());
+    let good = fs::read(&signed).unwrap();
+    let mut bad = good.clone();
+    let at = good.windows(7).position(|window| window == b"Origin:").expect("an origin") + 8;
+    bad[at] ^= 1;
+    fs::write(&signed, bad).unwrap();
+    assert!(!gpgv().status.success());
+    // One that has seen the good one would keep to that.
+    let fresh = Apt::new(&folder.path().join("fresh"), "");
+    fresh.put("sources.list.d/hale.sources", source.replace(&own, &repo.display().to_string()));
+    let update = fresh.run(&["update"]);
+    assert!(!update.status.success(), "{}", said(&update));
+    assert!(!fresh.run(&["install", "--simulate", "hale-master"]).status.success());
+    fs::write(&signed, good).unwrap();
+    assert!(fresh.run(&["update"]).status.success());
+}
