@@ -95,6 +95,8 @@ pub fn publish(store: &Store, disk: &Digest, to: &Path) -> Result<()> {
     let linked = file.temporary.path().with_extension("link");
     if std::fs::hard_link(store.path_of(disk), &linked).is_ok() {
         let moved = std::fs::rename(&linked, to).and_then(|()| sync_parent(to));
+        // Two names of one file: the rename did nothing (rename(2)), and the new name is not needed.
+        let _ = std::fs::remove_file(&linked);
         return moved.map_err(|e| Fault::io("write", to, e));
     }
     let (mut source, mut buffer, mut at) = (store.open(disk)?, vec![0; 1 << 20], 0);

@@ -202,7 +202,7 @@ impl Bundle<'_> {
 
 /// The most memory that this process has had, in bytes (VmHWM of proc_pid_status(5)); 0 where the kernel
 /// does not say.
-fn peak_memory() -> u64 {
+pub(crate) fn peak_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kilobytes = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok());

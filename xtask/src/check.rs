@@ -117,7 +117,7 @@ impl Check {
 }
 
 /// Inputs are known by their checksums; a second build that fetched them again would prove nothing more.
-fn hand_over_inputs(plan: &Plan, from: &Store, to: &Store) -> Result<()> {
+pub(crate) fn hand_over_inputs(plan: &Plan, from: &Store, to: &Store) -> Result<()> {
     for (id, planned) in plan.iter() {
         if let (Step::Input { .. }, Some(output @ Output::Blob { content, .. })) =
             (&planned.step, from.output(&id)?)

@@ -50,6 +50,7 @@ struct Summary {
     steps: usize,
     made: usize,
     seconds: f64,
+    peak_memory: u64,
 }
 
 /// One form of the disk.
@@ -80,7 +81,8 @@ impl Image {
         let made = built.values().filter(|(_, way)| *way == Way::Made).count();
         let Planned { debian, own, left_out, .. } = planned;
         let (role, steps, seconds) = (self.role, built.len(), start.elapsed().as_secs_f64());
-        Summary { role, images, debian, own, left_out, steps, made, seconds }.show(context)
+        let peak_memory = build::peak_memory();
+        Summary { role, images, debian, own, left_out, steps, made, seconds, peak_memory }.show(context)
     }
 
     /// Gives one form of the disk its name in `dist/images`, unless it has it already.

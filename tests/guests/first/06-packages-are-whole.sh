@@ -1,3 +1,3 @@
 [ -z "$(dpkg --audit)" ]
 apt-get check
-[ -z "$(debsums -s 2>&1)" ]
+[ -z "$(dpkg --verify)" ]

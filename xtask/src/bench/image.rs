@@ -1,0 +1,149 @@
+//! Root trees and disks, beside mmdebstrap and mke2fs with the same packages from the same local files.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use builder::base::{Fault, Result};
+use builder::dist::Order;
+use builder::plan::{Output, Plan, Step};
+use builder::project::Project;
+use builder::store::Store;
+use builder::system;
+
+use super::lab::{Lab, number};
+use super::{Goal, Row, Unit};
+use crate::build;
+use crate::check::hand_over_inputs;
+use crate::context::Context;
+
+/// An overlay file, a line of it, and the line as somebody would change it.
+const LINE: (&str, &str, &str) = ("overlays/common/etc/containers/registries.conf", "#", "# Changed.\n#");
+
+const ROLE: &str = "master";
+
+/// Measures. Debian's packages must have been fetched into the user's own store.
+pub(crate) fn run(context: &Context, tell: &mut dyn FnMut(Row)) -> Result<()> {
+    let lab = Lab::new(context)?;
+    // `hale` is compiled before anything is measured.
+    lab.run(&["build", ROLE])?;
+    let (packages, theirs) =
+        (lab.checkout().with_file_name("packages"), lab.checkout().with_file_name("theirs"));
+    let ours = steps(context, &lab, &packages)?;
+    tell(seconds("root tree from packages that are here", ours.root, None));
+    let debstrapped = mmdebstrap(&packages, &ours.names, &theirs)?;
+    tell(seconds("  mmdebstrap", debstrapped, None));
+    tell(ratio("  mmdebstrap's time by ours", debstrapped / ours.root, Goal::AtLeast(4.0)));
+    let made = mke2fs(&theirs)?;
+    tell(seconds("disk from a root tree, digested and durable", ours.disk, None));
+    tell(seconds("  mke2fs -d of mmdebstrap's", made, None));
+    tell(ratio("  ours by mke2fs's", ours.disk / made, Goal::AtMost(1.5)));
+
+    let image = ["image", ROLE, "--without-components"];
+    let (nothing, _) = lab.run(&image)?;
+    tell(seconds("image with nothing to do", nothing, None));
+    lab.edit(LINE.0, LINE.1, LINE.2)?;
+    let (changed, _) = lab.run(&image)?;
+    tell(seconds("one overlay line to a new image", changed, Some(Goal::AtMost(5.0))));
+    lab.forget(&lab.store().join("steps"))?;
+    hand_over(context, &lab)?;
+    let (_, said) = lab.run(&[&image[..], &["--format", "zstd"]].concat())?;
+    tell(bytes("peak memory of an image and its zstd", number(&said, "/peak-memory")?, Some(512e6)));
+    let size = number(&said, "/images/1/bytes")?;
+    tell(bytes("image, compressed with zstd", size, None));
+    tell(ratio("  by the sum of its packages", size / ours.packed, Goal::AtMost(1.15)));
+    Ok(())
+}
+
+/// What the steps took, in seconds, and of what packages.
+struct Ours {
+    root: f64,
+    disk: f64,
+    names: Vec<String>,
+    /// The packages' bytes.
+    packed: f64,
+}
+
+/// The plan of the copy's disk, with its inputs in the copy's store.
+fn hand_over(context: &Context, lab: &Lab) -> Result<(Plan, Store)> {
+    let project = Project::at(lab.checkout());
+    let order = Order { line: project.default_line()?, role: ROLE.parse()?, project };
+    let (from, to) = (Store::open(&context.store)?, Store::open(&lab.store())?);
+    hand_over_inputs(&system::plan(&order, &from)?.plan, &from, &to)?;
+    Ok((system::plan(&order, &to)?.plan, to))
+}
+
+/// Makes the root of Debian's packages, then the rest, then the disk, each by itself. Lays the packages out as
+/// files for the others.
+fn steps(context: &Context, lab: &Lab, packages: &Path) -> Result<Ours> {
+    let (whole, store) = hand_over(context, lab)?;
+    let timed = |label: &str| -> Result<f64> {
+        let mut plan = Plan::new();
+        plan.absorb(whole.clone())?;
+        plan.want(whole.find(label)?.0);
+        let start = Instant::now();
+        build::realise(context, &store, &plan, None)?;
+        Ok(start.elapsed().as_secs_f64())
+    };
+    let root = timed("root")?;
+    timed("install")?;
+    timed("tools boot")?;
+    let disk = timed("disk")?;
+    let Step::Root { packages: debs, .. } = &whole.find("root")?.1.step else {
+        return Err(Fault::bug("the root is made in another way"));
+    };
+    let mut packed = 0;
+    fs::create_dir_all(packages).map_err(|e| Fault::io("make", packages, e))?;
+    for (name, deb) in debs {
+        if let Some(Output::Blob { content, size }) = store.output(deb)? {
+            store.export(&content, &packages.join(format!("{name}.deb")), 0o644)?;
+            packed += size;
+        }
+    }
+    let names = debs.keys().map(|name| name.to_string()).collect();
+    Ok(Ours { root, disk, names, packed: packed as f64 })
+}
+
+fn mmdebstrap(packages: &Path, names: &[String], to: &Path) -> Result<f64> {
+    let index = timed(Command::new("apt-ftparchive").args(["packages", "."]).current_dir(packages))?.1;
+    fs::write(packages.join("Packages"), index).map_err(|e| Fault::io("write", packages, e))?;
+    let mut command = Command::new("mmdebstrap");
+    command.args(["--variant=essential", "--format=directory", "--quiet", "--include"]).arg(names.join(","));
+    command.arg("bookworm").arg(to).arg(format!("deb [trusted=yes] copy:{} ./", packages.display()));
+    Ok(timed(&mut command)?.0)
+}
+
+fn mke2fs(tree: &Path) -> Result<f64> {
+    let image = tree.with_extension("ext4");
+    let mut command = Command::new("mke2fs");
+    command.args(["-q", "-t", "ext4", "-d"]).arg(tree).arg(&image).arg("1G");
+    let made = timed(&mut command)?.0;
+    fs::remove_file(&image).map_err(|e| Fault::io("remove", &image, e))?;
+    Ok(made)
+}
+
+/// Runs a tool to a good end: seconds, and what it printed.
+fn timed(command: &mut Command) -> Result<(f64, Vec<u8>)> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let start = Instant::now();
+    let output =
+        command.output().map_err(|e| Fault::io("run", &name, e).mend(format!("apt-get install {name}")))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(Fault::machine(format!("{name} failed")).because(said));
+    }
+    Ok((start.elapsed().as_secs_f64(), output.stdout))
+}
+
+fn seconds(what: &str, value: f64, goal: Option<Goal>) -> Row {
+    Row { what: what.to_owned(), value, unit: Unit::Seconds, goal }
+}
+
+fn bytes(what: &str, value: f64, most: Option<f64>) -> Row {
+    Row { what: what.to_owned(), value, unit: Unit::Bytes, goal: most.map(Goal::AtMost) }
+}
+
+fn ratio(what: &str, value: f64, goal: Goal) -> Row {
+    Row { what: what.to_owned(), value, unit: Unit::Ratio, goal: Some(goal) }
+}
