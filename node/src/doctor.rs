@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::fault::Result;
 use crate::node::Node;
 use crate::world::Call;
-use crate::{bootstrap, cluster, hold, ownership, phases, renew};
+use crate::{bootstrap, cluster, hold, ownership, phases, proxy, renew};
 
 mod containers;
 mod dns;
@@ -131,6 +131,9 @@ fn valid(node: &Node) -> Result<Evidence> {
         if renew::ends_within(node, path, renew::WARNING)? {
             exceptions.push(format!("{path} ends within {} days: `hale renew`", renew::WARNING));
         }
+    }
+    if node.role.kube_proxy.here && proxy::ends_within(node, renew::WARNING)? {
+        exceptions.push(format!("kube-proxy's ends within {} days: `hale renew`", renew::WARNING));
     }
     Ok(Evidence::new(exceptions, format!("more than {} days are left", renew::WARNING)))
 }

@@ -131,10 +131,17 @@ const MEANINGS: [(&str, Class, &str, &str); 11] = [
 
 /// One line for what kubeadm said at length.
 fn explain(said: &str, killed: bool) -> Fault {
+    let lower = said.to_lowercase();
     for (pattern, class, what, mend) in MEANINGS {
-        if said.contains(pattern) {
+        // Go and the C library begin the same words in their own ways.
+        if lower.contains(&pattern.to_lowercase()) {
             return Fault::new(class, what).mend(mend);
         }
+    }
+    let errors: Vec<&str> = said.lines().filter_map(|line| line.trim().strip_prefix("[ERROR ")).collect();
+    if !errors.is_empty() {
+        let what = format!("kubeadm refuses this machine: [{}", errors.join(", ["));
+        return Fault::passing(what).mend("see /var/lib/hale/log/kubeadm.log; it is tried again");
     }
     // Go's own end of a program is followed by its stacks.
     let crash = |line: &&str| ["panic: ", "fatal error: "].iter().any(|begin| line.starts_with(begin));

@@ -3,6 +3,7 @@
 //! The builder's lint uses [`role`] and [`identity`] too, so that what a package carries is parsed by the
 //! very types that read it on the node.
 
+pub mod base64;
 pub mod bootstrap;
 pub mod cluster;
 pub mod doctor;

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use crate::fault::{Class, Fault, Result};
 use crate::files;
-use crate::identity::{Identity, Name, Secret};
+use crate::identity::{self, Identity, Name, Secret};
 use crate::role::Role;
 use crate::world::{Call, World};
 
@@ -69,6 +69,16 @@ impl<'a> Node<'a> {
         let token = Secret::from(format!("{}.{}", &text[..6], &text[6..]));
         files::write(self.world, FIRST_TOKEN, token.expose().as_bytes(), 0o600)?;
         Ok(token.expose().to_owned())
+    }
+
+    /// Writes node.toml again without the secrets that were used, if it has any.
+    pub fn wipe(&self) -> Result<()> {
+        match files::read(self.world, Identity::PATH)? {
+            Some(text) if identity::holds_secret(&text) => {
+                files::overwrite(self.world, Identity::PATH, self.identity.wiped()?.as_bytes())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A call of kubectl with the administrator's kubeconfig, or a node's own.

@@ -167,12 +167,7 @@ fn verified(node: &Node) -> Result<bool> {
 fn verify(node: &Node) -> Result<()> {
     cluster::wait_until_ready(node)?;
     cluster::check_ranges(node)?;
-    if let Some(text) = files::read(node.world, Identity::PATH)?
-        && crate::identity::holds_secret(&text)
-    {
-        files::overwrite(node.world, Identity::PATH, node.identity.wiped()?.as_bytes())?;
-    }
-    Ok(())
+    node.wipe()
 }
 
 /// Asks again and again until the answer is yes, or `limit` is over.

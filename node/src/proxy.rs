@@ -15,6 +15,7 @@ use crate::files;
 use crate::kubeadm::{self, config};
 use crate::node::Node;
 use crate::phases::{enabled_and_active, systemctl};
+use crate::{base64, renew};
 
 /// Its directory.
 pub const DIRECTORY: &str = "/var/lib/kube-proxy";
@@ -55,6 +56,20 @@ pub fn act(node: &Node) -> Result<()> {
 pub fn renew(node: &Node) -> Result<()> {
     files::write(node.world, KUBECONFIG, credentials(node)?.as_bytes(), 0o600)?;
     systemctl(node, &["try-restart", UNIT])
+}
+
+/// Where its certificate is put for openssl(1) to look at: a certificate is no secret.
+const CERTIFICATE: &str = "/run/hale/kube-proxy.crt";
+
+/// Whether its certificate ends within `days`.
+pub fn ends_within(node: &Node, days: u64) -> Result<bool> {
+    let text = files::need(node.world, KUBECONFIG)?;
+    let data = text.lines().find_map(|line| line.trim().strip_prefix("client-certificate-data: "));
+    let pem = data.and_then(|data| base64::decode(data.trim()));
+    let pem = pem.ok_or_else(|| Fault::machine(format!("{KUBECONFIG} has no certificate")))?;
+    files::make_directory(node.world, &node.world.path("/run/hale"), 0o700)?;
+    files::write(node.world, CERTIFICATE, &pem, 0o600)?;
+    renew::ends_within(node, CERTIFICATE, days)
 }
 
 /// The master signs its own; a node, which has no CA key, was given some in its join file.

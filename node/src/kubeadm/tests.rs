@@ -108,5 +108,9 @@ fn what_kubeadm_says_at_length_is_one_line() {
         "I1122 ok\nerror: x\nTo see the stack trace of this error execute with --v=5 or higher\n",
         "failed: error: x;",
     );
+    check(
+        "error execution phase preflight: [preflight] Some fatal errors occurred:\n\t[ERROR X]: a\n\t[ERROR Y]: b\n[preflight] If you know",
+        "kubeadm refuses this machine: [X]: a, [Y]: b;",
+    );
     check("", "it said nothing");
 }

@@ -144,8 +144,10 @@ ln -s /proc/self/fd root/dev/fd
 for name in cpu cpuset memory pids; do mkdir -p "root/sys/fs/cgroup/$name"; done
 mkdir -p root/sys/class/net/lxcbr0/bridge
 ip link set lo up
+echo 1 >root/proc/sys/net/ipv4/ip_forward
 hostname seed
 echo seed > root/etc/hostname
+echo nameserver 127.0.0.1 > root/etc/resolv.conf
 touch ready
 exec sleep infinity
 "#;
@@ -223,6 +225,13 @@ impl Machine {
     /// Starts a script that goes on beside the test.
     pub(crate) fn spawn(&self, script: &str) -> Child {
         self.shell(script).spawn().expect("nsenter starts")
+    }
+
+    /// Ends a script that [`Machine::spawn`] started and that became `program`, if it has not ended by itself,
+    /// and gives its exit code.
+    pub(crate) fn stop(&self, program: &str, mut script: Child) -> Option<i32> {
+        self.succeeds(&format!("pkill -x {program} || true"));
+        script.wait().expect("it ends").code()
     }
 
     /// Writes a file.

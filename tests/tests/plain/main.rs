@@ -5,6 +5,7 @@
 //! the real one was recorded to write.
 
 mod bootstrap;
+mod join;
 mod machine;
 mod packages;
 mod programs;
@@ -31,6 +32,14 @@ fn main() -> ExitCode {
         trial("nothing_pinned_moves", packages::nothing_pinned_moves),
         trial("a_node_that_was_told_nothing_waits", bootstrap::a_node_that_was_told_nothing_waits),
         trial("a_master_gets_as_far_as_its_api_server", bootstrap::a_master_gets_as_far_as_its_api_server),
+        trial("a_machine_that_does_not_fit_is_refused", bootstrap::a_machine_that_does_not_fit_is_refused),
+        trial(
+            "a_full_disk_while_certificates_are_written",
+            bootstrap::a_full_disk_while_certificates_are_written,
+        ),
+        trial("a_wrong_pin_is_refused", join::a_wrong_pin_is_refused),
+        trial("an_unknown_token_is_waited_for", join::an_unknown_token_is_waited_for),
+        trial("the_right_token_and_pin_are_taken", join::the_right_token_and_pin_are_taken),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

@@ -20,6 +20,8 @@ pub(crate) fn text(name: &str) -> String {
     match name {
         "kubeadm" => kubeadm(),
         "kubectl" => KUBECTL.to_owned(),
+        // kubeadm asks for it before a join.
+        "kubelet" => "#!/bin/sh\necho Kubernetes v1.20.2\n".to_owned(),
         _ => "#!/bin/sh\n# A stand-in that does nothing, and does it well.\n".to_owned(),
     }
 }
@@ -54,6 +56,10 @@ option() {
 if [ "$1" = version ]; then
     echo v1.20.2
     exit
+fi
+if [ "$1" = join ]; then
+    cat /run/said >&2
+    exit 1
 fi
 if [ "$1 $2" != "init phase" ]; then
     echo "error: no recording of kubeadm $*" >&2
