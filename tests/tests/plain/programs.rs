@@ -89,7 +89,7 @@ recorded | while IFS='	' read -r of mode path; do
         ;;
     *.crt | *.key | *.pub | *.conf) [ ! -e "$path" ] || continue ;;
     esac
-    content "${path##*/}" > "$path"
+    content "${path##*/}" | cat > "$path"
     chmod "$mode" "$path"
 done
 "#;
