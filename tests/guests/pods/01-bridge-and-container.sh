@@ -18,7 +18,7 @@ apparmor_profile = "hale-trial"
 pids_limit = 128
 [network]
 network_backend = "cni"
-network_config_dir = "/etc/cni/net.d"
+network_config_dir = "/run/box/net.d"
 cni_plugin_dirs = ["/usr/lib/cni"]
 [engine]
 cgroup_manager = "systemd"
@@ -29,6 +29,14 @@ runtime = "shim"
 [engine.runtimes]
 shim = ["/usr/lib/hale/crun"]
 C
+# Podman reads lists of plugins only: ours becomes a list of one, word for word.
+mkdir -p /run/box/net.d
+python3 - <<'P'
+import json
+ours = json.load(open("/etc/cni/net.d/100-crio-bridge.conf"))
+listed = {"cniVersion": ours.pop("cniVersion"), "name": ours.pop("name"), "plugins": [ours]}
+json.dump(listed, open("/run/box/net.d/100-crio-bridge.conflist", "w"))
+P
 # Podman loads its own profile only under its default name; CRI-O does the same with its own.
 printf 'profile hale-trial flags=(attach_disconnected,mediate_deleted) {\n  network,\n  capability,\n  file,\n  umount,\n  mount,\n  signal,\n  ptrace,\n}\n' |
     apparmor_parser -r
