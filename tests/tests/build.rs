@@ -44,8 +44,23 @@ fn stored(desk: &Desk) -> BTreeSet<PathBuf> {
 fn assert_calm(desk: &Desk, what: &str) {
     assert_eq!(dist_of(&desk.root()), CALM.dist, "{what}: dist");
     assert_eq!(stored(desk), CALM.store, "{what}: the store");
-    let verified = desk.succeeds(&["verify"]);
-    assert!(verified.ends_with(" 0 damaged or missing\n"), "{what}: {verified}");
+    assert_sound(desk, what);
+}
+
+/// The store is what it says. A child that a killed builder was about to start holds the store a moment
+/// longer, until it has become the other program.
+fn assert_sound(desk: &Desk, what: &str) {
+    let start = Instant::now();
+    loop {
+        let output = desk.run(&["verify"]);
+        if output.status.success() {
+            assert!(said(&output).ends_with(" 0 damaged or missing\n"), "{what}: {}", said(&output));
+            return;
+        }
+        let waits = said(&output).contains("is in use") && start.elapsed() < Duration::from_secs(10);
+        assert!(waits, "{what}: {}", said(&output));
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// Numbers that look random, from a seed that a failing test names (Vigna's SplitMix64).
@@ -82,7 +97,7 @@ fn killed_at_random_and_built_again() {
             build.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
             kills += u32::from(killed(build, pause));
             // At no time is there half a bundle, and what the store names is right.
-            assert!(desk.succeeds(&["verify"]).ends_with(" 0 damaged or missing\n"), "{seed}: round {round}");
+            assert_sound(&desk, &format!("HALE_SEED={seed}, round {round}"));
             let bundle = desk.root().join("dist/master");
             if bundle.exists() {
                 let mut sums = tool("sha256sum", "coreutils");
@@ -108,7 +123,7 @@ fn killed_while_the_program_is_packed() {
     let mut kills = 0;
     for pause in [20, 150, 400] {
         kills += u32::from(killed(build(), Duration::from_millis(pause)));
-        assert!(desk.succeeds(&["verify"]).ends_with(" 0 damaged or missing\n"), "after {pause} ms");
+        assert_sound(&desk, &format!("after {pause} ms"));
     }
     assert!(kills > 0, "the build is too fast to be killed");
     succeed(&mut build());
@@ -214,7 +229,11 @@ fn a_flipped_bit_in_the_store_is_found_and_mended() {
     // `hale` itself would have to be compiled again.
     names.retain(|path| !is_the_program(path));
     let (mut dice, mut stopped) = (Dice(17), 0);
-    for path in names.iter().step_by(3) {
+    // What goes into the bundle must be met; a part of the rest may be.
+    let name = |path: &Path| path.file_name().expect("a name").to_str().expect("UTF-8").to_owned();
+    let exported = |path: &Path| CALM.dist.values().any(|what| what.contains(&name(path)));
+    let (met, others): (Vec<_>, Vec<_>) = names.iter().partition(|path| exported(path));
+    for path in met.iter().step_by(2).chain(others.iter().step_by(4)) {
         let mut bytes = fs::read(path).expect("a blob");
         let at = dice.below(bytes.len() as u64) as usize;
         bytes[at] ^= 1 << dice.below(8);
@@ -224,8 +243,8 @@ fn a_flipped_bit_in_the_store_is_found_and_mended() {
         fs::remove_dir_all(&dist).expect("dist can be removed");
         let output = desk.run(&["build", "master"]);
         match output.status.code() {
-            Some(0) => {
-                assert_eq!(dist_of(&desk.root()), CALM.dist, "{}: wrong bytes got out", path.display())
+            Some(0) if !exported(path) => {
+                assert_eq!(dist_of(&desk.root()), CALM.dist, "{}: wrong bytes got out", path.display());
             }
             Some(4) => {
                 assert!(!dist.join("master").exists(), "{}: half a bundle", path.display());
@@ -235,7 +254,7 @@ fn a_flipped_bit_in_the_store_is_found_and_mended() {
             _ => panic!("{}: {}", path.display(), said(&output)),
         }
         let found = desk.refuses(&["verify"], 4);
-        assert!(found.contains(path.file_name().unwrap().to_str().unwrap()), "{found}");
+        assert!(found.contains(&name(path)), "{found}");
         desk.succeeds(&["build", "master"]);
         assert_eq!(dist_of(&desk.root()), CALM.dist, "{}: not mended", path.display());
         assert!(desk.succeeds(&["verify"]).ends_with(" 0 damaged or missing\n"), "{}", path.display());

@@ -227,7 +227,9 @@ pub(super) fn check(text: Text<'_>) -> Result<()> {
         if !known.contains(&key) {
             return Err(text.unknown_key(span, key, known));
         }
-        if !seen.insert((name, key.to_owned())) && !key.starts_with("Exec") && !LISTS.contains(&key) {
+        // Of several conditions all must hold (systemd.unit(5), "Conditions and Asserts").
+        let repeats = ["Exec", "Condition", "Assert"].iter().any(|kind| key.starts_with(kind));
+        if !seen.insert((name, key.to_owned())) && !repeats && !LISTS.contains(&key) {
             return Err(text.fault(span, format!("`{key}` stands here twice")).mend("take one out"));
         }
         if let Some((_, allowed)) = VALUES.iter().find(|(name, _)| *name == key)
