@@ -311,11 +311,10 @@ impl Stage {
         put(extra.join("hale.asc"), key.certificate_armor()?);
         let to = world.folder.path().join("repository");
         publish(&world.store, &suite, Gathered { offers, ..Gathered::default() }, &key, &to)?;
-        let server =
-            Server::answering(move |request| match fs::read(to.join(request.path.trim_start_matches('/'))) {
-                Ok(bytes) => Answer::file(request, &bytes),
-                Err(_) => Answer::new(404, "not here"),
-            });
+        let server = Server::answering(move |request| match fs::read(to.join(decoded(&request.path))) {
+            Ok(bytes) => Answer::file(request, &bytes),
+            Err(_) => Answer::new(404, "not here"),
+        });
         Ok((server, suite.name))
     }
 
@@ -381,6 +380,19 @@ fn finish(mut guest: Running) -> Outcomes {
 fn offer(world: &World, content: Digest, size: u64) -> Result<Offer> {
     let control = Deb::read_control("a package", world.store.open(&content)?, Limits::for_size(size))?;
     Ok(Offer { control, content, size })
+}
+
+/// A request's path below the server's folder; apt escapes the signs of versions (RFC 3986, 2.1).
+fn decoded(path: &str) -> String {
+    let mut pieces = path.trim_start_matches('/').split('%');
+    let mut text = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let (code, rest) = piece.split_at(piece.len().min(2));
+        let byte = u8::from_str_radix(code, 16).expect("an escaped byte");
+        text.push(char::from(byte));
+        text.push_str(rest);
+    }
+    text
 }
 
 /// An empty package.
