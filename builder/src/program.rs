@@ -24,6 +24,8 @@ use crate::debian::version::Version;
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// The profile of the workspace's Cargo.toml for what runs on a node.
 const PROFILE: &str = "node";
+/// A workspace of its own below `node/`: it tests `hale` and is no part of it.
+const APART: &str = "node/fuzz";
 /// Raised when the same sources and toolchain give other bytes than before.
 const FORMAT: u32 = 1;
 
@@ -210,6 +212,9 @@ fn list(checkout: &Path, part: &Path, files: &mut Vec<(String, Digest)>) -> Resu
         let path = part.join(entry.file_name());
         let kind = entry.file_type().map_err(|e| Fault::io("examine", entry.path(), e))?;
         let name = path.to_string_lossy().into_owned();
+        if name == APART {
+            continue;
+        }
         if kind.is_dir() {
             list(checkout, &path, files)?;
         } else if kind.is_symlink() {
