@@ -321,10 +321,7 @@ impl Stage {
     /// Every path of our packages as it stands in the image.
     fn listing(&self) -> Result<String> {
         let (store, tree) = (&self.world.store, self.world.store.tree(&self.shipped)?);
-        let mut paths: BTreeSet<String> =
-            ["var/lib/kubelet", "var/lib/kubelet/pods", "var/lib/etcd", "var/lib/kube-proxy"]
-                .map(str::to_owned)
-                .into();
+        let mut paths: BTreeSet<String> = BTreeSet::new();
         for offer in &self.packages {
             let name = offer.control.need("Package")?;
             // What a disk of ours has besides.

@@ -2,3 +2,9 @@ for _ in $(seq 60); do apt-mark showhold | grep -Fx hale-master && break; sleep 
 for name in hale hale-common hale-master kubelet crun conmon; do apt-mark showhold | grep -Fx $name; done
 systemctl is-enabled hale-bootstrap crio kubelet
 [ -z "$(systemctl --failed --plain --no-legend)" ]
+# What tmpfiles makes at boot stands here as it does on a disk of ours (first/03).
+is() { [ "$(stat -c '%U:%G %a' "$1")" = "$2" ]; }
+is /var/lib/kubelet 'root:k8s 750'
+is /var/lib/kubelet/pods 'root:k8s 2750'
+is /var/lib/etcd 'k8s:k8s 700'
+is /var/lib/kube-proxy 'root:root 750'
