@@ -115,9 +115,11 @@ impl Stage {
     /// What a guest found at one check; the guest is booted by the first who asks.
     fn result(&self, guest: &'static str, check: &str) -> std::result::Result<(), Failed> {
         let mut found = self.found.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let outcomes = found.entry(guest).or_insert_with(|| {
-            let boot = || match guest {
-                "first" | "cut" => self.first_boot(),
+        // The boots after the cuts go with the boot that was cut.
+        let stage = if guest == "cut" { "first" } else { guest };
+        let outcomes = found.entry(stage).or_insert_with(|| {
+            let boot = || match stage {
+                "first" => self.first_boot(),
                 "pods" => self.pods(),
                 _ => self.plain(),
             };
