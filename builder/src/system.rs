@@ -83,8 +83,9 @@ pub fn plan(order: &Order, store: &Store) -> Result<Planned> {
         pinned.into_keys().filter(|name| versions.contains_key(name)).collect();
     held.extend(own.keys().cloned());
     let (count, own_count, epoch) = (debian.len(), own.len(), lock.epoch);
+    let owner = recipe.site.users.first_id;
     let root = plan.add("root", Step::Root { packages: steps(debian), epoch })?;
-    let root = plan.add("install", Step::Install { root, packages: own, held, epoch })?;
+    let root = plan.add("install", Step::Install { root, packages: own, held, owner, epoch })?;
     let tools = tools(&mut plan, lock, store, BOOT)?;
     let arguments = recipe.line.kernel_arguments.clone();
     let disk = plan.add("disk", Step::Disk { root, tools, arguments, epoch })?;

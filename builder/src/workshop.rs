@@ -74,12 +74,14 @@ impl Shop<'_> {
                 let unpacked = root::unpacked(self.store, &blobs(inputs, packages.values())?)?;
                 self.root(*epoch, |builder| builder.assemble(&unpacked))
             }
-            Step::Install { root, packages, held, epoch } => {
+            Step::Install { root, packages, held, owner, epoch } => {
                 let root = output(inputs, root)?.digest();
                 let debs = blobs(inputs, packages.values())?;
                 let debs = packages.keys().cloned().zip(debs).collect();
                 let held: Vec<_> = held.iter().cloned().collect();
-                self.root(*epoch, |builder| builder.hold(&builder.install(&root, &debs)?, &held))
+                self.root(*epoch, |builder| {
+                    builder.hold(&builder.install(&root, &debs, Some(*owner))?, &held)
+                })
             }
             Step::Tools { packages } => {
                 let unpacked = root::unpacked(self.store, &blobs(inputs, packages.values())?)?;

@@ -21,6 +21,9 @@ const STEP: &str = "__step";
 /// A user that every Debian has, with a group of the same number.
 const NOBODY: u32 = 65_534;
 
+/// A user and group beyond Debian's own.
+const OWNER: u32 = 10_000_000;
+
 /// What dpkg needs to run, and what the scripts below use; with the package that brings it.
 const PROGRAMS: [(&str, &str); 14] = [
     ("bash", "bash"),
@@ -72,11 +75,17 @@ fn main() -> ExitCode {
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-/// `__step STORE DEB...`: prints the digest of the root made of the packages.
+/// `__step STORE DEB... [-- DEB]`: prints the digest of the root made of the packages, with the last one
+/// installed on top.
 fn step(words: Vec<PathBuf>) -> ExitCode {
     let (store, debs) = words.split_first().expect("a store");
-    match root(store, debs) {
-        Ok((digest, _)) => println!("{digest}"),
+    let (debs, more) = debs.split_at(debs.iter().position(|word| word == "--").unwrap_or(debs.len()));
+    let made = root(store, debs).and_then(|(digest, _)| match more {
+        [_, deb] => install(store, &digest, "more", deb),
+        _ => Ok(digest),
+    });
+    match made {
+        Ok(digest) => println!("{digest}"),
         Err(fault) => {
             eprintln!("{fault}");
             return ExitCode::from(fault.exit_code());
@@ -103,6 +112,15 @@ fn root_with(sandbox: &Sandbox, store: &Path, debs: &[PathBuf], limit: u64) -> R
     Ok((digest, store.tree(&digest)?))
 }
 
+/// Installs one more package, which may own files by [`OWNER`].
+fn install(store: &Path, root: &Digest, package: &str, deb: &Path) -> Result<Digest> {
+    let (store, sandbox) = (Store::open(store)?, Sandbox::of_this_program()?);
+    let limits = Limits { script: 20, dpkg: 20 };
+    let builder = Builder { store: &store, sandbox: &sandbox, epoch: epoch(), limits };
+    let name = PackageName::new(package).expect("a name");
+    builder.install(root, &BTreeMap::from([(name, keep(&store, deb)?)]), Some(OWNER))
+}
+
 fn keep(store: &Store, deb: &Path) -> Result<Digest> {
     Ok(store.put(std::fs::File::open(deb).expect("a package"))?.0)
 }
@@ -126,6 +144,18 @@ fn close(tree: &Path, deb: PathBuf) -> PathBuf {
     let mut dpkg_deb = tool("dpkg-deb", "dpkg");
     succeed(dpkg_deb.args(["--root-owner-group", "-Znone", "--build"]).arg(tree).arg(&deb));
     deb
+}
+
+/// A package whose script makes what belongs to [`OWNER`].
+fn owning(folder: &Path) -> PathBuf {
+    let does = "mkdir /var/lib/owned; echo x > /var/lib/owned/file; chmod 640 /var/lib/owned/file\n\
+                chown -R 10000000:10000000 /var/lib/owned";
+    pack(
+        folder,
+        "more",
+        "Depends: victim\n",
+        &[("usr/share/more", "more\n"), ("DEBIAN/postinst", &script(does))],
+    )
 }
 
 fn script(text: &str) -> String {
@@ -279,21 +309,19 @@ fn more_packages_and_holds() {
     let (folder, debs) = with_postinst("true");
     let path = folder.path().join("store");
     let (digest, _) = root(&path, &debs).unwrap();
-    let more = pack(folder.path(), "more", "Depends: victim\n", &[("usr/share/more", "more\n")]);
+    let more = owning(folder.path());
     let lost = pack(folder.path(), "lost", "Depends: nobody\n", &[]);
+    let fault = install(&path, &digest, "lost", &lost).unwrap_err().to_string();
+    assert!(fault.contains("nobody"), "{fault}");
+    let installed = install(&path, &digest, "more", &more).unwrap();
     let (store, sandbox) = (Store::open(&path).unwrap(), Sandbox::of_this_program().unwrap());
     let limits = Limits { script: 20, dpkg: 20 };
     let builder = Builder { store: &store, sandbox: &sandbox, epoch: epoch(), limits };
-    let name = |text: &str| PackageName::new(text).unwrap();
-    let install = |package: &str, deb: &Path| {
-        builder.install(&digest, &BTreeMap::from([(name(package), keep(&store, deb).unwrap())]))
-    };
-    let fault = install("lost", &lost).unwrap_err().to_string();
-    assert!(fault.contains("nobody"), "{fault}");
-    let installed = install("more", &more).unwrap();
-    let held = builder.hold(&installed, &[name("more")]).unwrap();
+    let held = builder.hold(&installed, &[PackageName::new("more").unwrap()]).unwrap();
     let tree = store.tree(&held).unwrap();
     assert_eq!(text(&path, &tree, "usr/share/more"), "more\n");
+    let node = tree.get("var/lib/owned/file").expect("what the script made");
+    assert_eq!((node.uid, node.gid, node.mode), (OWNER, OWNER, 0o640));
     let status = text(&path, &tree, "var/lib/dpkg/status");
     assert_eq!(status.matches("Status: install ok installed").count(), 2, "{status}");
     assert_eq!(status.matches("Status: hold ok installed").count(), 1, "{status}");
@@ -340,7 +368,9 @@ fn killed_and_run_again() {
 
 fn an_ordinary_user_makes_the_same() {
     let (folder, debs) = busy();
-    let (expect, _) = root(&folder.path().join("store"), &debs).unwrap();
+    let more = owning(folder.path());
+    let own = folder.path().join("store");
+    let expect = install(&own, &root(&own, &debs).unwrap().0, "more", &more).unwrap();
     std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let home = folder.path().join("home");
     std::fs::create_dir(&home).unwrap();
@@ -353,7 +383,7 @@ fn an_ordinary_user_makes_the_same() {
          exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\"",
     );
     command.arg(folder.path().join("sub")).arg(std::env::current_exe().unwrap()).arg(STEP);
-    let printed = succeed(command.arg(home.join("store")).args(&debs));
+    let printed = succeed(command.arg(home.join("store")).args(&debs).arg("--").arg(&more));
     assert_eq!(String::from_utf8_lossy(&printed).trim(), expect.to_string());
 }
 

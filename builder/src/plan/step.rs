@@ -93,6 +93,8 @@ pub enum Step {
         packages: BTreeMap<PackageName, StepId>,
         /// Packages that are on hold afterwards.
         held: BTreeSet<PackageName>,
+        /// The user and group beyond Debian's own ids that may own what the packages make.
+        owner: u32,
         /// Every file's time.
         epoch: Epoch,
     },

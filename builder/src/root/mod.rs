@@ -72,18 +72,24 @@ impl Builder<'_> {
         let mut new = Memory::default();
         database::write(&packages, &mut root, self.store, &mut new)?;
         let runs = configure::configure(&packages, self.epoch, self.limits)?;
-        self.run(root.tree, new, runs, Vec::new())
+        self.run(root.tree, new, runs, Vec::new(), None)
     }
 
-    /// The root with more packages installed by its own dpkg, from `.deb` blobs by name.
-    pub fn install(&self, root: &Digest, debs: &BTreeMap<PackageName, Digest>) -> Result<Digest> {
+    /// The root with more packages installed by its own dpkg, from `.deb` blobs by name; `owner` is a user
+    /// and group beyond Debian's own ids that may own what they make.
+    pub fn install(
+        &self,
+        root: &Digest,
+        debs: &BTreeMap<PackageName, Digest>,
+        owner: Option<u32>,
+    ) -> Result<Digest> {
         let bind = |(name, deb): (&PackageName, &Digest)| Bind {
             from: self.store.path_of(deb),
             to: format!("{}/{name}.deb", configure::PACKAGES).into(),
         };
         let binds = debs.iter().map(bind).collect();
         let run = configure::install(self.epoch, self.limits);
-        self.run(self.store.tree(root)?, Memory::default(), vec![run], binds)
+        self.run(self.store.tree(root)?, Memory::default(), vec![run], binds, owner)
     }
 
     /// The root with packages on hold, as `apt-mark hold` would set them (dpkg(1), "Package selection").
@@ -103,12 +109,19 @@ impl Builder<'_> {
     }
 
     /// Runs programs in a root and keeps the scrubbed result; `new` has bytes that the store has not.
-    fn run(&self, mut tree: Tree, mut new: Memory, runs: Vec<Run>, binds: Vec<Bind>) -> Result<Digest> {
+    fn run(
+        &self,
+        mut tree: Tree,
+        mut new: Memory,
+        runs: Vec<Run>,
+        binds: Vec<Bind>,
+        owner: Option<u32>,
+    ) -> Result<Digest> {
         let work = Work::new(self.store, self.sandbox)?;
         let specials =
             lower::write(&tree, &Either(&new, self.store), self.epoch, &work.path().join("lower"))?;
         work.furnish()?;
-        let job = Job { work: work.path().to_owned(), specials, binds, runs };
+        let job = Job { work: work.path().to_owned(), owner, specials, binds, runs };
         let changes = self.sandbox.run(&job)?;
         let batch = self.store.batch()?;
         apply::apply(&mut tree, &changes, &work.path().join("upper"), &batch)?;

@@ -1,11 +1,15 @@
 //! Which ids outside stand for the ids inside (user_namespaces(7), subuid(5)).
+//!
+//! Inside are Debian's ids 0 to 65535, and one more if the job names one: the containers' root, who owns
+//! folders on a node.
 
 use std::path::Path;
 use std::process::Command;
 
 use crate::base::{Fault, Result};
 
-/// Debian gives out ids up to 65535 (Debian Policy 9.2.2), so that many must exist inside.
+/// Debian gives out ids up to 65535 (Debian Policy 9.2.2), so that many must exist inside. With root inside
+/// being this user, as many subordinate ids leave one for the job's own.
 const COUNT: u32 = 65_536;
 
 /// How ids are mapped for this user.
@@ -33,33 +37,40 @@ impl IdMaps {
         let first = |file: &str| {
             subordinate(&read(file).unwrap_or_default(), name.as_deref(), uid).ok_or_else(|| {
                 let name = name.clone().unwrap_or_else(|| uid.to_string());
-                Fault::machine(format!("user {name} has no {} subordinate ids in {file}", COUNT - 1)).mend(
-                    format!(
-                        "as root, `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}`"
-                    ),
-                )
+                Fault::machine(format!("user {name} has no {COUNT} subordinate ids in {file}")).mend(format!(
+                    "as root, `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}`"
+                ))
             })
         };
         Ok(Self::Subordinate { uid: (uid, first("/etc/subuid")?), gid: (gid, first("/etc/subgid")?) })
     }
 
-    /// Maps the ids of the process `pid`, which has just entered a user namespace.
-    pub(super) fn write(&self, pid: u32) -> std::result::Result<(), String> {
+    /// Maps the ids of the process `pid`, which has just entered a user namespace; `owner` is the one
+    /// beyond Debian's.
+    pub(super) fn write(&self, pid: u32, owner: Option<u32>) -> std::result::Result<(), String> {
         match self {
             Self::Same => ["uid_map", "gid_map"].into_iter().try_for_each(|file| {
                 let path = format!("/proc/{pid}/{file}");
-                std::fs::write(&path, format!("0 0 {COUNT}\n")).map_err(|e| format!("{path}: {e}"))
+                let own = owner.map_or_else(String::new, |owner| format!("{owner} {owner} 1\n"));
+                std::fs::write(&path, format!("0 0 {COUNT}\n{own}")).map_err(|e| format!("{path}: {e}"))
             }),
             Self::Subordinate { uid, gid } => {
-                map("newuidmap", pid, *uid)?;
-                map("newgidmap", pid, *gid)
+                map("newuidmap", pid, *uid, owner)?;
+                map("newgidmap", pid, *gid, owner)
             }
         }
     }
 }
 
-fn map(program: &str, pid: u32, (id, first): (u32, u32)) -> std::result::Result<(), String> {
-    let numbers = [pid, 0, id, 1, 1, first, COUNT - 1].map(|number| number.to_string());
+fn map(
+    program: &str,
+    pid: u32,
+    (id, first): (u32, u32),
+    owner: Option<u32>,
+) -> std::result::Result<(), String> {
+    let mut numbers = vec![pid, 0, id, 1, 1, first, COUNT - 1];
+    numbers.extend(owner.into_iter().flat_map(|owner| [owner, first + COUNT - 1, 1]));
+    let numbers = numbers.iter().map(u32::to_string);
     let output = Command::new(program).args(numbers).output().map_err(|e| format!("{program}: {e}"))?;
     if output.status.success() {
         return Ok(());
@@ -92,7 +103,7 @@ fn subordinate(text: &str, name: Option<&str>, uid: u32) -> Option<u32> {
         let fields: Vec<&str> = line.split(':').collect();
         let [who, first, count] = fields[..] else { return None };
         let ours = Some(who) == name || who.parse() == Ok(uid);
-        let large = count.trim().parse().is_ok_and(|count: u32| count >= COUNT - 1);
+        let large = count.trim().parse().is_ok_and(|count: u32| count >= COUNT);
         if ours && large { first.parse().ok() } else { None }
     })
 }
@@ -103,7 +114,7 @@ mod tests {
 
     #[test]
     fn ranges_are_found_by_name_and_number() {
-        let subuid = "ann:5000:10\nann:100000:65536\n1001:200000:65535\nbad\n";
+        let subuid = "ann:5000:10\nann:100000:65536\n1001:200000:65536\n1002:300000:65535\nbad\n";
         assert_eq!(subordinate(subuid, Some("ann"), 1000), Some(100_000));
         assert_eq!(subordinate(subuid, Some("bob"), 1001), Some(200_000));
         assert_eq!(subordinate(subuid, Some("bob"), 1002), None);

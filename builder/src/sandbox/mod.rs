@@ -92,6 +92,8 @@ pub struct Special {
 pub struct Job {
     /// The work folder; `lower` must be there.
     pub work: PathBuf,
+    /// A user and group that exists inside besides the ids 0 to 65535.
+    pub owner: Option<u32>,
     /// Set in the lower tree before anything runs.
     pub specials: Vec<Special>,
     /// What else is seen inside.
@@ -212,7 +214,13 @@ impl Sandbox {
 
     /// Removes a work folder whose files may have owners that this user cannot act for.
     pub fn remove(&self, work: &Path) -> Result<()> {
-        let job = Job { work: work.to_owned(), specials: Vec::new(), binds: Vec::new(), runs: Vec::new() };
+        let job = Job {
+            work: work.to_owned(),
+            owner: None,
+            specials: Vec::new(),
+            binds: Vec::new(),
+            runs: Vec::new(),
+        };
         self.run(&job)?;
         std::fs::remove_dir_all(work).map_err(|e| Fault::io("remove", work, e))
     }
@@ -263,7 +271,7 @@ impl Outer {
         if line.trim_end() != outer::READY {
             return serde_json::from_str(&line).map_err(|e| self.broken(&e));
         }
-        if let Err(error) = maps.write(self.child.id()) {
+        if let Err(error) = maps.write(self.child.id(), job.owner) {
             return Ok(Answer::Refused { part: Part::Ids, error });
         }
         let text = serde_json::to_vec(job).map_err(|e| Fault::bug("a job has no JSON form").because(e))?;
