@@ -11,8 +11,9 @@ use builder::fetch::{Client, Limits};
 use builder::mirror::{Mirrors, Offered, Reader};
 use builder::openpgp::{Keyring, SigningKey};
 use builder::trust::Trust;
+use tests::apt::Apt;
 use tests::server::{Reply, Server};
-use tests::tools::{put, succeed, tool};
+use tests::tools::{put, said, succeed, tool};
 
 const DAY: u64 = 86_400;
 const NOW: u64 = 1_700_000_000;
@@ -263,42 +264,13 @@ fn a_second_mirror_is_asked_and_judged_by_itself() {
 /// What apt would install into an empty root, as `name=version`.
 fn apt_simulate(top: &Path, packages: &str, wanted: &[String]) -> BTreeSet<String> {
     put(top.join("repo/Packages"), packages);
-    put(top.join("root/status"), "");
-    for folder in ["lists/partial", "cache/archives/partial", "etc"] {
-        std::fs::create_dir_all(top.join("root").join(folder)).unwrap();
-    }
-    put(top.join("root/sources.list"), format!("deb [trusted=yes] file:{} ./\n", top.join("repo").display()));
-    let root = top.join("root");
-    let apt = || {
-        let mut command = tool("apt-get", "apt");
-        let set = |name: &str, value: &Path| format!("{name}={}", value.display());
-        command.env("APT_CONFIG", "/dev/null");
-        for option in [
-            set("Dir", &root),
-            set("Dir::Etc", &root.join("etc")),
-            set("Dir::Etc::SourceList", &root.join("sources.list")),
-            set("Dir::State::status", &root.join("status")),
-            set("Dir::State::Lists", &root.join("lists")),
-            set("Dir::Cache", &root.join("cache")),
-            "APT::Architecture=amd64".to_owned(),
-            "APT::Architectures=amd64".to_owned(),
-            "APT::Install-Recommends=false".to_owned(),
-            "APT::Sandbox::User=root".to_owned(),
-            "Acquire::Languages=none".to_owned(),
-        ] {
-            command.args(["-o", &option]);
-        }
-        command
-    };
-    succeed(apt().arg("update"));
-    let said = succeed(apt().args(["install", "--simulate", "--yes"]).args(wanted));
-    let said = String::from_utf8(said).unwrap();
-    let installs = said.lines().filter_map(|line| line.strip_prefix("Inst "));
-    let entry = |line: &str| {
-        let (name, rest) = line.split_once(" (").expect("a name and a version");
-        format!("{name}={}", rest.split(' ').next().unwrap_or_default())
-    };
-    installs.map(entry).collect()
+    let apt = Apt::new(&top.join("root"), "");
+    apt.put("sources.list", format!("deb [trusted=yes] file:{} ./\n", top.join("repo").display()));
+    let update = apt.run(&["update"]);
+    assert!(update.status.success(), "{}", said(&update));
+    let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
+    let installs = apt.simulate(&wanted).into_iter().filter(|action| action.verb == "Inst");
+    installs.map(|action| format!("{}={}", action.package, action.version)).collect()
 }
 
 /// Needs the machine's mirrors, as `cargo xtask lock` itself does.

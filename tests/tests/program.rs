@@ -5,27 +5,11 @@ use std::process::Command;
 
 use builder::base::Epoch;
 use builder::program::{self, Package};
+use tests::checkout::{copy, top};
 use tests::tools::{succeed, tool};
-
-fn top() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace")
-}
 
 fn output(command: &mut Command) -> String {
     String::from_utf8(succeed(command)).expect("UTF-8")
-}
-
-/// A copy of what git would commit, elsewhere.
-fn copy(to: &Path) {
-    let list = output(tool("git", "git").current_dir(top()).args(["ls-files", "-co", "--exclude-standard"]));
-    for name in list.lines().filter(|name| top().join(name).symlink_metadata().is_ok()) {
-        let target = to.join(name);
-        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
-        match std::fs::read_link(top().join(name)) {
-            Ok(link) => std::os::unix::fs::symlink(link, target).unwrap(),
-            Err(_) => drop(std::fs::copy(top().join(name), target).unwrap()),
-        }
-    }
 }
 
 fn build(checkout: &Path) -> Package {

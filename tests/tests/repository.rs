@@ -16,6 +16,7 @@ use builder::repository::{gather, publish};
 use builder::store::Store;
 use builder::tree::{Memory, Tree, TreePath};
 use tempfile::TempDir;
+use tests::apt::Apt;
 use tests::tools::{prefixed, put, run, said, succeed, tool};
 
 const EPOCH: u64 = 1_763_201_230;
@@ -80,6 +81,7 @@ fn want(lock: &mut Lock, name: &str, version: &str, file: &str, bytes: &[u8]) {
 /// A repository of three packages, and an apt that knows no other.
 struct Site {
     dir: TempDir,
+    apt: Apt,
 }
 
 impl Site {
@@ -109,17 +111,9 @@ impl Site {
             uri: format!("file:{}", dist.join("repo").display()),
         };
         publish(&store, &suite, gathered, &key(), &dist.join("repo")).unwrap();
-        let site = Self { dir };
-        put(site.path("apt/etc/apt/sources.list.d/hale.sources"), site.read("hale.sources"));
-        for folder in [
-            "etc/apt/apt.conf.d",
-            "etc/apt/preferences.d",
-            "var/lib/apt/lists/partial",
-            "var/cache/apt/archives/partial",
-        ] {
-            std::fs::create_dir_all(site.path("apt").join(folder)).unwrap();
-        }
-        put(site.path("apt/var/lib/dpkg/status"), "");
+        let apt = Apt::new(&dir.path().join("apt"), "");
+        let site = Self { dir, apt };
+        site.apt.put("sources.list.d/hale.sources", site.read("hale.sources"));
         site
     }
 
@@ -133,31 +127,6 @@ impl Site {
 
     fn read(&self, file: &str) -> Vec<u8> {
         std::fs::read(self.repo().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
-    }
-
-    /// apt with a configuration of its own: nothing of the machine's is read or changed.
-    fn apt(&self, words: &[&str]) -> Output {
-        let root = self.path("apt");
-        let set = |key: &str, path: &str| format!("{key}={}", root.join(path).display());
-        let configuration = root.join("apt.conf");
-        put(&configuration, format!("Dir \"{}\";\n", root.display()));
-        let mut apt = tool("apt-get", "apt");
-        apt.env("APT_CONFIG", &configuration);
-        for option in [
-            set("Dir::State::status", "var/lib/dpkg/status"),
-            "Dir::Etc::trustedparts=none".into(),
-            "Dir::Etc::trusted=none".into(),
-            "Dir::Bin::methods=/usr/lib/apt/methods".into(),
-            "Dir::Bin::solvers::=/usr/lib/apt/solvers".into(),
-            "APT::Architecture=amd64".into(),
-            "APT::Architectures::=amd64".into(),
-            "APT::Sandbox::User=root".into(),
-            "Acquire::Languages=none".into(),
-            "Debug::NoLocking=1".into(),
-        ] {
-            apt.arg("-o").arg(option);
-        }
-        run(apt.args(words))
     }
 
     fn gpgv(&self, files: &[&str]) -> Output {
@@ -186,15 +155,15 @@ impl Site {
 #[test]
 fn apt_takes_the_repository_and_names_the_pinned_versions() {
     let site = Site::new();
-    let update = site.apt(&["update"]);
+    let update = site.apt.run(&["update"]);
     assert!(update.status.success(), "{}", said(&update));
     assert!(!said(&update).contains("W:") && !said(&update).contains("E:"), "{}", said(&update));
-    let install = site.apt(&["install", "--simulate", "hale-master"]);
+    let install = site.apt.run(&["install", "--simulate", "hale-master"]);
     let text = said(&install);
     for line in ["Inst hale-common (1.17-1 ", "Inst crun (1:1.8.1-1 ", "Inst hale-master (1.17-1 "] {
         assert!(text.contains(line), "{line:?} in\n{text}");
     }
-    let download = site.apt(&["install", "--download-only", "--yes", "hale-master"]);
+    let download = site.apt.run(&["install", "--download-only", "--yes", "hale-master"]);
     assert!(download.status.success(), "{}", said(&download));
 }
 
@@ -222,13 +191,13 @@ fn apt_refuses_a_flipped_bit_in_the_signed_release() {
     let length = site.read("dists/hale-1.17/InRelease").len();
     for at in [60, length / 3, length / 2, length - 80] {
         site.flip(Path::new("dists/hale-1.17/InRelease"), at);
-        let update = site.apt(&["update"]);
+        let update = site.apt.run(&["update"]);
         assert!(!update.status.success(), "byte {at}: {}", said(&update));
-        let install = site.apt(&["install", "--simulate", "hale-master"]);
+        let install = site.apt.run(&["install", "--simulate", "hale-master"]);
         assert!(!install.status.success(), "byte {at}: {}", said(&install));
         site.flip(Path::new("dists/hale-1.17/InRelease"), at);
     }
-    let update = site.apt(&["update"]);
+    let update = site.apt.run(&["update"]);
     assert!(update.status.success(), "the bits are back: {}", said(&update));
 }
 
@@ -239,20 +208,20 @@ fn apt_refuses_a_flipped_bit_in_the_index() {
     for file in site.below("dists/hale-1.17/main") {
         site.flip(&file, site.read(file.to_str().unwrap()).len() / 2);
     }
-    let update = site.apt(&["update"]);
+    let update = site.apt.run(&["update"]);
     assert!(!update.status.success(), "{}", said(&update));
     assert!(said(&update).contains("Hash Sum mismatch"), "{}", said(&update));
-    assert!(!site.apt(&["install", "--simulate", "hale-master"]).status.success());
+    assert!(!site.apt.run(&["install", "--simulate", "hale-master"]).status.success());
 }
 
 #[test]
 fn apt_refuses_a_flipped_bit_in_a_package() {
     let site = Site::new();
-    assert!(site.apt(&["update"]).status.success());
+    assert!(site.apt.run(&["update"]).status.success());
     let file =
         site.below("pool").into_iter().find(|path| path.to_str().unwrap().contains("hale-master")).unwrap();
     site.flip(&file, site.read(file.to_str().unwrap()).len() - 20);
-    let install = site.apt(&["install", "--download-only", "--yes", "hale-master"]);
+    let install = site.apt.run(&["install", "--download-only", "--yes", "hale-master"]);
     assert!(!install.status.success() && said(&install).contains("Hash Sum mismatch"), "{}", said(&install));
 }
 
