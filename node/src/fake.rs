@@ -8,6 +8,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::fault::{Fault, Result};
@@ -28,6 +29,8 @@ pub(crate) struct State {
     pub(crate) active: BTreeSet<String>,
     /// What the API server knows: it is in etcd, so it stays.
     pub(crate) objects: BTreeSet<String>,
+    /// Requests for certificates that it knows, by name.
+    pub(crate) requests: BTreeMap<String, Value>,
     /// The addresses of the bridge.
     pub(crate) addresses: Vec<String>,
 }
@@ -49,6 +52,8 @@ pub(crate) struct Fake {
     /// How often dpkg will be busy.
     pub(crate) dpkg_busy: Cell<u32>,
     pub(crate) certificates_end: Cell<bool>,
+    /// Whether certificates are real, and so is openssl.
+    pub(crate) openssl: Cell<bool>,
     /// Every command line.
     pub(crate) calls: RefCell<Vec<String>>,
     /// A real kubeadm to run in the root, instead of what is recorded.
@@ -72,6 +77,7 @@ impl Fake {
             held: RefCell::default(),
             dpkg_busy: Cell::default(),
             certificates_end: Cell::default(),
+            openssl: Cell::default(),
             calls: RefCell::default(),
             kubeadm: None,
             version: RefCell::new("v1.20.2".into()),

@@ -27,6 +27,10 @@ pub struct Ways {
     pub user_takes_config: bool,
     /// Whether manifests have a startup probe (1.18 on, when the feature became beta).
     pub startup_probe: bool,
+    /// The version of `certificates.k8s.io` (`v1` came with 1.19; `v1beta1` is all that 1.17 has).
+    pub requests_api: &'static str,
+    /// Who is asked to sign a client certificate; requests of 1.17 name no signer.
+    pub signer: Option<&'static str>,
 }
 
 /// The table of differences.
@@ -36,10 +40,16 @@ pub fn ways(minor: Minor) -> &'static Ways {
             renew: &["alpha", "certs", "renew", "all"],
             user_takes_config: false,
             startup_probe: false,
+            requests_api: "v1beta1",
+            signer: None,
         },
-        Minor::V20 => {
-            &Ways { renew: &["certs", "renew", "all"], user_takes_config: true, startup_probe: true }
-        }
+        Minor::V20 => &Ways {
+            renew: &["certs", "renew", "all"],
+            user_takes_config: true,
+            startup_probe: true,
+            requests_api: "v1",
+            signer: Some("kubernetes.io/kube-apiserver-client"),
+        },
     }
 }
 
@@ -131,14 +141,16 @@ const MEANINGS: [(&str, Class, &str, &str); 11] = [
 
 /// One line for what kubeadm said at length.
 fn explain(said: &str, killed: bool) -> Fault {
-    let lower = said.to_lowercase();
+    // A warning, such as of a host name that no server knows, is not why it ended.
+    let lines = || said.lines().filter(|line| !line.trim_start().starts_with("[WARNING "));
+    let lower = lines().collect::<Vec<_>>().join("\n").to_lowercase();
     for (pattern, class, what, mend) in MEANINGS {
         // Go and the C library begin the same words in their own ways.
         if lower.contains(&pattern.to_lowercase()) {
             return Fault::new(class, what).mend(mend);
         }
     }
-    let errors: Vec<&str> = said.lines().filter_map(|line| line.trim().strip_prefix("[ERROR ")).collect();
+    let errors: Vec<&str> = lines().filter_map(|line| line.trim().strip_prefix("[ERROR ")).collect();
     if !errors.is_empty() {
         let what = format!("kubeadm refuses this machine: [{}", errors.join(", ["));
         return Fault::passing(what).mend("see /var/lib/hale/log/kubeadm.log; it is tried again");
@@ -146,7 +158,7 @@ fn explain(said: &str, killed: bool) -> Fault {
     // Go's own end of a program is followed by its stacks.
     let crash = |line: &&str| ["panic: ", "fatal error: "].iter().any(|begin| line.starts_with(begin));
     let last = |line: &&str| !line.trim().is_empty() && !line.starts_with("To see the stack trace");
-    let line = said.lines().find(crash).or_else(|| said.lines().rfind(last));
+    let line = lines().find(crash).or_else(|| lines().filter(last).last());
     let line = line.unwrap_or("it said nothing").trim().chars().take(300).collect::<String>();
     let what =
         if killed { format!("kubeadm took too long: {line}") } else { format!("kubeadm failed: {line}") };

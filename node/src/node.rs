@@ -84,6 +84,11 @@ impl<'a> Node<'a> {
     /// A call of kubectl with the administrator's kubeconfig, or a node's own.
     pub fn kubectl(&self, arguments: &[&str]) -> Call {
         let kubeconfig = if self.role.is_master() { crate::kubeadm::ADMIN } else { crate::kubeadm::KUBELET };
+        self.kubectl_as(kubeconfig, arguments)
+    }
+
+    /// A call of kubectl with the credentials of this kubeconfig.
+    pub fn kubectl_as(&self, kubeconfig: &str, arguments: &[&str]) -> Call {
         let all = [&["--kubeconfig", kubeconfig, "--request-timeout=30s"], arguments].concat();
         Call::new(&self.role.programs.kubectl, &all)
     }

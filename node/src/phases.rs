@@ -16,6 +16,7 @@ use crate::{cluster, ownership, preflight, proxy, runtime};
 
 mod certificates;
 mod join;
+mod rights;
 
 pub use certificates::is_pem;
 
@@ -59,6 +60,7 @@ pub fn of(role: &Role) -> Vec<Phase> {
             phase!("upload", "the cluster knows its configuration and its master", uploaded, upload),
             phase!("token", "nodes can join with a token", cluster::has_info, token),
             phase!("dns", "CoreDNS", cluster::has_dns, dns),
+            phase!("rights", "kube-proxies may ask for certificates", rights::check, rights::act),
         ]);
     } else {
         phases.extend([

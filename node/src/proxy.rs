@@ -10,6 +10,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use zeroize::Zeroizing;
+
 use crate::fault::{Class, Fault, Result};
 use crate::files;
 use crate::kubeadm::{self, config};
@@ -24,7 +26,8 @@ pub const CONFIG: &str = "/var/lib/kube-proxy/config.conf";
 /// Its credentials.
 pub const KUBECONFIG: &str = "/var/lib/kube-proxy/kubeconfig.conf";
 const UNIT: &str = "kube-proxy.service";
-const USER: &str = "system:kube-proxy";
+/// Who it is to the API server.
+pub const USER: &str = "system:kube-proxy";
 
 /// Whether its files are right and its unit runs.
 pub fn check(node: &Node) -> Result<bool> {
@@ -55,7 +58,43 @@ pub fn act(node: &Node) -> Result<()> {
 /// Makes new credentials and has them used: before the old ones end.
 pub fn renew(node: &Node) -> Result<()> {
     files::write(node.world, KUBECONFIG, credentials(node)?.as_bytes(), 0o600)?;
+    restart(node)
+}
+
+/// Has it read its credentials again, if it runs.
+pub fn restart(node: &Node) -> Result<()> {
     systemctl(node, &["try-restart", UNIT])
+}
+
+/// What stands before the certificate and the key in a kubeconfig, as kubeadm writes it.
+const CERTIFICATE_DATA: &str = "client-certificate-data: ";
+const KEY_DATA: &str = "client-key-data: ";
+
+/// Whether the kubeconfig has this key (PEM).
+pub fn has_key(node: &Node, key: &str) -> Result<bool> {
+    let text = Zeroizing::new(files::need(node.world, KUBECONFIG)?);
+    let line = Zeroizing::new(format!("{KEY_DATA}{}", base64::encode(key.as_bytes())));
+    Ok(text.lines().any(|other| other.trim() == *line))
+}
+
+/// Puts another certificate and key (PEM) into the kubeconfig; everything else in it stays.
+pub fn put_credentials(node: &Node, certificate: &str, key: &str) -> Result<()> {
+    let text = Zeroizing::new(files::need(node.world, KUBECONFIG)?);
+    let new = [(CERTIFICATE_DATA, certificate), (KEY_DATA, key)];
+    let mut edited = Zeroizing::new(String::new());
+    for line in text.lines() {
+        let data = new.iter().find_map(|(name, pem)| Some((line.find(name)? + name.len(), pem)));
+        match data {
+            Some((end, pem)) => edited.extend([&line[..end], &base64::encode(pem.as_bytes()), "\n"]),
+            None => edited.extend([line, "\n"]),
+        }
+    }
+    files::write(node.world, KUBECONFIG, edited.as_bytes(), 0o600)?;
+    if has_key(node, key)? {
+        Ok(())
+    } else {
+        Err(Fault::machine(format!("{KUBECONFIG} has no place for a key")))
+    }
 }
 
 /// Where its certificate is put for openssl(1) to look at: a certificate is no secret.
@@ -64,7 +103,7 @@ const CERTIFICATE: &str = "/run/hale/kube-proxy.crt";
 /// Whether its certificate ends within `days`.
 pub fn ends_within(node: &Node, days: u64) -> Result<bool> {
     let text = files::need(node.world, KUBECONFIG)?;
-    let data = text.lines().find_map(|line| line.trim().strip_prefix("client-certificate-data: "));
+    let data = text.lines().find_map(|line| line.trim().strip_prefix(CERTIFICATE_DATA));
     let pem = data.and_then(|data| base64::decode(data.trim()));
     let pem = pem.ok_or_else(|| Fault::machine(format!("{KUBECONFIG} has no certificate")))?;
     files::make_directory(node.world, &node.world.path("/run/hale"), 0o700)?;

@@ -41,8 +41,7 @@ fn pin(node: &Node) -> Result<String> {
     files::need(node.world, path)?;
     let full = node.world.path(path).to_string_lossy().into_owned();
     let key = node.world.ask(&Call::new("/usr/bin/openssl", &["x509", "-noout", "-pubkey", "-in", &full]))?;
-    let body: String = key.lines().filter(|line| !line.starts_with("-----")).collect();
-    let der = base64::decode(&body).ok_or_else(|| Fault::machine("openssl printed no public key"))?;
+    let der = base64::of_pem(&key).ok_or_else(|| Fault::machine("openssl printed no public key"))?;
     use sha2::Digest;
     let digest = sha2::Sha256::digest(der);
     Ok(format!("sha256:{}", digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>()))

@@ -10,7 +10,9 @@ use serde_json::Value;
 use super::Fake;
 use crate::fault::Result;
 use crate::kubeadm::manifest;
-use crate::world::{Call, Ran, World};
+use crate::world::{Call, Ran, Real, World};
+
+mod requests;
 
 /// What the real kubeadm 1.20.2 was recorded to write: phase, mode, path.
 pub(crate) const RECORDED: &str = include_str!("../../testdata/kubeadm-1.20.2/files.txt");
@@ -29,11 +31,11 @@ const FILES: [(&str, &str); 6] = [
 /// A kubeconfig that it printed, its credentials cut.
 const USER: &str = include_str!("../../testdata/kubeadm-1.20.2/user.conf");
 
-fn ok(stdout: &str) -> Ran {
+pub(super) fn ok(stdout: &str) -> Ran {
     Ran { code: Some(0), stdout: stdout.into(), stderr: String::new() }
 }
 
-fn failed(stderr: &str) -> Ran {
+pub(super) fn failed(stderr: &str) -> Ran {
     Ran { code: Some(1), stdout: String::new(), stderr: stderr.into() }
 }
 
@@ -59,10 +61,7 @@ pub(super) fn run(fake: &Fake, call: &Call) -> Result<Ran> {
         }
         "dpkg" => Ok(ok("")),
         "systemd-tmpfiles" => Ok(ok("")),
-        "openssl" if words.contains(&"-pubkey") => {
-            Ok(ok("-----BEGIN PUBLIC KEY-----\nZm9v\n-----END PUBLIC KEY-----\n"))
-        }
-        "openssl" => Ok(if fake.certificates_end.get() { failed("") } else { ok("") }),
+        "openssl" => openssl(fake, call, &words),
         "kubectl" => Ok(kubectl(fake, &words)),
         other => panic!("no fake {other}"),
     }
@@ -83,6 +82,19 @@ fn apt_mark(fake: &Fake, words: &[&str]) -> Ran {
         _ => held.retain(|name| !words.contains(&name.as_str())),
     }
     ok("")
+}
+
+/// The real one where a test made real certificates; else what is asked of those that only look like some.
+fn openssl(fake: &Fake, call: &Call, words: &[&str]) -> Result<Ran> {
+    if fake.openssl.get() {
+        return Real::new(None).run(call);
+    }
+    let key = "-----BEGIN PUBLIC KEY-----\nZm9v\n-----END PUBLIC KEY-----\n";
+    Ok(match words {
+        _ if words.contains(&"-pubkey") => ok(key),
+        _ if fake.certificates_end.get() => failed(""),
+        _ => ok(""),
+    })
 }
 
 fn is_active(fake: &Fake, unit: &str) -> bool {
@@ -135,12 +147,23 @@ fn kubectl(fake: &Fake, words: &[&str]) -> Ran {
     if !api_is_up(fake) {
         return failed("The connection to the server 10.0.3.1:6443 was refused");
     }
+    if let Some(ran) = requests::kubectl(fake, words[1], &words[3..]) {
+        return ran;
+    }
+    if let ["apply", "-f", file] = words[3..] {
+        let list: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+        let names =
+            list["items"].as_array().unwrap().iter().map(|item| item["metadata"]["name"].as_str().unwrap());
+        fake.state.borrow_mut().objects.extend(names.map(str::to_owned));
+        return ok("");
+    }
     let objects = &fake.state.borrow().objects;
     let has = |name: &str| if objects.contains(name) { ok(name) } else { failed("NotFound") };
     match words[3..] {
         ["get", "--raw", "/healthz"] => ok("ok"),
         ["get", "configmap", "-n", _, name] => has(name),
         ["get", "deployment", "-n", _, name] => has(name),
+        ["get", "clusterrolebinding", name] => has(name),
         ["get", "node", _, "-o", _] => ok("True"),
         ["get", "node", _] => ok(""),
         ["get", "nodes", "-o", _] => {

@@ -112,5 +112,9 @@ fn what_kubeadm_says_at_length_is_one_line() {
         "error execution phase preflight: [preflight] Some fatal errors occurred:\n\t[ERROR X]: a\n\t[ERROR Y]: b\n[preflight] If you know",
         "kubeadm refuses this machine: [X]: a, [Y]: b;",
     );
+    check(
+        "\t[WARNING Hostname]: lookup seed on 10.0.3.1:53: i/o timeout\n\t[ERROR FileContent]: not set to 1\n",
+        "kubeadm refuses this machine: [FileContent]: not set to 1;",
+    );
     check("", "it said nothing");
 }

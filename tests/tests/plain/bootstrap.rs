@@ -110,22 +110,34 @@ pub(crate) fn a_full_disk_while_certificates_are_written(root: &Root) {
     machine.stop("hale", bootstrap);
 }
 
-/// Each ends at once with one line that says what to do, and leaves nothing of a cluster.
+/// Spoils a machine and bootstraps it: that ends at once, or waits, with one line that says what to do, and leaves
+/// nothing of a cluster. Then mends it.
+#[track_caller]
+fn check_refused(machine: &Machine, spoil: &str, mend: &str, state: &str, expect: &str) {
+    machine.succeeds(&format!("rm -rf /var/lib/hale; {spoil}"));
+    let mut bootstrap = machine.spawn("exec hale bootstrap 2>/run/told");
+    let line = wait_for(machine, "preflight", &[state]);
+    let why = line["why"].as_str().expect("a reason");
+    assert!(why.contains(expect) && !why.contains('\n'), "{spoil}: {why}");
+    assert!(machine.succeeds("cat /run/told").contains(expect), "the console: {spoil}");
+    // What is wrong with the machine itself ends it.
+    machine.run("pkill -x hale");
+    bootstrap.wait().expect("it ends");
+    assert!(!machine.path("etc/kubernetes").exists(), "{spoil}");
+    machine.succeeds(mend);
+}
+
+/// Writes a node's own file; and takes it away.
+fn file(text: &str) -> String {
+    format!("mkdir -p /etc/hale; umask 077; printf '{text}' >/etc/hale/node.toml")
+}
+const GONE: &str = "rm /etc/hale/node.toml";
+
 pub(crate) fn a_machine_that_does_not_fit_is_refused(root: &Root) {
     let machine = root.machine("hale-master");
     prepare(&machine, "10.0.3.1");
     let check = |spoil: &str, mend: &str, state: &str, expect: &str| {
-        machine.succeeds(&format!("rm -rf /var/lib/hale; {spoil}"));
-        let mut bootstrap = machine.spawn("exec hale bootstrap 2>/run/told");
-        let line = wait_for(&machine, "preflight", &[state]);
-        let why = line["why"].as_str().expect("a reason");
-        assert!(why.contains(expect) && !why.contains('\n'), "{spoil}: {why}");
-        assert!(machine.succeeds("cat /run/told").contains(expect), "the console: {spoil}");
-        // What is wrong with the machine itself ends it.
-        machine.run("pkill -x hale");
-        bootstrap.wait().expect("it ends");
-        assert!(!machine.path("etc/kubernetes").exists(), "{spoil}");
-        machine.succeeds(mend);
+        check_refused(&machine, spoil, mend, state, expect);
     };
     let cgroup = "systemd.unified_cgroup_hierarchy=0";
     check("rmdir /sys/fs/cgroup/memory", "mkdir /sys/fs/cgroup/memory", "failed", cgroup);
@@ -136,15 +148,47 @@ pub(crate) fn a_machine_that_does_not_fit_is_refused(root: &Root) {
         "waiting",
         "there is no bridge lxcbr0; make it",
     );
-    let file = |text: &str| format!("mkdir -p /etc/hale; umask 077; printf '{text}' >/etc/hale/node.toml");
-    let gone = "rm /etc/hale/node.toml";
-    check(&file("bridge = 1\\n"), gone, "waiting", "node.toml:1: unknown field `bridge`");
-    check(&file("[network]\\naddress = \"10.0.3.999\"\\n"), gone, "waiting", "node.toml:2: invalid IPv4");
-    check(&file("[network]\\npods = \"10.0.3.16-10.0.9.1\"\\n"), gone, "waiting", "node.toml:2: ");
+    check(&file("bridge = 1\\n"), GONE, "waiting", "node.toml:1: unknown field `bridge`");
+    check(&file("[network]\\naddress = \"10.0.3.999\"\\n"), GONE, "waiting", "node.toml:2: invalid IPv4");
+    check(&file("[network]\\npods = \"10.0.3.16-10.0.9.1\"\\n"), GONE, "waiting", "node.toml:2: ");
     let open = format!("{}; chmod 644 /etc/hale/node.toml", file("name = \"seed\"\\n"));
-    check(&open, gone, "waiting", "has mode 0644 and owner 0; it holds secrets");
+    check(&open, GONE, "waiting", "has mode 0644 and owner 0; it holds secrets");
     let clock = "touch -d 2099-01-01 /usr/lib/hale/role.toml";
     check(clock, "touch /usr/lib/hale/role.toml", "failed", "set the clock");
     let version = "printf '#!/bin/sh\\necho v1.19.0\\n' >/run/other; chmod 755 /run/other; mount --bind /run/other /usr/bin/kubeadm";
     check(version, "umount /usr/bin/kubeadm", "failed", "is v1.19.0, not v1.20.2");
+}
+
+pub(crate) fn a_node_that_is_told_wrong_things_is_refused(root: &Root) {
+    let machine = root.machine("hale-node");
+    prepare(&machine, "10.0.3.2");
+    let pin = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let check = |pods: &str, more: &str, state: &str, expect: &str| {
+        let text = format!(
+            "[network]\\naddress = \"10.0.3.2\"\\npods = \"{pods}\"\\n[join]\\nendpoint = \"10.0.3.1:6443\"\\n\
+             token = \"abcdef.0123456789abcdef\"\\nca-pins = [\"sha256:{pin}\"]\\n{more}\\n"
+        );
+        check_refused(&machine, &file(&text), GONE, state, expect);
+    };
+    let free = "10.0.3.61-10.0.3.100";
+    check(
+        free,
+        "taken = [\"10.0.3.90-10.0.3.120\"]",
+        "waiting",
+        "node.toml:3: pod range 10.0.3.61-10.0.3.100 overlaps 10.0.3.90-10.0.3.120, which another node has; choose a free range",
+    );
+    check(
+        "10.0.3.1-10.0.3.9",
+        "",
+        "waiting",
+        "node.toml:3: pod range 10.0.3.1-10.0.3.9 contains 10.0.3.1, which is not free",
+    );
+    check(
+        free,
+        "expires = 2020-01-01T00:00:00Z",
+        "waiting",
+        "the bootstrap token ended at 2020-01-01T00:00:00Z; run `hale token` on the master",
+    );
+    check(free, "issued = 2099-01-01T00:00:00Z", "failed", "before the token was made; set the clock");
+    check(free, "[ca]\\ncertificate = \"\"\\n", "waiting", "node.toml:");
 }

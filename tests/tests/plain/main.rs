@@ -34,6 +34,10 @@ fn main() -> ExitCode {
         trial("a_master_gets_as_far_as_its_api_server", bootstrap::a_master_gets_as_far_as_its_api_server),
         trial("a_machine_that_does_not_fit_is_refused", bootstrap::a_machine_that_does_not_fit_is_refused),
         trial(
+            "a_node_that_is_told_wrong_things_is_refused",
+            bootstrap::a_node_that_is_told_wrong_things_is_refused,
+        ),
+        trial(
             "a_full_disk_while_certificates_are_written",
             bootstrap::a_full_disk_while_certificates_are_written,
         ),

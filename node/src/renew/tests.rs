@@ -1,0 +1,79 @@
+use super::*;
+use crate::bootstrap::attempt;
+use crate::fake::Fake;
+use crate::fault::Class;
+use crate::identity::Identity;
+use crate::role::Role;
+use crate::world::World;
+
+mod flow;
+mod requests;
+
+#[test]
+fn renewed_files_get_their_owners_again() {
+    let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
+    let world = Fake::of(&role, "10.0.3.1");
+    attempt(&world, &role, &mut |_| {}).unwrap();
+    let identity = Identity::default();
+    let node = Node::new(&world, &role, &identity).unwrap();
+    let credentials = files::need(&world, proxy::KUBECONFIG).unwrap();
+    world.certificates_end.set(true);
+    assert_eq!(renew(&node, false).unwrap(), Outcome::Renewed);
+    assert!(ownership::differences(&node).unwrap().is_empty());
+    let calls = world.calls.borrow().join("\n");
+    assert!(calls.contains("kubeadm alpha certs renew all"), "{calls}");
+    assert!(calls.contains("get certificatesigningrequests.v1beta1.certificates.k8s.io"), "{calls}");
+    assert!(
+        calls.contains("crictl --runtime-endpoint unix:///var/run/crio/crio.sock stop etcd-id"),
+        "{calls}"
+    );
+    assert_eq!(files::need(&world, proxy::KUBECONFIG).unwrap(), credentials);
+    world.certificates_end.set(false);
+    assert_eq!(renew(&node, false).unwrap(), Outcome::Nothing);
+}
+
+/// A running node with a kube-proxy of its own, which has these credentials: base64 of PEM.
+fn worker(kubernetes: &str, certificate: &str, key: &str) -> (Fake, Role) {
+    let text =
+        include_str!("../../examples/role.toml").replacen("\"1.17.17\"", &format!("{kubernetes:?}"), 1);
+    let role = Role::parse(&text.replacen("role = \"master\"", "role = \"node\"", 1)).unwrap();
+    let world = Fake::of(&role, "10.0.3.2");
+    world.state.borrow_mut().objects.insert("elsewhere".into());
+    world.state.borrow_mut().active.extend(["crio.service".into(), "kubelet.service".into()]);
+    world.make(Identity::PATH, include_str!("../../examples/node.toml"));
+    world.make(proxy::KUBECONFIG, &kubeconfig(certificate, key));
+    (world, role)
+}
+
+fn kubeconfig(certificate: &str, key: &str) -> String {
+    format!(
+        "users:\n- name: x\n  user:\n    client-certificate-data: {certificate}\n    client-key-data: {key}\n"
+    )
+}
+
+#[test]
+fn what_a_node_is_given_by_hand_is_taken() {
+    let (world, role) = worker("1.17.17", "Zm9v", "eA==");
+    let now = || Identity::load(&world, &role).unwrap();
+    let identity = now();
+    let node = Node::new(&world, &role, &identity).unwrap();
+    assert_eq!(renew(&node, false).unwrap(), Outcome::Nothing, "it is good for long");
+    let second = kubeconfig("Zm9vYmFy", "eA==");
+    let text = include_str!("../../examples/node.toml");
+    world.make(Identity::PATH, &format!("{text}\n[kube-proxy]\nkubeconfig = '''\n{second}'''\n"));
+    let identity = now();
+    let node = Node::new(&world, &role, &identity).unwrap();
+    assert_eq!(renew(&node, false).unwrap(), Outcome::Renewed);
+    assert_eq!(files::need(&world, proxy::KUBECONFIG).unwrap(), second);
+    assert!(!files::need(&world, Identity::PATH).unwrap().contains("client-key-data"));
+}
+
+#[test]
+fn a_kube_proxy_that_may_not_ask_is_the_operators() {
+    let (world, role) = worker("1.17.17", "Zm9v", "eA==");
+    world.openssl.set(true);
+    let identity = Identity::load(&world, &role).unwrap();
+    let node = Node::new(&world, &role, &identity).unwrap();
+    let told = renew(&node, true).unwrap_err();
+    assert!(told.class() == Class::Missing && told.to_string().contains("hale token --kube-proxy"), "{told}");
+}
