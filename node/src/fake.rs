@@ -17,7 +17,7 @@ use crate::world::{Call, Ran, World};
 
 mod programs;
 
-pub(crate) use programs::recorded;
+pub(crate) use programs::{ENDS_SOON, recorded};
 
 /// 2026-11-22T12:00:00Z.
 pub(crate) const NOW: i64 = 1_795_348_800;

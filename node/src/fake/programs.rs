@@ -89,13 +89,26 @@ fn openssl(fake: &Fake, call: &Call, words: &[&str]) -> Result<Ran> {
     if fake.openssl.get() {
         return Real::new(None).run(call);
     }
-    let key = "-----BEGIN PUBLIC KEY-----\nZm9v\n-----END PUBLIC KEY-----\n";
+    let after = |option: &str| words.iter().position(|word| *word == option).map(|at| words[at + 1]);
+    if let (Some(key), Some(request)) = (after("-keyout"), after("-out")) {
+        let number = fake.calls.borrow().len();
+        fs::write(key, format!("key {number}")).unwrap();
+        fs::write(request, format!("request {number}")).unwrap();
+        return Ok(ok(""));
+    }
+    let soon = || fs::read_to_string(words.last().unwrap()).is_ok_and(|text| text == ENDS_SOON);
     Ok(match words {
-        _ if words.contains(&"-pubkey") => ok(key),
-        _ if fake.certificates_end.get() => failed(""),
+        _ if words.contains(&"-pubkey") || words.contains(&"-pubout") => {
+            ok("-----BEGIN PUBLIC KEY-----\nZm9v\n-----END PUBLIC KEY-----\n")
+        }
+        _ if words.contains(&"-subject") => ok("subject=CN=system:kube-proxy\n"),
+        _ if fake.certificates_end.get() || soon() => failed(""),
         _ => ok(""),
     })
 }
+
+/// What stands for a certificate that ends soon.
+pub(crate) const ENDS_SOON: &str = "ends soon";
 
 fn is_active(fake: &Fake, unit: &str) -> bool {
     fake.state.borrow().active.contains(unit)

@@ -39,7 +39,8 @@ fn worker(kubernetes: &str, certificate: &str, key: &str) -> (Fake, Role) {
     let role = Role::parse(&text.replacen("role = \"master\"", "role = \"node\"", 1)).unwrap();
     let world = Fake::of(&role, "10.0.3.2");
     world.state.borrow_mut().objects.insert("elsewhere".into());
-    world.state.borrow_mut().active.extend(["crio.service".into(), "kubelet.service".into()]);
+    world.state.borrow_mut().enabled.extend(["crio.service".into(), "kubelet.service".into()]);
+    world.reboot();
     world.make(Identity::PATH, include_str!("../../examples/node.toml"));
     world.make(proxy::KUBECONFIG, &kubeconfig(certificate, key));
     (world, role)

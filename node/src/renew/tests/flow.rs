@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::base64;
+use crate::fake::ENDS_SOON;
 use crate::role::Kind;
 use crate::world::{Call, Real};
 
@@ -80,7 +81,8 @@ pub(super) fn approve(role: &Role, requests: &mut BTreeMap<String, Value>) {
     let master = Fake::of(&role, "10.0.3.1");
     master.openssl.set(true);
     master.state.borrow_mut().objects.insert("elsewhere".into());
-    master.state.borrow_mut().active.extend(["crio.service".into(), "kubelet.service".into()]);
+    master.state.borrow_mut().enabled.extend(["crio.service".into(), "kubelet.service".into()]);
+    master.reboot();
     master.state.borrow_mut().requests.append(requests);
     let identity = Identity::default();
     master::approve(&Node::new(&master, &role, &identity).unwrap()).unwrap();
@@ -155,7 +157,8 @@ fn a_nodes_kube_proxy_gets_its_next_certificate_by_itself() {
 /// Runs until the next certificate is in use, with a cut at a change and a reboot or another run after it. Says
 /// whether there was a cut.
 fn cut(at: usize, reboot: bool) -> bool {
-    let (world, role) = ending("1.20.2");
+    let (world, role) = worker("1.20.2", &base64::encode(ENDS_SOON.as_bytes()), "eA==");
+    world.state.borrow_mut().objects.insert("hale:kube-proxy-renewal".into());
     let first = files::need(&world, proxy::KUBECONFIG).unwrap();
     world.fuel.set(at);
     let mut was_cut = false;
@@ -171,16 +174,13 @@ fn cut(at: usize, reboot: bool) -> bool {
         let changed = files::need(&world, proxy::KUBECONFIG).unwrap() != first;
         // A reboot starts kube-proxy with what is there.
         if changed && matches!(result, Ok(Outcome::Renewed | Outcome::Nothing)) {
-            credentials(&world);
             let restarted = world.calls.borrow().iter().any(|call| call.contains("try-restart"));
             assert!(restarted || (was_cut && reboot), "cut at change {at}");
             assert!(!world.tree().keys().any(|path| path.contains("renewal.")), "cut at change {at}");
             return was_cut;
         }
         let mut state = world.state.borrow_mut();
-        state.requests.values_mut().for_each(|object| {
-            issue(object, |pem| sign(CLUSTER.0.path(), pem, 365, "clientAuth"));
-        });
+        state.requests.values_mut().for_each(|object| issue(object, |_| "good for long".to_owned()));
     }
     panic!("cut at change {at}: no end");
 }
