@@ -50,6 +50,21 @@ pub fn machine(files: &Files, recipe: &Recipe, role: &Role, lock: Option<&Lock>)
     bundle(&overlay, &values, &pinned.own, Vec::new(), recipe.site.users.name.as_str())
 }
 
+/// The overlay that goes with images of ours.
+pub const IMAGES: &str = "images";
+
+/// The package with a role's images, without the images; nothing for a role whose machines pull theirs.
+pub fn images(files: &Files, recipe: &Recipe, role: &Role, lock: &Lock) -> Result<Option<Bundle>> {
+    let Some(name) = recipe.images_package(role)? else { return Ok(None) };
+    let pinned = Pinned::new(recipe, role, Some(lock))?;
+    let overlay = Overlay { package: name.clone(), ..Overlay::parse(files, &OverlayName::new(IMAGES)?)? };
+    let values = Values::new(recipe, &pinned.versions, None)?;
+    let user = recipe.site.users.name.as_str();
+    let mut bundle = bundle(&overlay, &values, &pinned.packages[&name], Vec::new(), user)?;
+    bundle.control.set("Architecture", lock.arch.to_string())?;
+    Ok(Some(bundle))
+}
+
 /// The role's packages, those that others depend on first. `programs` are the packages of our own programs
 /// and their versions: `hale`.
 pub fn bundles(

@@ -1,16 +1,15 @@
 //! A component: one third-party program that a node runs, `recipes/components/NAME.toml`.
 //!
-//! It says where the bytes come from and what they become; which version, and with which checksum,
-//! stands in a line.
+//! It says where the bytes may come from and what they become; which of these, which version, and with which
+//! checksum, stands in a line.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use toml::Spanned;
 
+use crate::base::Result;
 use crate::base::name::{Arch, ComponentName, PackageName};
-use crate::base::{Result, Url};
-use crate::text::Text;
+use crate::debian::version::Version;
 use crate::tree::TreePath;
 
 /// One third-party program.
@@ -60,6 +59,31 @@ pub enum Origin {
     },
 }
 
+/// The kinds of [`Origin`]: a component may have one of each, and the shape of a line's pin says which counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OriginKind {
+    /// [`Origin::Apt`].
+    Apt,
+    /// [`Origin::Url`].
+    Url,
+    /// [`Origin::Image`].
+    Image,
+    /// [`Origin::Provided`].
+    Provided,
+}
+
+impl OriginKind {
+    /// The pin that chooses it.
+    pub fn pin(self) -> &'static str {
+        match self {
+            Self::Apt => "`at-least`",
+            Self::Url => "`version` and `checksum`",
+            Self::Image => "`version` and `digest`",
+            Self::Provided => "`version` alone",
+        }
+    }
+}
+
 /// What a component becomes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -68,18 +92,39 @@ pub enum Product {
     AsIs,
     /// A `.deb` of ours.
     Deb(Package),
-    /// An image of ours, made of a Debian package and what it depends on.
+    /// An image of ours, made of programs and the libraries that they need.
     Image(BuiltImage),
 }
 
-/// An image that we make, because nobody publishes that version.
+/// An image that we make.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BuiltImage {
     /// Its name below the line's image repository: `etcd`.
     pub name: ComponentName,
+    /// The tag that Kubernetes calls it by, in which `{version}` is the version without Debian's marks.
+    #[serde(default = "plain_tag")]
+    pub tag: String,
     /// The programs it is for; what they need besides comes along.
     pub programs: BTreeSet<TreePath>,
+    /// What it runs where a pod names no command; without it, its one program.
+    #[serde(default)]
+    pub entrypoint: Vec<String>,
+}
+
+fn plain_tag() -> String {
+    "{version}".to_owned()
+}
+
+/// A component as its file has it, before a line has chosen where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offered {
+    name: ComponentName,
+    about: String,
+    licence: String,
+    from: BTreeMap<OriginKind, Origin>,
+    package: Option<Package>,
+    image: Option<BuiltImage>,
 }
 
 /// How files are got out of a download.
@@ -163,34 +208,6 @@ impl Address {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawComponent {
-    about: Spanned<String>,
-    licence: String,
-    from: Spanned<RawOrigin>,
-    package: Option<Spanned<RawPackage>>,
-    image: Option<Spanned<BuiltImage>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-enum RawOrigin {
-    Apt { package: PackageName },
-    Url { address: Spanned<String>, archive: Archive },
-    Image { registry: Spanned<String>, repository: Spanned<String>, tag: Option<String> },
-    Provided { how: String },
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawPackage {
-    name: PackageName,
-    #[serde(default)]
-    depends: Vec<String>,
-    files: BTreeMap<TreePath, Spanned<Payload>>,
-}
-
 impl Payload {
     /// Where it may stand in a tar archive of `version`, the likeliest first; `installed` is its path on
     /// the node.
@@ -202,39 +219,28 @@ impl Payload {
     }
 }
 
-impl Component {
-    /// Reads `recipes/components/NAME.toml`.
-    pub fn parse(name: ComponentName, text: Text<'_>) -> Result<Self> {
-        let raw: RawComponent = text.toml()?;
-        if raw.about.get_ref().is_empty() || raw.about.get_ref().contains('\n') {
-            return Err(text
-                .fault(raw.about.span(), "not one line")
-                .versus("one line of text", "none or many"));
-        }
-        let from_span = raw.from.span();
-        let from = origin(text, raw.from.into_inner())?;
-        let becomes = match (raw.package, raw.image) {
-            (None, None) => Product::AsIs,
-            (Some(raw), None) => Product::Deb(package(text, &from, raw)?),
-            (None, Some(image)) => Product::Image(image.into_inner()),
-            (Some(_), Some(image)) => {
-                return Err(text.fault(image.span(), "both a package and an image").mend("take one out"));
+impl Offered {
+    /// The component as it is when it comes from there; nothing when it cannot.
+    pub fn choose(&self, kind: OriginKind) -> Option<Component> {
+        let from = self.from.get(&kind)?.clone();
+        let becomes = match (kind, &self.package, &self.image) {
+            (OriginKind::Apt | OriginKind::Url | OriginKind::Provided, _, Some(image)) => {
+                Product::Image(image.clone())
             }
+            (OriginKind::Url | OriginKind::Provided, Some(package), None) => Product::Deb(package.clone()),
+            _ => Product::AsIs,
         };
-        let fits = match (&from, &becomes) {
-            (Origin::Apt { .. }, Product::AsIs | Product::Image(_)) => Ok(()),
-            (Origin::Image { .. }, Product::AsIs) => Ok(()),
-            (Origin::Url { .. } | Origin::Provided { .. }, Product::Deb(_)) => Ok(()),
-            (Origin::Url { .. } | Origin::Provided { .. }, _) => Err("`[package]`: the files it installs"),
-            (Origin::Apt { .. }, Product::Deb(_)) => Err("no `[package]`: Debian's is used as it is"),
-            (Origin::Image { .. }, _) => Err("neither `[package]` nor `[image]`: an image is used as it is"),
-        };
-        fits.map_err(|expected| {
-            text.fault(from_span, "what comes from here cannot become that").versus(expected, "otherwise")
-        })?;
-        Ok(Self { name, about: raw.about.into_inner(), licence: raw.licence, from, becomes })
+        let (name, about, licence) = (self.name.clone(), self.about.clone(), self.licence.clone());
+        Some(Component { name, about, licence, from, becomes })
     }
 
+    /// The kinds of origin that it has.
+    pub fn kinds(&self) -> impl Iterator<Item = OriginKind> {
+        self.from.keys().copied()
+    }
+}
+
+impl Component {
     /// The `.deb` of ours that it becomes, if it does.
     pub fn package(&self) -> Option<&Package> {
         match &self.becomes {
@@ -242,78 +248,33 @@ impl Component {
             Product::AsIs | Product::Image(_) => None,
         }
     }
-}
 
-fn origin(text: Text<'_>, raw: RawOrigin) -> Result<Origin> {
-    Ok(match raw {
-        RawOrigin::Apt { package } => Origin::Apt { package },
-        RawOrigin::Image { registry, repository, tag } => image(text, registry, repository, tag)?,
-        RawOrigin::Url { address, archive } => {
-            Origin::Url { address: self::address(text, address)?, archive }
+    /// The image of ours that it becomes, if it does.
+    pub fn image(&self) -> Option<&BuiltImage> {
+        match &self.becomes {
+            Product::Image(image) => Some(image),
+            Product::AsIs | Product::Deb(_) => None,
         }
-        RawOrigin::Provided { how } => Origin::Provided { how },
-    })
+    }
 }
 
-fn package(text: Text<'_>, from: &Origin, raw: Spanned<RawPackage>) -> Result<Package> {
-    let span = raw.span();
-    let raw = raw.into_inner();
-    if matches!(from, Origin::Url { archive: Archive::None, .. }) && raw.files.len() != 1 {
-        let fault = text.fault(span, "a bare download becomes exactly one file");
-        return Err(fault.versus("one file", raw.files.len()));
+impl BuiltImage {
+    /// The tag of one version; Debian's revision and repacking marks are no part of it.
+    pub fn tag(&self, version: &Version) -> String {
+        let upstream = version.without_epoch();
+        let end = upstream.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(upstream.len());
+        self.tag.replace("{version}", &upstream[..end])
     }
-    if raw.files.is_empty() {
-        return Err(text.fault(span, "a package without files"));
-    }
-    let mut files = BTreeMap::new();
-    for (path, payload) in raw.files {
-        let mode = payload.get_ref().mode;
-        if mode & !0o755 != 0 || mode & 0o400 == 0 {
-            let fault = text.fault(payload.span(), "a mode that no program of ours has");
-            return Err(fault.versus("0755 or fewer bits, readable by its owner", format!("{mode:04o}")));
+
+    /// What it runs.
+    pub fn entrypoint(&self) -> Vec<String> {
+        match self.entrypoint.is_empty() {
+            true => self.programs.iter().map(|program| format!("/{program}")).collect(),
+            false => self.entrypoint.clone(),
         }
-        files.insert(path, payload.into_inner());
     }
-    Ok(Package { name: raw.name, depends: raw.depends, files })
 }
 
-fn address(text: Text<'_>, raw: Spanned<String>) -> Result<Address> {
-    let address = raw.get_ref();
-    let placeholders: Vec<&str> =
-        address.split('{').skip(1).map(|rest| rest.split('}').next().unwrap_or("")).collect();
-    if let Some(unknown) = placeholders.iter().find(|name| !["version", "arch"].contains(*name)) {
-        let fault = text.fault(raw.span(), format!("unknown placeholder `{{{unknown}}}`"));
-        return Err(fault.versus("`{version}` or `{arch}`", format!("`{{{unknown}}}`")));
-    }
-    let filled = address.replace("{version}", "1").replace("{arch}", "amd64");
-    if let Err(fault) = filled.parse::<Url>() {
-        return Err(text.blame(raw.span(), fault));
-    }
-    Ok(Address(raw.into_inner()))
-}
-
-fn image(
-    text: Text<'_>,
-    registry: Spanned<String>,
-    repository: Spanned<String>,
-    tag: Option<String>,
-) -> Result<Origin> {
-    let fits = |text: &str, also: &str| {
-        text.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || also.contains(c))
-    };
-    if !fits(registry.get_ref(), ".-:") {
-        return Err(text
-            .fault(registry.span(), "not a registry's host")
-            .versus("host or host:port", registry.get_ref()));
-    }
-    if !fits(repository.get_ref(), "._-/") || repository.get_ref().split('/').any(str::is_empty) {
-        let fault = text.fault(repository.span(), "not a repository");
-        return Err(fault.versus("parts of a-z 0-9 . _ - joined by `/`", repository.get_ref()));
-    }
-    let tag = tag.unwrap_or_else(|| "{version}".to_owned());
-    Ok(Origin::Image { registry: registry.into_inner(), repository: repository.into_inner(), tag })
-}
-
+mod read;
 #[cfg(test)]
 mod tests;

@@ -8,48 +8,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::base::digest::Checksum;
-use crate::base::name::{ComponentName, PackageName};
+use crate::base::name::PackageName;
 use crate::base::{Fault, Result};
-use crate::component::{Archive, Component, Origin, Package, Release, Wanted};
+use crate::component::{Component, Package, Release};
 use crate::debian::version::Version;
+use crate::images;
 use crate::lock::{From, Lock, LockedInput};
 use crate::payload;
 use crate::pinned::own_version;
-use crate::plan::{self, Output, Plan, Step, StepId};
-use crate::recipe::Recipe;
+use crate::plan::{self, Output, Step};
+use crate::recipe::{Files, Recipe};
 use crate::store::Store;
+use crate::supply::{here, missing, release};
 use crate::tree::{Contents, Node, TreePath};
 
-/// The plan of a line's component packages.
-#[derive(Clone, Debug, Default)]
-pub struct Planned {
-    /// The steps; the bundle is the one goal, if there is anything in it.
-    pub plan: Plan,
-    /// The bundle.
-    pub goal: Option<StepId>,
-    /// What it holds.
-    pub packages: BTreeMap<PackageName, Version>,
-    /// Components whose bytes are not here.
-    pub missing: Vec<Missing>,
-}
+pub use crate::supply::{Missing, Planned};
 
-/// A component that cannot be packed yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missing {
-    /// Which.
-    pub component: ComponentName,
-    /// The version that is wanted.
-    pub version: Version,
-    /// Why its bytes are not here.
-    pub why: &'static str,
-    /// How a person brings it.
-    pub mend: String,
-}
-
-/// Plans a package for each component of the line that becomes one and whose bytes are in the store.
+/// Plans a package for each component of the line that becomes one and whose bytes are in the store, and one with
+/// each role's images.
 /// Refuses a combination of versions that the line's rules forbid.
-pub fn plan(recipe: &Recipe, lock: &Lock, store: &Store) -> Result<Planned> {
+pub fn plan(files: &Files, recipe: &Recipe, lock: &Lock, store: &Store) -> Result<Planned> {
     let mut versions = recipe.line.versions();
     versions.extend(lock.inputs.values().map(|input| (input.component.clone(), input.version.clone())));
     recipe.line.check(&versions)?;
@@ -66,8 +44,8 @@ pub fn plan(recipe: &Recipe, lock: &Lock, store: &Store) -> Result<Planned> {
         };
         let own = own_version(recipe, Some(lock), name)?;
         let bytes = planned.plan.add(format!("input {name}"), Step::Input { checksum })?;
-        let release = release(name, package, archive, lock, &input.version)?;
-        let texts = BTreeMap::from([(copyright_path(package)?, copyright(component, input))]);
+        let release = release(name, &package.files, archive, lock, &input.version)?;
+        let texts = BTreeMap::from([(copyright_path(&package.name)?, copyright(component, input))]);
         let payload = Step::Payload { input: bytes, release, texts };
         let tree = planned.plan.add(format!("payload {name}"), payload)?;
         let about = control(component, package, input, &own, lock);
@@ -77,51 +55,16 @@ pub fn plan(recipe: &Recipe, lock: &Lock, store: &Store) -> Result<Planned> {
         parts.insert(TreePath::new(file)?, deb);
         planned.packages.insert(package.name.clone(), own);
     }
+    for role in recipe.roles.values() {
+        let images = images::plan(files, recipe, role, lock, store, &mut planned)?;
+        parts.extend(images);
+    }
     if !parts.is_empty() {
         let goal = planned.plan.add("components", Step::Bundle { parts, bill: None })?;
         planned.plan.want(goal);
         planned.goal = Some(goal);
     }
     Ok(planned)
-}
-
-/// By what a component's bytes are known and how its files are got out, if the store has them.
-fn here(component: &Component, input: &LockedInput, store: &Store) -> Result<Option<(Checksum, Archive)>> {
-    let known = match (&input.from, &component.from) {
-        (From::Added { file, digest, .. }, _) => (Checksum::Sha256(*digest), Archive::of_file(file)),
-        (From::Url { checksum, .. }, Origin::Url { archive, .. }) => (*checksum, *archive),
-        (From::Provided, _) => return Ok(None),
-        _ => return Err(Fault::bug(format!("{} comes from somewhere else than it says", component.name))),
-    };
-    Ok(store.output(&StepId::of_input(known.0)?)?.map(|_| known))
-}
-
-fn missing(component: &Component, input: &LockedInput) -> Missing {
-    let (why, mend) = match (&component.from, &input.from) {
-        (_, From::Added { file, .. }) => {
-            ("its file left the store", format!("hand {file} over again with cargo xtask input add"))
-        }
-        (Origin::Provided { how }, _) => {
-            ("nobody publishes it", how.replace("{version}", input.version.as_str()))
-        }
-        _ => ("it was not fetched yet", format!("cargo xtask fetch --only {}", component.name)),
-    };
-    Missing { component: component.name.clone(), version: input.version.clone(), why, mend }
-}
-
-fn release(
-    name: &ComponentName,
-    package: &Package,
-    archive: Archive,
-    lock: &Lock,
-    version: &Version,
-) -> Result<Release> {
-    let mut files = BTreeMap::new();
-    for (path, payload) in &package.files {
-        let places = payload.places(path, version.as_str())?;
-        files.insert(path.clone(), Wanted { places, mode: payload.mode });
-    }
-    Ok(Release { name: format!("{name} {version}"), archive, arch: lock.arch, files })
 }
 
 /// The control fields. Dependencies are Debian's packages, whose versions the lock and the role decide.
@@ -156,8 +99,8 @@ fn control(
 }
 
 /// Every package has one (Debian Policy 12.5).
-fn copyright_path(package: &Package) -> Result<TreePath> {
-    TreePath::new(format!("usr/share/doc/{}/copyright", package.name))
+fn copyright_path(package: &PackageName) -> Result<TreePath> {
+    TreePath::new(format!("usr/share/doc/{package}/copyright"))
 }
 
 /// A copyright file in Debian's machine-readable form. It says what the recipe knows: the licence, and where

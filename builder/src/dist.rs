@@ -164,14 +164,20 @@ pub(crate) fn pack(
     epoch: Epoch,
     store: &Store,
 ) -> Result<(Digest, StepId, StepId)> {
+    let (files, tree) = self::files(plan, bundle, store)?;
+    let name = &bundle.name;
+    let deb = plan.add(format!("deb {name}"), Step::Deb { package: package(bundle)?, tree, epoch })?;
+    Ok((files, tree, deb))
+}
+
+/// Adds the step of a role package's rendered files, which go into the store; and their digest.
+pub(crate) fn files(plan: &mut Plan, bundle: &Bundle, store: &Store) -> Result<(Digest, StepId)> {
     for (_, bytes) in bundle.rendered.contents.iter() {
         store.put_bytes(bytes)?;
     }
     let files = store.put_tree(&bundle.rendered.tree)?;
-    let name = &bundle.name;
-    let tree = plan.add(format!("files {name}"), Step::Files { tree: files })?;
-    let deb = plan.add(format!("deb {name}"), Step::Deb { package: package(bundle)?, tree, epoch })?;
-    Ok((files, tree, deb))
+    let tree = plan.add(format!("files {}", bundle.name), Step::Files { tree: files })?;
+    Ok((files, tree))
 }
 
 /// What makes the builder: its sources, and the crates it is linked with.
@@ -217,7 +223,7 @@ fn field(bundle: &Bundle, name: &str) -> Result<String> {
     bundle.control.need(name).map(str::to_owned)
 }
 
-fn package(bundle: &Bundle) -> Result<Package> {
+pub(crate) fn package(bundle: &Bundle) -> Result<Package> {
     let control = bundle.control.fields().map(|field| (field.name.clone(), field.value.clone())).collect();
     let script = |(name, text): (&&str, &String)| {
         let all = [Script::Preinst, Script::Postinst, Script::Prerm, Script::Postrm];

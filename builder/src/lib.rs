@@ -61,6 +61,8 @@ pub mod check;
 pub mod components;
 pub mod diff;
 pub mod dist;
+pub mod images;
+pub mod supply;
 pub mod system;
 pub mod workshop;
 // Floor 6: the edge.

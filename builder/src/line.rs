@@ -10,6 +10,7 @@ use toml::Spanned;
 use crate::base::digest::{Checksum, serde_as_text};
 use crate::base::name::{Arch, ComponentName, LineName, SuiteName};
 use crate::base::{Digest, Fault, Result};
+use crate::component::OriginKind;
 use crate::debian::version::Version;
 use crate::text::{Text, distinct};
 
@@ -85,6 +86,16 @@ impl Pin {
             Self::Debian { at_least } => at_least,
             Self::Published { version, .. } | Self::Provided { version } => version,
             Self::Image { tag, .. } => tag,
+        }
+    }
+
+    /// Where a component with this pin comes from.
+    pub fn origin(&self) -> OriginKind {
+        match self {
+            Self::Debian { .. } => OriginKind::Apt,
+            Self::Published { .. } => OriginKind::Url,
+            Self::Image { .. } => OriginKind::Image,
+            Self::Provided { .. } => OriginKind::Provided,
         }
     }
 }

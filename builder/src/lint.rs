@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::name::OverlayName;
 use crate::base::{Fault, Result};
-use crate::bundle::{COMMON, MACHINE};
+use crate::bundle::{COMMON, IMAGES, MACHINE};
 use crate::line::Need;
 use crate::overlay::Overlay;
 use crate::pinned::Pinned;
@@ -158,12 +158,14 @@ pub fn lint(files: &Files, recipe: &Recipe) -> Result<Report> {
     let common = Overlay::parse(files, &OverlayName::new(COMMON)?)?;
     check_wipe(recipe, &common)?;
     let machine = Overlay::parse(files, &OverlayName::new(MACHINE)?)?;
+    let images = Overlay::parse(files, &OverlayName::new(IMAGES)?)?;
     for role in recipe.roles.values() {
         let own = Overlay::parse(files, &role.overlay)?;
         let pinned = Pinned::new(recipe, role, None)?;
         let values = Values::new(recipe, &pinned.versions, None)?;
         lint_overlay(&common, &values, &mut used, &mut report)?;
         lint_overlay(&machine, &values, &mut used, &mut report)?;
+        lint_overlay(&images, &values, &mut used, &mut report)?;
         let values = Values::new(recipe, &pinned.versions, Some((role, &pinned.packages)))?;
         lint_overlay(&own, &values, &mut used, &mut report)?;
         every = Some(values);

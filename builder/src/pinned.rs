@@ -47,6 +47,9 @@ impl Pinned {
                 _ => {}
             }
         }
+        if let Some(package) = recipe.images_package(role)? {
+            packages.insert(package, images_version(recipe, role, lock)?);
+        }
         Ok(Self { versions, packages, own: recipe.line.package_version()? })
     }
 }
@@ -61,6 +64,16 @@ pub fn own_version(recipe: &Recipe, lock: Option<&Lock>, component: &ComponentNa
     let local =
         if input.is_some_and(|input| matches!(input.from, From::Added { .. })) { "+local" } else { "" };
     Version::new(&format!("{version}+hale{}{local}", recipe.line.revision))
+}
+
+/// The version of the package with a role's images; `+local` when one of them was handed over.
+pub fn images_version(recipe: &Recipe, role: &Role, lock: Option<&Lock>) -> Result<Version> {
+    let own = recipe.line.package_version()?;
+    let mut images = recipe.images(role).filter_map(|image| lock?.inputs.get(&image.name));
+    match images.any(|input| matches!(input.from, From::Added { .. })) {
+        true => Version::new(&format!("{own}+local")),
+        false => Ok(own),
+    }
 }
 
 #[cfg(test)]

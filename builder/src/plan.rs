@@ -15,7 +15,7 @@ use crate::base::{Digest, Fault, Result, json};
 pub mod bill;
 mod step;
 
-pub use step::{DiskFormat, Layer, Package, Step};
+pub use step::{DiskFormat, Layer, Mapping, Package, Preloaded, Step};
 
 /// A step's identity: the digest of its canonical text, in which inputs stand by their ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

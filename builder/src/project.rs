@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use crate::base::name::LineName;
 use crate::base::{Fault, Result};
 use crate::lock::{Local, Lock};
-use crate::recipe::{Files, Recipe};
+use crate::recipe::{Files, Recipe, text_of};
+use crate::site::Site;
 use crate::store::write_whole;
 use crate::text::Text;
 
@@ -47,13 +48,10 @@ impl Project {
         Recipe::parse(&self.files()?, line)
     }
 
-    /// The one line there is, or the newest by name: what a verb means that is told none.
+    /// The site's line: what a verb means that is told none.
     pub fn default_line(&self) -> Result<LineName> {
         let files = self.files()?;
-        let mut names =
-            files.keys().filter_map(|file| file.strip_prefix("recipes/lines/")?.strip_suffix(".toml"));
-        let newest = names.next_back().ok_or_else(|| Fault::user("no line in recipes/lines"))?;
-        LineName::new(newest)
+        Ok(Site::parse(text_of(&files, "recipes/site.toml")?)?.line)
     }
 
     /// Where a line's lock is.

@@ -8,7 +8,7 @@ use toml::Spanned;
 use crate::base::digest::Checksum;
 use crate::base::name::{Arch, ComponentName, GroupName, LineName, PackageName, RoleName, SuiteName};
 use crate::base::{Digest, Fault, Result, json};
-use crate::component::{Component, Origin, Package, Product};
+use crate::component::{Component, Offered, Origin, OriginKind, Package, Product};
 use crate::debian::version::Version;
 use crate::line::{Line, Pin};
 use crate::role::Role;
@@ -102,11 +102,7 @@ impl Recipe {
             return Err(Fault::user(format!("no line `{line}`")).versus(crate::text::one_of(&known), line));
         }
         let line = Line::parse(line.clone(), text_of(files, &line_file)?)?;
-        let mut components = BTreeMap::new();
-        for (name, file) in names_in(files, "components") {
-            let name = ComponentName::new(name)?;
-            components.insert(name.clone(), Component::parse(name, text_of(files, &file)?)?);
-        }
+        let components = components(files, &line, text_of(files, &line_file)?)?;
         let mut roles = BTreeMap::new();
         for (name, file) in names_in(files, "roles") {
             let name = RoleName::new(name)?;
@@ -116,7 +112,6 @@ impl Recipe {
         for (name, file) in names_in(files, "groups") {
             groups.insert(GroupName::new(name)?, Group::parse(text_of(files, &file)?)?);
         }
-        components.retain(|name, _| line.pins.contains_key(name));
         let recipe = Self { site, line, components, roles, groups };
         recipe.check_pins(text_of(files, &line_file)?)?;
         recipe.check_roles(files)?;
@@ -144,6 +139,21 @@ impl Recipe {
         let pin = self.line.pins.get(name);
         let pin = pin.ok_or_else(|| Fault::bug(format!("no pin for `{name}`")))?;
         source(component, pin, self.line.arch)
+    }
+
+    /// The components of a role that are container images.
+    pub fn images<'a>(&'a self, role: &'a Role) -> impl Iterator<Item = &'a Component> {
+        let components = role.components.iter().filter_map(|name| self.components.get(name));
+        components
+            .filter(|component| component.image().is_some() || matches!(component.from, Origin::Image { .. }))
+    }
+
+    /// The package with a role's images. Where a registry has one of them there is none: machines pull.
+    pub fn images_package(&self, role: &Role) -> Result<Option<PackageName>> {
+        match self.images(role).all(|component| component.image().is_some()) {
+            true => PackageName::new(format!("hale-{}-images", role.name)).map(Some),
+            false => Ok(None),
+        }
     }
 
     /// The Debian relations that each role and group wants satisfied, by the name under which the lock
@@ -259,6 +269,24 @@ impl Recipe {
     }
 }
 
+/// The components that a line pins, each from where its pin says.
+fn components(files: &Files, line: &Line, text: Text<'_>) -> Result<BTreeMap<ComponentName, Component>> {
+    let mut components = BTreeMap::new();
+    for (name, file) in names_in(files, "components") {
+        let name = ComponentName::new(name)?;
+        let offered = Offered::parse(name.clone(), text_of(files, &file)?)?;
+        let Some(pin) = line.pins.get(&name) else { continue };
+        let Some(component) = offered.choose(pin.origin()) else {
+            let at = text.find(&format!("pins.{name}]"));
+            let expected: Vec<_> = offered.kinds().map(OriginKind::pin).collect();
+            let fault = text.fault(at, format!("the pin does not fit where `{name}` comes from"));
+            return Err(fault.versus(expected.join(", or "), pin.origin().pin()));
+        };
+        components.insert(name, component);
+    }
+    Ok(components)
+}
+
 fn source(component: &Component, pin: &Pin, arch: Arch) -> Result<Source> {
     Ok(match (&component.from, pin) {
         (Origin::Apt { package }, Pin::Debian { .. }) => Source::Apt { package: package.clone() },
@@ -273,15 +301,8 @@ fn source(component: &Component, pin: &Pin, arch: Arch) -> Result<Source> {
             Source::Image { registry: registry.clone(), repository: repository.clone(), digest: *digest }
         }
         (Origin::Provided { how }, Pin::Provided { .. }) => Source::Provided { how: how.clone() },
-        (from, _) => {
-            let expected = match from {
-                Origin::Apt { .. } => "`at-least`",
-                Origin::Url { .. } => "`version` and `checksum`",
-                Origin::Image { .. } => "`version` and `digest`",
-                Origin::Provided { .. } => "`version` alone",
-            };
-            return Err(Fault::user(format!("the pin does not fit where `{}` comes from", component.name))
-                .versus(expected, "another combination"));
+        _ => {
+            return Err(Fault::bug(format!("`{}` comes from elsewhere than its pin says", component.name)));
         }
     })
 }

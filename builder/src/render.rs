@@ -129,12 +129,7 @@ pub fn image_tag(recipe: &Recipe, name: &ComponentName, version: &Version) -> Op
     let component = recipe.components.get(name)?;
     match (&component.from, &component.becomes) {
         (Origin::Image { tag, .. }, _) => Some(tag.replace("{version}", version.as_str())),
-        // Debian's revision and repacking marks are no part of a tag.
-        (_, Product::Image(_)) => {
-            let upstream = version.without_epoch();
-            let end = upstream.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(upstream.len());
-            Some(upstream[..end].to_owned())
-        }
+        (_, Product::Image(image)) => Some(image.tag(version)),
         _ => None,
     }
 }

@@ -13,12 +13,15 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use crate::base::digest::serde_as_text;
+use crate::base::name::LineName;
 use crate::base::{Fault, Result};
 use crate::text::Text;
 
 /// Everything that is this cluster's and no other's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Site {
+    /// The line of its machines, unless a verb is told another.
+    pub line: LineName,
     /// The network that machines and pods share.
     pub network: Network,
     /// The address range of each machine's pods, by the machine's name; no two overlap.
@@ -238,6 +241,7 @@ serde_as_text!(Bridge, Domain, UserName, Capability, Range);
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawSite {
+    line: LineName,
     network: RawNetwork,
     pods: Spanned<BTreeMap<Spanned<String>, Spanned<Range>>>,
     users: RawUsers,
@@ -285,6 +289,7 @@ impl Site {
         let pods = pods(text, &network, &raw.pods)?;
         let containers = containers(text, raw.containers)?;
         Ok(Self {
+            line: raw.line,
             network,
             pods,
             users: users(text, raw.users)?,

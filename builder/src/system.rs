@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::base::digest::Checksum;
 use crate::base::name::{Arch, PackageName};
 use crate::base::{Fault, Result};
 use crate::bundle;
@@ -15,10 +14,12 @@ use crate::components;
 use crate::debian::relation::{self, Clause, Relation};
 use crate::debian::version::Version;
 use crate::dist::{self, Order};
-use crate::lock::{Lock, LockedPackage};
 use crate::pinned::Pinned;
 use crate::plan::{DiskFormat, Plan, Step, StepId};
 use crate::store::Store;
+use crate::supply::{inputs, steps};
+
+pub use crate::supply::{packages, tools};
 
 /// The group of packages that make a root tree a machine of its own.
 const MACHINE: &str = "machine";
@@ -62,9 +63,10 @@ pub fn plan(order: &Order, store: &Store) -> Result<Planned> {
     let (recipe, lock) = (&role_packages.recipe, &role_packages.lock);
     let role = recipe.role(order.role.as_str())?;
     let mut plan = Plan::new();
-    plan.absorb(components::plan(recipe, lock, store)?.plan)?;
+    let files = order.project.files()?;
+    plan.absorb(components::plan(&files, recipe, lock, store)?.plan)?;
     plan.absorb(role_packages.plan.clone())?;
-    let machine = bundle::machine(&order.project.files()?, recipe, role, Some(lock))?;
+    let machine = bundle::machine(&files, recipe, role, Some(lock))?;
     dist::pack(&mut plan, &machine, lock.epoch, store)?;
 
     let wanted = [MACHINE, role.name.as_str()];
@@ -104,50 +106,6 @@ impl Planned {
         self.plan.want(step);
         Ok(step)
     }
-}
-
-/// Adds the tree of a group's packages that are run from the store; the packages must have been fetched.
-pub fn tools(plan: &mut Plan, lock: &Lock, store: &Store, group: &str) -> Result<StepId> {
-    let packages = packages(plan, lock, store, &[group])?;
-    plan.add(format!("tools {group}"), Step::Tools { packages })
-}
-
-/// Adds the packages of some groups as inputs, by name; they must have been fetched.
-pub fn packages(
-    plan: &mut Plan,
-    lock: &Lock,
-    store: &Store,
-    groups: &[&str],
-) -> Result<BTreeMap<PackageName, StepId>> {
-    Ok(steps(inputs(plan, lock, store, groups)?))
-}
-
-/// Adds the packages that some groups want as inputs; refuses those that are not in the store.
-fn inputs<'a>(
-    plan: &mut Plan,
-    lock: &'a Lock,
-    store: &Store,
-    groups: &[&str],
-) -> Result<Vec<(&'a LockedPackage, StepId)>> {
-    let wanted = |p: &&LockedPackage| p.wanted_by.iter().any(|group| groups.contains(&group.as_str()));
-    let (mut inputs, mut absent) = (Vec::new(), Vec::new());
-    for package in lock.packages.values().filter(wanted) {
-        let step = Step::Input { checksum: Checksum::Sha256(package.sha256) };
-        let id = plan.add(format!("input {}_{}", package.name, package.arch), step)?;
-        if store.output(&id)?.is_none() {
-            absent.push(package.name.as_str());
-        }
-        inputs.push((package, id));
-    }
-    if absent.is_empty() {
-        return Ok(inputs);
-    }
-    let what = format!("Debian packages that are not fetched: {}", absent.join(", "));
-    Err(Fault::user(what).mend(format!("cargo xtask fetch {}", lock.line)))
-}
-
-fn steps(packages: Vec<(&LockedPackage, StepId)>) -> BTreeMap<PackageName, StepId> {
-    packages.into_iter().map(|(package, id)| (package.name.clone(), id)).collect()
 }
 
 /// The plan's packages. Those that are packed of a tree say what they need; a program of ours is linked

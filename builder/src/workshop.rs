@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::base::digest::Checksum;
+use crate::base::name::Arch;
 use crate::base::{Digest, Epoch, Fault, Result};
 use crate::build::Workshop;
 use crate::components;
@@ -11,9 +12,10 @@ use crate::debian::control::Paragraph;
 use crate::debian::deb::{Deb, Limits};
 use crate::image;
 use crate::pack::disk::{Disk, SLACK};
-use crate::pack::{deb, manifest, oci, provenance, sbom};
+use crate::pack::imagestore::{self, Stored};
+use crate::pack::{closure, deb, manifest, oci, provenance, sbom};
 use crate::plan::bill::Bill;
-use crate::plan::{Layer, Output, Package, Planned, Step, StepId};
+use crate::plan::{Layer, Output, Package, Planned, Preloaded, Step, StepId};
 use crate::program;
 use crate::progress::Progress;
 use crate::root::{self, Builder};
@@ -87,6 +89,11 @@ impl Shop<'_> {
                 let unpacked = root::unpacked(self.store, &blobs(inputs, packages.values())?)?;
                 Ok(Output::Tree { tree: root::merge_only(self.store, &unpacked)? })
             }
+            Step::Closure { tree, programs } => {
+                let tree = closure::closure(&self.tree(inputs, tree)?, self.store, programs)?;
+                Ok(Output::Tree { tree: self.store.put_tree(&tree)? })
+            }
+            Step::Preload { .. } => self.preload(step, inputs),
             Step::Disk { root, tools, arguments, epoch } => {
                 let tools = Tools::open(self.store, &output(inputs, tools)?.digest(), *epoch)?;
                 let disk =
@@ -176,6 +183,51 @@ impl Shop<'_> {
         let written = oci::write_layer(&tree, self.store, epoch, &mut writer)?;
         writer.commit()?;
         Ok(oci::Packed { package: layer.package.clone(), version: layer.version.to_string(), layer: written })
+    }
+
+    /// Puts images into a store that is only read, beside the package's other files.
+    fn preload(&self, step: &Step, inputs: &Inputs) -> Result<Output> {
+        let Step::Preload { files, at, images, mapping, arch, epoch } = step else {
+            return Err(Fault::bug("no images"));
+        };
+        let made = images.values().map(|image| self.image_of(image, *arch, *epoch, inputs));
+        let made = made.collect::<Result<Vec<_>>>()?;
+        let mut stored = Vec::new();
+        for (name, (tree, layer, documents)) in images.keys().zip(&made) {
+            let (manifest, config) = (&documents.manifest[..], &documents.config[..]);
+            stored.push(Stored { name: name.clone(), manifest, config, layers: vec![(*layer, tree)] });
+        }
+        let (store, documents) = imagestore::write(&stored, Some(*mapping), *epoch)?;
+        let mut tree = self.tree(inputs, files)?;
+        for (path, node) in store.iter() {
+            tree.insert(at.join(path.as_str())?, node.clone())?;
+        }
+        self.keep(&tree, &documents)
+    }
+
+    fn image_of(
+        &self,
+        image: &Preloaded,
+        arch: Arch,
+        epoch: Epoch,
+        inputs: &Inputs,
+    ) -> Result<(Tree, oci::Layer, oci::Documents)> {
+        let tree = self.tree(inputs, &image.tree)?;
+        let layer = oci::write_layer(&tree, self.store, epoch, &mut std::io::sink())?;
+        let (package, version) = (image.component.clone(), image.version.to_string());
+        let documents = oci::documents(&oci::Image {
+            entrypoint: image.entrypoint.clone(),
+            title: package.to_string(),
+            version: version.clone(),
+            description: None,
+            licenses: Some(image.licence.clone()),
+            arch,
+            epoch,
+            base: None,
+            annotations: BTreeMap::new(),
+            layers: vec![oci::Packed { package, version, layer }],
+        })?;
+        Ok((tree, layer, documents))
     }
 
     fn bundle(

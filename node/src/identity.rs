@@ -58,7 +58,8 @@ pub struct Network {
     /// The addresses of this node's pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods: Option<Spanned<Range>>,
-    /// Name servers for the bridge's network, when hale makes it.
+    /// Name servers for a machine that names none of its own, and for the bridge's network when hale makes it; the
+    /// gateway when absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nameservers: Vec<Ipv4Addr>,
 }

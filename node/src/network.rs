@@ -16,6 +16,20 @@ pub const FILES: [&str; 3] = [
     "/etc/systemd/network/10-hale-port.network",
 ];
 
+/// Where programs look for name servers. Without it the kubelet starts no pod.
+pub const RESOLVER: &str = "/etc/resolv.conf";
+
+/// Names the servers of node.toml, or else the gateway, on a machine that names none: nothing else would.
+pub fn name_servers(node: &Node) -> Result<()> {
+    if files::read(node.world, RESOLVER)?.is_some() {
+        return Ok(());
+    }
+    let given = &node.identity.network.nameservers;
+    let servers = if given.is_empty() { std::slice::from_ref(&node.role.cluster.gateway) } else { given };
+    let text: String = servers.iter().map(|server| format!("nameserver {server}\n")).collect();
+    files::write(node.world, RESOLVER, text.as_bytes(), 0o644)
+}
+
 /// Writes the files and waits until the bridge has its address.
 pub fn make(node: &Node) -> Result<()> {
     let mut changed = false;

@@ -20,8 +20,9 @@ pub fn is_fit(node: &Node) -> Result<bool> {
     Ok(examine(node).is_ok())
 }
 
-/// Makes the bridge if it is told to, then says what is wrong.
+/// Makes the bridge if it is told to, names name servers if nobody has, then says what is wrong.
 pub fn act(node: &Node) -> Result<()> {
+    network::name_servers(node)?;
     if node.identity.network.bridge == Bridge::Make {
         network::make(node)?;
     }
@@ -38,6 +39,7 @@ fn examine(node: &Node) -> Result<()> {
     clock(node)?;
     space(node)?;
     bridge(node)?;
+    resolver(node)?;
     kubeadm::check_version(node)
 }
 
@@ -106,6 +108,14 @@ fn bridge(node: &Node) -> Result<()> {
     let found = if found.is_empty() { "no address".to_owned() } else { found };
     let fault = Fault::new(Class::Missing, format!("{name} has {found}, not {expected}"));
     Err(fault.mend(format!("give {name} the address {expected}")))
+}
+
+fn resolver(node: &Node) -> Result<()> {
+    if files::read(node.world, network::RESOLVER)?.is_some() {
+        return Ok(());
+    }
+    Err(Fault::new(Class::Missing, format!("there is no {}", network::RESOLVER))
+        .mend("name a name server in it"))
 }
 
 /// How long a bridge that is being made may take.

@@ -45,7 +45,7 @@ pub struct World {
     pub project: Project,
     /// The store.
     pub store: Store,
-    /// The recipe of the newest line.
+    /// The recipe of the site's line.
     pub recipe: Recipe,
     /// The lock.
     pub lock: Lock,

@@ -6,9 +6,10 @@ use std::path::Path;
 
 use builder::base::Epoch;
 use builder::base::name::{Arch, PackageName};
-use builder::pack::imagestore::{self, Mapping, Stored};
+use builder::pack::imagestore::{self, Stored};
 use builder::pack::oci::{self, Image, Packed};
 use builder::pack::sink::Layered;
+use builder::plan::Mapping;
 use builder::tree::{Memory, Node, Tree, TreePath};
 use tests::forms::write_tree;
 use tests::tools::{need_root, succeed, tool};

@@ -27,13 +27,13 @@ use crate::table::{self, Table};
 pub(crate) struct Target {
     /// `master`, `node`, or `all` roles; `build` takes `components` too.
     pub(crate) role: String,
-    /// The line [default: the newest].
+    /// The line [default: the site's].
     #[arg(long)]
     pub(crate) line: Option<LineName>,
 }
 
 impl Target {
-    /// The line that was named, or the newest.
+    /// The line that was named, or the site's.
     pub(crate) fn line(&self, project: &Project) -> Result<LineName> {
         self.line.clone().map_or_else(|| project.default_line(), Ok)
     }
@@ -178,11 +178,12 @@ impl Bundle<'_> {
     /// The role's components. A bundle depends on their packages and holds none of them.
     fn missing(&self, store: &Store) -> Result<BTreeMap<String, Lack>> {
         let Planned { recipe, lock, .. } = self.planned;
-        let mut absent: BTreeMap<_, _> = builder::components::plan(recipe, lock, store)?
-            .missing
-            .into_iter()
-            .map(|missing| (missing.component.clone(), Lack::from(missing)))
-            .collect();
+        let mut absent: BTreeMap<_, _> =
+            builder::components::plan(&self.order.project.files()?, recipe, lock, store)?
+                .missing
+                .into_iter()
+                .map(|missing| (missing.component.clone(), Lack::from(missing)))
+                .collect();
         let mut missing = BTreeMap::new();
         for name in &recipe.role(self.order.role.as_str())?.components {
             let (why, mend) = match recipe.source(name)? {

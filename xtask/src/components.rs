@@ -61,7 +61,7 @@ pub(crate) fn build(
     let project = Project::at(&context.root);
     let recipe = project.recipe(line)?;
     let lock = project.lock(&recipe)?;
-    let planned = components::plan(&recipe, &lock, store)?;
+    let planned = components::plan(&project.files()?, &recipe, &lock, store)?;
     if let Some(goal) = planned.goal {
         let built = build::build(&planned.plan, &context.shop(store), jobs)?;
         publish(store, &planned.plan, goal, &built, to)?;

@@ -29,7 +29,7 @@ pub(crate) fn raw_image(context: &Context, role: &RoleName) -> Result<PathBuf> {
         .mend(format!("cargo xtask image {role}")))
 }
 
-/// QEMU and its firmware, as locked for the newest line, laid out in the store.
+/// QEMU and its firmware, as locked for the site's line, laid out in the store.
 pub(crate) fn tools(context: &Context) -> Result<Tools> {
     let project = Project::at(&context.root);
     let recipe = project.recipe(&project.default_line()?)?;

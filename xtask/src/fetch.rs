@@ -18,7 +18,7 @@ use crate::table;
 /// Arguments of `fetch`.
 #[derive(Args)]
 pub(crate) struct Fetch {
-    /// The line [default: the newest].
+    /// The line [default: the site's].
     line: Option<LineName>,
     /// Only components and packages of these names.
     #[arg(long, value_name = "NAME")]

@@ -24,7 +24,7 @@ use crate::{build, disks, table};
 pub(crate) struct Image {
     /// The role.
     role: RoleName,
-    /// The line [default: the newest].
+    /// The line [default: the site's].
     #[arg(long)]
     line: Option<LineName>,
     /// Make another form too: qcow2, zstd; may be given again.

@@ -18,7 +18,7 @@ use crate::table::{self, Table};
 /// Arguments of `input`.
 #[derive(Args)]
 pub(crate) struct Input {
-    /// The line [default: the newest].
+    /// The line [default: the site's].
     #[arg(long, global = true)]
     line: Option<LineName>,
     #[command(subcommand)]

@@ -15,7 +15,7 @@ use crate::context::Context;
 /// Arguments of `lint`.
 #[derive(Args)]
 pub(crate) struct Lint {
-    /// The line [default: the newest].
+    /// The line [default: the site's].
     line: Option<LineName>,
 }
 

@@ -14,7 +14,7 @@ use crate::context::Context;
 /// Arguments of `lock`.
 #[derive(clap::Args)]
 pub(crate) struct Lock {
-    /// The line [default: the newest].
+    /// The line [default: the site's].
     line: Option<LineName>,
     /// Move this package alone; the others stay as long as the archive has their versions.
     #[arg(long, value_name = "PACKAGE")]

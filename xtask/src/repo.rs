@@ -19,7 +19,7 @@ use crate::table;
 /// Arguments of `repo`.
 #[derive(Args)]
 pub(crate) struct Repo {
-    /// The line [default: the newest].
+    /// The line [default: the site's].
     #[arg(long)]
     line: Option<LineName>,
     /// Where nodes will find the repository, for hale.sources.

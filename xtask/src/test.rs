@@ -17,6 +17,7 @@ const ORACLES: &[(&str, &str)] = &[
     ("apt-ftparchive", "apt-utils"),
     ("apt-get", "apt"),
     ("ar", "binutils"),
+    ("chroot", "coreutils"),
     ("cp", "coreutils"),
     ("crun", "crun"),
     ("debsums", "debsums"),

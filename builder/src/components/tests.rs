@@ -51,7 +51,7 @@ impl Bench {
             packages: BTreeMap::new(),
         };
         let local = self.project.local(&recipe.line.name).unwrap();
-        plan(&recipe, &lock.with_local(&local), &self.store)
+        plan(&self.project.files().unwrap(), &recipe, &lock.with_local(&local), &self.store)
     }
 
     /// Makes the payload of a component's plan.

@@ -15,6 +15,8 @@ const CGROUP: Schema =
 const NUMBER_TEXT: Schema = Schema::Text("a port as text", |text| text.parse::<u16>().is_ok());
 const IMAGE: Schema =
     Schema::Text("REGISTRY/NAME:TAG or @DIGEST", |text| text.contains('/') && text.contains(':'));
+/// Empty: what the image itself says (cri-o 1.17, `server/sandbox_run_linux.go`).
+const COMMAND: Schema = Schema::Text("a path or nothing", |text| text.is_empty() || text.starts_with('/'));
 const PATHS: Schema = Schema::List(&PATH);
 
 const RUNTIME: Schema = Schema::Table(&[
@@ -93,7 +95,7 @@ pub(super) const CRIO: Schema = Schema::Table(&[must(
                 may("global_auth_file", &PATH),
                 may("pause_image", &IMAGE),
                 may("pause_image_auth_file", &PATH),
-                may("pause_command", &PATH),
+                may("pause_command", &COMMAND),
                 may("signature_policy", &PATH),
                 may("registries", &TEXTS),
                 may("insecure_registries", &TEXTS),

@@ -20,10 +20,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use oci_spec::image::{ImageConfiguration, ImageManifest};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::oci::Layer;
 use crate::base::{Digest, Epoch, Fault, Result, json};
+use crate::plan::Mapping;
 use crate::tree::{Memory, Node, Tree, TreePath};
 
 /// An image to put into the store.
@@ -37,16 +38,6 @@ pub struct Stored<'a> {
     pub config: &'a [u8],
     /// The layers and what is in them, from the bottom up.
     pub layers: Vec<(Layer, &'a Tree)>,
-}
-
-/// Container ids from 0 up stand for the machine's ids from `first` up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Mapping {
-    /// The machine's id of the container's root.
-    pub first: u32,
-    /// How many ids.
-    pub count: u32,
 }
 
 /// The store's tree and its documents; the layers' contents stay where they are. An image whose documents

@@ -5,6 +5,7 @@
 
 pub mod apt;
 pub mod bios;
+pub mod closure;
 pub mod cpio;
 pub mod deb;
 pub mod disk;

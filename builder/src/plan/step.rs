@@ -103,6 +103,28 @@ pub enum Step {
         /// The `.deb`s by name.
         packages: BTreeMap<PackageName, StepId>,
     },
+    /// Programs of a tree, and the libraries that they need.
+    Closure {
+        /// Where they are.
+        tree: StepId,
+        /// The programs.
+        programs: BTreeSet<TreePath>,
+    },
+    /// Images as a store that is only read, among the other files of the package that carries them.
+    Preload {
+        /// The other files.
+        files: StepId,
+        /// Where the store begins.
+        at: TreePath,
+        /// The images by the name that they are asked for by.
+        images: BTreeMap<String, Preloaded>,
+        /// The ids that containers run with.
+        mapping: Mapping,
+        /// What machine they are for.
+        arch: Arch,
+        /// Every file's time.
+        epoch: Epoch,
+    },
     /// A root tree as a disk that boots, raw. Its identities come from the step's own id.
     Disk {
         /// The root.
@@ -129,6 +151,32 @@ pub enum Step {
         /// What they are made of; a bundle without one gets checksums only.
         bill: Option<Bill>,
     },
+}
+
+/// An image that is there from the start: one layer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preloaded {
+    /// What it is of: `etcd`.
+    pub component: PackageName,
+    /// The component's version.
+    pub version: Version,
+    /// Its licence, as an SPDX expression.
+    pub licence: String,
+    /// What it runs where a pod names no command.
+    pub entrypoint: Vec<String>,
+    /// What it holds.
+    pub tree: StepId,
+}
+
+/// Container ids from 0 up stand for the machine's ids from `first` up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mapping {
+    /// The machine's id of the container's root.
+    pub first: u32,
+    /// How many ids.
+    pub count: u32,
 }
 
 /// How a disk is stored.
@@ -225,6 +273,11 @@ impl Step {
                 let mut inputs = by_name(packages);
                 inputs.insert("the root".to_owned(), *root);
                 inputs
+            }
+            Self::Closure { tree, .. } => BTreeMap::from([("tree".to_owned(), *tree)]),
+            Self::Preload { files, images, .. } => {
+                let layers = images.values().map(|image| (image.component.to_string(), image.tree));
+                layers.chain([("other files".to_owned(), *files)]).collect()
             }
             Self::Disk { root, tools, .. } => {
                 BTreeMap::from([("the root".to_owned(), *root), ("the tools".to_owned(), *tools)])

@@ -282,3 +282,20 @@ fn waiting_is_journaled_once() {
     fake.make(Identity::PATH, JOIN);
     boot(&fake, &role).unwrap();
 }
+
+/// What stands in resolv.conf afterwards, by what stood there and what node.toml says.
+#[test]
+fn a_machine_that_names_no_server_asks_those_of_node_toml_or_the_gateway() {
+    let check = |before: Option<&str>, told: &str, after: &str| {
+        let role = role("master", "1.20.2");
+        let fake = machine(&role);
+        before.inspect(|text| fake.make("/etc/resolv.conf", text));
+        fake.make(Identity::PATH, told);
+        boot(&fake, &role).unwrap();
+        assert_eq!(files::need(&fake, "/etc/resolv.conf").unwrap(), after);
+    };
+    let told = "[network]\nnameservers = [\"192.0.2.1\", \"192.0.2.2\"]\n";
+    check(None, "", "nameserver 10.0.3.1\n");
+    check(None, told, "nameserver 192.0.2.1\nnameserver 192.0.2.2\n");
+    check(Some("nameserver 192.0.2.9\n"), told, "nameserver 192.0.2.9\n");
+}

@@ -1,0 +1,127 @@
+//! What a line's packages and images are made from, as far as the store has it: locked packages of Debian's, and
+//! the bytes of components.
+
+use std::collections::BTreeMap;
+
+use crate::base::digest::Checksum;
+use crate::base::name::{ComponentName, PackageName};
+use crate::base::{Fault, Result};
+use crate::component::{Archive, Component, Origin, Payload, Release, Wanted};
+use crate::debian::version::Version;
+use crate::lock::{From, Lock, LockedInput, LockedPackage};
+use crate::plan::{Plan, Step, StepId};
+use crate::store::Store;
+use crate::tree::TreePath;
+
+/// The plan of a line's component packages.
+#[derive(Clone, Debug, Default)]
+pub struct Planned {
+    /// The steps; the bundle is the one goal, if there is anything in it.
+    pub plan: Plan,
+    /// The bundle.
+    pub goal: Option<StepId>,
+    /// What it holds.
+    pub packages: BTreeMap<PackageName, Version>,
+    /// Components whose bytes are not here.
+    pub missing: Vec<Missing>,
+}
+
+/// A component that cannot be packed yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// Which.
+    pub component: ComponentName,
+    /// The version that is wanted.
+    pub version: Version,
+    /// Why its bytes are not here.
+    pub why: &'static str,
+    /// How a person brings it.
+    pub mend: String,
+}
+
+/// By what a component's bytes are known and how its files are got out, if the store has them.
+pub(crate) fn here(
+    component: &Component,
+    input: &LockedInput,
+    store: &Store,
+) -> Result<Option<(Checksum, Archive)>> {
+    let known = match (&input.from, &component.from) {
+        (From::Added { file, digest, .. }, _) => (Checksum::Sha256(*digest), Archive::of_file(file)),
+        (From::Url { checksum, .. }, Origin::Url { archive, .. }) => (*checksum, *archive),
+        (From::Provided, _) => return Ok(None),
+        _ => return Err(Fault::bug(format!("{} comes from somewhere else than it says", component.name))),
+    };
+    Ok(store.output(&StepId::of_input(known.0)?)?.map(|_| known))
+}
+
+pub(crate) fn missing(component: &Component, input: &LockedInput) -> Missing {
+    let (why, mend) = match (&component.from, &input.from) {
+        (_, From::Added { file, .. }) => {
+            ("its file left the store", format!("hand {file} over again with cargo xtask input add"))
+        }
+        (Origin::Provided { how }, _) => {
+            ("nobody publishes it", how.replace("{version}", input.version.as_str()))
+        }
+        _ => ("it was not fetched yet", format!("cargo xtask fetch --only {}", component.name)),
+    };
+    Missing { component: component.name.clone(), version: input.version.clone(), why, mend }
+}
+
+pub(crate) fn release(
+    name: &ComponentName,
+    payloads: &BTreeMap<TreePath, Payload>,
+    archive: Archive,
+    lock: &Lock,
+    version: &Version,
+) -> Result<Release> {
+    let mut files = BTreeMap::new();
+    for (path, payload) in payloads {
+        let places = payload.places(path, version.as_str())?;
+        files.insert(path.clone(), Wanted { places, mode: payload.mode });
+    }
+    Ok(Release { name: format!("{name} {version}"), archive, arch: lock.arch, files })
+}
+
+/// Adds the tree of a group's packages that are run from the store; the packages must have been fetched.
+pub fn tools(plan: &mut Plan, lock: &Lock, store: &Store, group: &str) -> Result<StepId> {
+    let packages = packages(plan, lock, store, &[group])?;
+    plan.add(format!("tools {group}"), Step::Tools { packages })
+}
+
+/// Adds the packages of some groups as inputs, by name; they must have been fetched.
+pub fn packages(
+    plan: &mut Plan,
+    lock: &Lock,
+    store: &Store,
+    groups: &[&str],
+) -> Result<BTreeMap<PackageName, StepId>> {
+    Ok(steps(inputs(plan, lock, store, groups)?))
+}
+
+/// Adds the packages that some groups want as inputs; refuses those that are not in the store.
+pub(crate) fn inputs<'a>(
+    plan: &mut Plan,
+    lock: &'a Lock,
+    store: &Store,
+    groups: &[&str],
+) -> Result<Vec<(&'a LockedPackage, StepId)>> {
+    let wanted = |p: &&LockedPackage| p.wanted_by.iter().any(|group| groups.contains(&group.as_str()));
+    let (mut inputs, mut absent) = (Vec::new(), Vec::new());
+    for package in lock.packages.values().filter(wanted) {
+        let step = Step::Input { checksum: Checksum::Sha256(package.sha256) };
+        let id = plan.add(format!("input {}_{}", package.name, package.arch), step)?;
+        if store.output(&id)?.is_none() {
+            absent.push(package.name.as_str());
+        }
+        inputs.push((package, id));
+    }
+    if absent.is_empty() {
+        return Ok(inputs);
+    }
+    let what = format!("Debian packages that are not fetched: {}", absent.join(", "));
+    Err(Fault::user(what).mend(format!("cargo xtask fetch {}", lock.line)))
+}
+
+pub(crate) fn steps(packages: Vec<(&LockedPackage, StepId)>) -> BTreeMap<PackageName, StepId> {
+    packages.into_iter().map(|(package, id)| (package.name.clone(), id)).collect()
+}
