@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use builder::pack::closure::closure;
@@ -67,7 +68,12 @@ fn a_program_runs_with_what_it_needs_and_nothing_else() {
         assert_eq!(found, expected, "{program}");
         let scratch = tempfile::tempdir().unwrap();
         let root = scratch.path().join("root");
+        fs::create_dir(&root).unwrap();
         write_tree(&out, &memory, &root);
+        for file in found.iter().map(|path| path.as_path()).chain([Path::new(program)]) {
+            let at = root.join(file.strip_prefix("/").unwrap());
+            fs::set_permissions(at, fs::Permissions::from_mode(0o755)).unwrap();
+        }
         succeed(tool("chroot", "coreutils").arg(&root).args([program, argument]));
     }
 }
