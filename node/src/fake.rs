@@ -49,6 +49,8 @@ pub(crate) struct Fake {
     /// Packages by name, and those that are held.
     pub(crate) installed: RefCell<BTreeMap<String, String>>,
     pub(crate) held: RefCell<BTreeSet<String>>,
+    /// What dpkg is installing while it is busy.
+    pub(crate) unpacked: RefCell<BTreeMap<String, String>>,
     /// How often dpkg will be busy.
     pub(crate) dpkg_busy: Cell<u32>,
     pub(crate) certificates_end: Cell<bool>,
@@ -75,6 +77,7 @@ impl Fake {
             next_kubeadm: RefCell::default(),
             installed: RefCell::default(),
             held: RefCell::default(),
+            unpacked: RefCell::default(),
             dpkg_busy: Cell::default(),
             certificates_end: Cell::default(),
             openssl: Cell::default(),

@@ -12,12 +12,12 @@ const PATIENCE: Duration = Duration::from_secs(30 * 60);
 
 /// Holds every pinned package that is installed, and says which are held now.
 pub fn hold(world: &dyn World, role: &Role, wait: bool) -> Result<Vec<String>> {
-    mark(world, "hold", &installed(world, role)?, wait)
+    mark(world, role, "hold", wait)
 }
 
 /// Lets them go: the supported way out.
 pub fn unhold(world: &dyn World, role: &Role, wait: bool) -> Result<Vec<String>> {
-    mark(world, "unhold", &installed(world, role)?, wait)
+    mark(world, role, "unhold", wait)
 }
 
 /// The packages that are held, of any kind.
@@ -45,18 +45,19 @@ fn installed(world: &dyn World, role: &Role) -> Result<Vec<String>> {
 }
 
 /// Marks; another package manager at work is waited for, if `wait` says so.
-fn mark(world: &dyn World, how: &str, names: &[String], wait: bool) -> Result<Vec<String>> {
-    if names.is_empty() {
-        return Ok(Vec::new());
-    }
-    let names_only: Vec<&str> = names.iter().map(String::as_str).collect();
-    let call = Call::new(MARK, &[&[how], names_only.as_slice()].concat());
+fn mark(world: &dyn World, role: &Role, how: &str, wait: bool) -> Result<Vec<String>> {
     let step = Duration::from_secs(5);
     let mut left = PATIENCE;
     loop {
-        let ran = world.run(&call)?;
+        // Anew each time: whoever is at work may be installing what is pinned.
+        let names = installed(world, role)?;
+        if names.is_empty() {
+            return Ok(names);
+        }
+        let arguments: Vec<&str> = [how].into_iter().chain(names.iter().map(String::as_str)).collect();
+        let ran = world.run(&Call::new(MARK, &arguments))?;
         if ran.success() {
-            return Ok(names.to_vec());
+            return Ok(names);
         }
         let busy = ["dpkg frontend lock", "Could not get lock", "is another process using it"];
         let busy = busy.iter().any(|part| ran.stderr.contains(part));
@@ -81,9 +82,10 @@ mod tests {
         world.installed.borrow_mut().insert("crun".into(), "1.8.1-1+deb12u1".into());
         world.dpkg_busy.set(3);
         assert!(hold(&world, &role, false).unwrap_err().to_string().contains("dpkg is busy"));
-        assert_eq!(hold(&world, &role, true).unwrap(), ["crun"]);
-        assert_eq!(held(&world).unwrap(), ["crun"]);
-        assert_eq!(unhold(&world, &role, true).unwrap(), ["crun"]);
+        world.unpacked.borrow_mut().insert("kubelet".into(), "1.17.17-1".into());
+        assert_eq!(hold(&world, &role, true).unwrap(), ["crun", "kubelet"]);
+        assert_eq!(held(&world).unwrap(), ["crun", "kubelet"]);
+        assert_eq!(unhold(&world, &role, true).unwrap(), ["crun", "kubelet"]);
         assert!(held(&world).unwrap().is_empty());
     }
 }

@@ -73,6 +73,9 @@ fn apt_mark(fake: &Fake, words: &[&str]) -> Ran {
     }
     if let Some(left) = fake.dpkg_busy.get().checked_sub(1) {
         fake.dpkg_busy.set(left);
+        if left == 0 {
+            fake.installed.borrow_mut().append(&mut fake.unpacked.borrow_mut());
+        }
         return failed("E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 1 (apt)");
     }
     let names = words[1..].iter().map(|name| (*name).to_owned());
