@@ -1,12 +1,12 @@
 //! `cargo xtask flash ROLE --to TARGET`.
 
-use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 
 use builder::base::name::RoleName;
 use builder::base::{Fault, Result};
 use builder::flash::{Device, Phase, Seed, Target, flash};
+use builder::progress::{Progress, Unit};
 use clap::Args;
 
 use crate::context::Context;
@@ -36,9 +36,7 @@ impl Flash {
         if let (Some(device), false) = (target.device(), self.yes) {
             ask(device)?;
         }
-        let mut progress = Progress::new(context.json);
-        flash(&image, &target, seed.as_ref(), &mut |phase, done, total| progress.tell(phase, done, total))?;
-        progress.end();
+        write(&image, &target, seed.as_ref(), &Progress::new(context.show(), Unit::Bytes, 0))?;
         if context.json {
             println!("{}", serde_json::json!({ "flashed": self.to, "image": image }));
         } else {
@@ -46,6 +44,23 @@ impl Flash {
         }
         Ok(())
     }
+}
+
+/// Every byte passes twice: once to the disk, once back.
+fn write(image: &Path, target: &Target, seed: Option<&Seed>, progress: &Progress) -> Result<()> {
+    let mut last = None;
+    flash(image, target, seed, &mut |phase, done, total| {
+        let before = match last {
+            Some((known, before)) if known == phase => before,
+            _ => {
+                progress.say(if phase == Phase::Writing { "writing" } else { "reading back" });
+                progress.expect(total);
+                0
+            }
+        };
+        progress.advance(done - before);
+        last = Some((phase, done));
+    })
 }
 
 /// Shows what the disk is and takes nothing but `yes` for a yes.
@@ -58,42 +73,4 @@ fn ask(device: &Device) -> Result<()> {
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).map_err(|e| Fault::io("read", "the answer", e))?;
     if answer.trim() == "yes" { Ok(()) } else { Err(Fault::user("not flashed: the answer was not yes")) }
-}
-
-/// One line on a terminal, redrawn at most ten times a second.
-struct Progress {
-    quiet: bool,
-    phase: Option<Phase>,
-    began: Instant,
-    drawn: Instant,
-}
-
-impl Progress {
-    fn new(json: bool) -> Self {
-        let now = Instant::now();
-        let quiet = json || !std::io::stderr().is_terminal();
-        Self { quiet, phase: None, began: now, drawn: now }
-    }
-
-    fn tell(&mut self, phase: Phase, done: u64, total: u64) {
-        if self.phase != Some(phase) {
-            (self.phase, self.began) = (Some(phase), Instant::now());
-        }
-        if self.quiet || (self.drawn.elapsed() < Duration::from_millis(100) && done < total) {
-            return;
-        }
-        self.drawn = Instant::now();
-        let rate = done as f64 / self.began.elapsed().as_secs_f64().max(0.001);
-        let left = total.saturating_sub(done) as f64 / rate.max(1.0);
-        let what = if phase == Phase::Writing { "writing  " } else { "verifying" };
-        let (percent, rate) = (done * 100 / total.max(1), rate / 1e6);
-        eprint!("\r{what} {percent:3} %  {rate:7.1} MB/s  {left:4.0} s left ");
-        let _ = std::io::stderr().flush();
-    }
-
-    fn end(&self) {
-        if !self.quiet {
-            eprintln!();
-        }
-    }
 }

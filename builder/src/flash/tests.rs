@@ -51,6 +51,38 @@ fn a_used_target_ends_up_as_a_fresh_one() {
 }
 
 #[test]
+fn broken_off_anywhere_it_boots_not_and_can_be_done_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (image, seed) = (image(folder.path()), seed());
+    let (fresh, broken) = (folder.path().join("fresh"), folder.path().join("broken"));
+    let run = |path: &Path, tell: &mut dyn FnMut(Phase, u64, u64)| {
+        flash(&image, &Target::open(path).unwrap(), Some(&seed), tell).unwrap();
+    };
+    let mut calls = 0;
+    run(&fresh, &mut |_, _, _| calls += 1);
+    let expect = fs::read(&fresh).unwrap();
+    for last in 0..calls {
+        // A disk that booted before.
+        fs::write(&broken, &expect).unwrap();
+        let (mut call, mut phase) = (0, None);
+        let off = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            run(&broken, &mut |now, _, _| {
+                (call, phase) = (call + 1, Some(now));
+                if call > last {
+                    std::panic::resume_unwind(Box::new(()));
+                }
+            });
+        }));
+        assert!(off.is_err());
+        let boots = Found::read(&fs::read(&broken).unwrap()).is_ok();
+        assert_eq!(boots, phase == Some(Phase::Verifying), "a table stands for a whole disk (call {last})");
+        run(&broken, &mut |_, _, _| {});
+        assert!(fs::read(&broken).unwrap() == expect, "broken off at call {last}");
+    }
+    assert!(calls > 4);
+}
+
+#[test]
 fn what_must_not_be_flashed_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     assert!(Target::open(folder.path()).is_err(), "a directory");
