@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use crate::base::{Digest, Epoch, Fault, Result};
-use crate::plan;
 use crate::root;
 use crate::store::Store;
 use crate::tree::{Kind, Tree, TreePath};
@@ -57,11 +56,10 @@ impl Tools {
 
     /// Lays the tree out in the store, once, and finds its loader.
     pub fn open(store: &Store, tree: &Digest, epoch: Epoch) -> Result<Self> {
-        let folder = store.root().join("trees").join(tree.hex());
+        let folder = store.trees().join(tree.hex());
         let nodes = store.tree(tree)?;
         if !folder.is_dir() {
             lay_out(store, &nodes, epoch, &folder)?;
-            store.add_root(&folder, &[plan::Output::Tree { tree: *tree }])?;
         }
         let loader = loader(&nodes)?;
         let libraries = library_folders(&nodes).into_iter().map(|path| folder.join(path.as_str()));
@@ -139,9 +137,7 @@ impl Laid {
 fn lay_out(store: &Store, tree: &Tree, epoch: Epoch, folder: &Path) -> Result<()> {
     let temporary = store.scratch().join("tree");
     root::write_tree(tree, store, epoch, &temporary)?;
-    let trees = folder.parent().unwrap_or(folder);
-    let placed = fs::create_dir_all(trees).and_then(|()| {
-        let disk = fs::File::open(trees)?;
+    let placed = fs::File::open(store.trees()).and_then(|disk| {
         rustix::fs::syncfs(&disk)?;
         match fs::rename(&temporary, folder) {
             Err(_) if folder.is_dir() => fs::remove_dir_all(&temporary)?,

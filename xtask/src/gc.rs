@@ -26,7 +26,10 @@ impl Gc {
         }
         let verb = if self.dry_run { "would be removed" } else { "removed" };
         let (removed, kept) = (table::bytes(collected.removed_bytes), table::bytes(collected.kept_bytes));
-        println!("{} files ({removed}) and {} step records {verb}", collected.removed, collected.steps);
+        println!(
+            "{} files ({removed}), {} step records and {} laid-out trees {verb}",
+            collected.removed, collected.steps, collected.trees
+        );
         println!("{} files ({kept}) kept", collected.kept);
         Ok(())
     }

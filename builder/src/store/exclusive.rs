@@ -33,6 +33,8 @@ pub struct Collected {
     pub removed_bytes: u64,
     /// Step records that go.
     pub steps: u64,
+    /// Trees of programs that lie there as files and go: they are laid out again when they are needed.
+    pub trees: u64,
     /// Owners of roots that are no more.
     pub gone: Vec<PathBuf>,
 }
@@ -72,10 +74,14 @@ impl Exclusive {
         Self { store }
     }
 
-    /// Removes every blob and step record that no root reaches, and unfinished downloads. With `dry_run`
-    /// it only counts. A damaged tree below a root stops it: its contents are unknown.
+    /// Removes every blob and step record that no root reaches, trees that are laid out as files, and
+    /// unfinished downloads. With `dry_run` it only counts. A damaged tree below a root stops it: its contents are unknown.
     pub fn gc(&self, dry_run: bool) -> Result<Collected> {
         let mut report = Collected::default();
+        for tree in place::list(&self.store.trees())? {
+            report.trees += 1;
+            remove(&tree, dry_run)?;
+        }
         let mut keep = BTreeSet::new();
         for (path, root) in self.roots()? {
             if root.owner.symlink_metadata().is_err() {

@@ -272,6 +272,11 @@ impl Store {
         self.root.join("steps")
     }
 
+    /// Trees that are laid out as files, to run programs from.
+    pub(crate) fn trees(&self) -> PathBuf {
+        self.root.join("trees")
+    }
+
     fn roots(&self) -> PathBuf {
         self.root.join("roots")
     }

@@ -41,7 +41,7 @@ pub(super) fn make_root(root: &Path) -> Result<()> {
 
 /// Makes the folders inside the root.
 pub(super) fn make_folders(root: &Path) -> Result<()> {
-    for folder in ["blobs", "blobs/sha256", "steps", "roots", "tmp", "tmp/partial"] {
+    for folder in ["blobs", "blobs/sha256", "steps", "roots", "trees", "tmp", "tmp/partial"] {
         make_folder(&root.join(folder))?;
     }
     Ok(())

@@ -151,14 +151,18 @@ fn gc_keeps_what_a_living_owner_needs() {
     store.add_root(folder.path(), &[kept]).unwrap();
     store.add_root(&gone, &[other]).unwrap();
     fs::write(store.partial().join("sha256:x"), "half").unwrap();
+    fs::create_dir(store.trees().join("laid")).unwrap();
+    fs::write(store.trees().join("laid/program"), "").unwrap();
     let root = store.root().to_owned();
     assert_eq!(Store::open_exclusive(&root).err().unwrap().class(), Class::Machine);
     drop(store);
 
     let alone = Store::open_exclusive(&root).unwrap();
     let dry = alone.gc(true).unwrap();
-    assert_eq!((dry.kept, dry.removed, dry.steps, &dry.gone), (2, 4, 2, &vec![gone]));
+    assert_eq!((dry.kept, dry.removed, dry.steps, dry.trees, &dry.gone), (2, 4, 2, 1, &vec![gone]));
+    assert!(root.join("trees/laid/program").exists());
     assert_eq!(alone.gc(false).unwrap(), dry);
+    assert!(!root.join("trees/laid").exists());
     assert_eq!(alone.gc(false).unwrap().removed, 0);
     drop(alone);
 
