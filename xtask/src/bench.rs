@@ -2,9 +2,11 @@
 //!
 //! A bench measures and tells; it never fails because a machine is slow. Each is one file below `bench/`.
 
+mod boot;
 mod build;
 mod image;
 mod lab;
+mod powercut;
 mod shim;
 
 use builder::base::{Fault, Result};
@@ -29,8 +31,10 @@ struct Kind {
 }
 
 const KINDS: &[Kind] = &[
+    Kind { name: "boot", about: "power-on to a login, beside a Debian made by mmdebstrap", run: boot::run },
     Kind { name: "build", about: "role bundles and the lock, from a copy of the checkout", run: build::run },
     Kind { name: "image", about: "root trees and disks, beside mmdebstrap and mke2fs", run: image::run },
+    Kind { name: "powercut", about: "first boots whose power goes, and comes back", run: powercut::run },
     Kind { name: "shim", about: "what the shim adds to a call of crun", run: shim::run },
 ];
 
@@ -44,6 +48,8 @@ pub(crate) enum Unit {
     Bytes,
     /// One number by another.
     Ratio,
+    /// How many there are.
+    Count,
 }
 
 /// What we want a number to be.
@@ -85,6 +91,7 @@ impl Unit {
             Self::Seconds => format!("{value:.1} s"),
             Self::Bytes => table::bytes(value as u64),
             Self::Ratio => format!("{value:.2}"),
+            Self::Count => format!("{value:.0}"),
         }
     }
 }

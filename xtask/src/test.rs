@@ -81,17 +81,27 @@ impl Test {
             return Err(Fault::machine("tools that the tests compare us with are missing")
                 .mend(format!("apt-get install {}", missing.join(" "))));
         }
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
-        cargo.args(["test", "--workspace"]).args(self.filter).current_dir(&context.root);
-        // What cargo tells this program of its own package makes build scripts that look at it run again.
-        let told = |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|part| name.starts_with(part));
-        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-        for name in names.filter(|name| told(name)) {
-            cargo.env_remove(name);
-        }
-        let status = cargo.status().map_err(|e| Fault::io("run", "cargo", e))?;
-        if status.success() { Ok(()) } else { Err(Fault::user("tests failed")) }
+        run(cargo(context).args(self.filter))
     }
+}
+
+/// `cargo test` of everything, ready for more arguments.
+pub(crate) fn cargo(context: &Context) -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    cargo.args(["test", "--workspace"]).current_dir(&context.root);
+    // What cargo tells this program of its own package makes build scripts that look at it run again.
+    let told = |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|part| name.starts_with(part));
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for name in names.filter(|name| told(name)) {
+        cargo.env_remove(name);
+    }
+    cargo
+}
+
+/// Runs tests to a good end.
+pub(crate) fn run(cargo: &mut Command) -> Result<()> {
+    let status = cargo.status().map_err(|e| Fault::io("run", "cargo", e))?;
+    if status.success() { Ok(()) } else { Err(Fault::user("tests failed")) }
 }
 
 /// The packages of the oracles that `wanted` names, each once.

@@ -105,6 +105,7 @@ fn steps(context: &Context, lab: &Lab, packages: &Path) -> Result<Ours> {
     Ok(Ours { root, disk, names, packed: packed as f64 })
 }
 
+/// Lays the packages out as a repository, and has mmdebstrap install them.
 fn mmdebstrap(packages: &Path, names: &[String], to: &Path) -> Result<f64> {
     let index = timed(Command::new("apt-ftparchive").args(["packages", "."]).current_dir(packages))?.1;
     fs::write(packages.join("Packages"), index).map_err(|e| Fault::io("write", packages, e))?;
@@ -124,7 +125,7 @@ fn mke2fs(tree: &Path) -> Result<f64> {
 }
 
 /// Runs a tool to a good end: seconds, and what it printed.
-fn timed(command: &mut Command) -> Result<(f64, Vec<u8>)> {
+pub(super) fn timed(command: &mut Command) -> Result<(f64, Vec<u8>)> {
     let name = command.get_program().to_string_lossy().into_owned();
     let start = Instant::now();
     let output =
@@ -136,7 +137,7 @@ fn timed(command: &mut Command) -> Result<(f64, Vec<u8>)> {
     Ok((start.elapsed().as_secs_f64(), output.stdout))
 }
 
-fn seconds(what: &str, value: f64, goal: Option<Goal>) -> Row {
+pub(super) fn seconds(what: &str, value: f64, goal: Option<Goal>) -> Row {
     Row { what: what.to_owned(), value, unit: Unit::Seconds, goal }
 }
 
@@ -144,6 +145,6 @@ fn bytes(what: &str, value: f64, most: Option<f64>) -> Row {
     Row { what: what.to_owned(), value, unit: Unit::Bytes, goal: most.map(Goal::AtMost) }
 }
 
-fn ratio(what: &str, value: f64, goal: Goal) -> Row {
+pub(super) fn ratio(what: &str, value: f64, goal: Goal) -> Row {
     Row { what: what.to_owned(), value, unit: Unit::Ratio, goal: Some(goal) }
 }
