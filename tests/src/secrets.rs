@@ -6,10 +6,14 @@ use std::path::Path;
 
 use builder::store::Store;
 use builder::tree::{Contents, Kind, Tree};
+use memchr::memmem;
 
 /// Bytes read at a time, and how much of the last piece is looked at again with the next.
 const PIECE: usize = 1 << 20;
 const OVERLAP: usize = 4096;
+
+/// How every private key's first line ends.
+const MARK: &[u8] = b"PRIVATE KEY-----\n";
 
 /// Paths of a root that must not be there, or must be empty, by how they begin.
 const FORBIDDEN: [&str; 6] = [
@@ -42,14 +46,14 @@ pub fn in_tree(store: &Store, tree: &Tree) -> Vec<String> {
 }
 
 /// Everything in a file's bytes, holes and unused blocks included, that is a private key in PEM's form
-/// (RFC 7468) or one of `words`.
-pub fn in_bytes(file: &Path, words: &[&[u8]]) -> Vec<String> {
+/// (RFC 7468) and none of the `public` ones, or one of `words`.
+pub fn in_bytes(file: &Path, words: &[&[u8]], public: &[Vec<u8>]) -> Vec<String> {
     let mut source = File::open(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     let (mut buffer, mut kept, mut at, mut found) = (vec![0; OVERLAP + PIECE], 0, 0, Vec::new());
     loop {
         let count = source.read(&mut buffer[kept..]).expect("the file can be read");
         let piece = &buffer[..kept + count];
-        for (offset, what) in secrets(piece, words) {
+        for (offset, what) in secrets(piece, words, public) {
             // What begins in the overlap was found with the piece before.
             if offset + OVERLAP >= kept || at == 0 {
                 found.push(format!("{what} at byte {}", at + offset));
@@ -66,33 +70,38 @@ pub fn in_bytes(file: &Path, words: &[&[u8]]) -> Vec<String> {
     }
 }
 
-fn secrets(piece: &[u8], words: &[&[u8]]) -> Vec<(usize, String)> {
-    let places = |word: &[u8]| -> Vec<usize> { memmem(piece, word) };
+fn secrets(piece: &[u8], words: &[&[u8]], public: &[Vec<u8>]) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     for word in words {
-        found.extend(places(word).into_iter().map(|at| (at, String::from_utf8_lossy(word).into_owned())));
+        found.extend(
+            memmem::find_iter(piece, word).map(|at| (at, String::from_utf8_lossy(word).into_owned())),
+        );
     }
-    for at in places(b"PRIVATE KEY-----\n") {
+    for at in memmem::find_iter(piece, MARK) {
         // A program that knows the words has no key: only text of base64 after them is one.
-        let body = &piece[at + 17..];
-        let base64 = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=');
-        if body.iter().take_while(base64).count() >= 32 {
-            found.push((at, "a private key".to_owned()));
+        let body = &piece[at + MARK.len()..];
+        let base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=');
+        if body.len() >= 32 && body[..32].iter().all(base64) && !public.iter().any(|key| key == &body[..32]) {
+            found.push((at, format!("the private key {}", String::from_utf8_lossy(&body[..32]))));
         }
     }
     found
 }
 
-fn memmem(hay: &[u8], needle: &[u8]) -> Vec<usize> {
-    let (mut found, mut from) = (Vec::new(), 0);
-    while let Some(next) = hay[from..].iter().position(|byte| *byte == needle[0]) {
-        let at = from + next;
-        if hay[at..].starts_with(needle) {
-            found.push(at);
-        }
-        from = at + 1;
-    }
-    found
+/// How the keys that GnuTLS tries itself with begin: everybody who has the library has them.
+pub fn published(store: &Store, tree: &Tree) -> Vec<Vec<u8>> {
+    let library = |path: &str| path.starts_with("usr/lib/") && path.contains("/libgnutls.so.");
+    let contents = tree.iter().filter_map(|(path, node)| match &node.kind {
+        Kind::File { content, .. } if library(path.as_str()) => Some(content),
+        _ => None,
+    });
+    contents.flat_map(|content| keys(&store.read(content).expect("the file is in the store"))).collect()
+}
+
+/// The first letters of each key's body.
+fn keys(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let found = secrets(bytes, &[], &[]).into_iter();
+    found.map(|(at, _)| bytes[at + MARK.len()..][..32].to_vec()).collect()
 }
 
 #[cfg(test)]
@@ -109,10 +118,13 @@ mod tests {
             let mut bytes = vec![0; PIECE * 3];
             bytes[at..at + key.len()].copy_from_slice(key.as_bytes());
             std::fs::write(&path, &bytes).unwrap();
-            assert_eq!(in_bytes(&path, &[]).len(), 1, "at {at}");
-            assert!(in_bytes(&path, &[b"BEGIN OPENSSH"]).len() >= 2, "at {at}");
+            assert_eq!(in_bytes(&path, &[], &[]).len(), 1, "at {at}");
+            assert!(in_bytes(&path, &[b"BEGIN OPENSSH"], &[]).len() >= 2, "at {at}");
         }
         std::fs::write(&path, "-----BEGIN PRIVATE KEY-----\n%s\nand more").unwrap();
-        assert!(in_bytes(&path, &[b"canary"]).is_empty());
+        assert!(in_bytes(&path, &[b"canary"], &[]).is_empty());
+        let public = keys(key.as_bytes());
+        std::fs::write(&path, &key).unwrap();
+        assert_eq!((public.len(), in_bytes(&path, &[], &public).len()), (1, 0));
     }
 }

@@ -1,0 +1,6 @@
+# Its disk has the label and nothing that can be read.
+[ -e /dev/disk/by-label/HALE-SEED ]
+[ ! -e /etc/hale/node.toml ]
+systemctl is-active hale-bootstrap || systemctl show -P SubState hale-bootstrap | grep -x auto-restart
+hale status
+hale status | grep -i seed

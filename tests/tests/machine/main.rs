@@ -1,0 +1,330 @@
+//! Machines of ours, booted: what guests find is reported by themselves, check by check.
+//!
+//! ```text
+//! first    our image by UEFI, flashed to a larger disk, with a seed; every write of its first boot recorded
+//! cut      the same first boot, cut at some of its flushes, and booted again
+//! pods     our image by BIOS: a container under our configuration; a broken seed; upgrades that want too much
+//! plain    a Debian without us: apt-get installs the role from our signed repository
+//! ```
+//! The guests' checks are the scripts in `guests/`; each script is a test.
+
+mod packages;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, LazyLock, OnceLock};
+use std::time::Duration;
+
+use builder::base::{Digest, Result};
+use builder::flash::{Seed, Target, flash};
+use builder::image;
+use builder::pack::apt::Offer;
+use builder::pack::disk::{Disk as DiskOf, SLACK};
+use builder::plan::{Output, Plan, Step};
+use builder::sandbox::{VERB, helper};
+use builder::system;
+use builder::tree::{Memory, Node, Tree, TreePath};
+use builder::vm::{Card, Disk, Firmware};
+use libtest_mimic::{Arguments, Failed, Trial};
+use packages::offer;
+use tests::powercut::{Record, copy_disk};
+use tests::secrets;
+use tests::system::World;
+use tests::tools::{put, succeed, tool};
+use tests::vm::{Guest, Host, Outcome};
+
+/// How many moments of the first boot lose their power, unless `$HALE_CUTS` says more.
+const CUTS: usize = 5;
+/// What is booted, in the order in which it is begun.
+const STAGES: [(&str, fn(&Stage) -> Outcomes); 4] =
+    [("first", Stage::first), ("pods", Stage::pods), ("plain", Stage::plain), ("cut", Stage::cut)];
+/// Guests at a time: each has two processors, and seldom uses both.
+const AT_ONCE: usize = 2;
+/// A key where none may be, for the scanner to find.
+const CANARY: &str = "etc/ssh/ssh_host_canary_key";
+/// What the first boot is told.
+const SEED: &str = "name = \"trial\"\n\n[network]\nbridge = \"make\"\n";
+/// The disk that an image is flashed to, in bytes: larger than the image.
+const DISK: u64 = 3 << 30;
+/// A guest's time on a processor; emulation gets ten times as much.
+const LIMIT: Duration = Duration::from_secs(120);
+
+fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == VERB) {
+        return helper(words.next());
+    }
+    let stage: Arc<LazyLock<Stage>> = Arc::new(LazyLock::new(Stage::new));
+    let (mut begin, mut rest) = (Vec::new(), Vec::new());
+    for (guest, _) in STAGES {
+        for (index, check) in checks(guest).into_iter().enumerate() {
+            let name = check.trim_end_matches(".sh").to_owned();
+            let stage = Arc::clone(&stage);
+            let trial = Trial::test(format!("{guest}::{name}"), move || stage.result(guest, &name));
+            // Who asks first boots the guest, so each guest's first check comes before all others.
+            if index == 0 { begin.push(trial) } else { rest.push(trial) }
+        }
+    }
+    let own = Arc::clone(&stage);
+    rest.push(Trial::test("no_secret_is_in_the_image", move || own.no_secret()));
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(AT_ONCE);
+    begin.extend(rest);
+    libtest_mimic::run(&arguments, begin).exit_code()
+}
+
+fn guests() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("guests")
+}
+
+/// The scripts of a guest, in order.
+fn checks(guest: &str) -> BTreeSet<String> {
+    let entries = fs::read_dir(guests().join(guest)).expect("the guest's checks").flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+type Outcomes = BTreeMap<String, Outcome>;
+
+/// The images, and what guests have found so far.
+struct Stage {
+    world: World,
+    host: Host,
+    /// The node's root as it is shipped; nothing of a test's in it.
+    shipped: Digest,
+    packages: Vec<Offer>,
+    found: BTreeMap<&'static str, OnceLock<std::result::Result<Outcomes, String>>>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        Self::build().unwrap_or_else(|fault| panic!("{fault}"))
+    }
+
+    fn build() -> Result<Self> {
+        let mut world = World::new()?;
+        world.add_fixtures()?;
+        world.add_program()?;
+        let planned = system::plan(&world.order("master"), &world.store)?;
+        assert!(planned.left_out.is_empty(), "{:?}", planned.left_out);
+        let mut plan = planned.plan.clone();
+        let shipped = world.output(&mut plan, planned.root)?;
+        let mut packages = Vec::new();
+        if let Some(Step::Install { packages: own, .. }) = plan.get(&planned.root).map(|p| &p.step) {
+            for deb in own.values() {
+                if let Some(Output::Blob { content, size }) = world.store.output(deb)? {
+                    packages.push(offer(&world, content, size)?);
+                }
+            }
+        }
+        let host = Host::with(world.tools(system::TOOLS)?);
+        let found = STAGES.map(|(guest, _)| (guest, OnceLock::new())).into();
+        Ok(Self { world, host, shipped, packages, found })
+    }
+
+    /// What a guest found; it is booted by the first who asks.
+    fn outcomes(&self, guest: &str) -> &std::result::Result<Outcomes, String> {
+        self.found[guest].get_or_init(|| {
+            let boot = STAGES.iter().find(|(name, _)| *name == guest).expect("a stage").1;
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| boot(self)))
+                .map_err(|_| "see above".to_owned())
+        })
+    }
+
+    fn result(&self, guest: &str, check: &str) -> std::result::Result<(), Failed> {
+        match self.outcomes(guest) {
+            Err(why) => Err(format!("{guest} did not come up: {why}").into()),
+            Ok(outcomes) => match outcomes.get(check) {
+                Some(Outcome { ok: true, .. }) => Ok(()),
+                Some(Outcome { detail, .. }) => Err(detail.replace("; ", "\n").into()),
+                None => Err("no result".into()),
+            },
+        }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.world.folder.path().join(name)
+    }
+
+    /// The first boot of a flashed disk.
+    fn first(&self) -> Outcomes {
+        let (before, disk, log) = (self.file("before"), self.file("first"), self.file("log"));
+        let tree = self.world.store.tree(&self.shipped).expect("the root");
+        let image = self.image(tree, "first");
+        Target::open(&before)
+            .and_then(|target| flash(&image, &target, None, &mut |_, _, _| {}))
+            .unwrap_or_else(|fault| panic!("{fault}"));
+        fs::OpenOptions::new().write(true).open(&before).and_then(|f| f.set_len(DISK)).expect("a large disk");
+        copy_disk(&before, &disk);
+        put(&log, "");
+        let disks = vec![Disk::Recorded { disk, log }, self.seed("seed", |_| {})];
+        self.boot("first", "first", Guest { disks, ..Guest::of(&before, Firmware::Uefi) })
+    }
+
+    /// What is left of the first boot when the power goes, booted: the worst of all.
+    fn cut(&self) -> Outcomes {
+        if let Err(why) = self.outcomes("first") {
+            panic!("the first boot: {why}");
+        }
+        let record = Record::read(&self.file("log"));
+        let cuts = std::env::var("HALE_CUTS").map_or(CUTS, |cuts| cuts.parse().expect("HALE_CUTS: a number"));
+        let flushes: Vec<usize> = (1..=cuts).map(|cut| record.flushes() * cut / (cuts + 1)).collect();
+        let mut worst = Outcomes::new();
+        for some in flushes.chunks(AT_ONCE) {
+            let found: Vec<Outcomes> = std::thread::scope(|scope| {
+                let begun: Vec<_> =
+                    some.iter().map(|flush| scope.spawn(|| self.after(&record, *flush))).collect();
+                begun.into_iter().map(|guest| guest.join().expect("see above")).collect()
+            });
+            for (check, outcome) in found.into_iter().flatten() {
+                if worst.get(&check).is_none_or(|known| known.ok) {
+                    worst.insert(check, outcome);
+                }
+            }
+        }
+        worst
+    }
+
+    /// A boot after the power went behind this flush.
+    fn after(&self, record: &Record, flush: usize) -> Outcomes {
+        let disk = self.file(&format!("after-{flush}"));
+        record.cut(&self.file("before"), &disk, flush, |index| {
+            Digest::of(format!("{flush} {index}")).bytes()[0] & 1 == 0
+        });
+        let disks = vec![Disk::Kept(disk.clone()), self.seed("seed", |_| {})];
+        let guest = Guest { disks, ..Guest::of(&disk, Firmware::Uefi) };
+        let outcomes = self.boot(&format!("cut-{flush}"), "cut", guest);
+        fs::remove_file(disk).expect("the disk can go");
+        let told = |outcome: Outcome| Outcome {
+            detail: format!("cut at flush {flush} of {}: {}", record.flushes(), outcome.detail),
+            ..outcome
+        };
+        outcomes.into_iter().map(|(check, outcome)| (check, told(outcome))).collect()
+    }
+
+    fn pods(&self) -> Outcomes {
+        let tree = self.world.store.tree(&self.shipped).expect("the root");
+        // Of Debian's container tools only the programs: our configuration is on trial.
+        let tree =
+            self.world.beside(tree, &["golang-github-containers-common"]).expect("the guests' packages");
+        let image = self.image(tree, "pods");
+        // The label can be read, and nothing behind it.
+        let broken = self.seed("broken", |bytes| bytes[1024..].fill(0xff));
+        self.foreign();
+        let disks = vec![Disk::Snapshot(image.clone()), broken];
+        self.boot("pods", "pods", Guest { disks, memory: 2048, ..Guest::of(image, Firmware::Bios) })
+    }
+
+    fn plain(&self) -> Outcomes {
+        let extra = self.payload("plain");
+        let image = self.image(self.plain_root().expect("a plain root"), "plain");
+        let (server, suite) = self.repository(&extra).expect("a repository");
+        let port = server.url("").rsplit(':').next().expect("a port").to_owned();
+        put(extra.join("settings"), format!("PORT={port}\nSUITE={suite}\n"));
+        put(extra.join("listing"), self.listing().expect("a listing"));
+        let cards = vec![Card::User(Vec::new())];
+        self.boot("plain", "plain", Guest { cards, ..Guest::of(image, Firmware::Bios) })
+    }
+
+    /// A Debian of the machine's packages alone, with the program that our initramfs starts with.
+    fn plain_root(&self) -> Result<Tree> {
+        let world = &self.world;
+        let mut plan = Plan::new();
+        let packages = system::packages(&mut plan, &world.lock, &world.store, &["machine"])?;
+        let root = plan.add("root", Step::Root { packages, epoch: world.epoch() })?;
+        let root = world.output(&mut plan, root)?;
+        let mut tree = world.store.tree(&root)?;
+        let shipped = world.store.tree(&self.shipped)?;
+        for path in [image::INIT, "etc/fstab"] {
+            tree.insert(TreePath::new(path)?, shipped.get(path).expect("the image has it").clone())?;
+        }
+        Ok(tree)
+    }
+
+    /// The image of a root with the unit that runs what stands on the second disk, in the store.
+    fn image(&self, mut tree: Tree, name: &str) -> PathBuf {
+        let mut own = Memory::default();
+        let unit = own.file(UNIT, 0o644);
+        for (path, node) in [
+            ("etc/systemd/system/hale-trial.service", unit),
+            (
+                "etc/systemd/system/multi-user.target.wants/hale-trial.service",
+                Node::symlink("/etc/systemd/system/hale-trial.service"),
+            ),
+        ] {
+            tree.insert(TreePath::new(path).expect("a path"), node).expect("a place for the unit");
+        }
+        let store = &self.world.store;
+        let made = || -> Result<Digest> {
+            for (_, bytes) in own.iter() {
+                store.put_bytes(bytes)?;
+            }
+            let arguments = self.world.recipe.line.kernel_arguments.join(" ");
+            let disk =
+                DiskOf { identity: Digest::of(name), epoch: self.world.epoch(), arguments, slack: SLACK };
+            Ok(image::assemble(&disk, &tree, store, &self.world.tools("boot")?)?.digest())
+        };
+        store.path_of(&made().unwrap_or_else(|fault| panic!("{fault}")))
+    }
+
+    /// A seed disk of the master, spoilt.
+    fn seed(&self, name: &str, spoil: impl FnOnce(&mut [u8])) -> Disk {
+        let (path, mut bytes) = (self.file(name), Vec::new());
+        let (mut tree, mut contents) = (Tree::new(), Memory::default());
+        let written = tree
+            .insert(TreePath::new("node.toml").expect("a path"), contents.file(SEED, 0o600))
+            .and_then(|()| Seed::new(tree, contents)?.write(&mut bytes));
+        written.unwrap_or_else(|fault| panic!("{fault}"));
+        spoil(&mut bytes);
+        put(&path, bytes);
+        Disk::Snapshot(path)
+    }
+
+    /// What lies on a guest's second disk beside its checks.
+    fn payload(&self, checks: &str) -> PathBuf {
+        self.file(&format!("payload-{checks}"))
+    }
+
+    /// Boots a guest with its checks on the second disk, and gives what it found.
+    fn boot(&self, name: &str, checks: &str, mut guest: Guest) -> Outcomes {
+        let (folder, archive) = (self.payload(checks), self.file(&format!("{name}.tar")));
+        put(folder.join("run"), fs::read(guests().join("run.sh")).expect("the runner"));
+        for check in self::checks(checks) {
+            let text = fs::read(guests().join(checks).join(&check)).expect("a check");
+            put(folder.join("checks").join(&check), text);
+        }
+        succeed(tool("tar", "tar").arg("-cf").arg(&archive).arg("-C").arg(&folder).arg("."));
+        guest.disks.insert(1, Disk::Snapshot(archive));
+        let mut running = self.host.boot(name, &guest, LIMIT);
+        let outcomes = running.outcomes();
+        running.kill();
+        outcomes.into_iter().map(|outcome| (outcome.test.clone(), outcome)).collect()
+    }
+
+    /// A canary is planted, and is all that is found.
+    fn no_secret(&self) -> std::result::Result<(), Failed> {
+        let (mut tree, mut contents) = (self.world.store.tree(&self.shipped)?, Memory::default());
+        let key = format!("-----BEGIN OPENSSH PRIVATE KEY-----\n{}\n", "b3BlbnNzaC1rZXk".repeat(4));
+        tree.insert(TreePath::new(CANARY)?, contents.file(key.as_bytes(), 0o600))?;
+        self.world.store.put_bytes(key.as_bytes())?;
+        let image = self.image(tree.clone(), "canary");
+        let (checkout, store) = (tests::system::checkout(), self.world.store.root().to_owned());
+        let own = [checkout.as_os_str(), store.as_os_str(), self.world.folder.path().as_os_str()];
+        let words: Vec<&[u8]> = own.iter().map(|path| path.as_encoded_bytes()).collect();
+        let (by_place, by_bytes) = (
+            secrets::in_tree(&self.world.store, &tree),
+            secrets::in_bytes(&image, &words, &secrets::published(&self.world.store, &tree)),
+        );
+        let canary = by_bytes.len() == 1 && by_bytes[0].starts_with("the private key b3BlbnNzaC1rZXk");
+        if by_place == [CANARY] && canary {
+            Ok(())
+        } else {
+            Err(format!("{by_place:?}, {by_bytes:?}").into())
+        }
+    }
+}
+
+const UNIT: &str = "[Unit]\nDescription=Runs a test's checks\nAfter=multi-user.target\n\n[Service]\nType=exec\n\
+     ExecStart=/bin/sh -c 'mkdir -p /run/trial && tar -x -f /dev/vdb -C /run/trial && exec sh /run/trial/run'\n\
+     StandardOutput=journal+console\nStandardError=journal+console\n\n[Install]\nWantedBy=multi-user.target\n";
