@@ -17,7 +17,7 @@ use crate::pack::initramfs::{self, Kernel};
 use crate::pack::qcow2;
 use crate::pack::sink::{Sink, filled};
 use crate::plan::{DiskFormat, Output};
-use crate::store::Store;
+use crate::store::{Store, full};
 use crate::tools::Tools;
 use crate::tree::{Contents, Kind, Node, Tree};
 
@@ -37,7 +37,7 @@ pub fn assemble(disk: &Disk, tree: &Tree, store: &Store, tools: &Tools) -> Resul
     let core = grub_core(tools, &disk.grub_commands(tree)?)?;
     let boot = Boot { stub: &stub, grub: Grub { boot: &boot, core: &core }, initramfs: &initramfs };
     let mut file = store.sparse_writer()?;
-    let length = disk::write(disk, &boot, tree, store, &mut file)?;
+    let length = disk::write(disk, &boot, tree, store, &mut file).map_err(full)?;
     let (content, size) = file.commit(length)?;
     Ok(Output::Blob { content, size })
 }

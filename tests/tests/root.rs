@@ -347,23 +347,44 @@ fn a_kernel_that_refuses() {
 }
 
 fn killed_and_run_again() {
-    let (folder, debs) =
-        with_postinst("mkdir /srv; chown -R 5:5 /etc /srv; chmod 700 /srv; echo now asleep; sleep 600");
+    let sleeps = "mkdir -p /srv/x; chown -R 5:5 /etc /srv/x; chmod 700 /srv/x; echo now asleep; sleep 600";
+    let (folder, debs) = with_postinst(sleeps);
     let store = folder.path().join("store");
-    let mut child = Command::new(std::env::current_exe().unwrap());
-    let mut child = child.arg(STEP).arg(&store).args(&debs).stderr(Stdio::null()).spawn().unwrap();
-    let asleep = |log: PathBuf| std::fs::read_to_string(log).is_ok_and(|said| said.contains("now asleep"));
-    let logs = || std::fs::read_dir(store.join("tmp")).into_iter().flatten().flatten();
-    let waited = (0..600).any(|_| {
+    kill_asleep(&store, Command::new(std::env::current_exe().unwrap()).arg(STEP).arg(&store).args(&debs));
+    // The same while more packages are installed.
+    let (folder, debs) = with_postinst("true");
+    let files = [("DEBIAN/postinst", &script(sleeps)[..])];
+    let (store, more) = (folder.path().join("store"), pack(folder.path(), "more", "", &files));
+    let mut install = Command::new(std::env::current_exe().unwrap());
+    kill_asleep(&store, install.arg(STEP).arg(&store).args(&debs).arg("--").arg(more));
+    // Whoever comes next sweeps what was left.
+    root(&store, &debs[..1]).unwrap();
+    assert_eq!(scratches(&store), Vec::<PathBuf>::new());
+}
+
+/// Starts a step, and kills it when a script of it sleeps.
+fn kill_asleep(store: &Path, command: &mut Command) {
+    let mut child = command.stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    let asleep = |work: PathBuf| {
+        std::fs::read_to_string(work.join("log")).is_ok_and(|said| said.contains("now asleep"))
+    };
+    let waited = (0..1200).any(|_| {
         std::thread::sleep(Duration::from_millis(50));
-        logs().any(|scratch| asleep(scratch.path().join("root-0/log")))
+        scratches(store)
+            .into_iter()
+            .flat_map(|scratch| std::fs::read_dir(scratch).into_iter().flatten())
+            .flatten()
+            .any(|work| asleep(work.path()))
     });
     assert!(waited, "the script never ran");
     child.kill().unwrap();
     child.wait().unwrap();
-    root(&store, &debs[..1]).unwrap();
-    let left: Vec<_> = logs().map(|entry| entry.file_name()).filter(|name| name != "partial").collect();
-    assert!(left.is_empty(), "{left:?}");
+}
+
+/// What processes work in, below a store.
+fn scratches(store: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(store.join("tmp")).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| !path.ends_with("partial")).collect()
 }
 
 fn an_ordinary_user_makes_the_same() {

@@ -75,7 +75,7 @@ fn a_kill_at_any_time_leaves_nothing_half_written() {
     let (_folder, root) = place();
     let mut killed = 0;
     for round in 0..40u64 {
-        let what = if round % 2 == 0 { "write" } else { "batch" };
+        let what = ["write", "batch", "disks"][(round % 3) as usize];
         let mut child = worker(what, &root, 60).spawn().unwrap();
         // Unevenly spread over the time that a worker needs.
         std::thread::sleep(Duration::from_micros(500 + round * 7919 % 40_000));

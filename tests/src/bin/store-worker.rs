@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use builder::base::digest::Checksum;
 use builder::base::{Class, Digest, Fault, Result, Url};
 use builder::fetch::{Client, Limits, Source, Wanted, fetch};
+use builder::pack::sink::Sink;
 use builder::plan::{Output, StepId};
 use builder::progress::{Progress, Show, Unit};
 use builder::store::Store;
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
     let work = match words.first().map(String::as_str) {
         Some("write") => write,
         Some("batch") => batch,
+        Some("disks") => disks,
         Some("hold") => hold,
         Some("fill") => fill,
         _ => return ExitCode::from(Class::Bug as u8),
@@ -56,6 +58,22 @@ fn batch(root: &Path, count: u64) -> Result<()> {
         tree.insert(TreePath::new(format!("files/{number}"))?, Node::file(content, size, 0o644))?;
     }
     batch.commit()?;
+    finish(&store, &tree)
+}
+
+/// The same bytes as sparse files that are written from the end, as disks are.
+fn disks(root: &Path, count: u64) -> Result<()> {
+    let store = Store::open(root)?;
+    let mut tree = Tree::new();
+    for number in 0..count {
+        let (bytes, mut disk) = (bytes(number), store.sparse_writer()?);
+        for at in (0..bytes.len()).step_by(1000).rev() {
+            let piece = &bytes[at..bytes.len().min(at + 1000)];
+            disk.put(at as u64, piece).map_err(|e| Fault::io("write", root, e))?;
+        }
+        let (content, size) = disk.commit(bytes.len() as u64)?;
+        tree.insert(TreePath::new(format!("files/{number}"))?, Node::file(content, size, 0o644))?;
+    }
     finish(&store, &tree)
 }
 
