@@ -3,9 +3,11 @@
 //!
 //! ```text
 //! sector 0    magic u64, version u64 = 1, entries u64, sector size u32
-//! each entry  sector u64, sectors u64, flags u64, bytes of data u64, in a sector of its own, then the data
+//! each entry  sector u64, sectors u64, flags u64, length of a mark u64, in a sector of its own, then what
+//!             was written, unless it was discarded
 //! ```
-//! Sectors of an entry are 512 bytes; the log's own are as the head says. Numbers are little-endian.
+//! Sectors of an entry are 512 bytes; the log's own are as the head says. QEMU sets no marks. Numbers are
+//! little-endian.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -51,13 +53,15 @@ impl Record {
         let sector = head[3] & 0xffff_ffff;
         let end = log.metadata().expect("a file has a length").len();
         let (mut entries, mut at) = (Vec::new(), sector);
-        while let Some([start, sectors, flags, bytes]) = numbers(at).filter(|entry| *entry != [0; 4]) {
-            let data = at + sector;
-            if data + bytes > end {
+        while (entries.len() as u64) < head[2] {
+            let Some([start, sectors, flags, _]) = numbers(at) else { break };
+            let (data, length) = (at + sector, sectors * 512);
+            let written = if flags & DISCARD == 0 { length } else { 0 };
+            if data + written > end {
                 break;
             }
-            entries.push(Entry { at: start * 512, length: sectors * 512, flags, data });
-            at = data + bytes.next_multiple_of(sector);
+            entries.push(Entry { at: start * 512, length, flags, data });
+            at = data + written.next_multiple_of(sector);
         }
         Self { log, entries }
     }
@@ -125,7 +129,7 @@ mod tests {
         let mut bytes = sector([MAGIC, 1, entries.len() as u64, 512]);
         for &(at, flags, fill) in entries {
             let sectors = u64::from(fill != 0);
-            bytes.extend(sector([at, sectors, flags, sectors * 512]));
+            bytes.extend(sector([at, sectors, flags, 0]));
             bytes.extend(vec![fill; sectors as usize * 512]);
         }
         bytes

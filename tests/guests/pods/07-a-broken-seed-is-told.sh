@@ -1,4 +1,4 @@
-# Its disk has the label and nothing that can be read.
+# Its disk has the label, and a file that is no text.
 [ -e /dev/disk/by-label/HALE-SEED ]
 [ ! -e /etc/hale/node.toml ]
 systemctl is-active hale-bootstrap || systemctl show -P SubState hale-bootstrap | grep -x auto-restart

@@ -169,6 +169,7 @@ impl Stage {
         }
         let record = Record::read(&self.file("log"));
         let cuts = std::env::var("HALE_CUTS").map_or(CUTS, |cuts| cuts.parse().expect("HALE_CUTS: a number"));
+        assert!(record.flushes() > cuts, "a record of only {} flushes", record.flushes());
         let flushes: Vec<usize> = (1..=cuts).map(|cut| record.flushes() * cut / (cuts + 1)).collect();
         let mut worst = Outcomes::new();
         for some in flushes.chunks(AT_ONCE) {
@@ -209,8 +210,11 @@ impl Stage {
         let tree =
             self.world.beside(tree, &["golang-github-containers-common"]).expect("the guests' packages");
         let image = self.image(tree, "pods");
-        // The label can be read, and nothing behind it.
-        let broken = self.seed("broken", |bytes| bytes[1024..].fill(0xff));
+        // The label can be read, and the file's bytes are gone.
+        let broken = self.seed("broken", |bytes| {
+            let at = bytes.windows(SEED.len()).position(|text| text == SEED.as_bytes());
+            bytes[at.expect("the seed's file")..][..SEED.len()].fill(0xff);
+        });
         self.foreign();
         let disks = vec![Disk::Snapshot(image.clone()), broken];
         self.boot("pods", "pods", Guest { disks, memory: 2048, ..Guest::of(image, Firmware::Bios) })
@@ -272,10 +276,14 @@ impl Stage {
     fn seed(&self, name: &str, spoil: impl FnOnce(&mut [u8])) -> Disk {
         let (path, mut bytes) = (self.file(name), Vec::new());
         let (mut tree, mut contents) = (Tree::new(), Memory::default());
-        let written = tree
-            .insert(TreePath::new("node.toml").expect("a path"), contents.file(SEED, 0o600))
-            .and_then(|()| Seed::new(tree, contents)?.write(&mut bytes));
-        written.unwrap_or_else(|fault| panic!("{fault}"));
+        let mut made = || -> Result<()> {
+            tree.insert(TreePath::new("node.toml")?, contents.file(SEED, 0o600))?;
+            let seed = Seed::new(tree.clone(), contents.clone())?;
+            seed.write(&mut bytes)?;
+            bytes.resize(seed.length() as usize, 0);
+            Ok(())
+        };
+        made().unwrap_or_else(|fault| panic!("{fault}"));
         spoil(&mut bytes);
         put(&path, bytes);
         Disk::Snapshot(path)
