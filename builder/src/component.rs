@@ -52,6 +52,11 @@ pub enum Origin {
         /// The tag that Kubernetes calls it by, in which `{version}` is the pin's.
         tag: String,
     },
+    /// Compiled from a source package of Debian's, as `recipes/sources` says.
+    Source {
+        /// Its name there.
+        package: PackageName,
+    },
     /// What the operator hands over with `cargo xtask input add`.
     Provided {
         /// How a person comes by it.
@@ -68,6 +73,8 @@ pub enum OriginKind {
     Url,
     /// [`Origin::Image`].
     Image,
+    /// [`Origin::Source`].
+    Source,
     /// [`Origin::Provided`].
     Provided,
 }
@@ -79,6 +86,7 @@ impl OriginKind {
             Self::Apt => "`at-least`",
             Self::Url => "`version` and `checksum`",
             Self::Image => "`version` and `digest`",
+            Self::Source => "`version` and `source-at-least`",
             Self::Provided => "`version` alone",
         }
     }
@@ -224,10 +232,11 @@ impl Offered {
     pub fn choose(&self, kind: OriginKind) -> Option<Component> {
         let from = self.from.get(&kind)?.clone();
         let becomes = match (kind, &self.package, &self.image) {
-            (OriginKind::Apt | OriginKind::Url | OriginKind::Provided, _, Some(image)) => {
-                Product::Image(image.clone())
+            (OriginKind::Image, _, _) => Product::AsIs,
+            (_, _, Some(image)) => Product::Image(image.clone()),
+            (OriginKind::Url | OriginKind::Source | OriginKind::Provided, Some(package), None) => {
+                Product::Deb(package.clone())
             }
-            (OriginKind::Url | OriginKind::Provided, Some(package), None) => Product::Deb(package.clone()),
             _ => Product::AsIs,
         };
         let (name, about, licence) = (self.name.clone(), self.about.clone(), self.licence.clone());

@@ -38,12 +38,11 @@ pub fn plan(files: &Files, recipe: &Recipe, lock: &Lock, store: &Store) -> Resul
             Fault::user(format!("the lock knows nothing of `{name}`"))
                 .mend(format!("cargo xtask lock {}", lock.line))
         })?;
-        let Some((checksum, archive)) = here(component, input, store)? else {
+        let Some((bytes, archive)) = here(&mut planned.plan, component, input, recipe, lock, store)? else {
             planned.missing.push(missing(component, input));
             continue;
         };
         let own = own_version(recipe, Some(lock), name)?;
-        let bytes = planned.plan.add(format!("input {name}"), Step::Input { checksum })?;
         let release = release(name, &package.files, archive, lock, &input.version)?;
         let texts = BTreeMap::from([(copyright_path(&package.name)?, copyright(component, input))]);
         let payload = Step::Payload { input: bytes, release, texts };
@@ -110,6 +109,7 @@ fn copyright(component: &Component, input: &LockedInput) -> String {
         From::Url { url, .. } => url.clone(),
         From::Added { file, digest, .. } => format!("handed over by the operator as {file}, {digest}"),
         From::Image { registry, repository, .. } => format!("{registry}/{repository}"),
+        From::Source { source } => format!("compiled from Debian's source package {source}"),
         From::Provided => "handed over by the operator".to_owned(),
     };
     format!(
@@ -126,9 +126,13 @@ pub fn unpack(
     release: &Release,
     texts: &BTreeMap<TreePath, String>,
 ) -> Result<Output> {
-    let Output::Blob { content, size } = input else { return Err(Fault::bug("a release is a file")) };
     let batch = store.batch()?;
-    let mut tree = payload::tree(release, &mut store.open(&content)?, size, &mut &batch)?;
+    let mut tree = match input {
+        Output::Blob { content, size } => {
+            payload::tree(release, &mut store.open(&content)?, size, &mut &batch)?
+        }
+        Output::Tree { tree } => payload::of_tree(release, &store.tree(&tree)?, store)?,
+    };
     for (path, text) in texts {
         let node = Node::file(batch.put_bytes(text.as_bytes())?, text.len() as u64, 0o644);
         tree.insert(path.clone(), node)?;

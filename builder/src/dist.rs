@@ -20,7 +20,7 @@ use crate::bundle::{Bundle, bundles};
 use crate::debian::script::Script;
 use crate::debian::version::Version;
 use crate::export;
-use crate::lock::{From, Lock};
+use crate::lock::{From, Lock, LockedFile};
 use crate::plan::bill::{Bill, Input, Origin, Ware};
 use crate::plan::{Layer, Output, Package, Plan, Step, StepId};
 use crate::program;
@@ -204,6 +204,14 @@ fn inputs(role: &Role, recipe: &Recipe, lock: &Lock) -> Result<BTreeSet<Input>> 
             }
             Some(From::Added { digest, .. }) => {
                 (input.checksum, input.local) = (Some(Checksum::Sha256(*digest)), true);
+            }
+            Some(From::Source { source }) => {
+                let description = |file: &&LockedFile| file.path.file_name().ends_with(".dsc");
+                let files = lock.sources.get(source).into_iter().flat_map(|source| &source.file);
+                if let Some(file) = files.clone().find(description) {
+                    input.checksum = Some(Checksum::Sha256(file.sha256));
+                    input.location = Some(file.path.to_string());
+                }
             }
             Some(From::Provided) => {}
             None => {

@@ -37,7 +37,7 @@ pub(crate) fn plan(
     let (mut images, mut whole) = (BTreeMap::new(), true);
     for component in recipe.images(role) {
         let Some(image) = component.image() else { continue };
-        let Some(tree) = layer(component, image, lock, store, planned)? else {
+        let Some(tree) = layer(component, image, recipe, lock, store, planned)? else {
             whole = false;
             continue;
         };
@@ -74,6 +74,7 @@ pub(crate) fn plan(
 fn layer(
     component: &Component,
     image: &BuiltImage,
+    recipe: &Recipe,
     lock: &Lock,
     store: &Store,
     planned: &mut Planned,
@@ -82,7 +83,8 @@ fn layer(
     let tree = match (&component.from, lock.inputs.get(name)) {
         (Origin::Apt { .. }, None) => supply::tools(&mut planned.plan, lock, store, IMAGES)?,
         (_, Some(input)) => {
-            let Some((checksum, archive)) = supply::here(component, input, store)? else {
+            let here = supply::here(&mut planned.plan, component, input, recipe, lock, store)?;
+            let Some((bytes, archive)) = here else {
                 let missing = supply::missing(component, input);
                 if !planned.missing.contains(&missing) {
                     planned.missing.push(missing);
@@ -93,8 +95,8 @@ fn layer(
             let payloads = image.programs.iter().map(payload).collect();
             let release = supply::release(name, &payloads, archive, lock, &input.version)?;
             let plan = &mut planned.plan;
-            let input = plan.add(format!("input {name}"), Step::Input { checksum })?;
-            plan.add(format!("payload {name}"), Step::Payload { input, release, texts: BTreeMap::new() })?
+            let payload = Step::Payload { input: bytes, release, texts: BTreeMap::new() };
+            plan.add(format!("payload {name}"), payload)?
         }
         (_, None) => return Err(Fault::bug(format!("the lock has no input `{name}`"))),
     };

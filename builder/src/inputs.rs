@@ -9,7 +9,7 @@ use crate::base::name::{ComponentName, LineName};
 use crate::base::{Fault, Result, Url};
 use crate::debian::version::Version;
 use crate::fetch::{Image, Source, Wanted};
-use crate::lock::{From, Local, Lock, LockedInput, LockedPackage, LockedSuite};
+use crate::lock::{From, Local, Lock, LockedFile, LockedInput, LockedPackage, LockedSource, LockedSuite};
 use crate::plan::{Output, Step, StepId};
 use crate::project::Project;
 use crate::store::{self, Store};
@@ -23,10 +23,34 @@ pub fn wanted(lock: &Lock, mirrors: &dyn Fn(&LockedSuite) -> Result<Vec<Url>>) -
         let suite = suite.ok_or_else(|| Fault::bug(format!("the lock has no suite {}", package.suite)))?;
         wanted_package(lock, package, &mirrors(suite)?)
     });
-    inputs.chain(packages).collect()
+    let sources = lock.sources.values().flat_map(|source| source.file.iter().map(move |file| (source, file)));
+    let sources = sources.map(|(source, file)| {
+        let suite = lock.suites.get(&source.suite);
+        let suite = suite.ok_or_else(|| Fault::bug(format!("the lock has no suite {}", source.suite)))?;
+        wanted_source(lock, source, file, &mirrors(suite)?)
+    });
+    let inputs = inputs.filter_map(Result::transpose);
+    inputs.chain(packages).chain(sources).collect()
 }
 
-fn wanted_input(lock: &Lock, input: &LockedInput) -> Result<Wanted> {
+/// One file of a source package. Its name says which package it is of, because several may be of one.
+fn wanted_source(lock: &Lock, source: &LockedSource, file: &LockedFile, archives: &[Url]) -> Result<Wanted> {
+    let urls = archives.iter().map(|url| url.join(&escaped(file.path.as_str()))).collect::<Result<_>>()?;
+    Ok(Wanted {
+        name: format!("{} {} ({})", source.name, source.version, file.path.file_name()),
+        source: Source::Urls(urls),
+        size: Some(file.size),
+        checksum: Some(Checksum::Sha256(file.sha256)),
+        mend: format!(
+            "name an archive that still has it (cargo xtask fetch --snapshot URL), or make the lock anew: cargo \
+             xtask lock {}",
+            lock.line
+        ),
+    })
+}
+
+/// Nothing for a component that is compiled: what it is compiled from is wanted by itself.
+fn wanted_input(lock: &Lock, input: &LockedInput) -> Result<Option<Wanted>> {
     let (source, size, checksum) = match &input.from {
         From::Url { url, checksum, size } => (Source::Urls(vec![Url::new(url)?]), *size, Some(*checksum)),
         From::Image { registry, repository, digest } => {
@@ -34,11 +58,13 @@ fn wanted_input(lock: &Lock, input: &LockedInput) -> Result<Wanted> {
             let image = Image::new(registry, repository, lock.arch)?;
             (Source::Image(image), None, Some(Checksum::Sha256(*digest)))
         }
+        From::Source { .. } => return Ok(None),
         From::Provided => (Source::Provided, None, None),
         From::Added { digest, size, .. } => (Source::Provided, Some(*size), Some(Checksum::Sha256(*digest))),
     };
     let mend = format!("cargo xtask input add {} PATH --version {}", input.component, input.version);
-    Ok(Wanted { name: format!("{} {}", input.component, input.version), source, size, checksum, mend })
+    let name = format!("{} {}", input.component, input.version);
+    Ok(Some(Wanted { name, source, size, checksum, mend }))
 }
 
 fn wanted_package(lock: &Lock, package: &LockedPackage, archives: &[Url]) -> Result<Wanted> {

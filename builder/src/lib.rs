@@ -18,6 +18,7 @@ pub mod line;
 pub mod plan;
 pub mod role;
 pub mod site;
+pub mod source_build;
 
 pub mod recipe;
 

@@ -72,6 +72,13 @@ pub enum Pin {
         /// The digest that it is pulled by.
         digest: Digest,
     },
+    /// Compiled from a source package, in the version that the lock found.
+    Source {
+        /// Upstream's version.
+        version: Version,
+        /// The least version of the source package that will do.
+        at_least: Version,
+    },
     /// What the operator hands over; the local lock has the digest.
     Provided {
         /// Upstream's version.
@@ -84,7 +91,9 @@ impl Pin {
     pub fn version(&self) -> &Version {
         match self {
             Self::Debian { at_least } => at_least,
-            Self::Published { version, .. } | Self::Provided { version } => version,
+            Self::Published { version, .. } | Self::Source { version, .. } | Self::Provided { version } => {
+                version
+            }
             Self::Image { tag, .. } => tag,
         }
     }
@@ -95,6 +104,7 @@ impl Pin {
             Self::Debian { .. } => OriginKind::Apt,
             Self::Published { .. } => OriginKind::Url,
             Self::Image { .. } => OriginKind::Image,
+            Self::Source { .. } => OriginKind::Source,
             Self::Provided { .. } => OriginKind::Provided,
         }
     }
@@ -208,6 +218,7 @@ struct RawLine {
 struct RawPin {
     version: Option<Version>,
     at_least: Option<Version>,
+    source_at_least: Option<Version>,
     checksum: Option<BTreeMap<Arch, Spanned<Checksum>>>,
     digest: Option<Spanned<Digest>>,
 }
@@ -338,8 +349,8 @@ fn pins(
     let mut pins = BTreeMap::new();
     for (name, raw) in raw {
         let span = raw.span();
-        let RawPin { version, at_least, checksum, digest } = raw.into_inner();
-        let pin = match (version, at_least, checksum, digest) {
+        let RawPin { version, at_least, source_at_least, checksum, digest } = raw.into_inner();
+        let pin = match (version, at_least.or(source_at_least.clone()), checksum, digest) {
             (Some(version), None, Some(checksums), None) if !checksums.is_empty() => {
                 checksums.values().try_for_each(refuse)?;
                 let checksums = checksums.into_iter().map(|(arch, sum)| (arch, sum.into_inner())).collect();
@@ -352,10 +363,13 @@ fn pins(
                 Pin::Image { tag, digest }
             }
             (Some(version), None, None, None) => Pin::Provided { version },
-            (None, Some(at_least), None, None) => Pin::Debian { at_least },
+            (Some(version), Some(at_least), None, None) if source_at_least.is_some() => {
+                Pin::Source { version, at_least }
+            }
+            (None, Some(at_least), None, None) if source_at_least.is_none() => Pin::Debian { at_least },
             _ => {
                 return Err(text.fault(span, format!("the pin of `{name}` is none we know")).versus(
-                    "`version` and `checksum` (a file), `version` and `digest` (an image), `version` (provided) or `at-least` (Debian's)",
+                    "`version` and `checksum` (a file), `version` and `digest` (an image), `version` (provided), `version` and `source-at-least` (compiled) or `at-least` (Debian's)",
                     "another combination",
                 ));
             }

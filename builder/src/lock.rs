@@ -31,6 +31,9 @@
 //! for = ["master", "node"]
 //! ```
 //!
+//! A component that is compiled has `source = "NAME"` as an input, and there is a `[[source]]` of that name with
+//! its version, its suite and its files, each as path, size and digest.
+//!
 //! Mirrors are not identity, so paths are relative to the archive. `LINE.local.lock` beside it holds
 //! what `cargo xtask input add` took in; it belongs to one checkout and is never committed.
 
@@ -43,6 +46,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::digest::Checksum;
 use crate::base::name::{Arch, ComponentName, GroupName, LineName, PackageName, SuiteName};
 use crate::base::{Digest, Epoch, Fault, Result};
+use crate::debian::source::{SourceFile, SourcePackage};
 use crate::debian::version::Version;
 use crate::line::Pin;
 use crate::recipe::{Recipe, Source};
@@ -69,6 +73,8 @@ pub struct Lock {
     pub inputs: BTreeMap<ComponentName, LockedInput>,
     /// Debian's packages, by name and architecture.
     pub packages: BTreeMap<(PackageName, Arch), LockedPackage>,
+    /// Source packages that components are compiled from, by name.
+    pub sources: BTreeMap<PackageName, LockedSource>,
 }
 
 /// A suite as it was when the lock was made.
@@ -109,6 +115,46 @@ pub struct LockedPackage {
     pub wanted_by: BTreeSet<GroupName>,
 }
 
+/// One source package of Debian's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedSource {
+    /// Its name.
+    pub name: PackageName,
+    /// Its version.
+    pub version: Version,
+    /// The suite that it was found in.
+    pub suite: SuiteName,
+    /// Its files: the `.dsc`, and what that names.
+    pub file: Vec<LockedFile>,
+}
+
+/// One file of a source package.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedFile {
+    /// Its path below the archive's root: `pool/…`.
+    pub path: TreePath,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its digest, in hex as Debian writes it.
+    #[serde(with = "text::hex")]
+    pub sha256: Digest,
+}
+
+impl std::convert::From<&SourcePackage> for LockedSource {
+    fn from(source: &SourcePackage) -> Self {
+        let file =
+            |file: &SourceFile| LockedFile { path: file.path.clone(), size: file.size, sha256: file.digest };
+        Self {
+            name: source.name.clone(),
+            version: source.version.clone(),
+            suite: source.suite.clone(),
+            file: source.files.iter().map(file).collect(),
+        }
+    }
+}
+
 /// One input that is not Debian's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LockedInput {
@@ -140,6 +186,11 @@ pub enum From {
         repository: String,
         /// The manifest's digest.
         digest: Digest,
+    },
+    /// Compiled from a source package that stands in the lock.
+    Source {
+        /// Its name.
+        source: PackageName,
     },
     /// To be handed over with `cargo xtask input add`; nothing is known of its bytes yet.
     Provided,
@@ -192,6 +243,7 @@ impl Lock {
                 Source::Image { registry, repository, digest } => {
                     From::Image { registry, repository, digest }
                 }
+                Source::Compiled { package } => From::Source { source: package },
                 Source::Provided { .. } => From::Provided,
             };
             let input = LockedInput { component: name.clone(), version: pin.version().clone(), from };

@@ -9,7 +9,7 @@
 //!
 //! InRelease is fetched each time: it says which indices are still true.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -17,11 +17,12 @@ use std::path::{Path, PathBuf};
 use lzma_rust2::XzReader;
 use rayon::prelude::*;
 
-use crate::base::name::{Arch, SuiteName};
+use crate::base::name::{Arch, PackageName, SuiteName};
 use crate::base::{Class, Digest, Epoch, Fault, Result, Url};
 use crate::debian::control::Source;
 use crate::debian::packages::{self, Package};
 use crate::debian::release::{Listed, Release};
+use crate::debian::source::{self, SourcePackage};
 use crate::debian::sources::{self, Archive};
 use crate::fetch::Client;
 use crate::line::Line;
@@ -104,6 +105,8 @@ pub struct Offered {
     pub suite: LockedSuite,
     /// Its packages for one architecture.
     pub packages: Vec<Package>,
+    /// Those of its source packages that were asked for.
+    pub sources: Vec<SourcePackage>,
 }
 
 /// Reads suites.
@@ -116,6 +119,8 @@ pub struct Reader<'a> {
     pub now: Epoch,
     /// Which packages.
     pub arch: Arch,
+    /// Which source packages.
+    pub sources: BTreeSet<PackageName>,
 }
 
 impl Reader<'_> {
@@ -126,12 +131,13 @@ impl Reader<'_> {
             self.read(mirrors, suite, &Trust::parse(files, suite)?, seen)
         };
         let read: Vec<Offered> = line.suites.par_iter().map(read).collect::<Result<_>>()?;
-        let (mut suites, mut packages) = (BTreeMap::new(), Vec::new());
+        let (mut suites, mut packages, mut sources) = (BTreeMap::new(), Vec::new(), Vec::new());
         for offered in read {
             suites.insert(offered.suite.name.clone(), offered.suite);
             packages.extend(offered.packages);
+            sources.extend(offered.sources);
         }
-        Ok(Offer { suites, packages })
+        Ok(Offer { suites, packages, sources })
     }
 
     /// Reads a suite from the first mirror that serves it. `seen` is the date of the Release file that
@@ -168,11 +174,18 @@ impl Reader<'_> {
             verify_clearsigned(message, &trust.keyring, self.now).map_err(|fault| fault.within(&address))?;
         let release = Release::parse(Source::integrity(address.as_str(), &verified.text))?;
         self.check(&release, suite, seen).map_err(|fault| fault.within(&address))?;
-        let mut packages = Vec::new();
+        let (mut packages, mut sources) = (Vec::new(), Vec::new());
         for component in &trust.components {
-            let text = self.index(&dist, &release, component)?;
-            let name = format!("{dist}/{component}/binary-{}/Packages", self.arch);
+            let path = format!("{component}/binary-{}/Packages", self.arch);
+            let text = self.index(&dist, &release, &path)?;
+            let name = format!("{dist}/{path}");
             packages.extend(packages::parse(Source::integrity(&name, &text), suite, self.arch)?);
+            if !self.sources.is_empty() {
+                let path = format!("{component}/source/Sources");
+                let text = self.index(&dist, &release, &path)?;
+                let name = format!("{dist}/{path}");
+                sources.extend(source::parse(Source::integrity(&name, &text), suite, &self.sources)?);
+            }
         }
         let suite = LockedSuite {
             name: suite.clone(),
@@ -180,7 +193,7 @@ impl Reader<'_> {
             date: release.date,
             signed_by: verified.signers.iter().map(ToString::to_string).collect(),
         };
-        Ok(Offered { suite, packages })
+        Ok(Offered { suite, packages, sources })
     }
 
     /// Whether it is this suite's Release file, and the one of now.
@@ -208,13 +221,10 @@ impl Reader<'_> {
     }
 
     /// An index's text: from the cache, or fetched, checked and kept there.
-    fn index(&self, dist: &Url, release: &Release, component: &str) -> Result<String> {
-        let folder = format!("{component}/binary-{}", self.arch);
-        let listed = release.file(&format!("{folder}/Packages"))?;
+    fn index(&self, dist: &Url, release: &Release, path: &str) -> Result<String> {
+        let listed = release.file(path)?;
         if listed.size > INDEX {
-            return Err(
-                Fault::integrity(format!("{dist}/{folder}/Packages is too long")).versus(INDEX, listed.size)
-            );
+            return Err(Fault::integrity(format!("{dist}/{path} is too long")).versus(INDEX, listed.size));
         }
         let kept = self.cache.join(listed.digest.hex());
         let bytes = match fs::read(&kept) {
@@ -223,19 +233,19 @@ impl Reader<'_> {
                 return Err(Fault::io("read", &kept, error));
             }
             _ => {
-                let bytes = self.fetch(dist, release, &folder, listed)?;
+                let bytes = self.fetch(dist, release, path, listed)?;
                 fs::create_dir_all(self.cache).map_err(|e| Fault::io("make", self.cache, e))?;
                 write_whole(&kept, 0o644, |file| io::Write::write_all(file, &bytes))?;
                 bytes
             }
         };
-        String::from_utf8(bytes)
-            .map_err(|_| Fault::integrity(format!("{dist}/{folder}/Packages is not UTF-8")))
+        String::from_utf8(bytes).map_err(|_| Fault::integrity(format!("{dist}/{path} is not UTF-8")))
     }
 
-    fn fetch(&self, dist: &Url, release: &Release, folder: &str, listed: Listed) -> Result<Vec<u8>> {
-        let packed = release.file(&format!("{folder}/Packages.xz"))?;
-        let plain = dist.join(&format!("{folder}/Packages.xz"))?;
+    fn fetch(&self, dist: &Url, release: &Release, path: &str, listed: Listed) -> Result<Vec<u8>> {
+        let packed = release.file(&format!("{path}.xz"))?;
+        let plain = dist.join(&format!("{path}.xz"))?;
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
         let by_hash = dist.join(&format!("{folder}/by-hash/SHA256/{}", packed.digest.hex()))?;
         // By its digest it can be had while the mirror changes under us; not every mirror has it.
         let bytes = match release.acquire_by_hash.then(|| self.client.get(&by_hash, packed.size)) {

@@ -17,7 +17,7 @@ use crate::base::name::Arch;
 use crate::base::{Digest, Fault, Result};
 use crate::component::{Archive, Release};
 use crate::debian::deb::{Deb, Limits};
-use crate::tree::{Kind, Node, Tree, TreePath};
+use crate::tree::{Contents, Kind, Node, Tree, TreePath};
 
 /// Takes the wanted files out of a release of `size` bytes; their contents go to `sink`.
 pub fn tree(release: &Release, input: &mut dyn Read, size: u64, sink: &mut dyn Sink) -> Result<Tree> {
@@ -38,6 +38,25 @@ fn take(release: &Release, input: &mut dyn Read, size: u64, sink: &mut dyn Sink)
             check_program(&sink.heads[&content], release.arch).map_err(|fault| fault.within(&path))?;
         }
         tree.insert(path, Node::file(content, size, mode))?;
+    }
+    Ok(tree)
+}
+
+/// Takes the wanted files out of a tree of programs that were compiled here.
+pub fn of_tree(release: &Release, from: &Tree, contents: &dyn Contents) -> Result<Tree> {
+    let mut tree = Tree::new();
+    for (path, wanted) in &release.files {
+        let node = wanted.places.iter().find_map(|place| from.get(place.as_str()));
+        let Some(Kind::File { content, size }) = node.map(|node| &node.kind) else {
+            return Err(Fault::user(format!("{} was not compiled", path.file_name()))
+                .within(&release.name)
+                .versus(listed(wanted.places.iter()), listed(from.iter().map(|(path, _)| path))));
+        };
+        let mut head = Vec::new();
+        let read = contents.open(content)?.take(HEAD as u64).read_to_end(&mut head);
+        read.map_err(|error| Fault::integrity("unreadable").because(error))?;
+        check_program(&head, release.arch).map_err(|fault| fault.within(path))?;
+        tree.insert(path.clone(), Node::file(*content, *size, wanted.mode))?;
     }
     Ok(tree)
 }

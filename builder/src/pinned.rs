@@ -104,6 +104,7 @@ mod tests {
             suites: BTreeMap::new(),
             inputs,
             packages: BTreeMap::new(),
+            sources: BTreeMap::new(),
         }
     }
 

@@ -13,6 +13,7 @@ use crate::debian::version::Version;
 use crate::line::{Line, Pin};
 use crate::role::Role;
 use crate::site::Site;
+use crate::source_build::{self, SourceBuild};
 use crate::text::{Text, distinct};
 
 /// Everything that is decided before the outside world is asked.
@@ -28,6 +29,8 @@ pub struct Recipe {
     pub roles: BTreeMap<RoleName, Role>,
     /// Debian packages that are wanted together.
     pub groups: BTreeMap<GroupName, Group>,
+    /// Source packages that components of the line are compiled from.
+    pub sources: BTreeMap<PackageName, SourceBuild>,
 }
 
 /// Debian packages that are wanted together, `recipes/groups/NAME.toml`.
@@ -62,6 +65,11 @@ pub enum Source {
         repository: String,
         /// The manifest's digest.
         digest: Digest,
+    },
+    /// Compiled from a source package of Debian's; the lock says which version and where.
+    Compiled {
+        /// Its name.
+        package: PackageName,
     },
     /// What the operator hands over.
     Provided {
@@ -112,7 +120,8 @@ impl Recipe {
         for (name, file) in names_in(files, "groups") {
             groups.insert(GroupName::new(name)?, Group::parse(text_of(files, &file)?)?);
         }
-        let recipe = Self { site, line, components, roles, groups };
+        let sources = sources(files, &components)?;
+        let recipe = Self { site, line, components, roles, groups, sources };
         recipe.check_pins(text_of(files, &line_file)?)?;
         recipe.check_roles(files)?;
         Ok(recipe)
@@ -173,6 +182,9 @@ impl Recipe {
             }
             wanted.insert(GroupName::new(role.name.as_str())?, relations);
         }
+        for (package, source) in &self.sources {
+            wanted.insert(source_build::group(package)?, source.relations());
+        }
         // Images of ours hold Debian's programs; no machine installs those packages.
         for component in self.components.values() {
             if let (Origin::Apt { package }, Product::Image(_)) = (&component.from, &component.becomes) {
@@ -185,6 +197,22 @@ impl Recipe {
             }
         }
         Ok(wanted)
+    }
+
+    /// Refuses a version of a source package that is older than a pin of the line takes.
+    pub fn check_source(&self, package: &PackageName, version: &Version) -> Result<()> {
+        for (name, component) in &self.components {
+            let of = matches!(&component.from, Origin::Source { package: of } if of == package);
+            if let (true, Some(Pin::Source { at_least, .. })) = (of, self.line.pins.get(name)) {
+                if version < at_least {
+                    return Err(Fault::user(format!(
+                        "the source package `{package}` is too old for `{name}`"
+                    ))
+                    .versus(format!("{at_least} or later"), version));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What one component wants of Debian.
@@ -287,6 +315,21 @@ fn components(files: &Files, line: &Line, text: Text<'_>) -> Result<BTreeMap<Com
     Ok(components)
 }
 
+/// The source packages that some components are compiled from.
+fn sources(
+    files: &Files,
+    components: &BTreeMap<ComponentName, Component>,
+) -> Result<BTreeMap<PackageName, SourceBuild>> {
+    let mut sources = BTreeMap::new();
+    for component in components.values() {
+        if let Origin::Source { package } = &component.from {
+            let text = text_of(files, &format!("recipes/sources/{package}.toml"))?;
+            sources.insert(package.clone(), SourceBuild::parse(text)?);
+        }
+    }
+    Ok(sources)
+}
+
 fn source(component: &Component, pin: &Pin, arch: Arch) -> Result<Source> {
     Ok(match (&component.from, pin) {
         (Origin::Apt { package }, Pin::Debian { .. }) => Source::Apt { package: package.clone() },
@@ -300,6 +343,7 @@ fn source(component: &Component, pin: &Pin, arch: Arch) -> Result<Source> {
         (Origin::Image { registry, repository, .. }, Pin::Image { digest, .. }) => {
             Source::Image { registry: registry.clone(), repository: repository.clone(), digest: *digest }
         }
+        (Origin::Source { package }, Pin::Source { .. }) => Source::Compiled { package: package.clone() },
         (Origin::Provided { how }, Pin::Provided { .. }) => Source::Provided { how: how.clone() },
         _ => {
             return Err(Fault::bug(format!("`{}` comes from elsewhere than its pin says", component.name)));

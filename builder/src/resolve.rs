@@ -9,9 +9,11 @@ use crate::base::{Digest, Fault, Result};
 use crate::debian::packages::Package;
 use crate::debian::relation::{self, Clause};
 use crate::debian::solve::{Universe, Wanted};
+use crate::debian::source::SourcePackage;
 use crate::debian::version::Version;
-use crate::lock::{Lock, LockedPackage, LockedSuite};
+use crate::lock::{Lock, LockedPackage, LockedSource, LockedSuite};
 use crate::recipe::Recipe;
+use crate::source_build;
 
 /// What the suites of a line offer.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub struct Offer {
     pub suites: BTreeMap<SuiteName, LockedSuite>,
     /// Their packages.
     pub packages: Vec<Package>,
+    /// Source packages that were asked for.
+    pub sources: Vec<SourcePackage>,
 }
 
 /// Which versions may move.
@@ -48,6 +52,7 @@ pub fn resolve(recipe: &Recipe, offer: Offer, moving: Moving<'_>) -> Result<Lock
         wanted.insert(name, clauses.into_iter().flatten().collect());
     }
     let keep = kept(&moving)?;
+    let sources = sources(recipe, &offer.sources)?;
     let all = Wanted { clauses: wanted.values().flatten().cloned().collect(), essential: true, keep };
     let universe = Universe::new(offer.packages, arch)?;
     let together: Vec<Package> = universe.solve(&all)?.into_iter().cloned().collect();
@@ -68,7 +73,23 @@ pub fn resolve(recipe: &Recipe, offer: Offer, moving: Moving<'_>) -> Result<Lock
         suites: offer.suites,
         inputs: Lock::inputs_of(recipe)?,
         packages,
+        sources,
     })
+}
+
+/// The newest of each source package that the recipe compiles from.
+fn sources(recipe: &Recipe, offered: &[SourcePackage]) -> Result<BTreeMap<PackageName, LockedSource>> {
+    let mut sources = BTreeMap::new();
+    for name in recipe.sources.keys() {
+        let newest =
+            offered.iter().filter(|source| source.name == *name).max_by_key(|source| &source.version);
+        let newest = newest.ok_or_else(|| {
+            Fault::user(format!("no suite of line {} has a source package `{name}`", recipe.line.name))
+        })?;
+        recipe.check_source(name, &newest.version)?;
+        sources.insert(name.clone(), LockedSource::from(newest));
+    }
+    Ok(sources)
 }
 
 fn kept(moving: &Moving<'_>) -> Result<BTreeMap<PackageName, Version>> {
@@ -82,7 +103,10 @@ fn kept(moving: &Moving<'_>) -> Result<BTreeMap<PackageName, Version>> {
 }
 
 fn is_root_tree(recipe: &Recipe, name: &GroupName) -> bool {
-    recipe.groups.contains_key(name) && !recipe.roles.values().any(|role| role.groups.contains(name))
+    let builds =
+        recipe.sources.keys().any(|source| source_build::group(source).is_ok_and(|group| group == *name));
+    builds
+        || recipe.groups.contains_key(name) && !recipe.roles.values().any(|role| role.groups.contains(name))
 }
 
 fn locked(package: &Package) -> LockedPackage {
@@ -116,7 +140,7 @@ pub struct Change {
     pub wanted_by: BTreeSet<GroupName>,
 }
 
-/// What differs between two locks, sorted by kind and name: suites, then inputs, then packages.
+/// What differs between two locks, sorted by kind and name: suites, then inputs, packages, source packages.
 pub fn changes(before: Option<&Lock>, after: &Lock) -> Vec<Change> {
     let before_rows = before.map(rows).unwrap_or_default();
     let after_rows = rows(after);
@@ -152,7 +176,11 @@ fn rows(lock: &Lock) -> BTreeMap<(u8, String), Row> {
         let row = Row { text, identity: Some(package.sha256), wanted_by: package.wanted_by.clone() };
         ((2, package.name.to_string()), row)
     });
-    suites.chain(inputs).chain(packages).collect()
+    let sources = lock.sources.values().map(|source| {
+        let row = Row { text: source.version.to_string(), identity: None, wanted_by: BTreeSet::new() };
+        ((3, source.name.to_string()), row)
+    });
+    suites.chain(inputs).chain(packages).chain(sources).collect()
 }
 
 /// The changes as a table for people; empty when there are none.

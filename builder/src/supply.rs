@@ -10,6 +10,8 @@ use crate::component::{Archive, Component, Origin, Payload, Release, Wanted};
 use crate::debian::version::Version;
 use crate::lock::{From, Lock, LockedInput, LockedPackage};
 use crate::plan::{Plan, Step, StepId};
+use crate::recipe::Recipe;
+use crate::source_build;
 use crate::store::Store;
 use crate::tree::TreePath;
 
@@ -39,19 +41,56 @@ pub struct Missing {
     pub mend: String,
 }
 
-/// By what a component's bytes are known and how its files are got out, if the store has them.
+/// Adds the step that brings a component's bytes, if the store has what it takes, and says how its files are got
+/// out of them.
 pub(crate) fn here(
+    plan: &mut Plan,
     component: &Component,
     input: &LockedInput,
+    recipe: &Recipe,
+    lock: &Lock,
     store: &Store,
-) -> Result<Option<(Checksum, Archive)>> {
-    let known = match (&input.from, &component.from) {
+) -> Result<Option<(StepId, Archive)>> {
+    if let From::Source { source } = &input.from {
+        return Ok(compiled(plan, recipe, lock, store, source)?.map(|step| (step, Archive::None)));
+    }
+    let (checksum, archive) = match (&input.from, &component.from) {
         (From::Added { file, digest, .. }, _) => (Checksum::Sha256(*digest), Archive::of_file(file)),
         (From::Url { checksum, .. }, Origin::Url { archive, .. }) => (*checksum, *archive),
         (From::Provided, _) => return Ok(None),
         _ => return Err(Fault::bug(format!("{} comes from somewhere else than it says", component.name))),
     };
-    Ok(store.output(&StepId::of_input(known.0)?)?.map(|_| known))
+    if store.output(&StepId::of_input(checksum)?)?.is_none() {
+        return Ok(None);
+    }
+    plan.add(format!("input {}", component.name), Step::Input { checksum }).map(|step| Some((step, archive)))
+}
+
+/// Adds the step that compiles a source package, if the store has its files and what its build needs.
+fn compiled(
+    plan: &mut Plan,
+    recipe: &Recipe,
+    lock: &Lock,
+    store: &Store,
+    source: &PackageName,
+) -> Result<Option<StepId>> {
+    let (Some(locked), Some(build)) = (lock.sources.get(source), recipe.sources.get(source)) else {
+        return Err(Fault::bug(format!("no source package `{source}`")));
+    };
+    let mut files = BTreeMap::new();
+    for file in &locked.file {
+        let checksum = Checksum::Sha256(file.sha256);
+        let name = file.path.file_name();
+        if store.output(&StepId::of_input(checksum)?)?.is_none() {
+            return Ok(None);
+        }
+        files.insert(name.to_owned(), plan.add(format!("source {name}"), Step::Input { checksum })?);
+    }
+    let group = source_build::group(source)?;
+    let packages = packages(plan, lock, store, &[group.as_str()])?;
+    let (epoch, compilation) = (lock.epoch, build.compilation.clone());
+    let root = plan.add(format!("root of {group}"), Step::Root { packages, epoch })?;
+    plan.add(format!("compile {source}"), Step::Compile { source: files, root, compilation, epoch }).map(Some)
 }
 
 pub(crate) fn missing(component: &Component, input: &LockedInput) -> Missing {
@@ -61,6 +100,9 @@ pub(crate) fn missing(component: &Component, input: &LockedInput) -> Missing {
         }
         (Origin::Provided { how }, _) => {
             ("nobody publishes it", how.replace("{version}", input.version.as_str()))
+        }
+        (_, From::Source { .. }) => {
+            ("its source package was not fetched yet", "cargo xtask fetch".to_owned())
         }
         _ => ("it was not fetched yet", format!("cargo xtask fetch --only {}", component.name)),
     };

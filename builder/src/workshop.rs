@@ -85,6 +85,11 @@ impl Shop<'_> {
                     builder.hold(&builder.install(&root, &debs, Some(*owner))?, &held)
                 })
             }
+            Step::Compile { source, root, compilation, epoch } => {
+                let root = output(inputs, root)?.digest();
+                let files = source.keys().cloned().zip(blobs(inputs, source.values())?).collect();
+                self.root(*epoch, |builder| builder.compile(&root, &files, compilation))
+            }
             Step::Tools { packages } => {
                 let unpacked = root::unpacked(self.store, &blobs(inputs, packages.values())?)?;
                 Ok(Output::Tree { tree: root::merge_only(self.store, &unpacked)? })

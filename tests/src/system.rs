@@ -212,19 +212,25 @@ pub fn copy_sources(to: &Path) {
     }
 }
 
-fn lock(project: &Project, recipe: &Recipe, store: &Store) -> Result<Lock> {
+/// A lock of what the archive offers now.
+pub fn lock(project: &Project, recipe: &Recipe, store: &Store) -> Result<Lock> {
     let client = Client::new(Limits::default(), None)?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
     let cache = store.root().join("tmp/partial");
-    let reader =
-        Reader { client: &client, cache: &cache, now: Epoch::new(now.as_secs())?, arch: recipe.line.arch };
+    let reader = Reader {
+        client: &client,
+        cache: &cache,
+        now: Epoch::new(now.as_secs())?,
+        arch: recipe.line.arch,
+        sources: recipe.sources.keys().cloned().collect(),
+    };
     let mirrors = Mirrors::read(&["/etc/apt/sources.list", "/etc/apt/sources.list.d"].map(PathBuf::from))?;
     let offer = reader.offer(&mirrors, &project.files()?, &recipe.line, None)?;
     resolve(recipe, offer, Moving::All)
 }
 
 /// Fetches Debian's packages of a lock; what is not Debian's nobody here can reach.
-fn fetch_debian(lock: &Lock, store: &Store) -> Result<()> {
+pub fn fetch_debian(lock: &Lock, store: &Store) -> Result<()> {
     let mirrors = Mirrors::read(&["/etc/apt/sources.list", "/etc/apt/sources.list.d"].map(PathBuf::from))?;
     let mut debian = lock.clone();
     debian.inputs.clear();

@@ -109,7 +109,13 @@ impl World {
         };
         let client = Client::new(limits, None)?;
         let cache = self.top.path().join("cache");
-        let reader = Reader { client: &client, cache: &cache, now: at(NOW), arch: Arch::Amd64 };
+        let reader = Reader {
+            client: &client,
+            cache: &cache,
+            now: at(NOW),
+            arch: Arch::Amd64,
+            sources: BTreeSet::new(),
+        };
         reader.read(&Mirrors::read(&[sources.to_owned()])?, &suite(), &self.trust(), seen)
     }
 
@@ -287,7 +293,13 @@ fn apt_would_install_what_the_lock_holds() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let client = Client::new(Limits::default(), None).unwrap();
     let cache = top.path().join("cache");
-    let reader = Reader { client: &client, cache: &cache, now: at(now), arch: recipe.line.arch };
+    let reader = Reader {
+        client: &client,
+        cache: &cache,
+        now: at(now),
+        arch: recipe.line.arch,
+        sources: recipe.sources.keys().cloned().collect(),
+    };
     let mirrors = Mirrors::read(&sources).unwrap();
     let offer = || reader.offer(&mirrors, &project.files().unwrap(), &recipe.line, None);
     let lock = resolve(&recipe, offer().unwrap_or_else(|fault| panic!("{fault}")), Moving::All).unwrap();
@@ -342,7 +354,11 @@ fn synthetic(recipe: &builder::recipe::Recipe, version: u32, newer: &[&str]) -> 
         date: at(NOW + u64::from(version)),
         signed_by: BTreeSet::from(["0".repeat(40)]),
     };
-    builder::resolve::Offer { suites: BTreeMap::from([(suite, locked)]), packages: packages.unwrap() }
+    builder::resolve::Offer {
+        suites: BTreeMap::from([(suite, locked)]),
+        packages: packages.unwrap(),
+        sources: Vec::new(),
+    }
 }
 
 #[test]

@@ -60,6 +60,7 @@ fn lock() -> Lock {
         suites: BTreeMap::new(),
         inputs: BTreeMap::new(),
         packages: BTreeMap::new(),
+        sources: BTreeMap::new(),
     }
 }
 

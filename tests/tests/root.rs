@@ -105,7 +105,7 @@ fn root(store: &Path, debs: &[PathBuf]) -> Result<(Digest, Tree)> {
 
 fn root_with(sandbox: &Sandbox, store: &Path, debs: &[PathBuf], limit: u64) -> Result<(Digest, Tree)> {
     let store = Store::open(store)?;
-    let limits = Limits { script: limit, dpkg: limit };
+    let limits = Limits { script: limit, dpkg: limit, compile: limit };
     let builder = Builder { store: &store, sandbox, epoch: epoch(), limits };
     let kept: Result<Vec<Digest>> = debs.iter().map(|deb| keep(&store, deb)).collect();
     let digest = builder.assemble(&unpack_all(&store, &kept?)?)?;
@@ -115,7 +115,7 @@ fn root_with(sandbox: &Sandbox, store: &Path, debs: &[PathBuf], limit: u64) -> R
 /// Installs one more package, which may own files by [`OWNER`].
 fn install(store: &Path, root: &Digest, package: &str, deb: &Path) -> Result<Digest> {
     let (store, sandbox) = (Store::open(store)?, Sandbox::of_this_program()?);
-    let limits = Limits { script: 20, dpkg: 20 };
+    let limits = Limits { script: 20, dpkg: 20, compile: 20 };
     let builder = Builder { store: &store, sandbox: &sandbox, epoch: epoch(), limits };
     let name = PackageName::new(package).expect("a name");
     builder.install(root, &BTreeMap::from([(name, keep(&store, deb)?)]), Some(OWNER))
@@ -315,7 +315,7 @@ fn more_packages_and_holds() {
     assert!(fault.contains("nobody"), "{fault}");
     let installed = install(&path, &digest, "more", &more).unwrap();
     let (store, sandbox) = (Store::open(&path).unwrap(), Sandbox::of_this_program().unwrap());
-    let limits = Limits { script: 20, dpkg: 20 };
+    let limits = Limits { script: 20, dpkg: 20, compile: 20 };
     let builder = Builder { store: &store, sandbox: &sandbox, epoch: epoch(), limits };
     let held = builder.hold(&installed, &[PackageName::new("more").unwrap()]).unwrap();
     let tree = store.tree(&held).unwrap();

@@ -189,7 +189,7 @@ impl Bundle<'_> {
             let (why, mend) = match recipe.source(name)? {
                 Source::Apt { .. } => ("it is Debian's own package", "nothing: apt brings it"),
                 Source::Image { .. } => ("it is an image", "nothing: the node pulls it by its digest"),
-                Source::Url { .. } | Source::Provided { .. } => {
+                Source::Url { .. } | Source::Compiled { .. } | Source::Provided { .. } => {
                     ("it is a package of its own", "cargo xtask build components")
                 }
             };

@@ -40,6 +40,7 @@ impl Lock {
             cache: &context.indices(),
             now: context.now()?,
             arch: recipe.line.arch,
+            sources: recipe.sources.keys().cloned().collect(),
         };
         let offer = reader.offer(&mirrors, &project.files()?, &recipe.line, last.as_ref())?;
         let moving = match (&last, &self.update) {

@@ -27,6 +27,7 @@ struct RawOrigins {
     apt: Option<RawApt>,
     url: Option<RawUrl>,
     image: Option<RawImage>,
+    source: Option<RawApt>,
     provided: Option<RawProvided>,
 }
 
@@ -93,11 +94,11 @@ impl Offered {
 
     /// What is written must be of use to one origin, and each origin must have what it needs.
     fn check(&self) -> std::result::Result<(), &'static str> {
-        use OriginKind::{Apt, Image, Provided, Url};
+        use OriginKind::{Apt, Image, Provided, Source, Url};
         let has = |kind| self.from.contains_key(&kind);
-        let packed = has(Url) || has(Provided);
+        let packed = has(Url) || has(Source) || has(Provided);
         match (&self.package, &self.image) {
-            _ if self.from.is_empty() => Err("one of `apt`, `url`, `image`, `provided`"),
+            _ if self.from.is_empty() => Err("one of `apt`, `url`, `image`, `source`, `provided`"),
             (Some(_), Some(_)) => Err("either a package or an image"),
             (None, None) if packed => {
                 Err("`[package]`: the files it installs, or `[image]`: the programs it runs")
@@ -132,6 +133,9 @@ fn origins(text: Text<'_>, raw: RawOrigins) -> Result<BTreeMap<OriginKind, Origi
     }
     if let Some(RawImage { registry, repository, tag }) = raw.image {
         origins.insert(OriginKind::Image, image(text, registry, repository, tag)?);
+    }
+    if let Some(RawApt { package }) = raw.source {
+        origins.insert(OriginKind::Source, Origin::Source { package });
     }
     if let Some(RawProvided { how }) = raw.provided {
         origins.insert(OriginKind::Provided, Origin::Provided { how });

@@ -33,6 +33,10 @@ fn where_it_comes_from_decides_what_it_may_become() {
     assert_eq!(product(OriginKind::Apt), Some(Product::AsIs));
     assert!(matches!(product(OriginKind::Provided), Some(Product::Deb(_))));
     assert_eq!(product(OriginKind::Image), None);
+    let compiled = format!("{head}[from.source]\npackage = \"thing\"\n");
+    check(&format!("{compiled}{deb}"), None);
+    check(&compiled, Some("the files it installs"));
+    check(&compiled.replace("package", "name"), Some("unknown key `name`"));
     let built = "[image]\nname = \"thing\"\nprograms = [\"usr/bin/thing\"]\n";
     check(&format!("{image}{built}"), Some("an image is used as it is"));
     check(&format!("{many}{built}"), None);

@@ -49,6 +49,7 @@ impl Bench {
             suites: BTreeMap::new(),
             inputs: Lock::inputs_of(&recipe).unwrap(),
             packages: BTreeMap::new(),
+            sources: BTreeMap::new(),
         };
         let local = self.project.local(&recipe.line.name).unwrap();
         plan(&self.project.files().unwrap(), &recipe, &lock.with_local(&local), &self.store)

@@ -8,5 +8,6 @@ pub mod relation;
 pub mod release;
 pub mod script;
 pub mod solve;
+pub mod source;
 pub mod sources;
 pub mod version;

@@ -30,6 +30,7 @@ fn lock(recipe: &Recipe) -> Lock {
             .into_iter()
             .map(|package| ((package.name.clone(), package.arch), package))
             .collect(),
+        sources: BTreeMap::new(),
     }
 }
 
@@ -149,4 +150,43 @@ fn what_was_handed_over_takes_its_place() {
         written.lines().filter(|line| !["file", "digest", "size"].iter().any(|key| line.starts_with(key)));
     let provided = provided.collect::<Vec<_>>().join("\n");
     assert!(Local::parse(Text::new("1.17.local.lock", &provided)).is_err());
+}
+
+/// A lock with a source package that a component is compiled from.
+fn with_source() -> Lock {
+    let mut lock = lock(&recipe());
+    let (name, suite) = (PackageName::new("figlet").unwrap(), SuiteName::new("bookworm").unwrap());
+    let file = |name: &str, size: u64| LockedFile {
+        path: TreePath::new(format!("pool/main/f/figlet/{name}")).unwrap(),
+        size,
+        sha256: Digest::of(name),
+    };
+    let file = vec![file("figlet_2.2.5-3.dsc", 1800), file("figlet_2.2.5.orig.tar.gz", 202_000)];
+    let version = Version::new("2.2.5-3").unwrap();
+    lock.sources.insert(name.clone(), LockedSource { name: name.clone(), version, suite, file });
+    let input = lock.inputs.get_mut("crictl").unwrap();
+    input.from = From::Source { source: name };
+    lock
+}
+
+#[test]
+fn a_source_package_stands_in_the_lock() {
+    let lock = with_source();
+    let written = lock.to_text().unwrap();
+    assert_eq!(Lock::parse(text(&written)).unwrap_or_else(|e| panic!("{e}")), lock);
+    for (from, to, what) in [
+        ("source = \"figlet\"", "source = \"figlet\"\nurl = \"x\"", "comes from nowhere"),
+        ("2.2.5-3.dsc", "2.2.5-3.asc", "no source package"),
+        (
+            "path = \"pool/main/f/figlet/figlet_2.2.5.orig",
+            "path = \"main/f/figlet_2.2.5.orig",
+            "no place a package can be",
+        ),
+        ("2.2.5-3\"\nsuite = \"bookworm\"", "2.2.5-3\"\nsuite = \"trixie\"", "no suite of the lock"),
+        ("size = 202000", "size = 202001", "its digest disagrees"),
+    ] {
+        assert!(written.contains(from), "{from} in {written}");
+        let fault = Lock::parse(text(&written.replacen(from, to, 1))).expect_err(to);
+        assert!(fault.to_string().contains(what), "{to}: {fault}");
+    }
 }

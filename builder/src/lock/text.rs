@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use super::{From, Local, Lock, LockedInput, LockedPackage, LockedSuite, SCHEMA};
+use super::{From, Local, Lock, LockedFile, LockedInput, LockedPackage, LockedSource, LockedSuite, SCHEMA};
 use crate::base::digest::Checksum;
-use crate::base::name::{Arch, ComponentName, LineName};
+use crate::base::name::{Arch, ComponentName, LineName, PackageName};
 use crate::base::{Digest, Epoch, Fault, Result};
 use crate::debian::version::Version;
 use crate::text::Text;
@@ -29,6 +29,8 @@ struct RawLock {
     input: Vec<Spanned<RawInput>>,
     #[serde(default)]
     package: Vec<Spanned<LockedPackage>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    source: Vec<Spanned<LockedSource>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -50,6 +52,8 @@ struct RawInput {
     file: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<PackageName>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -76,6 +80,7 @@ impl Lock {
         let suites = keyed(text, raw.suite, |suite| suite.name.clone())?;
         let packages = keyed(text, raw.package, |package| (package.name.clone(), package.arch))?;
         let inputs = inputs(text, raw.input)?;
+        let sources = keyed(text, raw.source, |source| source.name.clone())?;
         let lock = Self {
             line: raw.line,
             arch: raw.arch,
@@ -84,6 +89,7 @@ impl Lock {
             suites,
             inputs,
             packages,
+            sources,
         };
         lock.check(text, &raw.digest)?;
         Ok(lock)
@@ -101,6 +107,7 @@ impl Lock {
             suite: self.suites.values().cloned().map(unplaced).collect(),
             input: self.inputs.values().map(|input| unplaced(input.into())).collect(),
             package: self.packages.values().cloned().map(unplaced).collect(),
+            source: self.sources.values().cloned().map(unplaced).collect(),
         };
         let body = toml::to_string(&raw).map_err(|e| Fault::bug("a lock has no TOML form").because(e))?;
         let digest = Digest::of(&body);
@@ -128,6 +135,9 @@ impl Lock {
                 return Err(fault.versus("a file below pool/", &package.path).mend(mend));
             }
         }
+        for source in self.sources.values() {
+            self.check_source(text, source).map_err(|fault| fault.mend(&mend))?;
+        }
         let written = self.to_text()?;
         if written == text.text {
             return Ok(());
@@ -142,6 +152,28 @@ impl Lock {
         let same = written.bytes().zip(text.text.bytes()).take_while(|(a, b)| a == b).count();
         let end = text.text[same..].find('\n').map_or(text.text.len(), |length| same + length);
         Err(text.fault(same..end.max(same), "the lock was edited by hand").mend(mend))
+    }
+}
+
+impl Lock {
+    fn check_source(&self, text: Text<'_>, source: &LockedSource) -> Result<()> {
+        let name = &source.name;
+        let at = || text.find(&format!("[[source]]\nname = \"{name}\""));
+        if !self.suites.contains_key(&source.suite) {
+            let what = format!("`{name}` comes from `{}`, which is no suite of the lock", source.suite);
+            return Err(text.fault(at(), what));
+        }
+        let description = |file: &&LockedFile| file.path.as_str().ends_with(".dsc");
+        if source.file.iter().filter(description).count() != 1 {
+            return Err(text.fault(at(), format!("`{name}` is no source package")));
+        }
+        match source.file.iter().find(|file| !file.path.as_str().starts_with("pool/") || file.size == 0) {
+            None => Ok(()),
+            Some(file) => {
+                let fault = text.fault(at(), format!("`{name}` is at no place a package can be"));
+                Err(fault.versus("a file below pool/", &file.path))
+            }
+        }
     }
 }
 
@@ -202,7 +234,8 @@ fn inputs(text: Text<'_>, list: Vec<Spanned<RawInput>>) -> Result<BTreeMap<Compo
     let mut converted = Vec::new();
     for item in list {
         let span = item.span();
-        let raw = item.into_inner();
+        let mut raw = item.into_inner();
+        let compiled = raw.source.take();
         let from = match (raw.url, raw.checksum, raw.registry, raw.repository, raw.digest, raw.file, raw.size)
         {
             (Some(url), Some(checksum), None, None, None, None, size) => From::Url { url, checksum, size },
@@ -212,7 +245,10 @@ fn inputs(text: Text<'_>, list: Vec<Spanned<RawInput>>) -> Result<BTreeMap<Compo
             (None, None, None, None, Some(digest), Some(file), Some(size)) => {
                 From::Added { file, digest, size }
             }
-            (None, None, None, None, None, None, None) => From::Provided,
+            (None, None, None, None, None, None, None) => match compiled {
+                Some(source) => From::Source { source },
+                None => From::Provided,
+            },
             _ => {
                 return Err(text
                     .fault(span, format!("`{}` comes from nowhere we know", raw.component))
@@ -240,6 +276,7 @@ impl std::convert::From<&LockedInput> for RawInput {
             digest: None,
             file: None,
             size: None,
+            source: None,
         };
         match input.from.clone() {
             From::Url { url, checksum, size } => {
@@ -251,6 +288,7 @@ impl std::convert::From<&LockedInput> for RawInput {
             From::Added { file, digest, size } => {
                 (raw.file, raw.digest, raw.size) = (Some(file), Some(digest), Some(size));
             }
+            From::Source { source } => raw.source = Some(source),
             From::Provided => {}
         }
         raw

@@ -146,3 +146,20 @@ fn archives_are_read_strictly_to_their_end() {
     bytes.flush().unwrap();
     refused(&wanted, &bytes.finish().unwrap(), Class::Integrity, "is no plain file");
 }
+
+#[test]
+fn what_was_compiled_is_taken() {
+    let take = |name: &str, machine: u8| {
+        let (tree, memory) = tree_of(&[(name, program(machine, "x"))]);
+        of_tree(&release(Archive::None, &[(KUBELET, &["kubelet", "elsewhere"])]), &tree, &memory)
+    };
+    let taken = take("kubelet", 62).unwrap();
+    assert_eq!(taken.get(KUBELET).map(|node| (node.mode, node.uid)), Some((0o755, 0)));
+    assert!(take("elsewhere", 62).is_ok());
+    for (name, machine, what) in
+        [("kubeadm", 62, "kubelet was not compiled"), ("kubelet", 183, "another machine")]
+    {
+        let fault = take(name, machine).unwrap_err();
+        assert!(fault.to_string().contains(what), "{fault}");
+    }
+}

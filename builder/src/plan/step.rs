@@ -13,6 +13,7 @@ use crate::base::{Digest, Epoch, Fault, Result, json};
 use crate::component::Release;
 use crate::debian::script::Script;
 use crate::debian::version::Version;
+use crate::source_build::Compilation;
 use crate::tree::TreePath;
 
 /// One derivation: everything that decides its output.
@@ -95,6 +96,17 @@ pub enum Step {
         held: BTreeSet<PackageName>,
         /// The user and group beyond Debian's own ids that may own what the packages make.
         owner: u32,
+        /// Every file's time.
+        epoch: Epoch,
+    },
+    /// Programs compiled from a source package of Debian's, as a tree with nothing else in it.
+    Compile {
+        /// The source package's files by name.
+        source: BTreeMap<String, StepId>,
+        /// A root tree with what the build needs.
+        root: StepId,
+        /// What is done.
+        compilation: Compilation,
         /// Every file's time.
         epoch: Epoch,
     },
@@ -273,6 +285,10 @@ impl Step {
                 let mut inputs = by_name(packages);
                 inputs.insert("the root".to_owned(), *root);
                 inputs
+            }
+            Self::Compile { source, root, .. } => {
+                let files = source.iter().map(|(name, file)| (name.clone(), *file));
+                files.chain([("the root".to_owned(), *root)]).collect()
             }
             Self::Closure { tree, .. } => BTreeMap::from([("tree".to_owned(), *tree)]),
             Self::Preload { files, images, .. } => {

@@ -10,6 +10,7 @@
 //! Role packages are installed on top by dpkg itself, which so checks what we packed.
 
 mod apply;
+mod compile;
 mod configure;
 mod database;
 mod lower;
@@ -25,7 +26,7 @@ use std::io::Read;
 use crate::base::name::PackageName;
 use crate::base::{Digest, Epoch, Fault, Result};
 use crate::debian::control::Source;
-use crate::sandbox::{Bind, Job, Run, Sandbox};
+use crate::sandbox::{Bind, Change, Job, Run, Sandbox};
 use crate::store::Store;
 use crate::tree::{Contents, Kind, Memory, Node, Tree};
 
@@ -108,6 +109,23 @@ impl Builder<'_> {
         self.store.put_tree(&tree)
     }
 
+    /// Runs programs in a root, and says what changed in the work folder's upper tree.
+    fn inside(
+        &self,
+        tree: &Tree,
+        new: &Memory,
+        owner: Option<u32>,
+        runs: Vec<Run>,
+        binds: Vec<Bind>,
+    ) -> Result<(Work, Vec<Change>)> {
+        let work = Work::new(self.store, self.sandbox)?;
+        let specials = lower::write(tree, &Either(new, self.store), self.epoch, &work.path().join("lower"))?;
+        work.furnish()?;
+        let job = Job { work: work.path().to_owned(), owner, specials, binds, runs };
+        let changes = self.sandbox.run(&job)?;
+        Ok((work, changes))
+    }
+
     /// Runs programs in a root and keeps the scrubbed result; `new` has bytes that the store has not.
     fn run(
         &self,
@@ -117,12 +135,7 @@ impl Builder<'_> {
         binds: Vec<Bind>,
         owner: Option<u32>,
     ) -> Result<Digest> {
-        let work = Work::new(self.store, self.sandbox)?;
-        let specials =
-            lower::write(&tree, &Either(&new, self.store), self.epoch, &work.path().join("lower"))?;
-        work.furnish()?;
-        let job = Job { work: work.path().to_owned(), owner, specials, binds, runs };
-        let changes = self.sandbox.run(&job)?;
+        let (work, changes) = self.inside(&tree, &new, owner, runs, binds)?;
         let batch = self.store.batch()?;
         apply::apply(&mut tree, &changes, &work.path().join("upper"), &batch)?;
         // First, or the batch's sync would write the whole lower tree to the disk.
