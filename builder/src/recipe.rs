@@ -203,13 +203,11 @@ impl Recipe {
     pub fn check_source(&self, package: &PackageName, version: &Version) -> Result<()> {
         for (name, component) in &self.components {
             let of = matches!(&component.from, Origin::Source { package: of } if of == package);
-            if let (true, Some(Pin::Source { at_least, .. })) = (of, self.line.pins.get(name)) {
-                if version < at_least {
-                    return Err(Fault::user(format!(
-                        "the source package `{package}` is too old for `{name}`"
-                    ))
-                    .versus(format!("{at_least} or later"), version));
-                }
+            if let (true, Some(Pin::Source { at_least, .. })) = (of, self.line.pins.get(name))
+                && version < at_least
+            {
+                let fault = Fault::user(format!("the source package `{package}` is too old for `{name}`"));
+                return Err(fault.versus(format!("{at_least} or later"), version));
             }
         }
         Ok(())

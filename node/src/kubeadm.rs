@@ -158,7 +158,7 @@ fn explain(said: &str, killed: bool) -> Fault {
     // Go's own end of a program is followed by its stacks.
     let crash = |line: &&str| ["panic: ", "fatal error: "].iter().any(|begin| line.starts_with(begin));
     let last = |line: &&str| !line.trim().is_empty() && !line.starts_with("To see the stack trace");
-    let line = lines().find(crash).or_else(|| lines().filter(last).last());
+    let line = lines().find(crash).or_else(|| lines().rfind(last));
     let line = line.unwrap_or("it said nothing").trim().chars().take(300).collect::<String>();
     let what =
         if killed { format!("kubeadm took too long: {line}") } else { format!("kubeadm failed: {line}") };
