@@ -66,6 +66,11 @@ fn texts(node: &Node) -> Result<[Option<String>; 3]> {
     for server in &network.nameservers {
         let _ = writeln!(address, "DNS={server}");
     }
+    if own == cluster.gateway {
+        // netfilter translates a service's address only once there is a route to it, and a gateway that is cut
+        // off from the outside has no other.
+        let _ = write!(address, "\n[Route]\nDestination={}\nScope=link\n", cluster.service_subnet);
+    }
     let port = network.interface.as_ref().map(|interface| {
         let name = interface.get_ref();
         format!("[Match]\nName={name}\n\n[Network]\nBridge={bridge}\nLinkLocalAddressing=no\n")

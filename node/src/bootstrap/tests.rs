@@ -299,3 +299,19 @@ fn a_machine_that_names_no_server_asks_those_of_node_toml_or_the_gateway() {
     check(None, told, "nameserver 192.0.2.1\nnameserver 192.0.2.2\n");
     check(Some("nameserver 192.0.2.9\n"), told, "nameserver 192.0.2.9\n");
 }
+
+/// A gateway without a way out would have no route to services; behind it, everything goes through it.
+#[test]
+fn a_bridge_that_hale_makes_leads_to_services() {
+    let check = |kind: &str, told: &str, expect: &str| {
+        let role = role(kind, "1.20.2");
+        let fake = machine(&role);
+        fake.make(Identity::PATH, told);
+        boot(&fake, &role).unwrap();
+        let text = files::need(&fake, crate::network::FILES[1]).unwrap();
+        assert!(text.ends_with(expect), "{text}");
+    };
+    check("master", "[network]\nbridge = \"make\"\n", "\n[Route]\nDestination=10.96.0.0/12\nScope=link\n");
+    let node = JOIN.replace("[network]\n", "[network]\nbridge = \"make\"\n");
+    check("node", &node, "Gateway=10.0.3.1\n");
+}

@@ -138,7 +138,9 @@ fn systemctl(fake: &Fake, words: &[&str]) -> Result<Ran> {
         state.active.insert(unit.clone());
     }
     if unit == "systemd-networkd.service" && words[0] == "restart" {
-        state.addresses = vec!["10.0.3.2".into()];
+        let text = crate::files::need(fake, crate::network::FILES[1])?;
+        let address = text.lines().find_map(|line| line.strip_prefix("Address=")?.split('/').next());
+        state.addresses = address.into_iter().map(str::to_owned).collect();
     }
     drop(state);
     fake.spend()?;
