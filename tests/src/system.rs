@@ -39,6 +39,10 @@ const GUESTS: &str = "about = \"What tests run inside guests\"\npackages = [\n  
      \"containernetworking-plugins\",\n    \"crun\",\n    \"debsums\",\n    \"podman\",\n    \
      \"unattended-upgrades\",\n    \"usr-is-merged\",\n]\n";
 
+/// What seeds on CDs are made with.
+const ISO: &str =
+    "about = \"What makes ISO 9660\"\npackages = [\n    \"genisoimage\",\n    \"usr-is-merged\",\n]\n";
+
 /// A checkout with a fresh lock, and a store with what it names of Debian.
 pub struct World {
     /// The checkout.
@@ -61,6 +65,7 @@ impl World {
         let top = folder.path().join("checkout");
         copy_sources(&top);
         put(top.join("recipes/groups/guests.toml"), GUESTS);
+        put(top.join("recipes/groups/iso.toml"), ISO);
         let store = std::env::var_os("HALE_STORE").map_or_else(|| folder.path().join("store"), PathBuf::from);
         let (project, store) = (Project::at(top), Store::open(&store)?);
         let recipe = project.recipe(&project.default_line()?)?;

@@ -4,7 +4,7 @@
 //! first    our image by UEFI, flashed to a larger disk, with a seed; every write of its first boot recorded
 //! cut      the same first boot, cut at some of its flushes, and booted again
 //! pods     our image by BIOS: a container under our configuration; a broken seed; upgrades that want too much
-//! plain    a Debian without us: apt-get installs the role from our signed repository
+//! plain    a Debian without us: apt-get installs the role from our signed repository; a seed on a CD
 //! ```
 //! The guests' checks are the scripts in `guests/`; each script is a test.
 
@@ -227,8 +227,19 @@ impl Stage {
         let port = server.url("").rsplit(':').next().expect("a port").to_owned();
         put(extra.join("settings"), format!("PORT={port}\nSUITE={suite}\n"));
         put(extra.join("listing"), self.listing().expect("a listing"));
-        let cards = vec![Card::User(Vec::new())];
-        self.boot("plain", "plain", Guest { cards, ..Guest::of(image, Firmware::Bios) })
+        let (cards, disks) = (vec![Card::User(Vec::new())], vec![Disk::Snapshot(image.clone()), self.iso()]);
+        self.boot("plain", "plain", Guest { cards, disks, ..Guest::of(image, Firmware::Bios) })
+    }
+
+    /// A seed as a CD's image.
+    fn iso(&self) -> Disk {
+        let (folder, path) = (self.file("cd"), self.file("seed.iso"));
+        put(folder.join("node.toml"), SEED);
+        let words = ["-quiet", "-rational-rock", "-volid", "HALE-SEED", "-output"].map(std::ffi::OsStr::new);
+        let words = words.into_iter().chain([path.as_os_str(), folder.as_os_str()]);
+        let made = self.world.tools("iso").and_then(|tools| tools.run("genisoimage", words));
+        made.unwrap_or_else(|fault| panic!("{fault}"));
+        Disk::Snapshot(path)
     }
 
     /// A Debian of the machine's packages alone, with the program that our initramfs starts with.
