@@ -56,9 +56,11 @@ fn texts(node: &Node) -> Result<[Option<String>; 3]> {
     let bridge = &cluster.bridge;
     let device = format!("[NetDev]\nName={bridge}\nKind=bridge\n");
     let (own, prefix) = (node.address()?, cluster.subnet.prefix_len());
-    // Pods come and go; the bridge keeps its address even while nothing is plugged in.
+    // Pods come and go; the bridge keeps its address even while nothing is plugged in, and is then as much
+    // online as it can be (systemd.network(5)): who waits for the network at boot must not wait for a pod.
     let mut address = format!(
-        "[Match]\nName={bridge}\n\n[Network]\nAddress={own}/{prefix}\nConfigureWithoutCarrier=yes\nLinkLocalAddressing=no\n"
+        "[Match]\nName={bridge}\n\n[Link]\nRequiredForOnline=no-carrier\n\n\
+         [Network]\nAddress={own}/{prefix}\nConfigureWithoutCarrier=yes\nLinkLocalAddressing=no\n"
     );
     if own != cluster.gateway {
         let _ = writeln!(address, "Gateway={}", cluster.gateway);

@@ -347,19 +347,49 @@ fn a_kernel_that_refuses() {
 }
 
 fn killed_and_run_again() {
-    let sleeps = "mkdir -p /srv/x; chown -R 5:5 /etc /srv/x; chmod 700 /srv/x; echo now asleep; sleep 600";
-    let (folder, debs) = with_postinst(sleeps);
-    let store = folder.path().join("store");
-    kill_asleep(&store, Command::new(std::env::current_exe().unwrap()).arg(STEP).arg(&store).args(&debs));
-    // The same while more packages are installed.
     let (folder, debs) = with_postinst("true");
-    let files = [("DEBIAN/postinst", &script(sleeps)[..])];
-    let (store, more) = (folder.path().join("store"), pack(folder.path(), "more", "", &files));
-    let mut install = Command::new(std::env::current_exe().unwrap());
-    kill_asleep(&store, install.arg(STEP).arg(&store).args(&debs).arg("--").arg(more));
-    // Whoever comes next sweeps what was left.
-    root(&store, &debs[..1]).unwrap();
-    assert_eq!(scratches(&store), Vec::<PathBuf>::new());
+    let does = |owner: u32| {
+        let owned = format!("chown -R {owner}:{owner} /usr/share/x /srv/x; chmod 700 /srv/x");
+        script(&format!("mkdir -p /srv/x /usr/share/x; {owned}; echo now asleep; sleep 600"))
+    };
+    let sleeper = |name: &str, owner| pack(folder.path(), name, "", &[("DEBIAN/postinst", &does(owner)[..])]);
+    let (first, more) = (sleeper("first", 5), sleeper("more", OWNER));
+    let ordinary = is_root().then(|| folder.path().join("home/store"));
+    for store in [Some(folder.path().join("store")), ordinary].into_iter().flatten() {
+        let step = |debs: &[&PathBuf]| {
+            let mut step =
+                if store.ends_with("home/store") { ordinary_user(folder.path()) } else { this_program() };
+            step.arg(STEP).arg(&store).args(debs);
+            step
+        };
+        kill_asleep(&store, &mut step(&[&debs[0], &first]));
+        // The same while more packages are installed, by somebody who is beyond Debian's ids.
+        kill_asleep(&store, &mut step(&[&debs[0], &debs[1], &PathBuf::from("--"), &more]));
+        // Whoever comes next sweeps what was left.
+        succeed(&mut step(&[&debs[0]]));
+        assert_eq!(scratches(&store), Vec::<PathBuf>::new());
+    }
+}
+
+fn this_program() -> Command {
+    Command::new(std::env::current_exe().expect("this program"))
+}
+
+/// This program, run by nobody, whose home and subordinate ids are below a folder.
+fn ordinary_user(folder: &Path) -> Command {
+    let (home, ids) = (folder.join("home"), folder.join("sub"));
+    std::fs::set_permissions(folder, PermissionsExt::from_mode(0o755)).expect("a mode");
+    std::fs::create_dir_all(&home).expect("a home");
+    std::os::unix::fs::chown(&home, Some(NOBODY), Some(NOBODY)).expect("an owner");
+    put(&ids, "nobody:3000000:65536\n");
+    tool("newuidmap", "uidmap");
+    let mut command = tool("unshare", "util-linux");
+    command.args(["--mount", "sh", "-c"]).arg(
+        "mount --bind $0 /etc/subuid && mount --bind $0 /etc/subgid && \
+         exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\"",
+    );
+    command.arg(ids).arg(std::env::current_exe().expect("this program"));
+    command
 }
 
 /// Starts a step, and kills it when a script of it sleeps.
@@ -392,19 +422,9 @@ fn an_ordinary_user_makes_the_same() {
     let more = owning(folder.path());
     let own = folder.path().join("store");
     let expect = install(&own, &root(&own, &debs).unwrap().0, "more", &more).unwrap();
-    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
-    let home = folder.path().join("home");
-    std::fs::create_dir(&home).unwrap();
-    std::os::unix::fs::chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
-    put(folder.path().join("sub"), "nobody:3000000:65536\n");
-    tool("newuidmap", "uidmap");
-    let mut command = tool("unshare", "util-linux");
-    command.args(["--mount", "sh", "-c"]).arg(
-        "mount --bind $0 /etc/subuid && mount --bind $0 /etc/subgid && \
-         exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\"",
-    );
-    command.arg(folder.path().join("sub")).arg(std::env::current_exe().unwrap()).arg(STEP);
-    let printed = succeed(command.arg(home.join("store")).args(&debs).arg("--").arg(&more));
+    let mut command = ordinary_user(folder.path());
+    command.arg(STEP).arg(folder.path().join("home/store")).args(&debs).arg("--").arg(&more);
+    let printed = succeed(&mut command);
     assert_eq!(String::from_utf8_lossy(&printed).trim(), expect.to_string());
 }
 

@@ -10,7 +10,7 @@ use crate::base::{Fault, Result};
 
 /// Debian gives out ids up to 65535 (Debian Policy 9.2.2), so that many must exist inside. With root inside
 /// being this user, as many subordinate ids leave one for the job's own.
-const COUNT: u32 = 65_536;
+pub(super) const COUNT: u32 = 65_536;
 
 /// How ids are mapped for this user.
 #[derive(Debug, PartialEq, Eq)]

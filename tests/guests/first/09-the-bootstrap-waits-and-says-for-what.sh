@@ -3,6 +3,8 @@
 grep -x 'name = "trial"' /etc/hale/node.toml
 for _ in $(seq 120); do ip -4 -o address show dev lxcbr0 | grep -F ' 10.0.3.1/24 ' && break; sleep 1; done
 ip -4 -o address show dev lxcbr0 | grep -F ' 10.0.3.1/24 '
+# The next boot must not wait for a bridge that nothing is plugged into.
+/lib/systemd/systemd-networkd-wait-online --timeout=60
 # Without Kubernetes' programs it waits, and says so.
 systemctl stop hale-bootstrap
 mkdir /root/away
