@@ -3,6 +3,8 @@
 //! No times: every file carries the lock's epoch. No devices, fifos or sockets: nothing that we ship
 //! needs one, so no archive can smuggle one in. Contents are named by digest; [`Contents`] has the bytes.
 
+mod follow;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read};
