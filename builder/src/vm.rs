@@ -35,6 +35,8 @@ pub enum Disk {
     Snapshot(PathBuf),
     /// The guest's own: what it writes stays.
     Kept(PathBuf),
+    /// The same as qcow2, over an image that stays as it is and may be smaller.
+    Overlay(PathBuf),
     /// The guest's own, and every write and flush recorded beside it (QEMU's `blklogwrites`).
     Recorded {
         /// The disk.
@@ -157,6 +159,9 @@ fn attach_disk(command: &mut Command, index: usize, disk: &Disk) {
             let head = format!("if=none,format=raw,id={id},snapshot={snapshot},file=");
             command.arg("-drive").arg(joined(&[&head], path));
         }
+        Disk::Overlay(path) => {
+            command.arg("-drive").arg(joined(&[&format!("if=none,format=qcow2,id={id},file=")], path));
+        }
         Disk::Recorded { disk, log } => {
             let file = |name: &str, path| joined(&["driver=file,node-name=", name, ",filename="], path);
             command.arg("-blockdev").arg(file(&format!("{id}-file"), disk));
@@ -209,6 +214,7 @@ mod tests {
             processors: 2,
             disks: vec![
                 Disk::Snapshot("a,b.raw".into()),
+                Disk::Overlay("o.qcow2".into()),
                 Disk::Recorded { disk: "d".into(), log: "l".into() },
             ],
             cards: vec![
@@ -233,7 +239,8 @@ mod tests {
         for part in [
             "-accel tcg,thread=multi",
             "snapshot=on,file=a,,b.raw",
-            "driver=blklogwrites,node-name=disk1,file=disk1-file,log=disk1-log",
+            "if=none,format=qcow2,id=disk1,file=o.qcow2",
+            "driver=blklogwrites,node-name=disk2,file=disk2-file,log=disk2-log",
             "user,id=card0,hostfwd=tcp:127.0.0.1:2222-:22",
             "stream,id=card1,server=off,addr.type=unix,addr.path=s",
             "virtserialport,chardev=port0,name=org.hale.results",

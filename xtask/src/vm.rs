@@ -1,11 +1,13 @@
 //! `cargo xtask vm ROLE`.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use builder::base::name::RoleName;
 use builder::base::{Fault, Result};
 use builder::flash::Seed;
 use builder::image::Publishing;
+use builder::tools::Tools;
 use builder::vm::{Accelerator, Card, Console, Disk, Firmware, Forward, Machine};
 use clap::Args;
 
@@ -29,6 +31,9 @@ pub(crate) struct Vm {
     /// Memory in MiB.
     #[arg(long, default_value_t = 4096)]
     memory: u32,
+    /// The disk in GiB, as if the image had been flashed to one of that size.
+    #[arg(long, default_value_t = 16)]
+    disk: u32,
     /// Processors.
     #[arg(long, default_value_t = 2)]
     processors: u32,
@@ -38,7 +43,7 @@ impl Vm {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let tools = disks::tools(context)?;
         let scratch = tempfile::tempdir().map_err(|e| Fault::machine("no scratch folder").because(e))?;
-        let mut attached = vec![Disk::Snapshot(disks::raw_image(context, &self.role)?)];
+        let mut attached = vec![self.overlay(context, &tools, scratch.path())?];
         if let Some(folder) = &self.seed {
             let (seed, path) = (Seed::read(folder)?, scratch.path().join("seed.img"));
             let mut file = Publishing::new(&path)?;
@@ -64,5 +69,15 @@ impl Vm {
             status if status.success() => Ok(()),
             status => Err(Fault::machine("QEMU stopped").because(status)),
         }
+    }
+
+    /// A larger disk over the image, which takes only what the guest writes.
+    fn overlay(&self, context: &Context, tools: &Tools, scratch: &Path) -> Result<Disk> {
+        let (image, overlay) = (disks::raw_image(context, &self.role)?, scratch.join("disk.qcow2"));
+        let size = format!("{}G", self.disk);
+        let words = ["create", "-q", "-f", "qcow2", "-F", "raw", "-b"].map(OsStr::new);
+        let rest = [image.as_os_str(), overlay.as_os_str(), OsStr::new(&size)];
+        tools.run("qemu-img", words.into_iter().chain(rest))?;
+        Ok(Disk::Overlay(overlay))
     }
 }
