@@ -19,7 +19,7 @@ use crate::pinned::own_version;
 use crate::plan::{self, Output, Step};
 use crate::recipe::{Files, Recipe};
 use crate::store::Store;
-use crate::supply::{here, missing, release};
+use crate::supply::Supply;
 use crate::tree::{Contents, Node, TreePath};
 
 pub use crate::supply::{Missing, Planned};
@@ -38,15 +38,12 @@ pub fn plan(files: &Files, recipe: &Recipe, lock: &Lock, store: &Store) -> Resul
             Fault::user(format!("the lock knows nothing of `{name}`"))
                 .mend(format!("cargo xtask lock {}", lock.line))
         })?;
-        let Some((bytes, archive)) = here(&mut planned.plan, component, input, recipe, lock, store)? else {
-            planned.missing.push(missing(component, input));
+        let texts = BTreeMap::from([(copyright_path(&package.name)?, copyright(component, input))]);
+        let from = Supply { recipe, lock, store };
+        let Some(tree) = from.payload(&mut planned, component, input, &package.files, texts)? else {
             continue;
         };
         let own = own_version(recipe, Some(lock), name)?;
-        let release = release(name, &package.files, archive, lock, &input.version)?;
-        let texts = BTreeMap::from([(copyright_path(&package.name)?, copyright(component, input))]);
-        let payload = Step::Payload { input: bytes, release, texts };
-        let tree = planned.plan.add(format!("payload {name}"), payload)?;
         let about = control(component, package, input, &own, lock);
         let deb = Step::Deb { package: about, tree, epoch: lock.epoch };
         let deb = planned.plan.add(format!("deb {}", package.name), deb)?;

@@ -25,7 +25,7 @@ use crate::plan::bill::{Bill, Input, Origin, Ware};
 use crate::plan::{Layer, Output, Package, Plan, Step, StepId};
 use crate::program;
 use crate::project::Project;
-use crate::recipe::{Recipe, Source};
+use crate::recipe::{Files, Recipe, Source};
 use crate::role::Role;
 use crate::store::Store;
 use crate::tree::{Node, TreePath};
@@ -45,6 +45,8 @@ pub struct Order {
 pub struct Planned {
     /// The steps; the bundle is the one goal.
     pub plan: Plan,
+    /// The checkout's recipes and overlays.
+    pub files: Files,
     /// The recipe.
     pub recipe: Recipe,
     /// The lock.
@@ -71,7 +73,7 @@ pub fn plan(order: &Order, store: &Store) -> Result<Planned> {
     }
     let packages = draft.wares.iter().map(|ware| (ware.name.clone(), ware.version.clone())).collect();
     let goal = draft.finish(order, &recipe, &lock)?;
-    Ok(Planned { plan: draft.plan, recipe, lock, packages, goal })
+    Ok(Planned { plan: draft.plan, files, recipe, lock, packages, goal })
 }
 
 struct Draft {

@@ -17,7 +17,7 @@ use crate::plan::{Mapping, Preloaded, Step, StepId};
 use crate::recipe::{Files, IMAGES, Recipe};
 use crate::role::Role;
 use crate::store::Store;
-use crate::supply::{self, Planned};
+use crate::supply::{self, Planned, Supply};
 use crate::tree::TreePath;
 
 /// Where the store of images is on a node; the overlay `images` tells CRI-O.
@@ -83,20 +83,12 @@ fn layer(
     let tree = match (&component.from, lock.inputs.get(name)) {
         (Origin::Apt { .. }, None) => supply::tools(&mut planned.plan, lock, store, IMAGES)?,
         (_, Some(input)) => {
-            let here = supply::here(&mut planned.plan, component, input, recipe, lock, store)?;
-            let Some((bytes, archive)) = here else {
-                let missing = supply::missing(component, input);
-                if !planned.missing.contains(&missing) {
-                    planned.missing.push(missing);
-                }
-                return Ok(None);
-            };
             let payload = |path: &TreePath| (path.clone(), Payload { from: Vec::new(), mode: 0o755 });
-            let payloads = image.programs.iter().map(payload).collect();
-            let release = supply::release(name, &payloads, archive, lock, &input.version)?;
-            let plan = &mut planned.plan;
-            let payload = Step::Payload { input: bytes, release, texts: BTreeMap::new() };
-            plan.add(format!("payload {name}"), payload)?
+            let programs = image.programs.iter().map(payload).collect();
+            let from = Supply { recipe, lock, store };
+            let tree = from.payload(planned, component, input, &programs, BTreeMap::new())?;
+            let Some(tree) = tree else { return Ok(None) };
+            tree
         }
         (_, None) => return Err(Fault::bug(format!("the lock has no input `{name}`"))),
     };

@@ -350,23 +350,21 @@ fn pins(
     for (name, raw) in raw {
         let span = raw.span();
         let RawPin { version, at_least, source_at_least, checksum, digest } = raw.into_inner();
-        let pin = match (version, at_least.or(source_at_least.clone()), checksum, digest) {
-            (Some(version), None, Some(checksums), None) if !checksums.is_empty() => {
+        let pin = match (version, at_least, source_at_least, checksum, digest) {
+            (Some(version), None, None, Some(checksums), None) if !checksums.is_empty() => {
                 checksums.values().try_for_each(refuse)?;
                 let checksums = checksums.into_iter().map(|(arch, sum)| (arch, sum.into_inner())).collect();
                 Pin::Published { version, checksums }
             }
-            (Some(tag), None, None, Some(digest)) => {
+            (Some(tag), None, None, None, Some(digest)) => {
                 let span = digest.span();
                 let digest = digest.into_inner();
                 refuse(&Spanned::new(span, Checksum::Sha256(digest)))?;
                 Pin::Image { tag, digest }
             }
-            (Some(version), None, None, None) => Pin::Provided { version },
-            (Some(version), Some(at_least), None, None) if source_at_least.is_some() => {
-                Pin::Source { version, at_least }
-            }
-            (None, Some(at_least), None, None) if source_at_least.is_none() => Pin::Debian { at_least },
+            (Some(version), None, None, None, None) => Pin::Provided { version },
+            (Some(version), None, Some(at_least), None, None) => Pin::Source { version, at_least },
+            (None, Some(at_least), None, None, None) => Pin::Debian { at_least },
             _ => {
                 return Err(text.fault(span, format!("the pin of `{name}` is none we know")).versus(
                     "`version` and `checksum` (a file), `version` and `digest` (an image), `version` (provided), `version` and `source-at-least` (compiled) or `at-least` (Debian's)",

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::base::digest::Checksum;
-use crate::base::name::{ComponentName, PackageName};
+use crate::base::name::{Arch, ComponentName, PackageName};
 use crate::base::{Fault, Result};
 use crate::component::{Archive, Component, Origin, Payload, Release, Wanted};
 use crate::debian::version::Version;
@@ -41,59 +41,88 @@ pub struct Missing {
     pub mend: String,
 }
 
-/// Adds the step that brings a component's bytes, if the store has what it takes, and says how its files are got
-/// out of them.
-pub(crate) fn here(
-    plan: &mut Plan,
-    component: &Component,
-    input: &LockedInput,
-    recipe: &Recipe,
-    lock: &Lock,
-    store: &Store,
-) -> Result<Option<(StepId, Archive)>> {
-    if let From::Source { source } = &input.from {
-        return Ok(compiled(plan, recipe, lock, store, source)?.map(|step| (step, Archive::None)));
-    }
-    let (checksum, archive) = match (&input.from, &component.from) {
-        (From::Added { file, digest, .. }, _) => (Checksum::Sha256(*digest), Archive::of_file(file)),
-        (From::Url { checksum, .. }, Origin::Url { archive, .. }) => (*checksum, *archive),
-        (From::Provided, _) => return Ok(None),
-        _ => return Err(Fault::bug(format!("{} comes from somewhere else than it says", component.name))),
-    };
-    if store.output(&StepId::of_input(checksum)?)?.is_none() {
-        return Ok(None);
-    }
-    plan.add(format!("input {}", component.name), Step::Input { checksum }).map(|step| Some((step, archive)))
+/// Where the bytes of a line's components are looked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Supply<'a> {
+    pub(crate) recipe: &'a Recipe,
+    pub(crate) lock: &'a Lock,
+    pub(crate) store: &'a Store,
 }
 
-/// Adds the step that compiles a source package, if the store has its files and what its build needs.
-fn compiled(
-    plan: &mut Plan,
-    recipe: &Recipe,
-    lock: &Lock,
-    store: &Store,
-    source: &PackageName,
-) -> Result<Option<StepId>> {
-    let (Some(locked), Some(build)) = (lock.sources.get(source), recipe.sources.get(source)) else {
-        return Err(Fault::bug(format!("no source package `{source}`")));
-    };
-    let mut files = BTreeMap::new();
-    for file in &locked.file {
-        let checksum = Checksum::Sha256(file.sha256);
-        let name = file.path.file_name();
-        if store.output(&StepId::of_input(checksum)?)?.is_none() {
+impl Supply<'_> {
+    /// Plans the tree of a component's files, with some texts beside them. When the store has not what it takes,
+    /// there is no step, and `planned` says what is missing, once.
+    pub(crate) fn payload(
+        self,
+        planned: &mut Planned,
+        component: &Component,
+        input: &LockedInput,
+        files: &BTreeMap<TreePath, Payload>,
+        texts: BTreeMap<TreePath, String>,
+    ) -> Result<Option<StepId>> {
+        let Some((bytes, archive)) = self.here(&mut planned.plan, component, input)? else {
+            let missing = missing(component, input);
+            if !planned.missing.contains(&missing) {
+                planned.missing.push(missing);
+            }
+            return Ok(None);
+        };
+        let release = release(&component.name, files, archive, self.lock.arch, &input.version)?;
+        let payload = Step::Payload { input: bytes, release, texts };
+        planned.plan.add(format!("payload {}", component.name), payload).map(Some)
+    }
+
+    /// Adds the step that brings a component's bytes, if the store has what it takes, and says how its files are
+    /// got out of them.
+    fn here(
+        self,
+        plan: &mut Plan,
+        component: &Component,
+        input: &LockedInput,
+    ) -> Result<Option<(StepId, Archive)>> {
+        let (checksum, archive) = match (&input.from, &component.from) {
+            (From::Source { source }, _) => {
+                return Ok(self.compiled(plan, source)?.map(|step| (step, Archive::None)));
+            }
+            (From::Added { file, digest, .. }, _) => (Checksum::Sha256(*digest), Archive::of_file(file)),
+            (From::Url { checksum, .. }, Origin::Url { archive, .. }) => (*checksum, *archive),
+            (From::Provided, _) => return Ok(None),
+            _ => {
+                return Err(Fault::bug(format!("{} comes from somewhere else than it says", component.name)));
+            }
+        };
+        if self.store.output(&StepId::of_input(checksum)?)?.is_none() {
             return Ok(None);
         }
-        files.insert(name.to_owned(), plan.add(format!("source {name}"), Step::Input { checksum })?);
+        let step = plan.add(format!("input {}", component.name), Step::Input { checksum })?;
+        Ok(Some((step, archive)))
     }
-    let group = source_build::group(source)?;
-    let packages = packages(plan, lock, store, &[group.as_str()])?;
-    let (epoch, compilation) = (lock.epoch, build.compilation.clone());
-    let root = plan.add(format!("root of {group}"), Step::Root { packages, epoch })?;
-    plan.add(format!("compile {source}"), Step::Compile { source: files, root, compilation, epoch }).map(Some)
+
+    /// Adds the step that compiles a source package, if the store has its files and what its build needs.
+    fn compiled(self, plan: &mut Plan, source: &PackageName) -> Result<Option<StepId>> {
+        let Self { recipe, lock, store } = self;
+        let (Some(locked), Some(build)) = (lock.sources.get(source), recipe.sources.get(source)) else {
+            return Err(Fault::bug(format!("no source package `{source}`")));
+        };
+        let mut files = BTreeMap::new();
+        for file in &locked.file {
+            let checksum = Checksum::Sha256(file.sha256);
+            let name = file.path.file_name();
+            if store.output(&StepId::of_input(checksum)?)?.is_none() {
+                return Ok(None);
+            }
+            files.insert(name.to_owned(), plan.add(format!("source {name}"), Step::Input { checksum })?);
+        }
+        let group = source_build::group(source)?;
+        let packages = packages(plan, lock, store, &[group.as_str()])?;
+        let (epoch, compilation) = (lock.epoch, build.compilation.clone());
+        let root = plan.add(format!("root of {group}"), Step::Root { packages, epoch })?;
+        plan.add(format!("compile {source}"), Step::Compile { source: files, root, compilation, epoch })
+            .map(Some)
+    }
 }
 
-pub(crate) fn missing(component: &Component, input: &LockedInput) -> Missing {
+fn missing(component: &Component, input: &LockedInput) -> Missing {
     let (why, mend) = match (&component.from, &input.from) {
         (_, From::Added { file, .. }) => {
             ("its file left the store", format!("hand {file} over again with cargo xtask input add"))
@@ -109,11 +138,11 @@ pub(crate) fn missing(component: &Component, input: &LockedInput) -> Missing {
     Missing { component: component.name.clone(), version: input.version.clone(), why, mend }
 }
 
-pub(crate) fn release(
+fn release(
     name: &ComponentName,
     payloads: &BTreeMap<TreePath, Payload>,
     archive: Archive,
-    lock: &Lock,
+    arch: Arch,
     version: &Version,
 ) -> Result<Release> {
     let mut files = BTreeMap::new();
@@ -121,7 +150,7 @@ pub(crate) fn release(
         let places = payload.places(path, version.as_str())?;
         files.insert(path.clone(), Wanted { places, mode: payload.mode });
     }
-    Ok(Release { name: format!("{name} {version}"), archive, arch: lock.arch, files })
+    Ok(Release { name: format!("{name} {version}"), archive, arch, files })
 }
 
 /// Adds the tree of a group's packages that are run from the store; the packages must have been fetched.

@@ -63,10 +63,10 @@ pub fn plan(order: &Order, store: &Store) -> Result<Planned> {
     let (recipe, lock) = (&role_packages.recipe, &role_packages.lock);
     let role = recipe.role(order.role.as_str())?;
     let mut plan = Plan::new();
-    let files = order.project.files()?;
-    plan.absorb(components::plan(&files, recipe, lock, store)?.plan)?;
+    let files = &role_packages.files;
+    plan.absorb(components::plan(files, recipe, lock, store)?.plan)?;
     plan.absorb(role_packages.plan.clone())?;
-    let machine = bundle::machine(&files, recipe, role, Some(lock))?;
+    let machine = bundle::machine(files, recipe, role, Some(lock))?;
     dist::pack(&mut plan, &machine, lock.epoch, store)?;
 
     let wanted = [MACHINE, role.name.as_str()];

@@ -26,7 +26,7 @@ const HOLDERS: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager",
 /// Whether a certificate ends within `days`, by openssl(1).
 pub fn ends_within(node: &Node, path: &str, days: u64) -> Result<bool> {
     let seconds = (days * 86_400).to_string();
-    let path = node.world.path(path).to_string_lossy().into_owned();
+    let path = node.world.argument(path);
     let call = Call::new("/usr/bin/openssl", &["x509", "-noout", "-checkend", &seconds, "-in", &path]);
     Ok(!node.world.run(&call)?.success())
 }

@@ -39,7 +39,7 @@ pub fn token(node: &Node, hours: u16, with_proxy: bool) -> Result<Secret> {
 fn pin(node: &Node) -> Result<String> {
     let path = "/etc/kubernetes/pki/ca.crt";
     files::need(node.world, path)?;
-    let full = node.world.path(path).to_string_lossy().into_owned();
+    let full = node.world.argument(path);
     let key = node.world.ask(&Call::new("/usr/bin/openssl", &["x509", "-noout", "-pubkey", "-in", &full]))?;
     let der = base64::of_pem(&key).ok_or_else(|| Fault::machine("openssl printed no public key"))?;
     use sha2::Digest;

@@ -112,6 +112,11 @@ pub trait World {
         self.root().join(absolute.trim_start_matches('/'))
     }
 
+    /// The same as an argument for a program.
+    fn argument(&self, absolute: &str) -> String {
+        self.path(absolute).to_string_lossy().into_owned()
+    }
+
     /// Runs a program that must succeed and gives its standard output.
     fn ask(&self, call: &Call) -> Result<String> {
         let ran = self.run(call)?;

@@ -118,7 +118,7 @@ fn install(store: &Path, root: &Digest, package: &str, deb: &Path) -> Result<Dig
     let limits = Limits { script: 20, dpkg: 20, compile: 20 };
     let builder = Builder { store: &store, sandbox: &sandbox, epoch: epoch(), limits };
     let name = PackageName::new(package).expect("a name");
-    builder.install(root, &BTreeMap::from([(name, keep(&store, deb)?)]), Some(OWNER))
+    builder.install(root, &BTreeMap::from([(name, keep(&store, deb)?)]), OWNER)
 }
 
 fn keep(store: &Store, deb: &Path) -> Result<Digest> {

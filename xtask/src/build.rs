@@ -177,13 +177,12 @@ impl Bundle<'_> {
 
     /// The role's components. A bundle depends on their packages and holds none of them.
     fn missing(&self, store: &Store) -> Result<BTreeMap<String, Lack>> {
-        let Planned { recipe, lock, .. } = self.planned;
-        let mut absent: BTreeMap<_, _> =
-            builder::components::plan(&self.order.project.files()?, recipe, lock, store)?
-                .missing
-                .into_iter()
-                .map(|missing| (missing.component.clone(), Lack::from(missing)))
-                .collect();
+        let Planned { files, recipe, lock, .. } = self.planned;
+        let mut absent: BTreeMap<_, _> = builder::components::plan(files, recipe, lock, store)?
+            .missing
+            .into_iter()
+            .map(|missing| (missing.component.clone(), Lack::from(missing)))
+            .collect();
         let mut missing = BTreeMap::new();
         for name in &recipe.role(self.order.role.as_str())?.components {
             let (why, mend) = match recipe.source(name)? {

@@ -234,26 +234,25 @@ fn inputs(text: Text<'_>, list: Vec<Spanned<RawInput>>) -> Result<BTreeMap<Compo
     let mut converted = Vec::new();
     for item in list {
         let span = item.span();
-        let mut raw = item.into_inner();
-        let compiled = raw.source.take();
-        let from = match (raw.url, raw.checksum, raw.registry, raw.repository, raw.digest, raw.file, raw.size)
-        {
-            (Some(url), Some(checksum), None, None, None, None, size) => From::Url { url, checksum, size },
-            (None, None, Some(registry), Some(repository), Some(digest), None, None) => {
+        let raw = item.into_inner();
+        let place = (raw.url, raw.checksum, raw.registry, raw.repository, raw.digest, raw.file, raw.size);
+        let from = match (place, raw.source) {
+            ((Some(url), Some(checksum), None, None, None, None, size), None) => {
+                From::Url { url, checksum, size }
+            }
+            ((None, None, Some(registry), Some(repository), Some(digest), None, None), None) => {
                 From::Image { registry, repository, digest }
             }
-            (None, None, None, None, Some(digest), Some(file), Some(size)) => {
+            ((None, None, None, None, Some(digest), Some(file), Some(size)), None) => {
                 From::Added { file, digest, size }
             }
-            (None, None, None, None, None, None, None) => match compiled {
-                Some(source) => From::Source { source },
-                None => From::Provided,
-            },
+            ((None, None, None, None, None, None, None), Some(source)) => From::Source { source },
+            ((None, None, None, None, None, None, None), None) => From::Provided,
             _ => {
                 return Err(text
                     .fault(span, format!("`{}` comes from nowhere we know", raw.component))
                     .versus(
-                        "`url` and `checksum`, `registry`, `repository` and `digest`, or none of them",
+                        "`url` and `checksum`, `registry`, `repository` and `digest`, `source`, or none of them",
                         "another combination",
                     ));
             }

@@ -19,6 +19,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use node::base64;
 use oci_spec::image::{ImageConfiguration, ImageManifest};
 use serde::Serialize;
 
@@ -251,21 +252,7 @@ fn short(id: &str) -> String {
 /// The file's name of an image's document: its key if that is plain, else `=` and base64.
 fn document_name(key: &str) -> String {
     let plain = |c: char| c == '.' || c.is_ascii_digit() || c.is_ascii_lowercase();
-    if key.chars().all(plain) { key.to_owned() } else { format!("={}", base64(key.as_bytes())) }
-}
-
-/// RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let bits = (0..3).fold(0, |bits, index| bits << 8 | u32::from(*chunk.get(index).unwrap_or(&0)));
-        for place in 0..4 {
-            let letter = LETTERS[(bits >> (18 - 6 * place)) as usize & 63];
-            text.push(if place <= chunk.len() { char::from(letter) } else { '=' });
-        }
-    }
-    text
+    if key.chars().all(plain) { key.to_owned() } else { format!("={}", base64::encode(key.as_bytes())) }
 }
 
 #[cfg(test)]

@@ -78,19 +78,14 @@ impl Builder<'_> {
 
     /// The root with more packages installed by its own dpkg, from `.deb` blobs by name; `owner` is a user
     /// and group beyond Debian's own ids that may own what they make.
-    pub fn install(
-        &self,
-        root: &Digest,
-        debs: &BTreeMap<PackageName, Digest>,
-        owner: Option<u32>,
-    ) -> Result<Digest> {
+    pub fn install(&self, root: &Digest, debs: &BTreeMap<PackageName, Digest>, owner: u32) -> Result<Digest> {
         let bind = |(name, deb): (&PackageName, &Digest)| Bind {
             from: self.store.path_of(deb),
             to: format!("{}/{name}.deb", configure::PACKAGES).into(),
         };
         let binds = debs.iter().map(bind).collect();
         let run = configure::install(self.epoch, self.limits);
-        self.run(self.store.tree(root)?, Memory::default(), vec![run], binds, owner)
+        self.run(self.store.tree(root)?, Memory::default(), vec![run], binds, Some(owner))
     }
 
     /// The root with packages on hold, as `apt-mark hold` would set them (dpkg(1), "Package selection").

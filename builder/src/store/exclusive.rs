@@ -75,7 +75,8 @@ impl Exclusive {
     }
 
     /// Removes every blob and step record that no root reaches, trees that are laid out as files, and
-    /// unfinished downloads. With `dry_run` it only counts. A damaged tree below a root stops it: its contents are unknown.
+    /// unfinished downloads. With `dry_run` it only counts. A damaged tree below a root stops it: its
+    /// contents are unknown.
     pub fn gc(&self, dry_run: bool) -> Result<Collected> {
         let mut report = Collected::default();
         for tree in place::list(&self.store.trees())? {

@@ -37,7 +37,7 @@ pub(super) fn act(node: &Node) -> Result<()> {
     });
     let list = json!({"apiVersion": "v1", "kind": "List", "items": [role, binding]});
     let path = kubeadm::configure(node, "rights.json", &list.to_string())?;
-    let full = node.world.path(&path).to_string_lossy().into_owned();
+    let full = node.world.argument(&path);
     node.world.ask(&node.kubectl(&["apply", "-f", &full]))?;
     files::remove(node.world, &path)
 }

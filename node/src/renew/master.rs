@@ -43,7 +43,7 @@ fn may_be_approved(node: &Node, ways: &Ways, object: &Value) -> Result<bool> {
     let Some(pem) = request::asked(ways, object) else { return Ok(false) };
     files::make_directory(node.world, &node.world.path("/run/hale"), 0o700)?;
     files::write(node.world, PEM, pem.as_bytes(), 0o600)?;
-    let path = node.world.path(PEM).to_string_lossy().into_owned();
+    let path = node.world.argument(PEM);
     let ran = node
         .world
         .run(&Call::new("/usr/bin/openssl", &["req", "-verify", "-noout", "-pubkey", "-in", &path]))?;
@@ -65,7 +65,7 @@ fn say_yes(node: &Node, ways: &Ways, name: &str, mut object: Value) -> Result<()
     let text =
         serde_json::to_string(&object).map_err(|e| Fault::machine(format!("cannot write {OBJECT}: {e}")))?;
     files::write(node.world, OBJECT, text.as_bytes(), 0o600)?;
-    let path = node.world.path(OBJECT).to_string_lossy().into_owned();
+    let path = node.world.argument(OBJECT);
     let said = node.world.ask(&node.kubectl(&[
         "replace",
         "--raw",

@@ -55,10 +55,6 @@ fn forget(node: &Node) -> Result<()> {
     [REQUEST, KEY, SCRATCH, OBJECT, CERTIFICATE].iter().try_for_each(|path| files::remove(node.world, path))
 }
 
-fn full(node: &Node, path: &str) -> String {
-    node.world.path(path).to_string_lossy().into_owned()
-}
-
 fn openssl(node: &Node, arguments: &[&str]) -> Result<String> {
     node.world.ask(&Call::new("/usr/bin/openssl", arguments))
 }
@@ -66,7 +62,8 @@ fn openssl(node: &Node, arguments: &[&str]) -> Result<String> {
 /// Makes a key and a request, and hands the request in.
 fn ask(node: &Node) -> Result<Outcome> {
     files::make_directory(node.world, &node.world.path("/run/hale"), 0o700)?;
-    let (key, scratch, subject) = (full(node, KEY), full(node, SCRATCH), format!("/CN={USER}"));
+    let (key, scratch, subject) =
+        (node.world.argument(KEY), node.world.argument(SCRATCH), format!("/CN={USER}"));
     let curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
     let files = ["-keyout", &key, "-out", &scratch, "-config", "/dev/null"];
     openssl(node, &[&["req", "-new", "-subj", &subject], curve.as_slice(), files.as_slice()].concat())?;
@@ -77,7 +74,7 @@ fn ask(node: &Node) -> Result<Outcome> {
 fn hand_in(node: &Node, pem: &str) -> Result<Outcome> {
     let object = request::object(own_ways(node), &request::name(&node.name, pem), pem);
     files::write(node.world, OBJECT, object.to_string().as_bytes(), 0o600)?;
-    kubectl(node, &["create", "--validate=false", "-f", &full(node, OBJECT)])?;
+    kubectl(node, &["create", "--validate=false", "-f", &node.world.argument(OBJECT)])?;
     files::remove(node.world, OBJECT)?;
     Ok(Outcome::Asked)
 }
@@ -144,7 +141,8 @@ fn take(node: &Node, certificate: &str, key: &str) -> Result<Outcome> {
 }
 
 fn unfit(node: &Node) -> Result<Option<&'static str>> {
-    let (certificate, key, ca) = (full(node, CERTIFICATE), full(node, KEY), full(node, CA));
+    let (certificate, key, ca) =
+        (node.world.argument(CERTIFICATE), node.world.argument(KEY), node.world.argument(CA));
     let of_key = openssl(node, &["pkey", "-pubout", "-in", &key])?;
     if openssl(node, &["x509", "-noout", "-pubkey", "-in", &certificate]).ok() != Some(of_key) {
         return Ok(Some("it is for another key"));

@@ -4,20 +4,19 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use builder::base::{Fault, Result};
 use builder::dist::Order;
-use builder::plan::Step;
 use builder::project::Project;
 use builder::store::Store;
 use builder::system;
 use builder::tools::Tools;
 use builder::vm::{Accelerator, Console, Disk, Firmware, Machine};
 
-use super::image::{ratio, seconds, timed};
+use super::image::{debs, mke2fs, mmdebstrap, ratio, seconds};
 use super::{Goal, Row};
 use crate::context::Context;
 use crate::disks;
@@ -47,15 +46,13 @@ pub(crate) fn run(context: &Context, tell: &mut dyn FnMut(Row)) -> Result<()> {
     Ok(())
 }
 
-/// Debian's packages of the role's disk.
+/// Debian's packages of the role's disk, and what makes the initramfs that they would have.
 fn packages(context: &Context) -> Result<Vec<String>> {
     let project = Project::at(&context.root);
     let order = Order { line: project.default_line()?, role: ROLE.parse()?, project };
     let plan = system::plan(&order, &Store::open(&context.store)?)?.plan;
-    match &plan.find("root")?.1.step {
-        Step::Root { packages, .. } => Ok(packages.keys().map(|name| name.to_string()).collect()),
-        _ => Err(Fault::bug("the root is made in another way")),
-    }
+    let initramfs = ["initramfs-tools".to_owned()];
+    Ok(debs(&plan)?.keys().map(|name| name.to_string()).chain(initramfs).collect())
 }
 
 /// A disk of one file system, and what QEMU hands to its kernel.
@@ -68,12 +65,8 @@ struct Theirs {
 impl Theirs {
     fn make(folder: &Path, packages: &[String]) -> Result<Self> {
         let (tree, disk) = (folder.join("theirs"), folder.join("theirs.ext4"));
-        let mut command = Command::new("mmdebstrap");
-        command.args(["--variant=essential", "--format=directory", "--quiet"]);
-        command.arg("--include").arg(format!("initramfs-tools,{}", packages.join(",")));
-        timed(command.arg("bookworm").arg(&tree).args(sources()))?;
-        let mut command = Command::new("mke2fs");
-        timed(command.args(["-q", "-t", "ext4", "-d"]).arg(&tree).arg(&disk).arg("3G"))?;
+        mmdebstrap(packages, &tree, sources())?;
+        mke2fs(&tree, &disk, "3G")?;
         let named = |begin: &str| -> Result<PathBuf> {
             let entries = fs::read_dir(tree.join("boot")).map_err(|e| Fault::io("list", &tree, e))?;
             let mut names = entries.filter_map(|entry| Some(entry.ok()?.path()));

@@ -1,13 +1,16 @@
 //! Root trees and disks, beside mmdebstrap and mke2fs with the same packages from the same local files.
 
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
+use builder::base::name::PackageName;
 use builder::base::{Fault, Result};
 use builder::dist::Order;
-use builder::plan::{Output, Plan, Step};
+use builder::plan::{Output, Plan, Step, StepId};
 use builder::project::Project;
 use builder::store::Store;
 use builder::system;
@@ -32,10 +35,12 @@ pub(crate) fn run(context: &Context, tell: &mut dyn FnMut(Row)) -> Result<()> {
         (lab.checkout().with_file_name("packages"), lab.checkout().with_file_name("theirs"));
     let ours = steps(context, &lab, &packages)?;
     tell(seconds("root tree from packages that are here", ours.root, None));
-    let debstrapped = mmdebstrap(&packages, &ours.names, &theirs)?;
+    let debstrapped = mmdebstrap(&ours.names, &theirs, [repository(&packages)?])?;
     tell(seconds("  mmdebstrap", debstrapped, None));
     tell(ratio("  mmdebstrap's time by ours", debstrapped / ours.root, Goal::AtLeast(4.0)));
-    let made = mke2fs(&theirs)?;
+    let image = theirs.with_extension("ext4");
+    let made = mke2fs(&theirs, &image, "1G")?;
+    fs::remove_file(&image).map_err(|e| Fault::io("remove", &image, e))?;
     tell(seconds("disk from a root tree, digested and durable", ours.disk, None));
     tell(seconds("  mke2fs -d of mmdebstrap's", made, None));
     tell(ratio("  ours by mke2fs's", ours.disk / made, Goal::AtMost(1.5)));
@@ -90,9 +95,7 @@ fn steps(context: &Context, lab: &Lab, packages: &Path) -> Result<Ours> {
     timed("install")?;
     timed("tools boot")?;
     let disk = timed("disk")?;
-    let Step::Root { packages: debs, .. } = &whole.find("root")?.1.step else {
-        return Err(Fault::bug("the root is made in another way"));
-    };
+    let debs = debs(&whole)?;
     let mut packed = 0;
     fs::create_dir_all(packages).map_err(|e| Fault::io("make", packages, e))?;
     for (name, deb) in debs {
@@ -105,27 +108,40 @@ fn steps(context: &Context, lab: &Lab, packages: &Path) -> Result<Ours> {
     Ok(Ours { root, disk, names, packed: packed as f64 })
 }
 
-/// Lays the packages out as a repository, and has mmdebstrap install them.
-fn mmdebstrap(packages: &Path, names: &[String], to: &Path) -> Result<f64> {
-    let index = timed(Command::new("apt-ftparchive").args(["packages", "."]).current_dir(packages))?.1;
-    fs::write(packages.join("Packages"), index).map_err(|e| Fault::io("write", packages, e))?;
-    let mut command = Command::new("mmdebstrap");
-    command.args(["--variant=essential", "--format=directory", "--quiet", "--include"]).arg(names.join(","));
-    command.arg("bookworm").arg(to).arg(format!("deb [trusted=yes] copy:{} ./", packages.display()));
-    Ok(timed(&mut command)?.0)
+/// Debian's packages of a planned disk.
+pub(super) fn debs(plan: &Plan) -> Result<&BTreeMap<PackageName, StepId>> {
+    match &plan.find("root")?.1.step {
+        Step::Root { packages, .. } => Ok(packages),
+        _ => Err(Fault::bug("the root is made in another way")),
+    }
 }
 
-fn mke2fs(tree: &Path) -> Result<f64> {
-    let image = tree.with_extension("ext4");
+/// Makes an index of the packages, as a repository has it; gives the repository as apt's sources do.
+fn repository(packages: &Path) -> Result<String> {
+    let index = timed(Command::new("apt-ftparchive").args(["packages", "."]).current_dir(packages))?.1;
+    fs::write(packages.join("Packages"), index).map_err(|e| Fault::io("write", packages, e))?;
+    Ok(format!("deb [trusted=yes] copy:{} ./", packages.display()))
+}
+
+/// Has mmdebstrap install packages of some sources; gives its seconds.
+pub(super) fn mmdebstrap(
+    names: &[String],
+    to: &Path,
+    sources: impl IntoIterator<Item = impl AsRef<OsStr>>,
+) -> Result<f64> {
+    let mut command = Command::new("mmdebstrap");
+    command.args(["--variant=essential", "--format=directory", "--quiet", "--include"]).arg(names.join(","));
+    Ok(timed(command.arg("bookworm").arg(to).args(sources))?.0)
+}
+
+/// Has mke2fs make a file system of a tree; gives its seconds.
+pub(super) fn mke2fs(tree: &Path, image: &Path, size: &str) -> Result<f64> {
     let mut command = Command::new("mke2fs");
-    command.args(["-q", "-t", "ext4", "-d"]).arg(tree).arg(&image).arg("1G");
-    let made = timed(&mut command)?.0;
-    fs::remove_file(&image).map_err(|e| Fault::io("remove", &image, e))?;
-    Ok(made)
+    Ok(timed(command.args(["-q", "-t", "ext4", "-d"]).arg(tree).arg(image).arg(size))?.0)
 }
 
 /// Runs a tool to a good end: seconds, and what it printed.
-pub(super) fn timed(command: &mut Command) -> Result<(f64, Vec<u8>)> {
+fn timed(command: &mut Command) -> Result<(f64, Vec<u8>)> {
     let name = command.get_program().to_string_lossy().into_owned();
     let start = Instant::now();
     let output =
