@@ -17,7 +17,7 @@ use crate::plan::{Mapping, Preloaded, Step, StepId};
 use crate::recipe::{Files, IMAGES, Recipe};
 use crate::role::Role;
 use crate::store::Store;
-use crate::supply::{self, Planned, Supply};
+use crate::supply::{self, Missing, Planned, Supply};
 use crate::tree::TreePath;
 
 /// Where the store of images is on a node; the overlay `images` tells CRI-O.
@@ -81,6 +81,15 @@ fn layer(
 ) -> Result<Option<StepId>> {
     let name = &component.name;
     let tree = match (&component.from, lock.inputs.get(name)) {
+        (Origin::Apt { .. }, None) if !supply::are_fetched(lock, store, IMAGES)? => {
+            planned.miss(Missing {
+                component: name.clone(),
+                version: lock.version_of(recipe, name)?.clone(),
+                why: "Debian's packages that it is made of were not fetched yet",
+                mend: format!("cargo xtask fetch {}", lock.line),
+            });
+            return Ok(None);
+        }
         (Origin::Apt { .. }, None) => supply::tools(&mut planned.plan, lock, store, IMAGES)?,
         (_, Some(input)) => {
             let payload = |path: &TreePath| (path.clone(), Payload { from: Vec::new(), mode: 0o755 });

@@ -54,6 +54,12 @@ impl Project {
         Ok(Site::parse(text_of(&files, "recipes/site.toml")?)?.line)
     }
 
+    /// Where what is built of a line goes: `dist` for the site's line, `dist/LINE` for any other.
+    pub fn dist(&self, line: &LineName) -> Result<PathBuf> {
+        let dist = self.root.join("dist");
+        Ok(if *line == self.default_line()? { dist } else { dist.join(line.as_str()) })
+    }
+
     /// Where a line's lock is.
     pub fn lock_path(&self, line: &LineName) -> PathBuf {
         self.root.join(lock_file(line))
@@ -141,6 +147,14 @@ mod tests {
 
     fn checkout() -> Project {
         Project::at(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap())
+    }
+
+    #[test]
+    fn what_is_built_of_another_line_lies_apart() {
+        let project = checkout();
+        let dist = |line: &str| project.dist(&line.parse().unwrap()).unwrap();
+        let top = project.root().join("dist");
+        assert_eq!((dist("1.17"), dist("1.20")), (top.clone(), top.join("1.20")));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::base::digest::Checksum;
-use crate::base::name::{Arch, ComponentName, PackageName};
+use crate::base::name::{Arch, ComponentName, LineName, PackageName};
 use crate::base::{Fault, Result};
 use crate::component::{Archive, Component, Origin, Payload, Release, Wanted};
 use crate::debian::version::Version;
@@ -41,6 +41,15 @@ pub struct Missing {
     pub mend: String,
 }
 
+impl Planned {
+    /// Says what is missing, once.
+    pub(crate) fn miss(&mut self, missing: Missing) {
+        if !self.missing.contains(&missing) {
+            self.missing.push(missing);
+        }
+    }
+}
+
 /// Where the bytes of a line's components are looked for.
 #[derive(Clone, Copy)]
 pub(crate) struct Supply<'a> {
@@ -61,10 +70,7 @@ impl Supply<'_> {
         texts: BTreeMap<TreePath, String>,
     ) -> Result<Option<StepId>> {
         let Some((bytes, archive)) = self.here(&mut planned.plan, component, input)? else {
-            let missing = missing(component, input);
-            if !planned.missing.contains(&missing) {
-                planned.missing.push(missing);
-            }
+            planned.miss(missing(component, input, &self.lock.line));
             return Ok(None);
         };
         let release = release(&component.name, files, archive, self.lock.arch, &input.version)?;
@@ -114,6 +120,9 @@ impl Supply<'_> {
             files.insert(name.to_owned(), plan.add(format!("source {name}"), Step::Input { checksum })?);
         }
         let group = source_build::group(source)?;
+        if !are_fetched(lock, store, group.as_str())? {
+            return Ok(None);
+        }
         let packages = packages(plan, lock, store, &[group.as_str()])?;
         let (epoch, compilation) = (lock.epoch, build.compilation.clone());
         let root = plan.add(format!("root of {group}"), Step::Root { packages, epoch })?;
@@ -122,7 +131,7 @@ impl Supply<'_> {
     }
 }
 
-fn missing(component: &Component, input: &LockedInput) -> Missing {
+fn missing(component: &Component, input: &LockedInput, line: &LineName) -> Missing {
     let (why, mend) = match (&component.from, &input.from) {
         (_, From::Added { file, .. }) => {
             ("its file left the store", format!("hand {file} over again with cargo xtask input add"))
@@ -131,7 +140,7 @@ fn missing(component: &Component, input: &LockedInput) -> Missing {
             ("nobody publishes it", how.replace("{version}", input.version.as_str()))
         }
         (_, From::Source { .. }) => {
-            ("its source package was not fetched yet", "cargo xtask fetch".to_owned())
+            ("not all that it is compiled from was fetched yet", format!("cargo xtask fetch {line}"))
         }
         _ => ("it was not fetched yet", format!("cargo xtask fetch --only {}", component.name)),
     };
@@ -176,9 +185,8 @@ pub(crate) fn inputs<'a>(
     store: &Store,
     groups: &[&str],
 ) -> Result<Vec<(&'a LockedPackage, StepId)>> {
-    let wanted = |p: &&LockedPackage| p.wanted_by.iter().any(|group| groups.contains(&group.as_str()));
     let (mut inputs, mut absent) = (Vec::new(), Vec::new());
-    for package in lock.packages.values().filter(wanted) {
+    for package in wanted(lock, groups) {
         let step = Step::Input { checksum: Checksum::Sha256(package.sha256) };
         let id = plan.add(format!("input {}_{}", package.name, package.arch), step)?;
         if store.output(&id)?.is_none() {
@@ -191,6 +199,21 @@ pub(crate) fn inputs<'a>(
     }
     let what = format!("Debian packages that are not fetched: {}", absent.join(", "));
     Err(Fault::user(what).mend(format!("cargo xtask fetch {}", lock.line)))
+}
+
+/// Whether all packages that a group wants are in the store.
+pub(crate) fn are_fetched(lock: &Lock, store: &Store, group: &str) -> Result<bool> {
+    for package in wanted(lock, &[group]) {
+        if store.output(&StepId::of_input(Checksum::Sha256(package.sha256))?)?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn wanted<'a>(lock: &'a Lock, groups: &[&str]) -> impl Iterator<Item = &'a LockedPackage> {
+    let wanted = |p: &&LockedPackage| p.wanted_by.iter().any(|group| groups.contains(&group.as_str()));
+    lock.packages.values().filter(wanted)
 }
 
 pub(crate) fn steps(packages: Vec<(&LockedPackage, StepId)>) -> BTreeMap<PackageName, StepId> {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::fault::Result;
 use crate::node::Node;
@@ -14,10 +14,11 @@ mod dns;
 mod sockets;
 
 /// A promise and what was found.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Finding {
     /// The promise.
-    pub promise: &'static str,
+    pub promise: String,
     /// Whether it holds.
     pub holds: bool,
     /// What it was judged by: numbers when it holds, each exception when it does not.
@@ -62,12 +63,13 @@ const PROMISES: [(&str, Check); 12] = [
 
 /// Examines everything. A check that cannot be made is a no, with the reason.
 pub fn examine(node: &Node) -> Vec<Finding> {
-    let find = |(promise, check): (&'static str, Check)| match check(node) {
-        Ok(Evidence { exceptions, counted }) if exceptions.is_empty() => {
-            Finding { promise, holds: true, evidence: vec![counted] }
-        }
-        Ok(Evidence { exceptions, .. }) => Finding { promise, holds: false, evidence: exceptions },
-        Err(fault) => Finding { promise, holds: false, evidence: vec![fault.to_string()] },
+    let find = |(promise, check): (&str, Check)| {
+        let (holds, evidence) = match check(node) {
+            Ok(Evidence { exceptions, counted }) if exceptions.is_empty() => (true, vec![counted]),
+            Ok(Evidence { exceptions, .. }) => (false, exceptions),
+            Err(fault) => (false, vec![fault.to_string()]),
+        };
+        Finding { promise: promise.to_owned(), holds, evidence }
     };
     PROMISES.into_iter().map(find).collect()
 }

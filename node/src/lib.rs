@@ -22,6 +22,7 @@ pub mod preflight;
 pub mod progress;
 pub mod proxy;
 pub mod renew;
+pub mod report;
 pub mod reset;
 pub mod role;
 pub mod runtime;

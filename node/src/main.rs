@@ -13,7 +13,7 @@ use node::node::Node;
 use node::progress::Progress;
 use node::role::Role;
 use node::world::Real;
-use node::{bootstrap, cluster, doctor, files, hold, renew, reset, seed, status, token};
+use node::{bootstrap, cluster, doctor, files, hold, renew, report, reset, seed, status, token};
 
 /// Sets a Hale node up, proves its promises, and keeps them.
 #[derive(Parser)]
@@ -84,6 +84,11 @@ fn run(verb: Verb) -> Result<ExitCode> {
             let mut progress = Progress::open(&world);
             let before = || seed::import(&world).map(drop);
             bootstrap::until_done(&world, &role, &before, &mut |entry| progress.tell(entry))?;
+            if progress.has_port()
+                && let Err(fault) = tell_all(&world, &role, &mut progress)
+            {
+                eprintln!("hale: the port is not told what the machine is like: {fault}");
+            }
         }
         Verb::Status { json } => {
             let lines = status::lines(&role, &Journal::read(&world)?);
@@ -124,6 +129,13 @@ fn run(verb: Verb) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tells the port what the machine is like now.
+fn tell_all(world: &Real, role: &Role, progress: &mut Progress) -> Result<()> {
+    let identity = Identity::load(world, role)?;
+    progress.report(world, &report::of(&Node::new(world, role, &identity)?)?);
+    Ok(())
 }
 
 fn show(names: &[String], what: &str) {

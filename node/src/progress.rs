@@ -1,10 +1,12 @@
 //! What is told while it happens: the console by the unit, and JSON lines to a virtio port if there is one.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::time::Duration;
 
 use crate::journal::{Entry, Event};
+use crate::report::Report;
 use crate::world::World;
 
 /// Where virtio-serial ports are.
@@ -27,12 +29,34 @@ impl Progress {
         Self { port: first.and_then(open) }
     }
 
+    /// Whether there is a port.
+    pub fn has_port(&self) -> bool {
+        self.port.is_some()
+    }
+
     /// Tells of an entry.
     pub fn tell(&mut self, entry: &Entry) {
         eprintln!("{}", line(entry));
         if let (Some(port), Ok(json)) = (&mut self.port, serde_json::to_string(entry)) {
             // Nobody may be listening.
             let _ = port.write_all(format!("{json}\n").as_bytes());
+        }
+    }
+
+    /// Tells the port what the machine is like: a line longer than what a port takes at once. Gives up when
+    /// nobody takes it for two seconds.
+    pub fn report(&mut self, world: &dyn World, report: &Report) {
+        let (Some(port), Ok(json)) = (&mut self.port, serde_json::to_string(report)) else { return };
+        let (line, mut written, mut patience) = (json + "\n", 0, 20);
+        while written < line.len() {
+            match port.write(&line.as_bytes()[written..]) {
+                Ok(count) => written += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock && patience > 0 => {
+                    patience -= 1;
+                    world.pause(Duration::from_millis(100));
+                }
+                Err(_) => return,
+            }
         }
     }
 }
@@ -60,6 +84,13 @@ mod tests {
         Progress::open(&world).tell(&entry);
         let text = std::fs::read_to_string(world.path("/dev/virtio-ports/org.hale.progress")).unwrap();
         assert_eq!(serde_json::from_str::<Entry>(text.strip_suffix('\n').unwrap()).unwrap(), entry);
-        Progress::open(&Fake::new()).tell(&entry);
+        let report = Report { uptime: 9, userspace: 1, finished: 0, units: Vec::new(), findings: Vec::new() };
+        world.make("/dev/virtio-ports/org.hale.progress", "");
+        Progress::open(&world).report(&world, &report);
+        let text = std::fs::read_to_string(world.path("/dev/virtio-ports/org.hale.progress")).unwrap();
+        assert_eq!(serde_json::from_str::<Report>(text.strip_suffix('\n').unwrap()).unwrap(), report);
+        let silent = &mut Progress::open(&Fake::new());
+        assert!(!silent.has_port());
+        silent.tell(&entry);
     }
 }

@@ -5,7 +5,10 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
+use builder::base::name::LineName;
+use builder::project::Project;
 use serde_json::Value;
+use tests::checkout;
 use tests::cli::{Desk, program};
 use tests::server::{Reply, Server};
 use tests::tools::{put, run, said, tool};
@@ -309,6 +312,45 @@ fn every_verb_on_a_good_day() {
     assert_eq!(json(&desk, &["diff", master, master]), serde_json::json!([]));
     // What gc leaves is enough: nothing is made again.
     assert!(desk.succeeds(&["build", "master"]).contains("\nmaster: 0 of "), "gc took what a bundle needs");
+}
+
+/// What is built of another line than the site's lies apart, and every verb looks for it there.
+#[test]
+fn lines_do_not_get_in_each_others_way() {
+    let desk = Desk::with_program();
+    let other: LineName = "1.20".parse().unwrap();
+    let lock = Project::at(desk.root()).last_lock(&other).unwrap().expect("a lock");
+    checkout::carry_program(&desk.root(), lock.epoch, &desk.store());
+    let bundles = |folder: &str| {
+        let entries = fs::read_dir(desk.root().join(folder)).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with("hale-node_")).collect::<Vec<_>>()
+    };
+    desk.succeeds(&["build", "node"]);
+    let before = desk.state();
+    desk.succeeds(&["build", "node", "--line", "1.20"]);
+    let unchanged = before.iter().filter(|(path, _)| path.starts_with(desk.root().join("dist/node")));
+    let after = desk.state();
+    assert!(unchanged.clone().count() > 10 && unchanged.clone().all(|(path, what)| after[path] == *what));
+    let own = (bundles("dist/node"), bundles("dist/1.20/node"));
+    let expect = |version: &str| vec![format!("hale-node_{version}+hale1_all.deb")];
+    assert_eq!(own, (expect("1.17.17"), expect("1.20.2")));
+    for line in ["1.17", "1.20"] {
+        let why = desk.succeeds(&["why", "node", "bundle", "--line", line]);
+        assert!(why.contains("nothing changed"), "{line}: {why}");
+    }
+    desk.succeeds(&["key", "new"]);
+    let repo = json(&desk, &["repo", "--line", "1.20"]);
+    assert!(repo["repository"].as_str().is_some_and(|path| path.ends_with("/dist/1.20/repo")), "{repo}");
+    let packages = repo["packages"].to_string();
+    assert!(packages.contains("hale-node_1.20.2") && !packages.contains("hale-node_1.17"), "{packages}");
+    for words in [&["vm", "node"][..], &["flash", "node", "--to", "disk"]] {
+        for (line, image) in [("1.17", "dist/images/"), ("1.20", "dist/1.20/images/")] {
+            let refused = desk.refuses(&[words, &["--line", line]].concat(), 2);
+            assert!(refused.contains(&format!("{image}hale-node.raw")), "{line}: {refused}");
+            assert!(refused.contains(&format!("cargo xtask image node --line {line}")), "{line}: {refused}");
+        }
+    }
 }
 
 /// `why` names the file that somebody changed.

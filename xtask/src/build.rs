@@ -60,7 +60,7 @@ pub(crate) struct Build {
     /// How many steps at once [default: one a core].
     #[arg(long)]
     jobs: Option<NonZero<usize>>,
-    /// Where bundles go [default: dist in the checkout].
+    /// Where bundles go [default: dist in the checkout, for another line than the site's dist/LINE].
     #[arg(long, value_name = "DIR")]
     dist: Option<PathBuf>,
 }
@@ -92,12 +92,13 @@ struct Made {
 impl Build {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let store = Store::open(&context.store)?;
-        let dist = self.dist.clone().unwrap_or_else(|| context.root.join("dist"));
+        let project = Project::at(&context.root);
+        let line = self.target.line(&project)?;
+        let dist = self.dist.clone().map_or_else(|| project.dist(&line), Ok)?;
         if self.target.role != "components" {
             self.roles(context, &store, &dist)?;
         }
         if matches!(self.target.role.as_str(), "components" | "all") {
-            let line = self.target.line(&Project::at(&context.root))?;
             components::build(context, &store, &line, workers(self.jobs), &dist.join("components"))?;
         }
         Ok(())

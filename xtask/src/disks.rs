@@ -2,31 +2,54 @@
 
 use std::path::PathBuf;
 
-use builder::base::name::RoleName;
+use builder::base::name::{LineName, RoleName};
 use builder::base::{Fault, Result};
+use builder::dist::Order;
 use builder::plan::{DiskFormat, Plan};
 use builder::project::Project;
 use builder::store::Store;
 use builder::system;
 use builder::tools::Tools;
+use clap::Args;
 
 use crate::build;
 use crate::context::Context;
 
-/// `dist/images/hale-ROLE.FORMAT`.
-pub(crate) fn image_path(context: &Context, role: &RoleName, format: DiskFormat) -> PathBuf {
-    context.root.join(format!("dist/images/hale-{role}.{}", format.extension()))
+/// Whose image: what the verbs of disks have in common.
+#[derive(Args)]
+pub(crate) struct Choice {
+    /// The role.
+    role: RoleName,
+    /// The line [default: the site's].
+    #[arg(long)]
+    line: Option<LineName>,
+}
+
+impl Choice {
+    /// The role of the line that was named, or of the site's.
+    pub(crate) fn order(self, context: &Context) -> Result<Order> {
+        let project = Project::at(&context.root);
+        let line = self.line.map_or_else(|| project.default_line(), Ok)?;
+        Ok(Order { project, line, role: self.role })
+    }
+}
+
+/// `images/hale-ROLE.FORMAT` where outputs of the line go.
+pub(crate) fn image_path(order: &Order, format: DiskFormat) -> Result<PathBuf> {
+    let dist = order.project.dist(&order.line)?;
+    Ok(dist.join(format!("images/hale-{}.{}", order.role, format.extension())))
 }
 
 /// The role's raw image, which must have been made.
-pub(crate) fn raw_image(context: &Context, role: &RoleName) -> Result<PathBuf> {
-    let path = image_path(context, role, DiskFormat::Raw);
+pub(crate) fn raw_image(order: &Order) -> Result<PathBuf> {
+    let path = image_path(order, DiskFormat::Raw)?;
     if path.is_file() {
         return Ok(path);
     }
-    Err(Fault::user(format!("no image of {role}"))
+    let Order { role, line, .. } = order;
+    Err(Fault::user(format!("no image of {role} of line {line}"))
         .versus(path.display(), "nothing there")
-        .mend(format!("cargo xtask image {role}")))
+        .mend(format!("cargo xtask image {role} --line {line}")))
 }
 
 /// QEMU and its firmware, as locked for the site's line, laid out in the store.

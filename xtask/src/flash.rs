@@ -3,20 +3,19 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use builder::base::name::RoleName;
 use builder::base::{Fault, Result};
 use builder::flash::{Device, Phase, Seed, Target, flash};
 use builder::progress::{Progress, Unit};
 use clap::Args;
 
 use crate::context::Context;
-use crate::disks;
+use crate::disks::{self, Choice};
 
 /// Arguments of `flash`.
 #[derive(Args)]
 pub(crate) struct Flash {
-    /// The role whose image is put on the disk.
-    role: RoleName,
+    #[command(flatten)]
+    choice: Choice,
     /// A disk (`/dev/sdX`), or a file.
     #[arg(long, value_name = "TARGET")]
     to: PathBuf,
@@ -30,7 +29,7 @@ pub(crate) struct Flash {
 
 impl Flash {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
-        let image = disks::raw_image(context, &self.role)?;
+        let image = disks::raw_image(&self.choice.order(context)?)?;
         let seed = self.seed.as_deref().map(Seed::read).transpose()?;
         let target = Target::open(&self.to)?;
         if let (Some(device), false) = (target.device(), self.yes) {

@@ -4,29 +4,26 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use builder::base::name::{LineName, RoleName};
+use builder::base::name::RoleName;
 use builder::base::{Fault, Result};
 use builder::build::{Built, Way};
 use builder::dist::Order;
 use builder::image;
 use builder::plan::{DiskFormat, Output, StepId};
-use builder::project::Project;
 use builder::store::Store;
 use builder::system::{self, LeftOut, Planned};
 use clap::Args;
 use serde::Serialize;
 
 use crate::context::Context;
-use crate::{build, disks, table};
+use crate::disks::{self, Choice};
+use crate::{build, table};
 
 /// Arguments of `image`.
 #[derive(Args)]
 pub(crate) struct Image {
-    /// The role.
-    role: RoleName,
-    /// The line [default: the site's].
-    #[arg(long)]
-    line: Option<LineName>,
+    #[command(flatten)]
+    choice: Choice,
     /// Make another form too: qcow2, zstd; may be given again.
     #[arg(long, value_name = "FORMAT")]
     format: Vec<DiskFormat>,
@@ -63,10 +60,9 @@ struct Made {
 
 impl Image {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
-        let (start, project) = (Instant::now(), Project::at(&context.root));
-        let line = self.line.clone().map_or_else(|| project.default_line(), Ok)?;
+        let (start, order) = (Instant::now(), self.choice.order(context)?);
         let store = Store::open(&context.store)?;
-        let mut planned = system::plan(&Order { project, line, role: self.role.clone() }, &store)?;
+        let mut planned = system::plan(&order, &store)?;
         if !planned.left_out.is_empty() && !self.without_components {
             return Err(refusal(&planned.left_out));
         }
@@ -75,34 +71,26 @@ impl Image {
             forms.push((*format, planned.convert(*format)?));
         }
         let built = build::realise(context, &store, &planned.plan, self.jobs)?;
-        let images =
-            forms.into_iter().map(|(format, step)| self.publish(context, &store, &built, format, step));
+        let images = forms.into_iter().map(|(format, step)| publish(&order, &store, &built, format, step));
         let images = images.collect::<Result<Vec<_>>>()?;
         let made = built.values().filter(|(_, way)| *way == Way::Made).count();
         let Planned { debian, own, left_out, .. } = planned;
-        let (role, steps, seconds) = (self.role, built.len(), start.elapsed().as_secs_f64());
+        let (role, steps, seconds) = (order.role, built.len(), start.elapsed().as_secs_f64());
         let peak_memory = build::peak_memory();
         Summary { role, images, debian, own, left_out, steps, made, seconds, peak_memory }.show(context)
     }
+}
 
-    /// Gives one form of the disk its name in `dist/images`, unless it has it already.
-    fn publish(
-        &self,
-        context: &Context,
-        store: &Store,
-        built: &Built,
-        format: DiskFormat,
-        step: StepId,
-    ) -> Result<Made> {
-        let output = built.get(&step).map(|(output, _)| *output);
-        let Some(output @ Output::Blob { content, size }) = output else {
-            return Err(Fault::bug("a disk is one file"));
-        };
-        let path = disks::image_path(context, &self.role, format);
-        image::publish(store, &content, &path)?;
-        store.add_root(&path, &[output])?;
-        Ok(Made { path, bytes: size, digest: content.to_string() })
-    }
+/// Gives one form of the disk its name in `dist/images`, unless it has it already.
+fn publish(order: &Order, store: &Store, built: &Built, format: DiskFormat, step: StepId) -> Result<Made> {
+    let output = built.get(&step).map(|(output, _)| *output);
+    let Some(output @ Output::Blob { content, size }) = output else {
+        return Err(Fault::bug("a disk is one file"));
+    };
+    let path = disks::image_path(order, format)?;
+    image::publish(store, &content, &path)?;
+    store.add_root(&path, &[output])?;
+    Ok(Made { path, bytes: size, digest: content.to_string() })
 }
 
 impl Summary {

@@ -19,6 +19,7 @@ mod lint;
 mod lock;
 mod plan;
 mod repo;
+mod report;
 mod seed;
 mod table;
 mod test;

@@ -80,7 +80,7 @@ impl Why {
         let store = Store::open(&context.store)?;
         for order in self.target.orders(context)? {
             let planned = dist::plan(&order, &store)?;
-            let last = dist::last_plan(&context.root.join("dist").join(order.role.as_str()))?;
+            let last = dist::last_plan(&order.project.dist(&order.line)?.join(order.role.as_str()))?;
             let old = last.unwrap_or_else(Steps::new);
             let chain = explain::why(&old, &planned.plan, &self.step, &store)?;
             if context.json {

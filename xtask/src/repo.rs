@@ -25,7 +25,8 @@ pub(crate) struct Repo {
     /// Where nodes will find the repository, for hale.sources.
     #[arg(long, default_value = "file:/srv/hale")]
     uri: String,
-    /// Where bundles are, and the repository goes [default: dist in the checkout].
+    /// Where bundles are, and the repository goes [default: dist in the checkout, for another line than the
+    /// site's dist/LINE].
     #[arg(long, value_name = "DIR")]
     dist: Option<PathBuf>,
     /// The signing key [default: hale/repository-key.asc in the user's configuration].
@@ -41,7 +42,7 @@ impl Repo {
         let recipe = project.recipe(&line)?;
         let lock = project.lock(&recipe)?;
         let store = Store::open(&context.store)?;
-        let dist = self.dist.unwrap_or_else(|| context.root.join("dist"));
+        let dist = self.dist.map_or_else(|| project.dist(&line), Ok)?;
         let gathered = gather(&store, &dist, &recipe.roles.keys().cloned().collect(), &lock)?;
         let suite = Suite {
             name: SuiteName::new(format!("hale-{line}"))?,

@@ -2,23 +2,27 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
 
-use builder::base::name::RoleName;
 use builder::base::{Fault, Result};
 use builder::flash::Seed;
 use builder::image::Publishing;
+use builder::store::Store;
 use builder::tools::Tools;
 use builder::vm::{Accelerator, Card, Console, Disk, Firmware, Forward, Machine};
 use clap::Args;
 
 use crate::context::Context;
-use crate::disks;
+use crate::disks::{self, Choice};
+use crate::report::{self, Draft, Listener};
 
 /// Arguments of `vm`.
 #[derive(Args)]
 pub(crate) struct Vm {
-    /// The role whose image is booted.
-    role: RoleName,
+    #[command(flatten)]
+    choice: Choice,
     /// A folder with node.toml and secrets, which becomes a disk labelled HALE-SEED.
     #[arg(long, value_name = "DIR")]
     seed: Option<PathBuf>,
@@ -37,13 +41,21 @@ pub(crate) struct Vm {
     /// Processors.
     #[arg(long, default_value_t = 2)]
     processors: u32,
+    /// Write a page on the first boot when it is done, and again when the machine ends.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
 }
+
+/// How often the machine's port is looked at: phases are told to a tenth of a second.
+const GLANCE: Duration = Duration::from_millis(100);
 
 impl Vm {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
+        let order = self.choice.order(context)?;
+        let image = disks::raw_image(&order)?;
         let tools = disks::tools(context)?;
         let scratch = tempfile::tempdir().map_err(|e| Fault::machine("no scratch folder").because(e))?;
-        let mut attached = vec![self.overlay(context, &tools, scratch.path())?];
+        let mut attached = vec![overlay(&tools, &image, self.disk, scratch.path())?];
         if let Some(folder) = &self.seed {
             let (seed, path) = (Seed::read(folder)?, scratch.path().join("seed.img"));
             let mut file = Publishing::new(&path)?;
@@ -51,6 +63,7 @@ impl Vm {
             file.publish(seed.length())?;
             attached.push(Disk::Kept(path));
         }
+        let port = scratch.path().join("port");
         let machine = Machine {
             firmware: if self.bios { Firmware::Bios } else { Firmware::Uefi },
             memory: self.memory,
@@ -58,26 +71,64 @@ impl Vm {
             disks: attached,
             cards: vec![Card::User(self.forward)],
             console: Console::Terminal,
-            ports: Vec::new(),
+            ports: self.report.iter().map(|_| (report::PORT.to_owned(), port.clone())).collect(),
         };
         let accelerator = Accelerator::probe(&tools)?;
-        let how =
-            if accelerator == Accelerator::Kvm { "KVM" } else { "emulation: the first boot takes a minute" };
-        eprintln!("{} by {how}; Ctrl-A X ends it, and what it wrote is forgotten", self.role);
-        let status = machine.command(&tools, accelerator, scratch.path())?.status();
-        match status.map_err(|e| Fault::machine("cannot run QEMU").because(e))? {
-            status if status.success() => Ok(()),
-            status => Err(Fault::machine("QEMU stopped").because(status)),
-        }
+        let how = if accelerator == Accelerator::Kvm { "KVM" } else { "emulation" };
+        let store = Store::open(&context.store)?;
+        let draft = |to: PathBuf| Draft::new(&to, order.clone(), image, told(&machine, how), &store);
+        let draft = self.report.map(draft).transpose()?;
+        eprintln!("{} by {how}; Ctrl-A X ends it, and what it wrote is forgotten", order.role);
+        run(machine.command(&tools, accelerator, scratch.path())?, port, draft.as_ref())
     }
+}
 
-    /// A larger disk over the image, which takes only what the guest writes.
-    fn overlay(&self, context: &Context, tools: &Tools, scratch: &Path) -> Result<Disk> {
-        let (image, overlay) = (disks::raw_image(context, &self.role)?, scratch.join("disk.qcow2"));
-        let size = format!("{}G", self.disk);
-        let words = ["create", "-q", "-f", "qcow2", "-F", "raw", "-b"].map(OsStr::new);
-        let rest = [image.as_os_str(), overlay.as_os_str(), OsStr::new(&size)];
-        tools.run("qemu-img", words.into_iter().chain(rest))?;
-        Ok(Disk::Overlay(overlay))
+/// A larger disk over the image, which takes only what the guest writes.
+fn overlay(tools: &Tools, image: &Path, gibibytes: u32, scratch: &Path) -> Result<Disk> {
+    let (overlay, size) = (scratch.join("disk.qcow2"), format!("{gibibytes}G"));
+    let words = ["create", "-q", "-f", "qcow2", "-F", "raw", "-b"].map(OsStr::new);
+    let rest = [image.as_os_str(), overlay.as_os_str(), OsStr::new(&size)];
+    tools.run("qemu-img", words.into_iter().chain(rest))?;
+    Ok(Disk::Overlay(overlay))
+}
+
+/// A machine in words.
+fn told(machine: &Machine, how: &str) -> String {
+    let firmware = if machine.firmware == Firmware::Uefi { "UEFI" } else { "BIOS" };
+    format!("{} processors, {} MiB, {firmware}, {how}", machine.processors, machine.memory)
+}
+
+/// Runs QEMU to its end, and writes the report when the machine has told all, and in the end.
+fn run(mut qemu: Command, port: PathBuf, draft: Option<&Draft>) -> Result<()> {
+    let failed = |e| Fault::machine("cannot run QEMU").because(e);
+    let mut listener = Listener::new(port);
+    let mut child = qemu.spawn().map_err(failed)?;
+    let status = match draft {
+        None => child.wait().map_err(failed)?,
+        Some(draft) => {
+            let status = loop {
+                // A report that cannot be written must not take the machine with it.
+                if let Err(fault) = tell(&mut listener, draft) {
+                    eprintln!("{fault}");
+                }
+                match child.try_wait().map_err(failed)? {
+                    Some(status) => break status,
+                    None => sleep(GLANCE),
+                }
+            };
+            listener.hear()?;
+            draft.write(&listener)?;
+            eprintln!("{}: the report of this boot", draft.to.display());
+            status
+        }
+    };
+    match status.success() {
+        true => Ok(()),
+        false => Err(Fault::machine("QEMU stopped").because(status)),
     }
+}
+
+/// Hears what is new; writes the report once the machine has said all.
+fn tell(listener: &mut Listener, draft: &Draft) -> Result<()> {
+    if listener.hear()? && listener.is_told() { draft.write(listener) } else { Ok(()) }
 }

@@ -31,7 +31,7 @@ const RUNS: usize = 3;
 
 /// Measures. The role's image must have been made.
 pub(crate) fn run(context: &Context, tell: &mut dyn FnMut(Row)) -> Result<()> {
-    let image = disks::raw_image(context, &ROLE.parse()?)?;
+    let image = disks::raw_image(&order(context)?)?;
     let scratch = tempfile::tempdir().map_err(|e| Fault::machine("no scratch folder").because(e))?;
     let tools = disks::tools(context)?;
     let theirs = Theirs::make(scratch.path(), &packages(context)?)?;
@@ -46,11 +46,14 @@ pub(crate) fn run(context: &Context, tell: &mut dyn FnMut(Row)) -> Result<()> {
     Ok(())
 }
 
+fn order(context: &Context) -> Result<Order> {
+    let project = Project::at(&context.root);
+    Ok(Order { line: project.default_line()?, role: ROLE.parse()?, project })
+}
+
 /// Debian's packages of the role's disk, and what makes the initramfs that they would have.
 fn packages(context: &Context) -> Result<Vec<String>> {
-    let project = Project::at(&context.root);
-    let order = Order { line: project.default_line()?, role: ROLE.parse()?, project };
-    let plan = system::plan(&order, &Store::open(&context.store)?)?.plan;
+    let plan = system::plan(&order(context)?, &Store::open(&context.store)?)?.plan;
     let initramfs = ["initramfs-tools".to_owned()];
     Ok(debs(&plan)?.keys().map(|name| name.to_string()).chain(initramfs).collect())
 }
