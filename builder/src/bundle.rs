@@ -46,7 +46,7 @@ pub const MACHINE: &str = "machine";
 pub fn machine(files: &Files, recipe: &Recipe, role: &Role, lock: Option<&Lock>) -> Result<Bundle> {
     let pinned = Pinned::new(recipe, role, lock)?;
     let overlay = Overlay::parse(files, &OverlayName::new(MACHINE)?)?;
-    let values = Values::new(recipe, &pinned.versions, None)?;
+    let values = Values::new(recipe, &pinned, None)?;
     bundle(&overlay, &values, &pinned.own, Vec::new(), recipe.site.users.name.as_str())
 }
 
@@ -58,7 +58,7 @@ pub fn images(files: &Files, recipe: &Recipe, role: &Role, lock: &Lock) -> Resul
     let Some(name) = recipe.images_package(role)? else { return Ok(None) };
     let pinned = Pinned::new(recipe, role, Some(lock))?;
     let overlay = Overlay { package: name.clone(), ..Overlay::parse(files, &OverlayName::new(IMAGES)?)? };
-    let values = Values::new(recipe, &pinned.versions, None)?;
+    let values = Values::new(recipe, &pinned, None)?;
     let user = recipe.site.users.name.as_str();
     let mut bundle = bundle(&overlay, &values, &pinned.packages[&name], Vec::new(), user)?;
     bundle.control.set("Architecture", lock.arch.to_string())?;
@@ -81,8 +81,8 @@ pub fn bundles(
     held.extend(programs.clone());
     held.extend([(common.package.clone(), pinned.own.clone()), (own.package.clone(), pinned.own.clone())]);
     // One `hale-common` for every role: it cannot know of any.
-    let common_values = Values::new(recipe, &pinned.versions, None)?;
-    let own_values = Values::new(recipe, &pinned.versions, Some((role, &held)))?;
+    let common_values = Values::new(recipe, &pinned, None)?;
+    let own_values = Values::new(recipe, &pinned, Some((role, &held)))?;
     let user = recipe.site.users.name.as_str();
     let mut own_depends = exact(&pinned.packages);
     own_depends.push(format!("{} (= {})", common.package, pinned.own));

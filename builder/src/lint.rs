@@ -162,11 +162,11 @@ pub fn lint(files: &Files, recipe: &Recipe) -> Result<Report> {
     for role in recipe.roles.values() {
         let own = Overlay::parse(files, &role.overlay)?;
         let pinned = Pinned::new(recipe, role, None)?;
-        let values = Values::new(recipe, &pinned.versions, None)?;
+        let values = Values::new(recipe, &pinned, None)?;
         lint_overlay(&common, &values, &mut used, &mut report)?;
         lint_overlay(&machine, &values, &mut used, &mut report)?;
         lint_overlay(&images, &values, &mut used, &mut report)?;
-        let values = Values::new(recipe, &pinned.versions, Some((role, &pinned.packages)))?;
+        let values = Values::new(recipe, &pinned, Some((role, &pinned.packages)))?;
         lint_overlay(&own, &values, &mut used, &mut report)?;
         every = Some(values);
     }

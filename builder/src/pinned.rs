@@ -15,6 +15,8 @@ use crate::role::Role;
 pub struct Pinned {
     /// Upstream's (or Debian's) version of every component of the line.
     pub versions: BTreeMap<ComponentName, Version>,
+    /// The package that each component of the line is, if it is one, and that package's version.
+    pub parts: BTreeMap<ComponentName, (PackageName, Version)>,
     /// The packages that the role's components are, by name; the role packages depend on exactly these.
     pub packages: BTreeMap<PackageName, Version>,
     /// The version of the role packages themselves.
@@ -34,23 +36,21 @@ impl Pinned {
             versions.insert(name.clone(), version.clone());
         }
         recipe.line.check(&versions)?;
-        let mut packages = BTreeMap::new();
-        for name in &role.components {
-            let component = recipe.component(name.as_str())?;
-            match (&component.from, &component.becomes) {
-                (Origin::Apt { package }, Product::AsIs) => {
-                    packages.insert(package.clone(), versions[name].clone());
-                }
-                (_, Product::Deb(package)) => {
-                    packages.insert(package.name.clone(), own_version(recipe, lock, name)?);
-                }
-                _ => {}
-            }
+        let mut parts = BTreeMap::new();
+        for (name, component) in &recipe.components {
+            let part = match (&component.from, &component.becomes) {
+                (Origin::Apt { package }, Product::AsIs) => (package.clone(), versions[name].clone()),
+                (_, Product::Deb(package)) => (package.name.clone(), own_version(recipe, lock, name)?),
+                _ => continue,
+            };
+            parts.insert(name.clone(), part);
         }
+        let mut packages: BTreeMap<_, _> =
+            role.components.iter().filter_map(|name| parts.get(name).cloned()).collect();
         if let Some(package) = recipe.images_package(role)? {
             packages.insert(package, images_version(recipe, role, lock)?);
         }
-        Ok(Self { versions, packages, own: recipe.line.package_version()? })
+        Ok(Self { versions, parts, packages, own: recipe.line.package_version()? })
     }
 }
 
@@ -80,6 +80,7 @@ pub fn images_version(recipe: &Recipe, role: &Role, lock: Option<&Lock>) -> Resu
 mod tests {
     use super::*;
     use crate::base::{Digest, Epoch};
+    use crate::bundle::bundles;
     use crate::lock::LockedInput;
     use crate::recipe::shipped;
 
@@ -117,6 +118,17 @@ mod tests {
         assert_eq!(pinned.packages["cri-o"].as_str(), "1.17.5+hale1+local");
         assert_eq!(pinned.packages["crun"].as_str(), "1.17+hale1");
         assert_eq!(recipe.line.apparmor_profile(&pinned.versions), "crio-default-1.17.5");
+        // What lies on the node follows.
+        for (cri_o, profile, shim) in [("1.17.5", "1.17.5", "true"), ("1.18.4", "1.18.4", "false")] {
+            let lock = handed_over(&recipe, "cri-o", cri_o);
+            let bundles = bundles(&shipped::files(), &recipe, role, Some(&lock), &BTreeMap::new()).unwrap();
+            let texts = bundles.iter().flat_map(|bundle| &bundle.rendered.texts);
+            let text = |of: &str| texts.clone().find(|(path, ..)| path.as_str() == of).unwrap().2.as_str();
+            let crio = text("etc/crio/crio.conf.d/10-hale.conf");
+            assert!(crio.contains(&format!("apparmor_profile = \"crio-default-{profile}\"")), "{crio}");
+            let role = text("usr/lib/hale/role.toml");
+            assert!(role.contains(&format!("shim = {shim}")), "{role}");
+        }
         let old = handed_over(&recipe, "kubelet", "1.17.4");
         let fault = Pinned::new(&recipe, role, Some(&old)).unwrap_err();
         assert!(fault.to_string().contains("rule `old-kubernetes`"), "{fault}");

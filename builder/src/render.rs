@@ -14,6 +14,7 @@ use crate::component::{Origin, Product};
 use crate::debian::version::Version;
 use crate::line::Need;
 use crate::overlay::Overlay;
+use crate::pinned::Pinned;
 use crate::recipe::Recipe;
 use crate::role::Role;
 use crate::text::Text;
@@ -24,14 +25,14 @@ use crate::tree::{Memory, Node, Tree, TreePath};
 pub struct Values(BTreeMap<String, String>);
 
 impl Values {
-    /// The values of files: the site's by their path in `site.toml`, the line's, and with a role that role's
-    /// own. Lists are written as JSON, which TOML and YAML read too.
+    /// The values of files: the site's by their path in `site.toml`, the line's with what is pinned, and with a
+    /// role that role's own. Lists are written as JSON, which TOML and YAML read too.
     pub fn new(
         recipe: &Recipe,
-        versions: &BTreeMap<ComponentName, Version>,
+        pinned: &Pinned,
         role: Option<(&Role, &BTreeMap<PackageName, Version>)>,
     ) -> Result<Self> {
-        let mut values = site_values(recipe)?;
+        let (mut values, versions) = (site_values(recipe)?, &pinned.versions);
         let mut set = |name: &str, value: String| values.insert(name.to_owned(), value);
         let shim = recipe.line.needs(versions).contains(&Need::Shim);
         set("line.name", recipe.line.name.to_string());
@@ -44,6 +45,10 @@ impl Values {
             if let Some(tag) = image_tag(recipe, name, version) {
                 set(&format!("tag.{name}"), tag);
             }
+        }
+        for (name, (package, version)) in &pinned.parts {
+            set(&format!("package.{name}"), package.to_string());
+            set(&format!("package-version.{name}"), version.to_string());
         }
         if let Some((role, packages)) = role {
             let pods = recipe.site.pods.get(role.name.as_str());

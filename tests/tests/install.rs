@@ -16,21 +16,65 @@ use tests::checkout;
 use tests::cli::Desk;
 use tests::tools::{put, run, said, succeed, tool};
 
-/// The components that become packages of ours: version, and the files that upstream's archive holds; a
-/// program alone has none.
-const FIXTURES: &[(&str, &str, &[&str])] = &[
-    ("cni-plugins", "0.8.7", &["bridge", "host-local", "loopback", "portmap", "tuning"]),
-    ("cri-o", "1.17.4", &["crio", "pinns"]),
-    ("crictl", "1.17.0", &["crictl"]),
-    ("crun", "1.17", &[]),
-    ("kube-proxy", "1.17.17", &[]),
-    ("kubeadm", "1.17.17", &[]),
-    ("kubectl", "1.17.17", &[]),
-    ("kubelet", "1.17.17", &[]),
-];
+/// A component that is handed over: name, version, and the files that upstream's archive holds; a program
+/// alone has none.
+type Fixture = (&'static str, &'static str, &'static [&'static str]);
+
+/// A line, and all that is handed over to it.
+struct Line {
+    name: &'static str,
+    /// Of the role packages.
+    version: &'static str,
+    /// What becomes packages of ours.
+    packages: &'static [Fixture],
+    /// What becomes images of ours.
+    images: &'static [Fixture],
+    /// What of Debian's own a role package depends on.
+    debian: &'static [&'static str],
+}
+
+/// Everything but conmon is somebody's own.
+const LINE_1_17: Line = Line {
+    name: "1.17",
+    version: "1.17.17+hale1",
+    packages: &[
+        ("cni-plugins", "0.8.7", &["bridge", "host-local", "loopback", "portmap", "tuning"]),
+        ("cri-o", "1.17.4", &["crio", "pinns"]),
+        ("crictl", "1.17.0", &["crictl"]),
+        ("crun", "1.17", &[]),
+        ("kube-proxy", "1.17.17", &[]),
+        ("kubeadm", "1.17.17", &[]),
+        ("kubectl", "1.17.17", &[]),
+        ("kubelet", "1.17.17", &[]),
+    ],
+    images: &[],
+    debian: &["conmon"],
+};
+
+/// The runtime below CRI-O is Debian's, and the images lie on the node as a package.
+const LINE_1_20: Line = Line {
+    name: "1.20",
+    version: "1.20.2+hale1",
+    packages: &[
+        ("cri-o", "1.17.4", &["crio", "pinns"]),
+        ("crictl", "1.17.0", &["crictl"]),
+        ("kube-proxy", "1.20.2", &[]),
+        ("kubeadm", "1.20.2", &[]),
+        ("kubectl", "1.20.2", &[]),
+        ("kubelet", "1.20.2", &[]),
+    ],
+    images: &[
+        ("coredns", "1.7.0", &[]),
+        ("kube-apiserver", "1.20.2", &[]),
+        ("kube-controller-manager", "1.20.2", &[]),
+        ("kube-scheduler", "1.20.2", &[]),
+    ],
+    debian: &["conmon", "containernetworking-plugins", "crun"],
+};
 
 /// A release: everything up to the signed repository, made once.
 struct Release {
+    line: Line,
     desk: Desk,
     lock: Lock,
     /// What `repo` said.
@@ -40,16 +84,29 @@ struct Release {
 /// One test, so that the release goes away with it.
 #[test]
 fn from_the_lock_to_apt() {
-    let release = Release::new();
+    let release = Release::new(LINE_1_17);
     everything_pinned_is_in_the_repository(&release);
     apt_would_install_exactly_what_is_pinned(&release);
     a_missing_or_another_version_is_no_installation(&release);
     gpgv_and_apt_refuse_a_flipped_byte(&release);
 }
 
-/// The beginning of an ELF program for amd64, and something to tell it by.
+#[test]
+fn from_the_lock_to_apt_where_debian_has_the_runtime() {
+    let release = Release::new(LINE_1_20);
+    everything_pinned_is_in_the_repository(&release);
+    apt_would_install_exactly_what_is_pinned(&release);
+    debians_own_are_pinned_whoever_has_them(&release);
+}
+
+/// The head of an ELF program for amd64 that asks for no library (elf(5)), and something to tell it by.
 fn program(name: &str) -> Vec<u8> {
-    [b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0", name.as_bytes()].concat()
+    let mut head = [b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0\x01\0\0\0", &[0; 40][..]].concat();
+    // e_ehsize, e_phentsize and e_shentsize; there is none of either.
+    for (at, size) in [(52, 64), (54, 56), (58, 64)] {
+        head[at] = size;
+    }
+    [&head, name.as_bytes()].concat()
 }
 
 /// What the operator hands over for a component.
@@ -66,35 +123,53 @@ fn fixture(desk: &Desk, name: &str, files: &[&str]) -> PathBuf {
 }
 
 impl Release {
-    fn new() -> Self {
+    fn new(line: Line) -> Self {
         let desk = Desk::new();
         // A locked package may leave the mirror any day, so the lock is made afresh.
-        let locked: Value = serde_json::from_str(&desk.succeeds(&["lock", "1.17", "--json"])).expect("JSON");
+        let locked = desk.succeeds(&["lock", line.name, "--json"]);
+        let locked: Value = serde_json::from_str(&locked).expect("JSON");
         assert!(locked["packages"].as_u64().is_some_and(|count| count > 100), "{locked}");
-        let again = desk.succeeds(&["lock", "--update", "conmon"]);
+        let again = desk.succeeds(&["lock", line.name, "--update", "conmon"]);
         assert!(again.ends_with(" packages, nothing changed\n"), "{again}");
-        for (name, version, files) in FIXTURES {
+        for (name, version, files) in line.packages.iter().chain(line.images) {
             let path = fixture(&desk, name, files);
-            desk.succeeds(&["input", "add", name, path.to_str().expect("UTF-8"), "--version", version]);
+            let path = path.to_str().expect("UTF-8");
+            desk.succeeds(&["input", "add", name, path, "--version", version, "--line", line.name]);
         }
         let project = Project::at(desk.root());
-        let lock = project.lock(&project.recipe(&"1.17".parse().unwrap()).unwrap());
+        let lock = project.lock(&project.recipe(&line.name.parse().unwrap()).unwrap());
         let lock = lock.unwrap_or_else(|fault| panic!("{fault}"));
         checkout::carry_program(&desk.root(), lock.epoch, &desk.store());
-        desk.succeeds(&["build", "all"]);
-        desk.succeeds(&["build", "components"]);
-        let wanted = ["master", "node"].iter().flat_map(|role| lock.wanted_by(role));
+        let wanted = ["master", "node", "images"].iter().flat_map(|role| lock.wanted_by(role));
         let wanted: BTreeSet<_> = wanted.map(|package| package.name.as_str()).collect();
         let only = wanted.iter().flat_map(|name| ["--only", name]);
-        desk.succeeds(&["fetch"].into_iter().chain(only).collect::<Vec<_>>());
+        desk.succeeds(&["fetch", line.name].into_iter().chain(only).collect::<Vec<_>>());
+        desk.succeeds(&["build", "all", "--line", line.name]);
         desk.succeeds(&["key", "new", "--name", "A cluster's own"]);
-        let uri = format!("file:{}", desk.root().join("dist/repo").display());
-        let said = serde_json::from_str(&desk.succeeds(&["repo", "--uri", &uri, "--json"])).expect("JSON");
-        Self { desk, lock, said }
+        let dist = project.dist(&lock.line).unwrap_or_else(|fault| panic!("{fault}"));
+        let uri = format!("file:{}", dist.join("repo").display());
+        let said = desk.succeeds(&["repo", "--line", line.name, "--uri", &uri, "--json"]);
+        Self { line, desk, lock, said: serde_json::from_str(&said).expect("JSON") }
+    }
+
+    /// Where its bundles and its repository are.
+    fn dist(&self) -> PathBuf {
+        Project::at(self.desk.root()).dist(&self.lock.line).unwrap_or_else(|fault| panic!("{fault}"))
     }
 
     fn repo(&self) -> PathBuf {
-        self.desk.root().join("dist/repo")
+        self.dist().join("repo")
+    }
+
+    /// Gives an apt the preferences that hale-common brings.
+    fn prefer(&self, apt: &Apt, scratch: &Path) {
+        let common = self.dist().join(format!("master/hale-common_{}_all.deb", self.line.version));
+        succeed(tool("dpkg-deb", "dpkg").arg("-x").arg(common).arg(scratch));
+        for entry in fs::read_dir(scratch.join("etc/apt/preferences.d")).expect("preferences") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            apt.put(&format!("preferences.d/{name}"), fs::read(&path).expect("preferences"));
+        }
     }
 
     /// An apt that knows this repository alone, on a fresh Debian 12.
@@ -118,11 +193,14 @@ impl Release {
         let locked = self.lock.packages.values();
         let mut versions: BTreeMap<_, _> =
             locked.map(|package| (package.name.to_string(), package.version.to_string())).collect();
-        for (name, version, _) in FIXTURES {
+        for (name, version, _) in self.line.packages {
             versions.insert((*name).to_owned(), format!("{version}+hale1+local"));
         }
         for name in ["hale-common", "hale-master"] {
-            versions.insert(name.to_owned(), "1.17.17+hale1".to_owned());
+            versions.insert(name.to_owned(), self.line.version.to_owned());
+        }
+        if !self.line.images.is_empty() {
+            versions.insert("hale-master-images".to_owned(), format!("{}+local", self.line.version));
         }
         versions.insert("hale".to_owned(), "0.1.0-1".to_owned());
         versions
@@ -163,7 +241,7 @@ fn field<'a>(stanza: &'a str, name: &str) -> Option<&'a str> {
 fn everything_pinned_is_in_the_repository(release: &Release) {
     assert_eq!(release.said["missing"], serde_json::json!([]), "{}", release.said);
     let debs = release.said["packages"].as_array().expect("a list");
-    for (name, version, _) in FIXTURES {
+    for (name, version, _) in release.line.packages {
         let file = format!("/{name}_{version}+hale1+local_amd64.deb");
         let count = debs.iter().filter(|deb| deb.as_str().is_some_and(|deb| deb.ends_with(&file))).count();
         assert_eq!(count, 1, "{file} in {debs:?}");
@@ -186,8 +264,9 @@ fn apt_would_install_exactly_what_is_pinned(release: &Release) {
     for (package, version) in &installed {
         assert_eq!(versions.get(*package).map(String::as_str), Some(*version), "{package}");
     }
-    let own = ["conmon", "hale", "hale-common", "hale-master"].into_iter();
-    for package in FIXTURES.iter().map(|(name, ..)| *name).chain(own) {
+    let own = versions.keys().map(String::as_str).filter(|name| name.starts_with("hale"));
+    let own = own.chain(release.line.debian.iter().copied());
+    for package in release.line.packages.iter().map(|(name, ..)| *name).chain(own) {
         assert!(installed.contains_key(package), "{package} is not installed: {installed:?}");
     }
     // A package is configured after what it needs: dpkg runs its scripts in this order.
@@ -195,37 +274,56 @@ fn apt_would_install_exactly_what_is_pinned(release: &Release) {
         let found = actions.iter().position(|action| action.verb == "Conf" && action.package == package);
         found.unwrap_or_else(|| panic!("{package} is not configured"))
     };
-    for (name, ..) in FIXTURES {
+    for (name, ..) in release.line.packages {
         assert!(place(name) < place("hale-master"), "{name} comes after hale-master");
     }
     assert!(place("hale") < place("hale-common") && place("hale-common") < place("hale-master"));
 
     // Somebody else's newer kubelet is never taken: at worst apt refuses, and with the preferences that
     // hale-common brings, nothing changes.
-    let stranger = "Package: NAME\nVersion: 9:99.0\nArchitecture: amd64\nMaintainer: x <x@example.org>\n\
-                    Filename: ./NAME.deb\nSize: 1\nDescription: not ours\n\n";
-    let index: String =
-        ["kubelet", "crun", "conmon"].iter().map(|name| stranger.replace("NAME", name)).collect();
-    put(folder.path().join("stranger/Packages"), index);
-    let source = format!("deb [trusted=yes] file:{} ./\n", folder.path().join("stranger").display());
-    apt.put("sources.list.d/stranger.list", source);
-    assert!(apt.run(&["update"]).status.success());
+    add_stranger(&apt, &folder.path().join("stranger"));
     let refused = apt.run(&["install", "--simulate", "hale-master"]);
-    assert!(
-        !refused.status.success() && said(&refused).contains("kubelet (= 1.17.17+hale1+local)"),
-        "{}",
-        said(&refused)
-    );
-    let common = release.desk.root().join("dist/master/hale-common_1.17.17+hale1_all.deb");
-    let unpacked = folder.path().join("common");
-    succeed(tool("dpkg-deb", "dpkg").arg("-x").arg(common).arg(&unpacked));
-    for entry in fs::read_dir(unpacked.join("etc/apt/preferences.d")).expect("preferences") {
-        let path = entry.expect("an entry").path();
-        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-        apt.put(&format!("preferences.d/{name}"), fs::read(&path).expect("preferences"));
-    }
+    let kubelet = format!("kubelet (= {})", versions["kubelet"]);
+    assert!(!refused.status.success() && said(&refused).contains(&kubelet), "{}", said(&refused));
+    release.prefer(&apt, &folder.path().join("common"));
     let again = apt.simulate(&["hale-master"]);
     assert_eq!(BTreeSet::from_iter(&again), BTreeSet::from_iter(&actions));
+}
+
+/// Gives an apt a repository that has newer packages by the names of pinned ones.
+fn add_stranger(apt: &Apt, folder: &Path) {
+    let stranger = "Package: NAME\nVersion: 9:99.0\nArchitecture: amd64\nMaintainer: x <x@example.org>\n\
+                    Filename: ./NAME.deb\nSize: 1\nDescription: not ours\n\n";
+    let names = ["kubelet", "crun", "conmon", "containernetworking-plugins"];
+    put(folder.join("Packages"), names.map(|name| stranger.replace("NAME", name)).concat());
+    apt.put("sources.list.d/stranger.list", format!("deb [trusted=yes] file:{} ./\n", folder.display()));
+    assert!(apt.run(&["update"]).status.success());
+}
+
+/// On a machine that has the preferences and Debian's own archive, but not our repository.
+fn debians_own_are_pinned_whoever_has_them(release: &Release) {
+    let folder = tempfile::tempdir().unwrap();
+    let apt = Apt::new(&folder.path().join("apt"), "");
+    put(folder.path().join("debian/Packages"), release.indices());
+    let debian = format!("deb [trusted=yes] file:{} ./\n", folder.path().join("debian").display());
+    apt.put("sources.list.d/debian.list", debian);
+    add_stranger(&apt, &folder.path().join("stranger"));
+    let (names, versions) = (release.line.debian, release.versions());
+    let chosen = |actions: &[Action]| -> BTreeMap<String, String> {
+        let own = actions.iter().filter(|action| names.contains(&action.package.as_str()));
+        own.map(|action| (action.package.clone(), action.version.clone())).collect()
+    };
+    let newest = chosen(&apt.simulate(names));
+    assert!(newest.len() == 3 && newest.values().all(|version| version == "9:99.0"), "{newest:?}");
+    release.prefer(&apt, &folder.path().join("common"));
+    let pinned = names.iter().map(|name| ((*name).to_owned(), versions[*name].clone()));
+    assert_eq!(chosen(&apt.simulate(names)), pinned.collect());
+    let other = apt.run(&["install", "--simulate", "kubelet"]);
+    assert!(
+        !other.status.success() && said(&other).contains("no installation candidate"),
+        "{}",
+        said(&other)
+    );
 }
 
 fn a_missing_or_another_version_is_no_installation(release: &Release) {
