@@ -286,9 +286,22 @@ impl Line {
         self.apparmor_profile.replace("{cri-o}", version)
     }
 
-    /// Refuses a combination that a rule forbids and that no override allows.
+    /// Refuses a combination that a rule forbids and that no override allows, or that needs the legacy cgroups
+    /// on a line that does not boot with them.
     pub fn check(&self, versions: &Versions) -> Result<()> {
+        self.check_cgroups(versions)?;
         self.refusal(versions).map_or(Ok(()), |(name, rule)| Err(refused(name, rule)))
+    }
+
+    /// A line that needs the legacy cgroups asks systemd for them (systemd(1)).
+    fn check_cgroups(&self, versions: &Versions) -> Result<()> {
+        let legacy = "systemd.unified_cgroup_hierarchy=0";
+        let asks = self.kernel_arguments.iter().any(|word| word == legacy);
+        if !asks && self.needs(versions).contains(&Need::CgroupV1) {
+            let fault = Fault::user(format!("line {} needs the legacy cgroups", self.name));
+            return Err(fault.mend(format!("add `{legacy}` to kernel-arguments")));
+        }
+        Ok(())
     }
 
     /// The first rule that refuses a combination.
@@ -306,18 +319,13 @@ impl Line {
         Err(text.blame(header..end, refused(name, rule)))
     }
 
-    /// An argument is one word, and a line that needs the legacy cgroups asks systemd for them (systemd(1)).
+    /// An argument is one word; and the pinned versions have the cgroups that they need.
     fn check_arguments(&self, text: Text<'_>, at: std::ops::Range<usize>) -> Result<()> {
         let plain = |word: &String| !word.is_empty() && !word.contains([' ', '\t', '\n', '"', '\'']);
         if let Some(word) = self.kernel_arguments.iter().find(|word| !plain(word)) {
             return Err(text.fault(at, format!("not an argument of the kernel: {word:?}")));
         }
-        let legacy = "systemd.unified_cgroup_hierarchy=0";
-        let asks = self.kernel_arguments.iter().any(|word| word == legacy);
-        if !asks && self.needs(&self.versions()).contains(&Need::CgroupV1) {
-            return Err(text.fault(at, "this line needs the legacy cgroups").mend(format!("add `{legacy}`")));
-        }
-        Ok(())
+        self.check_cgroups(&self.versions()).map_err(|fault| text.blame(at, fault))
     }
 }
 

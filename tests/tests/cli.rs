@@ -11,7 +11,7 @@ use serde_json::Value;
 use tests::checkout;
 use tests::cli::{Desk, program};
 use tests::server::{Reply, Server};
-use tests::tools::{put, run, said, tool};
+use tests::tools::{put, run, said, succeed, tool};
 
 const LOCK: &str = "recipes/lines/1.17.lock";
 const LINE: &str = "recipes/lines/1.17.toml";
@@ -312,6 +312,46 @@ fn every_verb_on_a_good_day() {
     assert_eq!(json(&desk, &["diff", master, master]), serde_json::json!([]));
     // What gc leaves is enough: nothing is made again.
     assert!(desk.succeeds(&["build", "master"]).contains("\nmaster: 0 of "), "gc took what a bundle needs");
+}
+
+/// What an operator hands over is under the line's rules, and is all that its component is.
+#[test]
+fn what_is_handed_over_is_judged() {
+    let desk = Desk::new();
+    put(desk.path("program"), b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\0\0\x3e\0a program");
+    let add = |name: &str, version: &str, file: &str| {
+        desk.succeeds(&["input", "add", name, file, "--version", version]);
+    };
+    for (name, version, rule) in [
+        ("crun", "0.13", "old-crun"),
+        ("crun", "1.18.2", "crun-without-cgroup-v1"),
+        ("cni-plugins", "0.8.5", "spoofed-routers"),
+        ("kubelet", "1.17.4", "old-kubernetes"),
+    ] {
+        add(name, version, "program");
+        for verb in ["components", "master"] {
+            let refused = desk.refuses(&["build", verb], 2);
+            for part in [&*format!("refused by rule `{rule}`"), "[overrides]"] {
+                assert!(refused.contains(part), "{name} {version}, build {verb}: {refused}");
+            }
+        }
+        if rule != "old-kubernetes" {
+            desk.succeeds(&["input", "remove", name]);
+        }
+    }
+    desk.edit(LINE, "[rejected]", "[overrides]\nold-kubernetes = \"\"\n\n[rejected]");
+    let refused = desk.refuses(&["build", "components"], 2);
+    assert!(refused.contains("without a reason"), "{refused}");
+    desk.edit(LINE, "old-kubernetes = \"\"", "old-kubernetes = \"to compare with what was\"");
+    desk.succeeds(&["build", "components"]);
+    assert!(desk.root().join("dist/components/kubelet_1.17.4+hale1+local_amd64.deb").is_file());
+    desk.succeeds(&["input", "remove", "kubelet"]);
+    // Half a bundle.
+    put(desk.path("crio"), fs::read(desk.path("program")).unwrap());
+    succeed(tool("tar", "tar").args(["-czf", "crio.tar.gz", "crio"]).current_dir(desk.path(".")));
+    add("cri-o", "1.17.4", "crio.tar.gz");
+    let refused = desk.refuses(&["build", "components"], 4);
+    assert!(refused.contains("pinns is not in the archive"), "{refused}");
 }
 
 /// What is built of another line than the site's lies apart, and every verb looks for it there.

@@ -19,9 +19,11 @@ use builder::store::Store;
 use builder::tree::TreePath;
 use builder::workshop::Shop;
 use libtest_mimic::{Arguments, Trial};
+use serde_json::Value;
 use tempfile::TempDir;
+use tests::cli::program;
 use tests::system::{copy_sources, fetch_debian, lock};
-use tests::tools::{put, succeed};
+use tests::tools::{put, run, said, succeed, tool};
 
 fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
@@ -98,10 +100,37 @@ fn a_source_package_becomes_a_package() {
     let built = build(&plan, &shop, NonZero::new(2).unwrap()).unwrap_or_else(|fault| panic!("{fault}"));
     let folder = world.folder.path().join("package");
     let package = world.store.path_of(&built[&deb].0.digest());
-    succeed(tests::tools::tool("dpkg-deb", "dpkg").arg("-x").arg(package).arg(&folder));
+    succeed(tool("dpkg-deb", "dpkg").arg("-x").arg(package).arg(&folder));
     let said = succeed(std::process::Command::new(folder.join("usr/bin/figlet")).arg("-I1"));
     assert_eq!(String::from_utf8_lossy(&said), "20205\n", "figlet 2.2.5 says its version");
     compiled_again(&world, &plan);
+    checked(&world);
+}
+
+/// `check components` compiles once more, in another place: yes, until the build notes the time.
+fn checked(world: &World) {
+    let git = |words: &[&str]| succeed(tool("git", "git").args(words).current_dir(world.project.root()));
+    git(&["init", "--quiet"]);
+    git(&["add", "--all"]);
+    let check = || {
+        let mut check = std::process::Command::new(program());
+        check.args(["check", "components", "--json"]).env("HALE_STORE", world.store.root());
+        run(check.env("HALE_ROOT", world.project.root()))
+    };
+    let output = check();
+    assert!(output.status.success(), "{}", said(&output));
+    let verdict: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&verdict["role"], &verdict["parting"]), (&Value::from("components"), &Value::Null));
+    // Sources, compilers, their root, and what became of them.
+    assert!(verdict["agree"].as_u64().is_some_and(|agree| agree > 25), "{verdict}");
+    assert!(verdict["missing"].to_string().contains("kubelet"), "{verdict}");
+    let recipe = world.project.root().join("recipes/sources/figlet.toml");
+    let timed = "command = [\"sh\", \"-c\", \"make figlet && date +%N >> figlet\"]";
+    put(recipe, SOURCE.replace("command = [\"make\", \"figlet\"]", timed));
+    let output = check();
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(4), "{text}");
+    assert!(text.contains("step `compile figlet`") && text.contains("made other bytes"), "{text}");
 }
 
 /// Again it has the same bytes; and what goes wrong is told.

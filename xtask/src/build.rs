@@ -13,6 +13,7 @@ use builder::lock::From;
 use builder::plan::{Output, Plan, StepId};
 use builder::project::Project;
 use builder::recipe::Source;
+use builder::repository::COMPONENTS;
 use builder::store::{Spent, Store};
 use builder::tree::Kind;
 use clap::Args;
@@ -25,7 +26,7 @@ use crate::table::{self, Table};
 /// Which role of which line: what the verbs that plan have in common.
 #[derive(Args, Clone)]
 pub(crate) struct Target {
-    /// `master`, `node`, or `all` roles; `build` takes `components` too.
+    /// `master`, `node`, or `all` roles; `build` and `check` take `components` too, which `all` includes.
     pub(crate) role: String,
     /// The line [default: the site's].
     #[arg(long)]
@@ -33,6 +34,11 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// Whether packages of components are meant too.
+    pub(crate) fn has_components(&self) -> bool {
+        matches!(self.role.as_str(), COMPONENTS | "all")
+    }
+
     /// The line that was named, or the site's.
     pub(crate) fn line(&self, project: &Project) -> Result<LineName> {
         self.line.clone().map_or_else(|| project.default_line(), Ok)
@@ -95,11 +101,11 @@ impl Build {
         let project = Project::at(&context.root);
         let line = self.target.line(&project)?;
         let dist = self.dist.clone().map_or_else(|| project.dist(&line), Ok)?;
-        if self.target.role != "components" {
+        if self.target.role != COMPONENTS {
             self.roles(context, &store, &dist)?;
         }
-        if matches!(self.target.role.as_str(), "components" | "all") {
-            components::build(context, &store, &line, workers(self.jobs), &dist.join("components"))?;
+        if self.target.has_components() {
+            components::build(context, &store, &line, workers(self.jobs), &dist.join(COMPONENTS))?;
         }
         Ok(())
     }

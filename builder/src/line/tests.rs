@@ -40,6 +40,8 @@ fn a_wrong_line_is_refused() {
             "[pins.cni-plugins]\nversion = \"0.8.5\"",
             "CVE-2020-10749",
         ),
+        ("    \"systemd.unified_cgroup_hierarchy=0\",\n", "", "needs the legacy cgroups"),
+        ("\"console=tty0\"", "\"console=tty0 quiet\"", "not an argument of the kernel"),
         ("revision = 1", "revision = 0", "counts from 1"),
         ("revision = 1", "revison = 1", "unknown key `revison`"),
         ("named-by = \"kubelet\"", "named-by = \"kublet\"", "no pin for `kublet`"),
@@ -101,6 +103,13 @@ fn what_was_handed_over_is_under_the_same_rules() {
         let fault = line.check(&with(name, version)).unwrap_err();
         assert!(fault.what().contains(&format!("refused by rule `{rule}`")), "{fault}");
     }
+    // A line that pins what needs no legacy cgroups, and is handed what does.
+    let modern = LINE.replacen("[pins.cri-o]\nversion = \"1.17.4\"", "[pins.cri-o]\nversion = \"1.20.0\"", 1);
+    let modern = modern.replacen("    \"systemd.unified_cgroup_hierarchy=0\",\n", "", 1);
+    let modern = parse(&modern.replace("kubelet < 1.19", "kubelet < 1.17")).unwrap();
+    assert!(modern.check(&modern.versions()).is_ok());
+    let fault = modern.check(&with("cri-o", "1.17.4")).unwrap_err();
+    assert!(fault.what().contains("needs the legacy cgroups"), "{fault}");
     let later = with("cri-o", "1.18.4");
     assert!(line.check(&later).is_ok());
     assert_eq!(line.apparmor_profile(&later), "crio-default-1.18.4");
