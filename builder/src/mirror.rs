@@ -14,9 +14,9 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use lzma_rust2::XzReader;
 use rayon::prelude::*;
 
+use crate::archive;
 use crate::base::name::{Arch, PackageName, SuiteName};
 use crate::base::{Class, Digest, Epoch, Fault, Result, Url};
 use crate::debian::control::Source;
@@ -255,8 +255,8 @@ impl Reader<'_> {
         };
         check(&bytes, packed, plain.as_str())?;
         let mut text = Vec::new();
-        let unpacked = XzReader::new_mem_limit(bytes.as_slice(), false, 128 << 10).take(listed.size + 1);
-        io::BufReader::new(unpacked)
+        let mut unpacked = archive::xz(bytes.as_slice(), archive::WINDOW)?.take(listed.size + 1);
+        unpacked
             .read_to_end(&mut text)
             .map_err(|e| Fault::integrity(format!("{plain} is no xz stream")).because(e))?;
         check(&text, listed, plain.as_str())?;

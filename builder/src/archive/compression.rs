@@ -3,14 +3,15 @@
 use std::io::{self, BufRead, Read};
 
 use flate2::bufread::GzDecoder;
-use lzma_rust2::XzReader;
+use liblzma::bufread::XzDecoder;
+use liblzma::stream::Stream;
 use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 
 use super::broken;
 use crate::base::{Fault, Result};
 
 /// Memory that a stream may ask for with its header: `xz -9` needs 65 MiB, `zstd -19` 8 MiB.
-const WINDOW: u64 = 128 << 20;
+pub(crate) const WINDOW: u64 = 128 << 20;
 
 /// How a stream is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,13 @@ impl Compression {
     }
 }
 
+/// Reads one .xz stream, which may ask for at most `memory` bytes.
+pub(crate) fn xz<R: BufRead>(stream: R, memory: u64) -> Result<XzDecoder<R>> {
+    let decoder = Stream::new_stream_decoder(memory, 0);
+    let decoder = decoder.map_err(|error| Fault::machine("cannot start liblzma").because(error))?;
+    Ok(XzDecoder::new_stream(stream, decoder))
+}
+
 /// The unpacked bytes of a member, at most `limit` of them.
 pub(super) struct Unpacked<R: BufRead> {
     decoder: Decoder<R>,
@@ -49,7 +57,7 @@ pub(super) struct Unpacked<R: BufRead> {
 enum Decoder<R: BufRead> {
     Plain(R),
     Gzip(Box<GzDecoder<R>>),
-    Xz(Box<XzReader<R>>),
+    Xz(XzDecoder<R>),
     Zstd(Box<StreamingDecoder<R, FrameDecoder>>),
 }
 
@@ -58,9 +66,7 @@ impl<R: BufRead> Unpacked<R> {
         let decoder = match compression {
             Compression::Plain => Decoder::Plain(member),
             Compression::Gzip => Decoder::Gzip(Box::new(GzDecoder::new(member))),
-            Compression::Xz => {
-                Decoder::Xz(Box::new(XzReader::new_mem_limit(member, false, (WINDOW >> 10) as u32)))
-            }
+            Compression::Xz => Decoder::Xz(xz(member, WINDOW)?),
             Compression::Zstd => {
                 let decoder = StreamingDecoder::new_with_max_window_size(member, WINDOW);
                 let decoder =
@@ -114,7 +120,7 @@ impl<R: BufRead> Unpacked<R> {
 
 impl<R: BufRead> Read for Unpacked<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // The xz reader takes an empty read for the end of a block.
+        // To some decoders an empty read is no progress, and so a fault.
         if buffer.is_empty() {
             return Ok(0);
         }

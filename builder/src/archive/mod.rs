@@ -12,6 +12,7 @@ use std::io::{self, BufReader, Read};
 
 pub use self::compression::Compression;
 use self::compression::Unpacked;
+pub(crate) use self::compression::{WINDOW, xz};
 pub use self::tar::{Content, Entry, EntryKind, Tar};
 use crate::base::{Digest, Fault, Result};
 use crate::tree::{Kind, Memory, Node, Tree};

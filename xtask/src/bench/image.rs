@@ -61,6 +61,9 @@ pub(crate) fn run(context: &Context, tell: &mut dyn FnMut(Row)) -> Result<()> {
     Ok(())
 }
 
+/// Debian 12's layout, which mmdebstrap leaves to a hook (mmdebstrap(1), "HOOKS").
+const MERGED: &str = "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr";
+
 /// What the steps took, in seconds, and of what packages.
 struct Ours {
     root: f64,
@@ -118,8 +121,14 @@ pub(super) fn debs(plan: &Plan) -> Result<&BTreeMap<PackageName, StepId>> {
 
 /// Makes an index of the packages, as a repository has it; gives the repository as apt's sources do.
 fn repository(packages: &Path) -> Result<String> {
-    let index = timed(Command::new("apt-ftparchive").args(["packages", "."]).current_dir(packages))?.1;
-    fs::write(packages.join("Packages"), index).map_err(|e| Fault::io("write", packages, e))?;
+    let make = |file: &str, words: &[&str]| {
+        let made = timed(Command::new("apt-ftparchive").args(words).arg(".").current_dir(packages))?.1;
+        fs::write(packages.join(file), made).map_err(|e| Fault::io("write", packages, e))
+    };
+    make("Packages", &["packages"])?;
+    // By the suite, mmdebstrap knows what is essential.
+    let suite = |field: &str| format!("APT::FTPArchive::Release::{field}=bookworm");
+    make("Release", &["release", "-o", &suite("Suite"), "-o", &suite("Codename")])?;
     Ok(format!("deb [trusted=yes] copy:{} ./", packages.display()))
 }
 
@@ -130,7 +139,7 @@ pub(super) fn mmdebstrap(
     sources: impl IntoIterator<Item = impl AsRef<OsStr>>,
 ) -> Result<f64> {
     let mut command = Command::new("mmdebstrap");
-    command.args(["--variant=essential", "--format=directory", "--quiet", "--include"]).arg(names.join(","));
+    command.args(["--variant=essential", "--format=directory", MERGED, "--include"]).arg(names.join(","));
     Ok(timed(command.arg("bookworm").arg(to).args(sources))?.0)
 }
 
@@ -147,8 +156,10 @@ fn timed(command: &mut Command) -> Result<(f64, Vec<u8>)> {
     let output =
         command.output().map_err(|e| Fault::io("run", &name, e).mend(format!("apt-get install {name}")))?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        return Err(Fault::machine(format!("{name} failed")).because(said));
+        let said = String::from_utf8_lossy(&output.stderr);
+        let lines: Vec<&str> = said.trim().lines().collect();
+        let end = lines[lines.len().saturating_sub(30)..].join("\n");
+        return Err(Fault::machine(format!("{name} failed")).because(end));
     }
     Ok((start.elapsed().as_secs_f64(), output.stdout))
 }
