@@ -1,9 +1,10 @@
 //! The second name of `hale`: `/usr/lib/hale/crun`, which CRI-O 1.17 calls in place of the pinned crun.
 //!
 //! CRI-O 1.17 writes `linux.resources.memory.limit: 0` for a container without a limit, which crun 0.14 and
-//! later applies as zero bytes; and it leaves seccomp off unless the pod asks. So on `create` and `run` the
-//! bundle's `config.json` loses the zero limit, gets the default seccomp profile if it has none, and the
-//! pinned crun is executed. Every byte that is not part of those two edits stays as it was.
+//! later applies as zero bytes; it leaves seccomp off unless the pod asks; and a pod's sandbox, the container that
+//! holds its namespaces, gets no AppArmor profile. So on `create` and `run` the bundle's `config.json` loses the
+//! zero limit, gets the default profiles if it has none, and the pinned crun is executed. Every byte that is not
+//! part of those edits stays as it was.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -15,10 +16,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::fault::{Fault, Result};
+use crate::files;
+use crate::role::Role;
+use crate::world::{Real, World};
 
 mod edit;
 
-pub use edit::edit;
+pub use edit::{Defaults, edit};
 
 /// The pinned crun.
 pub const CRUN: &str = "/usr/bin/crun";
@@ -33,7 +37,7 @@ pub const NAME: &str = "crun";
 /// Edits what there is to edit and executes the pinned crun; returns only if something failed.
 pub fn run(arguments: &[OsString]) -> Fault {
     if let Some(bundle) = bundle(arguments)
-        && let Err(fault) = rewrite(&bundle, Path::new(SECCOMP))
+        && let Err(fault) = rewrite(&bundle, &Real::new(None))
     {
         return fault.within(format!("hale's shim: {}", bundle.display()));
     }
@@ -74,11 +78,12 @@ pub fn bundle(arguments: &[OsString]) -> Option<PathBuf> {
 }
 
 /// Edits `config.json` of `bundle` in one rename. Not synced: a bundle does not outlive the machine's uptime.
-pub fn rewrite(bundle: &Path, profile: &Path) -> Result<()> {
+pub fn rewrite(bundle: &Path, world: &dyn World) -> Result<()> {
     let path = bundle.join("config.json");
     let text = fs::read_to_string(&path).map_err(|e| Fault::io("read", &path, e))?;
-    let profile_text = fs::read_to_string(profile).map_err(|e| Fault::io("read", profile, e))?;
-    let edited = edit(&text, &profile_text).map_err(|f| f.within(path.display()))?;
+    let seccomp = files::need(world, SECCOMP)?;
+    let defaults = Defaults { seccomp: &seccomp, apparmor: &|| apparmor(world) };
+    let edited = edit(&text, &defaults).map_err(|f| f.within(path.display()))?;
     let Some(edited) = edited else { return Ok(()) };
     let scratch = bundle.join(format!(".config.json.hale.{}", std::process::id()));
     let written = replace(&path, &scratch, edited.as_bytes());
@@ -86,6 +91,20 @@ pub fn rewrite(bundle: &Path, profile: &Path) -> Result<()> {
         let _ = fs::remove_file(&scratch);
     }
     written.map_err(|e| Fault::io("write", &path, e))
+}
+
+/// Whether the kernel has AppArmor (Linux, Documentation/admin-guide/LSM/apparmor.rst).
+const ENABLED: &str = "/sys/module/apparmor/parameters/enabled";
+/// The profiles that are loaded, each as `name (mode)`.
+const LOADED: &str = "/sys/kernel/security/apparmor/profiles";
+
+/// The role's AppArmor profile, if it is loaded: CRI-O does that when it starts, on a kernel that has AppArmor.
+fn apparmor(world: &dyn World) -> Result<Option<String>> {
+    let profile = Role::parse(&files::need(world, Role::PATH)?)?.runtime.apparmor_profile;
+    let enabled = files::read(world, ENABLED)?.is_some_and(|text| text.starts_with('Y'));
+    let loaded = if enabled { files::read(world, LOADED)?.unwrap_or_default() } else { String::new() };
+    let mut names = loaded.lines().filter_map(|line| line.rsplit_once(" ("));
+    Ok(names.any(|(name, _)| name == profile).then_some(profile))
 }
 
 fn replace(path: &Path, scratch: &Path, bytes: &[u8]) -> std::io::Result<()> {
@@ -100,6 +119,7 @@ fn replace(path: &Path, scratch: &Path, bytes: &[u8]) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake::Fake;
 
     fn words(line: &str) -> Vec<OsString> {
         line.split(' ').map(OsString::from).collect()
@@ -123,19 +143,42 @@ mod tests {
 
     #[test]
     fn a_bundle_is_rewritten_whole_or_not_at_all() {
-        let dir = tempfile::tempdir().unwrap();
-        let (config, profile) = (dir.path().join("config.json"), dir.path().join("seccomp.json"));
-        let write = |path: &Path, text: &str| fs::write(path, text).unwrap();
-        write(&config, r#"{"linux":{"resources":{"memory":{"limit":0}}}}"#);
-        assert!(rewrite(dir.path(), &profile).is_err(), "a container must not run without its profile");
-        write(&profile, r#"{"defaultAction":"SCMP_ACT_ERRNO"}"#);
-        rewrite(dir.path(), &profile).unwrap();
+        let (dir, world) = (tempfile::tempdir().unwrap(), Fake::new());
+        let config = dir.path().join("config.json");
+        fs::write(&config, r#"{"linux":{"resources":{"memory":{"limit":0}}}}"#).unwrap();
+        assert!(rewrite(dir.path(), &world).is_err(), "a container must not run without its profile");
+        world.make(SECCOMP, r#"{"defaultAction":"SCMP_ACT_ERRNO"}"#);
+        rewrite(dir.path(), &world).unwrap();
         let expect = r#"{"linux":{"resources":{"memory":{}},"seccomp":{"defaultAction":"SCMP_ACT_ERRNO"}}}"#;
         assert_eq!(fs::read_to_string(&config).unwrap(), expect);
-        rewrite(dir.path(), &profile).unwrap();
+        rewrite(dir.path(), &world).unwrap();
         assert_eq!(fs::read_to_string(&config).unwrap(), expect);
-        write(&config, "{");
-        assert!(rewrite(dir.path(), &profile).is_err());
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+        fs::write(&config, "{").unwrap();
+        assert!(rewrite(dir.path(), &world).is_err());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    /// By what the kernel says: crun would not start a sandbox under a profile that is not there.
+    #[test]
+    fn a_sandbox_gets_the_roles_profile_where_the_kernel_has_it() {
+        let check = |enabled: &str, loaded: &str, expect: bool| {
+            let (dir, world) = (tempfile::tempdir().unwrap(), Fake::new());
+            let config = dir.path().join("config.json");
+            let sandbox = r#"{"process":{},"annotations":{"io.kubernetes.cri-o.ContainerType":"sandbox"},"linux":{"seccomp":{}}}"#;
+            fs::write(&config, sandbox).unwrap();
+            world.make(SECCOMP, "{}");
+            assert!(rewrite(dir.path(), &world).is_err(), "nobody says which profile");
+            world.make(Role::PATH, include_str!("../examples/role.toml"));
+            world.make(ENABLED, enabled);
+            world.make(LOADED, loaded);
+            rewrite(dir.path(), &world).unwrap();
+            let with = sandbox.replace("{},\"ann", "{\"apparmorProfile\":\"crio-default-1.17.4\"},\"ann");
+            let expect = if expect { with.as_str() } else { sandbox };
+            assert_eq!(fs::read_to_string(&config).unwrap(), expect, "{enabled} {loaded}");
+        };
+        check("Y\n", "/usr/bin/man (enforce)\ncrio-default-1.17.4 (enforce)\n", true);
+        check("Y\n", "crio-default-1.17.4//x (enforce)\ncrio-default-1.17 (enforce)\n", false);
+        check("Y\n", "", false);
+        check("N\n", "crio-default-1.17.4 (enforce)\n", false);
     }
 }

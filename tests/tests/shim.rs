@@ -13,13 +13,15 @@ use tempfile::TempDir;
 use tests::checkout;
 use tests::tools::{is_root, put, run, said, succeed, tool};
 
-/// The package of `hale`, unpacked.
+/// The package of `hale`, unpacked, and what a role's package puts beside it.
 static PACKAGE: LazyLock<TempDir> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let package = program::build(checkout::top(), Epoch::new(1_700_000_000).expect("an epoch"));
     put(folder.path().join("hale.deb"), package.unwrap_or_else(|fault| panic!("{fault}")).deb);
     let mut dpkg_deb = tool("dpkg-deb", "dpkg");
     succeed(dpkg_deb.arg("-x").arg(folder.path().join("hale.deb")).arg(folder.path().join("root")));
+    let role = include_str!("../../node/examples/role.toml");
+    put(folder.path().join("root/usr/lib/hale/role.toml"), role);
     folder
 });
 
@@ -66,15 +68,19 @@ fn config(seccomp: &Value, asked: Option<&str>) -> Value {
 }
 
 /// Lays the package over `/usr` in a mount namespace and runs a bundle with the program `$3`. crun refuses
-/// both kinds of control groups at once, though it is told to use none.
+/// both kinds of control groups at once, though it is told to use none. What the kernel says of AppArmor is `$4`.
 const RUN: &str = r#"
 mount --make-rprivate /
 ! mountpoint -q /sys/fs/cgroup/unified || umount /sys/fs/cgroup/unified
 mount -t overlay overlay -o "lowerdir=$1/usr:/usr" /usr
+for folder in /sys/module /sys/kernel/security; do mount -t tmpfs tmpfs "$folder"; done
+mkdir -p /sys/module/apparmor/parameters /sys/kernel/security/apparmor
+if [ -n "$4" ]; then echo Y; else echo N; fi >/sys/module/apparmor/parameters/enabled
+echo "$4" >/sys/kernel/security/apparmor/profiles
 exec "$3" --root="$2/state" --cgroup-manager=disabled run --bundle="$2" hale-test
 "#;
 
-fn container(bundle: &Path, runtime: &str) -> Output {
+fn container(bundle: &Path, runtime: &str, apparmor: &str) -> Output {
     assert!(is_root(), "run this test as root: it starts containers as CRI-O does");
     // The mapped root must be able to walk there.
     for folder in ["", "rootfs", "rootfs/dev", "rootfs/lib", "rootfs/lib64", "rootfs/proc", "rootfs/usr"] {
@@ -84,7 +90,7 @@ fn container(bundle: &Path, runtime: &str) -> Output {
     drop(tool("crun", "crun"));
     let mut unshare = tool("unshare", "util-linux");
     unshare.args(["--mount", "--", "sh", "-ec", RUN, "run"]);
-    run(unshare.arg(PACKAGE.path().join("root")).arg(bundle).arg(runtime))
+    run(unshare.arg(PACKAGE.path().join("root")).arg(bundle).arg(runtime).arg(apparmor))
 }
 
 #[test]
@@ -100,7 +106,7 @@ fn every_container_has_seccomp_unless_it_was_asked_to_have_none() {
     let check = |seccomp: &Value, asked: Option<&str>, mode: &str, clone3: &str, unshare: &str| {
         let folder = tempfile::tempdir().expect("a temporary folder");
         put(folder.path().join("config.json"), config(seccomp, asked).to_string());
-        let output = container(folder.path(), "/usr/lib/hale/crun");
+        let output = container(folder.path(), "/usr/lib/hale/crun", "");
         let text = said(&output);
         assert!(output.status.success(), "{asked:?}: {text}");
         let field =
@@ -121,7 +127,7 @@ fn every_container_has_seccomp_unless_it_was_asked_to_have_none() {
 fn crun_alone_runs_it_without_seccomp() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     put(folder.path().join("config.json"), config(&Value::Null, None).to_string());
-    let text = said(&container(folder.path(), "/usr/bin/crun"));
+    let text = said(&container(folder.path(), "/usr/bin/crun", ""));
     assert!(text.contains("Seccomp:\t0\n"), "{text}");
 }
 
@@ -129,7 +135,29 @@ fn crun_alone_runs_it_without_seccomp() {
 fn a_container_whose_configuration_cannot_be_read_is_not_started() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     put(folder.path().join("config.json"), "{");
-    let output = container(folder.path(), "/usr/lib/hale/crun");
+    let output = container(folder.path(), "/usr/lib/hale/crun", "");
     assert!(!output.status.success());
     assert!(said(&output).contains("not a JSON object"), "{}", said(&output));
+}
+
+/// CRI-O 1.17 starts a pod's sandbox without a profile. crun itself would need AppArmor in the real kernel, so what
+/// is judged is what it was told.
+#[test]
+fn a_sandbox_is_started_under_the_roles_apparmor_profile() {
+    let check = |kind: &str, loaded: &str, expect: &Value| {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut config = config(&Value::Null, None);
+        config["annotations"]["io.kubernetes.cri-o.ContainerType"] = kind.into();
+        let path = folder.path().join("config.json");
+        put(&path, config.to_string());
+        let output = container(folder.path(), "/usr/lib/hale/crun", loaded);
+        assert!(!loaded.is_empty() || output.status.success(), "{kind}: {}", said(&output));
+        let told: Value = serde_json::from_slice(&std::fs::read(path).expect("a file")).expect("JSON");
+        assert_eq!(&told["process"]["apparmorProfile"], expect, "{kind}, {loaded}: {}", said(&output));
+        assert_eq!(told["linux"]["resources"]["memory"], json!({}));
+    };
+    check("sandbox", "crio-default-1.17.4 (enforce)", &"crio-default-1.17.4".into());
+    check("sandbox", "another (enforce)", &Value::Null);
+    check("sandbox", "", &Value::Null);
+    check("container", "crio-default-1.17.4 (enforce)", &Value::Null);
 }
