@@ -4,6 +4,7 @@
 //! so every action can be repeated and a power cut anywhere is a pause. What another program writes in
 //! several steps is written beside its place and renamed, or written again.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use crate::fault::{Class, Fault, Result};
@@ -11,6 +12,7 @@ use crate::files;
 use crate::identity::Identity;
 use crate::journal::{Entry, Event, Journal};
 use crate::node::Node;
+use crate::patience::{answer, until};
 use crate::phases::{self, Phase};
 use crate::role::Role;
 use crate::world::{Call, World};
@@ -18,87 +20,107 @@ use crate::world::{Call, World};
 /// Told of everything that is journaled: the console, a virtio port.
 pub type Watch<'a> = &'a mut dyn FnMut(&Entry);
 
+/// How long a check is asked again: of what a phase left, and of what an earlier attempt left.
+const SETTLED: Duration = Duration::from_secs(120);
+const GLANCE: Duration = Duration::from_secs(15);
+
 /// Runs the phases that are not done. On an error the journal has it, and running again goes on from there.
-pub fn run(node: &Node, journal: &mut Journal, watch: Watch) -> Result<()> {
+fn run(node: &Node, record: &mut Record) -> Result<()> {
+    let record = RefCell::new(record);
     for phase in phases::of(node.role) {
-        if journal.is_done(phase.name) && (phase.check)(node)? {
+        if record.borrow().journal.is_done(phase.name) && is_there(node, &phase)? {
             continue;
         }
-        tell(node.world, journal, phase.name, Event::Begun, watch)?;
-        if let Err(fault) = perform(node, &phase) {
-            failed(node.world, journal, phase.name, &fault, watch)?;
+        record.borrow_mut().tell(phase.name, Event::Begun)?;
+        // What cannot be journaled here will not be journaled when the phase ends either, and ends it then.
+        let waits = |why: &Fault| drop(record.borrow_mut().tell(phase.name, Event::Polling(why.to_string())));
+        let patient = Node { waits: &waits, name: node.name.clone(), ..*node };
+        let performed = perform(&patient, &phase);
+        if let Err(fault) = performed {
+            record.borrow_mut().failed(phase.name, &fault)?;
             return Err(fault);
         }
-        tell(node.world, journal, phase.name, Event::Done, watch)?;
+        record.borrow_mut().tell(phase.name, Event::Done)?;
     }
     Ok(())
 }
 
+/// Whether what the journal calls done is there; what cannot be found out is done again.
+fn is_there(node: &Node, phase: &Phase) -> Result<bool> {
+    match answer(node, GLANCE, &|| (phase.check)(node)) {
+        Err(fault) if fault.class() == Class::Passing => Ok(false),
+        found => found,
+    }
+}
+
 fn perform(node: &Node, phase: &Phase) -> Result<()> {
     (phase.act)(node)?;
-    if (phase.check)(node)? {
-        return Ok(());
-    }
-    Err(Fault::passing(format!("{} went well but its result is not there", phase.name)))
+    let no = format!("{} went well but its result is not there", phase.name);
+    until(node, &no, SETTLED, &|| (phase.check)(node))
 }
 
-/// Journals a fault, once for as long as it stays the same.
-pub fn failed(
-    world: &dyn World,
-    journal: &mut Journal,
-    phase: &str,
-    fault: &Fault,
-    watch: Watch,
-) -> Result<()> {
-    let event = match fault.class() {
-        Class::Missing | Class::Input => Event::Waiting(fault.to_string()),
-        _ => Event::Failed(fault.to_string()),
-    };
-    let about = journal.entries().iter().rev().filter(|entry| entry.phase == phase);
-    if about.clone().find(|entry| entry.event != Event::Begun).is_some_and(|entry| entry.event == event) {
-        return Ok(());
-    }
-    tell(world, journal, phase, event, watch)
+/// The journal, and who is told of what is written there.
+struct Record<'a> {
+    world: &'a dyn World,
+    journal: Journal,
+    watch: Watch<'a>,
 }
 
-fn tell(world: &dyn World, journal: &mut Journal, phase: &str, event: Event, watch: Watch) -> Result<()> {
-    // A phase that is tried again and again is begun once in the journal.
-    let last = journal.entries().iter().rev().find(|entry| entry.phase == phase);
-    let again = matches!(last, Some(Entry { event: Event::Failed(_) | Event::Waiting(_), .. }));
-    if again && event == Event::Begun {
-        return Ok(());
+impl<'a> Record<'a> {
+    fn open(world: &'a dyn World, watch: Watch<'a>) -> Result<Self> {
+        Ok(Self { world, journal: Journal::open(world)?, watch })
     }
-    let entry = Entry { at: world.now(), phase: phase.to_owned(), event };
-    watch(&entry);
-    journal.add(entry)
+
+    /// Journals what is wrong before the first phase, as if it were that phase's.
+    fn refused(&mut self, role: &Role, fault: Fault) -> Fault {
+        self.failed(phases::of(role)[0].name, &fault).err().unwrap_or(fault)
+    }
+
+    /// Journals a fault, once for as long as it stays the same.
+    fn failed(&mut self, phase: &str, fault: &Fault) -> Result<()> {
+        let event = match fault.class() {
+            Class::Missing | Class::Input => Event::Waiting(fault.to_string()),
+            _ => Event::Failed(fault.to_string()),
+        };
+        let mut about = self.journal.entries().iter().rev().filter(|entry| entry.phase == phase);
+        if about.find(|entry| entry.event != Event::Begun).is_some_and(|entry| entry.event == event) {
+            return Ok(());
+        }
+        self.tell(phase, event)
+    }
+
+    fn tell(&mut self, phase: &str, event: Event) -> Result<()> {
+        let last = self.journal.entries().iter().rev().find(|entry| entry.phase == phase);
+        let again = match last.map(|entry| &entry.event) {
+            // A phase that is tried again and again is begun once in the journal.
+            Some(Event::Failed(_) | Event::Waiting(_)) => event == Event::Begun,
+            Some(last @ Event::Polling(_)) => *last == event,
+            _ => false,
+        };
+        if again {
+            return Ok(());
+        }
+        let entry = Entry { at: self.world.now(), phase: phase.to_owned(), event };
+        (self.watch)(&entry);
+        self.journal.add(entry)
+    }
 }
 
 /// One attempt from what the node is told now.
 pub fn attempt(world: &dyn World, role: &Role, watch: Watch) -> Result<()> {
-    go_on(world, role, &mut Journal::open(world)?, &|| Ok(()), watch)
+    go_on(role, &mut Record::open(world, watch)?, &|| Ok(()))
 }
 
-/// What `before` and the node's identity are wrong with is journaled under the first phase.
-fn go_on(
-    world: &dyn World,
-    role: &Role,
-    journal: &mut Journal,
-    before: &dyn Fn() -> Result<()>,
-    watch: Watch,
-) -> Result<()> {
+fn go_on(role: &Role, record: &mut Record, before: &dyn Fn() -> Result<()>) -> Result<()> {
+    let world = record.world;
     let identity = before().and_then(|()| Identity::load(world, role));
-    let identity = identity.map_err(|fault| refused(world, role, journal, fault, watch))?;
-    let node =
-        Node::new(world, role, &identity).map_err(|fault| refused(world, role, journal, fault, watch))?;
-    run(&node, journal, watch)
+    let identity = identity.map_err(|fault| record.refused(role, fault))?;
+    let node = Node::new(world, role, &identity).map_err(|fault| record.refused(role, fault))?;
+    run(&node, record)
 }
 
-/// Journals what is wrong before the first phase, as if it were that phase's.
-fn refused(world: &dyn World, role: &Role, journal: &mut Journal, fault: Fault, watch: Watch) -> Fault {
-    failed(world, journal, phases::of(role)[0].name, &fault, watch).err().unwrap_or(fault)
-}
-
-/// The longest pause between attempts.
+/// The first pause between attempts, and the longest.
+const SHORTEST: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(300);
 
 /// Attempts until it is done, each after `before`. Waits for the operator's input, tries again what can pass,
@@ -110,13 +132,16 @@ pub fn until_done(
     before: &dyn Fn() -> Result<()>,
     watch: Watch,
 ) -> Result<()> {
-    let mut journal = Journal::open(world)?;
-    let mut pause = Duration::from_secs(5);
+    let mut record = Record::open(world, watch)?;
+    let mut pause = SHORTEST;
     loop {
-        match go_on(world, role, &mut journal, before, watch) {
+        let done = record.journal.done();
+        match go_on(role, &mut record, before) {
             Ok(()) => return finish(world),
             Err(fault) => match fault.class() {
-                Class::Missing | Class::Input => pause = Duration::from_secs(5),
+                Class::Missing | Class::Input => pause = SHORTEST,
+                // It got further than before.
+                Class::Passing if record.journal.done() > done => pause = SHORTEST,
                 Class::Passing => pause = (pause * 2).min(LONGEST),
                 Class::Integrity | Class::Machine => return Err(fault),
             },

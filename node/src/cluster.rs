@@ -1,51 +1,112 @@
 //! What the cluster says about itself and this node, through kubectl.
+//!
+//! A question is answered with yes, with no, or not at all: on a slow machine time-outs are common, and mean
+//! nothing. So no answer is a passing fault, and whoever can wait asks again.
 
 use std::time::Duration;
 
 use crate::fault::{Fault, Result};
 use crate::node::{Node, PODS_LABEL};
-use crate::phases::until;
+use crate::patience::{answer, until};
 use crate::role::Range;
 
 /// The longest wait for the API server or the node: emulated and very slow machines included.
-const PATIENCE: Duration = Duration::from_secs(20 * 60);
+pub const PATIENCE: Duration = Duration::from_secs(20 * 60);
 
-/// Whether a kubectl command ends well.
-pub fn succeeds(node: &Node, arguments: &[&str]) -> Result<bool> {
-    Ok(node.world.run(&node.kubectl(arguments))?.success())
+/// What became of a question.
+enum Said {
+    /// It was answered so.
+    Text(String),
+    /// There is no such thing, in its words.
+    Nothing(String),
+    /// The one does not know the other: these credentials are of no use.
+    Stranger(String),
+    /// No answer, and why.
+    Silence(String),
+}
+
+/// Asks the API server once.
+fn say(node: &Node, arguments: &[&str]) -> Result<Said> {
+    let call = node.kubectl(arguments);
+    let ran = node.world.run(&call)?;
+    let why = ran.stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+    // As kubectl and Go's crypto/x509 word it.
+    let stranger = ["(Unauthorized)", "(Forbidden)", "signed by unknown authority"];
+    Ok(match ran.code {
+        Some(0) => Said::Text(ran.stdout),
+        None => Said::Silence(format!("no answer within {:?}", call.limit)),
+        Some(_) if why.contains("(NotFound)") => Said::Nothing(why.to_owned()),
+        Some(_) if stranger.iter().any(|words| why.contains(words)) => Said::Stranger(why.to_owned()),
+        Some(_) => Said::Silence(why.to_owned()),
+    })
+}
+
+fn silent(why: &str) -> Fault {
+    Fault::passing(format!("the API server does not answer: {why}"))
+}
+
+/// What a call of kubectl prints; what is not there passes, too.
+pub fn ask(node: &Node, arguments: &[&str]) -> Result<String> {
+    match say(node, arguments)? {
+        Said::Text(text) => Ok(text),
+        Said::Nothing(why) => Err(Fault::passing(format!("the API server says: {why}"))),
+        Said::Stranger(why) | Said::Silence(why) => Err(silent(&why)),
+    }
+}
+
+/// The same; `None` for what is not there.
+fn get(node: &Node, arguments: &[&str]) -> Result<Option<String>> {
+    match say(node, arguments)? {
+        Said::Text(text) => Ok(Some(text)),
+        Said::Nothing(_) => Ok(None),
+        Said::Stranger(why) | Said::Silence(why) => Err(silent(&why)),
+    }
+}
+
+/// Whether the API server knows what a call of kubectl gets.
+pub fn knows(node: &Node, arguments: &[&str]) -> Result<bool> {
+    Ok(get(node, arguments)?.is_some())
+}
+
+/// Whether the API server takes these credentials for the node's own, be the node registered or not yet.
+pub fn accepts(node: &Node) -> Result<bool> {
+    match say(node, &["get", "node", &node.name])? {
+        Said::Text(_) | Said::Nothing(_) => Ok(true),
+        Said::Stranger(_) => Ok(false),
+        Said::Silence(why) => Err(silent(&why)),
+    }
 }
 
 /// Whether the API server answers and is healthy.
 pub fn answers(node: &Node) -> Result<bool> {
-    let ran = node.world.run(&node.kubectl(&["get", "--raw", "/healthz"]))?;
-    Ok(ran.success() && ran.stdout.trim() == "ok")
+    Ok(ask(node, &["get", "--raw", "/healthz"])?.trim() == "ok")
 }
 
 /// Waits for that.
 pub fn wait_for_answer(node: &Node) -> Result<()> {
-    until(node, "the API server does not answer", PATIENCE, &|| answers(node))
+    until(node, "the API server is not healthy", PATIENCE, &|| answers(node))
 }
 
 /// Whether nodes can find the cluster's CA.
 pub fn has_info(node: &Node) -> Result<bool> {
-    succeeds(node, &["get", "configmap", "-n", "kube-public", "cluster-info"])
+    knows(node, &["get", "configmap", "-n", "kube-public", "cluster-info"])
 }
 
 /// Whether CoreDNS is asked for.
 pub fn has_dns(node: &Node) -> Result<bool> {
-    succeeds(node, &["get", "deployment", "-n", "kube-system", "coredns"])
+    knows(node, &["get", "deployment", "-n", "kube-system", "coredns"])
 }
 
 /// Whether this node is ready.
 pub fn is_ready(node: &Node) -> Result<bool> {
     let ready = "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
-    let ran = node.world.run(&node.kubectl(&["get", "node", &node.name, "-o", ready]))?;
-    Ok(ran.success() && ran.stdout.trim() == "True")
+    let said = get(node, &["get", "node", &node.name, "-o", ready])?;
+    Ok(said.is_some_and(|text| text.trim() == "True"))
 }
 
 /// Waits for that.
 pub fn wait_until_ready(node: &Node) -> Result<()> {
-    until(node, "the node does not become ready", PATIENCE, &|| is_ready(node))
+    until(node, "the node is not ready", PATIENCE, &|| is_ready(node))
 }
 
 /// The pod ranges that nodes have, by their label.
@@ -54,7 +115,7 @@ pub fn ranges(node: &Node) -> Result<Vec<(String, Range)>> {
     let template = format!(
         "jsonpath={{range .items[*]}}{{.metadata.name}} {{.metadata.labels.{label}}}{{\"\\n\"}}{{end}}"
     );
-    let text = node.world.ask(&node.kubectl(&["get", "nodes", "-o", &template]))?;
+    let text = ask(node, &["get", "nodes", "-o", &template])?;
     let line = |line: &str| {
         let (name, range) = line.trim().split_once(' ')?;
         Some((name.to_owned(), range.parse().ok()?))
@@ -63,9 +124,13 @@ pub fn ranges(node: &Node) -> Result<Vec<(String, Range)>> {
 }
 
 /// Refuses a range that another node has too.
+///
+/// A range of `join.taken`, which `hale token` printed, is refused before anything is done. One that was given away
+/// since is found only here, behind the join: a bootstrap token may list no nodes (kubeadm gives its group none of that); and
+/// once the kubelet has credentials that may, it registers the node in the same breath.
 pub fn check_ranges(node: &Node) -> Result<()> {
     let own = node.identity.pods(node.role);
-    let others = ranges(node)?;
+    let others = answer(node, PATIENCE, &|| ranges(node))?;
     let clash = others.iter().find(|(name, range)| *name != node.name && range.overlaps(&own));
     match clash {
         None => Ok(()),

@@ -1,11 +1,13 @@
 //! `hale doctor`: every promise of the node, proven on the running machine, with its evidence.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Result;
 use crate::node::Node;
+use crate::patience::answer;
 use crate::world::Call;
 use crate::{bootstrap, cluster, hold, ownership, phases, proxy, renew};
 
@@ -61,10 +63,13 @@ const PROMISES: [(&str, Check); 12] = [
     ("DNS answers through the service address", dns::check),
 ];
 
+/// A question that is not answered is asked three times: a slow machine keeps its promises too.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Examines everything. A check that cannot be made is a no, with the reason.
 pub fn examine(node: &Node) -> Vec<Finding> {
     let find = |(promise, check): (&str, Check)| {
-        let (holds, evidence) = match check(node) {
+        let (holds, evidence) = match answer(node, PATIENCE, &|| check(node)) {
             Ok(Evidence { exceptions, counted }) if exceptions.is_empty() => (true, vec![counted]),
             Ok(Evidence { exceptions, .. }) => (false, exceptions),
             Err(fault) => (false, vec![fault.to_string()]),

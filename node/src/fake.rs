@@ -17,7 +17,7 @@ use crate::world::{Call, Ran, World};
 
 mod programs;
 
-pub(crate) use programs::{ENDS_SOON, recorded};
+pub(crate) use programs::{ENDS_SOON, Slow, recorded};
 
 /// 2026-11-22T12:00:00Z.
 pub(crate) const NOW: i64 = 1_795_348_800;
@@ -29,6 +29,8 @@ pub(crate) struct State {
     pub(crate) active: BTreeSet<String>,
     /// What the API server knows: it is in etcd, so it stays.
     pub(crate) objects: BTreeSet<String>,
+    /// When it last heard of this node's kubelet.
+    pub(crate) seen: Option<i64>,
     /// Requests for certificates that it knows, by name.
     pub(crate) requests: BTreeMap<String, Value>,
     /// The addresses of the bridge.
@@ -46,6 +48,12 @@ pub(crate) struct Fake {
     pub(crate) state: RefCell<State>,
     /// What kubeadm says and does instead of the recorded, once.
     pub(crate) next_kubeadm: RefCell<Option<(Option<i32>, String)>>,
+    /// What the next join is slow at; whether a kubelet that runs gets its credentials behind its back.
+    pub(crate) slow_join: Cell<Slow>,
+    pub(crate) late: Cell<bool>,
+    /// Of so many questions to the API server, one is answered; how many were asked.
+    pub(crate) deaf: Cell<u32>,
+    pub(crate) asked: Cell<u32>,
     /// Packages by name, and those that are held.
     pub(crate) installed: RefCell<BTreeMap<String, String>>,
     pub(crate) held: RefCell<BTreeSet<String>>,
@@ -75,6 +83,10 @@ impl Fake {
             clock: Cell::new(NOW),
             state: RefCell::default(),
             next_kubeadm: RefCell::default(),
+            slow_join: Cell::default(),
+            late: Cell::default(),
+            deaf: Cell::new(1),
+            asked: Cell::default(),
             installed: RefCell::default(),
             held: RefCell::default(),
             unpacked: RefCell::default(),

@@ -44,8 +44,10 @@ pub enum Event {
     Done,
     /// It failed, and why.
     Failed(String),
-    /// It waits, and what for.
+    /// It waits for the operator, and what for.
     Waiting(String),
+    /// Its action goes on asking, and why there is no answer yet.
+    Polling(String),
 }
 
 /// The open journal.
@@ -99,6 +101,11 @@ impl Journal {
     /// All entries, oldest first.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// How often a phase was done.
+    pub fn done(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.event == Event::Done).count()
     }
 
     /// Whether a phase was done.

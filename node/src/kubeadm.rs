@@ -121,10 +121,10 @@ const MEANINGS: [(&str, Class, &str, &str); 11] = [
         "set this node's clock, or the master's",
     ),
     (
-        "exists in the cluster and has",
+        "already exists in the cluster",
         Class::Input,
-        "another node of this name is in the cluster",
-        "give this node another name in /etc/hale/node.toml",
+        "a node of this name is in the cluster, and ready",
+        "give this node another name in /etc/hale/node.toml; if it was this node, wait until it is not ready any more",
     ),
     ("no space left on device", Class::Passing, "the disk is full", "free some space; it goes on by itself"),
     ("connection refused", Class::Passing, "the API server does not answer yet", "it is tried again"),

@@ -17,6 +17,7 @@ pub mod kubeadm;
 pub mod network;
 pub mod node;
 pub mod ownership;
+pub mod patience;
 pub mod phases;
 pub mod preflight;
 pub mod progress;

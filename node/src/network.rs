@@ -6,7 +6,8 @@ use std::fmt::Write;
 use crate::fault::Result;
 use crate::files;
 use crate::node::{Node, addresses};
-use crate::phases::{systemctl, until};
+use crate::patience::until;
+use crate::phases::systemctl;
 use crate::preflight::BRIDGE_LIMIT;
 
 /// The files that hale makes; `hale reset` removes them.

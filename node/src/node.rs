@@ -23,6 +23,8 @@ pub struct Node<'a> {
     pub identity: &'a Identity,
     /// Its name in the cluster.
     pub name: String,
+    /// Told why it still waits, each time that it asks again.
+    pub waits: &'a dyn Fn(&Fault),
 }
 
 impl<'a> Node<'a> {
@@ -32,7 +34,7 @@ impl<'a> Node<'a> {
             Some(name) => name.as_str().to_owned(),
             None => host_name(world)?,
         };
-        Ok(Self { world, role, identity, name })
+        Ok(Self { world, role, identity, name, waits: &|_| {} })
     }
 
     /// Its address on the bridge: the master's is the role's; a node's is given or found.
@@ -89,8 +91,8 @@ impl<'a> Node<'a> {
 
     /// A call of kubectl with the credentials of this kubeconfig.
     pub fn kubectl_as(&self, kubeconfig: &str, arguments: &[&str]) -> Call {
-        let all = [&["--kubeconfig", kubeconfig, "--request-timeout=30s"], arguments].concat();
-        Call::new(&self.role.programs.kubectl, &all)
+        let all = [&["--kubeconfig", kubeconfig, "--request-timeout=60s"], arguments].concat();
+        Call::new(&self.role.programs.kubectl, &all).minutes(3)
     }
 }
 

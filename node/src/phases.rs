@@ -3,9 +3,7 @@
 //! The manifests are written, and made patient, before the kubelet starts: so it never sees a half-written
 //! one, nor one that kills a slow API server.
 
-use std::time::Duration;
-
-use crate::fault::{Class, Fault, Result};
+use crate::fault::Result;
 use crate::files;
 use crate::identity::Identity;
 use crate::kubeadm::{self, config, manifest};
@@ -135,7 +133,7 @@ pub fn systemctl(node: &Node, arguments: &[&str]) -> Result<()> {
 }
 
 fn uploaded(node: &Node) -> Result<bool> {
-    cluster::succeeds(node, &["get", "configmap", "-n", "kube-system", "kubeadm-config"])
+    cluster::knows(node, &["get", "configmap", "-n", "kube-system", "kubeadm-config"])
 }
 
 fn upload(node: &Node) -> Result<()> {
@@ -170,20 +168,4 @@ fn verify(node: &Node) -> Result<()> {
     cluster::wait_until_ready(node)?;
     cluster::check_ranges(node)?;
     node.wipe()
-}
-
-/// Asks again and again until the answer is yes, or `limit` is over.
-pub fn until(node: &Node, what: &str, limit: Duration, check: &dyn Fn() -> Result<bool>) -> Result<()> {
-    let step = Duration::from_secs(5);
-    let mut left = limit;
-    loop {
-        match check() {
-            Ok(true) => return Ok(()),
-            Err(fault) if fault.class() != Class::Passing => return Err(fault),
-            Ok(false) | Err(_) => {}
-        }
-        left =
-            left.checked_sub(step).ok_or_else(|| Fault::passing(format!("{what}: not within {limit:?}")))?;
-        node.world.pause(step);
-    }
 }

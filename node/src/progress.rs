@@ -65,6 +65,7 @@ impl Progress {
 pub fn line(entry: &Entry) -> String {
     match &entry.event {
         Event::Begun => format!("hale: {} ...", entry.phase),
+        Event::Polling(why) => format!("hale: {} goes on: {why}", entry.phase),
         Event::Done => format!("hale: {} done", entry.phase),
         Event::Failed(why) => format!("hale: {} failed: {why}", entry.phase),
         Event::Waiting(why) => format!("hale: {} waits: {why}", entry.phase),

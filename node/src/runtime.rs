@@ -8,7 +8,8 @@ use crate::fault::{Fault, Result};
 use crate::files;
 use crate::kubeadm::CRI_SOCKET;
 use crate::node::Node;
-use crate::phases::{systemctl, until};
+use crate::patience::until;
+use crate::phases::systemctl;
 use crate::world::Call;
 
 /// This node's own range; sorts before the packaged `100-crio-bridge.conf`, and CRI-O takes the first.

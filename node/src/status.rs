@@ -23,7 +23,7 @@ pub struct Line {
     pub at: Option<i64>,
     /// How long it took, in seconds.
     pub seconds: Option<i64>,
-    /// Why it failed, or what it waits for.
+    /// Why it failed, what it waits for, or why it still runs.
     pub why: Option<String>,
 }
 
@@ -51,6 +51,7 @@ pub fn lines(role: &Role, entries: &[Entry]) -> Vec<Line> {
         let (state, why) = match last.map(|entry| &entry.event) {
             None => (State::Pending, None),
             Some(Event::Begun) => (State::Running, None),
+            Some(Event::Polling(why)) => (State::Running, Some(why.clone())),
             Some(Event::Done) => (State::Done, None),
             Some(Event::Failed(why)) => (State::Failed, Some(why.clone())),
             Some(Event::Waiting(why)) => (State::Waiting, Some(why.clone())),
@@ -92,12 +93,16 @@ mod tests {
             entry(9, "preflight", Event::Done),
             entry(10, "runtime", Event::Begun),
             entry(70, "runtime", Event::Failed("CRI-O does not answer".into())),
+            entry(80, "certificates", Event::Begun),
+            entry(85, "certificates", Event::Polling("no answer within 3 min".into())),
         ];
         let lines = lines(&role, &entries);
-        let states: Vec<State> = lines.iter().map(|line| line.state).take(3).collect();
-        assert_eq!(states, [State::Done, State::Failed, State::Pending]);
+        let states: Vec<State> = lines.iter().map(|line| line.state).take(4).collect();
+        assert_eq!(states, [State::Done, State::Failed, State::Running, State::Pending]);
         let text = table(&lines).unwrap();
         assert!(text.contains("preflight      done     1970-01-01T00:00:09Z    9 s"), "{text}");
-        assert!(text.contains("CRI-O does not answer"), "{text}");
+        for why in ["CRI-O does not answer", "no answer within 3 min"] {
+            assert!(text.contains(why), "{text}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 
 use super::*;
-use crate::fake::Fake;
+use crate::fake::{Fake, Slow};
 use crate::identity::Identity;
 use crate::kubeadm;
 use crate::role::Role;
@@ -143,6 +143,60 @@ fn refusal(prepare: impl Fn(&Fake), kind: &str) -> (String, Fake) {
     (fault.to_string(), fake)
 }
 
+/// Whatever is not answered is asked again: no phase fails, and why one takes long can be seen.
+#[test]
+fn a_deaf_api_server_fails_no_phase() {
+    for (kind, deaf) in [("master", 2), ("master", 5), ("node", 2), ("node", 5)] {
+        let role = role(kind, "1.20.2");
+        let fake = machine(&role);
+        fake.deaf.set(deaf);
+        boot(&fake, &role).unwrap();
+        assert_eq!(&tree(&fake), &WHOLE[kind].0, "{kind}");
+        let entries = Journal::read(&fake).unwrap();
+        assert!(!entries.iter().any(|entry| matches!(entry.event, Event::Failed(_))), "{entries:?}");
+        let is_why =
+            |event: &Event| matches!(event, Event::Polling(why) if why.contains("no answer within 180s"));
+        assert!(entries.iter().any(|entry| entry.phase == "wait" && is_why(&entry.event)), "{entries:?}");
+    }
+}
+
+/// Attempts as the unit makes them, as often as makes sense.
+fn boot_patiently(fake: &Fake, role: &Role) -> Result<()> {
+    let attempts = std::cell::Cell::new(0);
+    let before = || {
+        attempts.set(attempts.get() + 1);
+        if attempts.get() < 20 { Ok(()) } else { Err(Fault::machine("it does not converge")) }
+    };
+    bootstrap::until_done(fake, role, &before, &mut |_| {})
+}
+
+/// kubeadm gives up before the kubelet is done; what it refuses to find at the second time must not be there.
+#[test]
+fn a_join_on_a_slow_machine_converges() {
+    let role = role("node", "1.20.2");
+    let joins = |fake: &Fake| fake.calls.borrow().iter().filter(|call| call.contains("kubeadm join")).count();
+    let slow = |slow: Slow| {
+        let fake = machine(&role);
+        fake.slow_join.set(slow);
+        fake
+    };
+    for (how, attempts) in [(Slow::Note, 1), (Slow::Credentials, 2)] {
+        let fake = slow(how);
+        boot_patiently(&fake, &role).unwrap();
+        assert_eq!(joins(&fake), attempts);
+        for at in 0..fake.changes.get() {
+            let fake = slow(how);
+            fake.fuel.set(at);
+            assert!(boot_patiently(&fake, &role).is_err(), "no cut at {at}");
+            fake.reboot();
+            boot_patiently(&fake, &role).unwrap();
+            let mut tree = tree(&fake);
+            tree.remove(MARKER.trim_start_matches('/'));
+            assert_eq!(&tree, &WHOLE["node"].0, "cut at change {at}");
+        }
+    }
+}
+
 #[test]
 fn each_hostile_or_broken_thing_ends_in_one_clear_line() {
     let check = |kind: &str, prepare: &dyn Fn(&Fake), expect: &str| {
@@ -162,7 +216,11 @@ fn each_hostile_or_broken_thing_ends_in_one_clear_line() {
     check("node", &says(1, "x509: certificate has expired or is not yet valid"), "clocks is wrong");
     check(
         "node",
-        &says(1, "a Node with name \"seed\" and status \"Ready\" already exists in the cluster and has"),
+        &says(
+            1,
+            "error execution phase kubelet-start: a Node with name \"seed\" and status \"Ready\" already exists in \
+             the cluster. You must delete the existing Node or change the name of this new joining Node",
+        ),
         "another name",
     );
     check("master", &says(1, "write: no space left on device"), "the disk is full; free some space");
@@ -222,11 +280,7 @@ fn a_bad_seed_is_told_of_in_the_status() {
     let tries = std::cell::Cell::new(0);
     let before = || {
         tries.set(tries.get() + 1);
-        if tries.get() < 3 {
-            Err(crate::fault::Fault::input("the seed disk has no node.toml"))
-        } else {
-            Ok(())
-        }
+        if tries.get() < 3 { Err(Fault::input("the seed disk has no node.toml")) } else { Ok(()) }
     };
     bootstrap::until_done(&fake, &role, &before, &mut |_| {}).unwrap();
     let entries = Journal::read(&fake).unwrap();

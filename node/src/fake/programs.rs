@@ -12,7 +12,10 @@ use crate::fault::Result;
 use crate::kubeadm::manifest;
 use crate::world::{Call, Ran, Real, World};
 
+mod member;
 mod requests;
+
+pub(crate) use member::Slow;
 
 /// What the real kubeadm 1.20.2 was recorded to write: phase, mode, path.
 pub(crate) const RECORDED: &str = include_str!("../../testdata/kubeadm-1.20.2/files.txt");
@@ -168,12 +171,18 @@ fn api_is_up(fake: &Fake) -> bool {
             .all(|name| mapped(&format!("/etc/kubernetes/{name}")))
         && mapped("/var/lib/etcd");
     let remote = fake.state.borrow().objects.contains("elsewhere");
-    is_active(fake, "kubelet.service") && is_active(fake, "crio.service") && (local || remote)
+    remote || local && is_active(fake, "kubelet.service") && is_active(fake, "crio.service")
 }
 
 fn kubectl(fake: &Fake, words: &[&str]) -> Ran {
     if !api_is_up(fake) {
         return failed("The connection to the server 10.0.3.1:6443 was refused");
+    }
+    fake.asked.set(fake.asked.get() + 1);
+    match fake.asked.get() % fake.deaf.get() {
+        0 => {}
+        1 => return Ran { code: None, ..Ran::default() },
+        _ => return failed("Unable to connect to the server: net/http: TLS handshake timeout"),
     }
     if let Some(ran) = requests::kubectl(fake, words[1], &words[3..]) {
         return ran;
@@ -185,15 +194,17 @@ fn kubectl(fake: &Fake, words: &[&str]) -> Ran {
         fake.state.borrow_mut().objects.extend(names.map(str::to_owned));
         return ok("");
     }
+    let (registered, ready) = (member::is_registered(fake), member::is_ready(fake));
     let objects = &fake.state.borrow().objects;
-    let has = |name: &str| if objects.contains(name) { ok(name) } else { failed("NotFound") };
+    let there = |yes: bool| if yes { ok("") } else { failed("Error from server (NotFound): no such thing") };
+    let has = |name: &str| there(objects.contains(name));
     match words[3..] {
         ["get", "--raw", "/healthz"] => ok("ok"),
         ["get", "configmap", "-n", _, name] => has(name),
         ["get", "deployment", "-n", _, name] => has(name),
         ["get", "clusterrolebinding", name] => has(name),
-        ["get", "node", _, "-o", _] => ok("True"),
-        ["get", "node", _] => ok(""),
+        ["get", "node", _, "-o", _] => ok(if ready { "True" } else { "Unknown" }),
+        ["get", "node", _] | ["annotate", "--overwrite", "node", _, _] => there(registered),
         ["get", "nodes", "-o", _] => {
             let ranges =
                 objects.iter().filter_map(|name| name.strip_prefix("range ")).map(|line| format!("{line}\n"));
@@ -219,12 +230,7 @@ fn kubeadm(fake: &Fake, words: &[&str]) -> Result<Ran> {
             let phase: Vec<&str> = phase.iter().copied().take_while(|word| !word.starts_with("--")).collect();
             init(fake, &phase.join(" "), words, &configuration(fake, config))
         }
-        ["join", ..] => {
-            write(fake, "join", &|path| path.to_owned())?;
-            fake.state.borrow_mut().active.insert("kubelet.service".into());
-            fake.spend()?;
-            Ok(ok(""))
-        }
+        ["join", ..] => member::join(fake),
         ["alpha", "certs", "renew", "all"] | ["certs", "renew", "all"] => {
             let renewed = fake.path("/etc/kubernetes/pki/apiserver.key");
             let text = fs::read(&renewed).unwrap();

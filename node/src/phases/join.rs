@@ -1,14 +1,20 @@
-//! Joining: kubeadm finds the API server by the token, trusts its CA by the pin, and starts the kubelet.
+//! Joining: kubeadm finds the API server by the token, trusts its CA by the pin, and starts the kubelet, which gets
+//! itself credentials. The last thing it does is a note on the node's object; on a slow machine that times out,
+//! and then the node is a member all the same. What counts is whether the API server takes the credentials.
 
+use crate::cluster::{self, PATIENCE};
 use crate::fault::{Class, Fault, Result};
 use crate::files;
 use crate::kubeadm::{self, config};
 use crate::node::Node;
+use crate::patience::answer;
 
-use super::{enabled_and_active, is_pem, start_kubelet};
+use super::{enabled_and_active, is_pem, start_kubelet, systemctl};
 
 const CA: &str = "/etc/kubernetes/pki/ca.crt";
 const BOOTSTRAP: &str = "/etc/kubernetes/bootstrap-kubelet.conf";
+/// kubeadm's note on a node's object of where CRI-O listens.
+const NOTE: &str = "kubeadm.alpha.kubernetes.io/cri-socket";
 
 /// Whether the node has credentials of its own, and a kubelet that uses them.
 pub(super) fn check(node: &Node) -> Result<bool> {
@@ -20,33 +26,49 @@ fn has_credentials(node: &Node) -> Result<bool> {
     Ok(text.contains("current-context:") && is_pem(node, CA)?)
 }
 
-/// Joins. After a cut between the kubelet's credentials and the journal, the API server decides whether they are good.
+/// Whether the node is a member: as long as nobody says so or denies it, that is asked.
+fn is_member(node: &Node) -> Result<bool> {
+    Ok(has_credentials(node)? && answer(node, PATIENCE, &|| cluster::accepts(node))?)
+}
+
+/// Joins, unless an earlier attempt did.
 pub(super) fn act(node: &Node) -> Result<()> {
-    if has_credentials(node)? && crate::cluster::succeeds(node, &["get", "node", &node.name])? {
-        return start_kubelet(node);
-    }
-    let join = node.identity.join.as_ref();
-    let join = join.ok_or_else(|| {
-        Fault::new(Class::Missing, "there is no [join]").mend("run `hale token` on the master")
-    })?;
-    for path in [CA, BOOTSTRAP, kubeadm::KUBELET] {
-        files::remove(node.world, path)?;
-    }
-    let config = kubeadm::configure(node, "join.json", &config::join(node, join)?)?;
-    // The port is taken by the kubelet of an attempt that was cut short.
-    let ignore = "--ignore-preflight-errors=Swap,Port-10250";
-    let joined = kubeadm::run(node, &["join", "--config", &config, ignore], 15);
-    files::remove(node.world, &config)?;
-    if let Err(fault) = joined {
-        // Nothing of a cluster that was not joined stays.
-        for path in [CA, BOOTSTRAP, kubeadm::KUBELET] {
-            files::remove(node.world, path)?;
-        }
-        return Err(fault);
+    if !is_member(node)? {
+        join(node)?;
     }
     for path in [CA, kubeadm::KUBELET] {
         files::sync(&node.world.path(path))?;
     }
     files::remove(node.world, BOOTSTRAP)?;
-    start_kubelet(node)
+    start_kubelet(node)?;
+    let note = format!("{NOTE}={}", kubeadm::CRI_SOCKET);
+    let arguments = ["annotate", "--overwrite", "node", &node.name, &note];
+    answer(node, PATIENCE, &|| cluster::ask(node, &arguments)).map(drop)
+}
+
+fn join(node: &Node) -> Result<()> {
+    let join = node.identity.join.as_ref();
+    let join = join.ok_or_else(|| {
+        Fault::new(Class::Missing, "there is no [join]").mend("run `hale token` on the master")
+    })?;
+    clear(node)?;
+    let config = kubeadm::configure(node, "join.json", &config::join(node, join)?)?;
+    let joined = kubeadm::run(node, &["join", "--config", &config, "--ignore-preflight-errors=Swap"], 30);
+    files::remove(node.world, &config)?;
+    let Err(fault) = joined else { return Ok(()) };
+    if is_member(node)? {
+        return Ok(());
+    }
+    clear(node)?;
+    Err(fault)
+}
+
+/// Leaves nothing of a cluster that was not joined: kubeadm refuses to join over it. A kubelet that an attempt has
+/// started would have the port, and put credentials there in the meantime.
+fn clear(node: &Node) -> Result<()> {
+    systemctl(node, &["stop", "kubelet.service"])?;
+    for path in [CA, BOOTSTRAP, kubeadm::KUBELET] {
+        files::remove(node.world, path)?;
+    }
+    Ok(())
 }

@@ -3,11 +3,12 @@
 
 use serde_json::json;
 
-use crate::cluster;
+use crate::cluster::{self, PATIENCE};
 use crate::fault::Result;
 use crate::files;
 use crate::kubeadm;
 use crate::node::Node;
+use crate::patience::answer;
 use crate::proxy::USER;
 
 /// The role's name and its binding's.
@@ -15,7 +16,7 @@ const NAME: &str = "hale:kube-proxy-renewal";
 
 /// Whether it is given: the binding is made last.
 pub(super) fn check(node: &Node) -> Result<bool> {
-    cluster::succeeds(node, &["get", "clusterrolebinding", NAME])
+    cluster::knows(node, &["get", "clusterrolebinding", NAME])
 }
 
 /// Gives it.
@@ -38,6 +39,6 @@ pub(super) fn act(node: &Node) -> Result<()> {
     let list = json!({"apiVersion": "v1", "kind": "List", "items": [role, binding]});
     let path = kubeadm::configure(node, "rights.json", &list.to_string())?;
     let full = node.world.argument(&path);
-    node.world.ask(&node.kubectl(&["apply", "-f", &full]))?;
+    answer(node, PATIENCE, &|| cluster::ask(node, &["apply", "-f", &full]))?;
     files::remove(node.world, &path)
 }

@@ -6,6 +6,7 @@
 use serde_json::{Value, json};
 
 use crate::base64;
+use crate::cluster;
 use crate::fault::{Fault, Result};
 use crate::files;
 use crate::kubeadm::{Ways, ways};
@@ -26,11 +27,10 @@ pub(super) fn approve(node: &Node) -> Result<()> {
     let names = format!(
         "jsonpath={{range .items[?(@.spec.username==\"{USER}\")]}}{{.metadata.name}}{{\"\\n\"}}{{end}}"
     );
-    let names = node.world.ask(&node.kubectl(&["get", &resource, "-o", &names]))?;
+    let names = cluster::ask(node, &["get", &resource, "-o", &names])?;
     for name in names.lines().filter(|name| !name.is_empty()) {
         // It may be gone by now: the API server removes old requests.
-        let text =
-            node.world.ask(&node.kubectl(&["get", &resource, name, "--ignore-not-found", "-o", "json"]))?;
+        let text = cluster::ask(node, &["get", &resource, name, "--ignore-not-found", "-o", "json"])?;
         let object = serde_json::from_str(&text).unwrap_or(Value::Null);
         if may_be_approved(node, ways, &object)? {
             say_yes(node, ways, name, object)?;
@@ -66,13 +66,7 @@ fn say_yes(node: &Node, ways: &Ways, name: &str, mut object: Value) -> Result<()
         serde_json::to_string(&object).map_err(|e| Fault::machine(format!("cannot write {OBJECT}: {e}")))?;
     files::write(node.world, OBJECT, text.as_bytes(), 0o600)?;
     let path = node.world.argument(OBJECT);
-    let said = node.world.ask(&node.kubectl(&[
-        "replace",
-        "--raw",
-        &request::approval_path(ways, name),
-        "-f",
-        &path,
-    ]));
+    let said = cluster::ask(node, &["replace", "--raw", &request::approval_path(ways, name), "-f", &path]);
     files::remove(node.world, OBJECT)?;
     said.map(drop)
 }
