@@ -28,7 +28,7 @@ pub(crate) struct Phase {
     pub(crate) began: f64,
     pub(crate) last: f64,
     pub(crate) state: State,
-    /// When it failed or waited, and why.
+    /// When it failed, waited or was held up, and why.
     pub(crate) setbacks: Vec<(f64, String)>,
 }
 
@@ -80,6 +80,10 @@ impl Boot {
         phase.last = at;
         phase.state = match entry.event {
             Event::Begun => State::Begun,
+            Event::Polling(why) => {
+                phase.setbacks.push((at, format!("goes on: {why}")));
+                State::Begun
+            }
             Event::Done => State::Done,
             Event::Failed(why) => {
                 phase.setbacks.push((at, format!("failed: {why}")));
