@@ -34,7 +34,7 @@ pub(crate) fn chart(title: &str, unit: &str, bars: &[Bar]) -> Markup {
     html! {
         svg viewBox=(format!("0 0 {WIDTH} {height}")) role="img" aria-label=(title) {
             @for value in ticks {
-                line.grid x1=(place(x(value))) x2=(place(x(value))) y1=(TOP) y2=(height);
+                line.grid x1=(place(x(value))) x2=(place(x(value))) y1=(TOP) y2=(height) {}
                 text.tick x=(place(x(value))) y="16" { (value) " " (unit) }
             }
             @for (index, bar) in bars.iter().enumerate() {

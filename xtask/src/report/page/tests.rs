@@ -128,7 +128,10 @@ fn a_page_needs_nothing_but_itself() {
         &["lang=\"en\"", "default-src 'none'", "prefers-color-scheme"],
         &["http:", "https:", "src=", "url("],
     );
-    for element in ["table", "svg", "h2", "main", "body", "html", "tr", "td", "th", "p", "div"] {
+    // One that is left open takes in what comes after it: a drawing's rest vanishes in a line.
+    for element in
+        ["table", "svg", "line", "rect", "text", "h2", "main", "body", "html", "tr", "td", "th", "p", "div"]
+    {
         let open =
             html.matches(&format!("<{element}>")).count() + html.matches(&format!("<{element} ")).count();
         assert_eq!(open, html.matches(&format!("</{element}>")).count(), "{element}");
