@@ -37,6 +37,17 @@ pub(crate) struct State {
     pub(crate) addresses: Vec<String>,
 }
 
+/// How a call of a program goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spoilt {
+    /// It does nothing.
+    Refused,
+    /// It does all, and ends as if it had not.
+    Wrong,
+    /// It does all, and is killed by its limit then.
+    Killed,
+}
+
 pub(crate) struct Fake {
     root: TempDir,
     owners: RefCell<BTreeMap<PathBuf, (u64, u32, u32)>>,
@@ -64,6 +75,10 @@ pub(crate) struct Fake {
     pub(crate) certificates_end: Cell<bool>,
     /// Whether certificates are real, and so is openssl.
     pub(crate) openssl: Cell<bool>,
+    /// What goes wrong with a call of a program, by how many calls there were before it.
+    pub(crate) spoilt: RefCell<BTreeMap<usize, Spoilt>>,
+    /// What `dpkg --verify` says.
+    pub(crate) verified: RefCell<String>,
     /// Every command line.
     pub(crate) calls: RefCell<Vec<String>>,
     /// A real kubeadm to run in the root, instead of what is recorded.
@@ -93,6 +108,8 @@ impl Fake {
             dpkg_busy: Cell::default(),
             certificates_end: Cell::default(),
             openssl: Cell::default(),
+            spoilt: RefCell::default(),
+            verified: RefCell::default(),
             calls: RefCell::default(),
             kubeadm: None,
             version: RefCell::new("v1.20.2".into()),
@@ -180,8 +197,19 @@ impl World for Fake {
     }
 
     fn run(&self, call: &Call) -> Result<Ran> {
+        let before = self.calls.borrow().len();
         self.calls.borrow_mut().push(call.line());
-        programs::run(self, call)
+        let spoilt = self.spoilt.borrow().get(&before).copied();
+        if spoilt == Some(Spoilt::Refused) {
+            return Ok(Ran { code: Some(1), ..Ran::default() });
+        }
+        let ran = programs::run(self, call)?;
+        let code = match spoilt {
+            Some(Spoilt::Wrong) => Some(1),
+            Some(Spoilt::Killed) => None,
+            _ => ran.code,
+        };
+        Ok(Ran { code, ..ran })
     }
 
     fn own(&self, path: &Path, uid: u32, gid: u32) -> std::io::Result<()> {

@@ -9,8 +9,8 @@ use crate::journal::{Entry, Event};
 use crate::report::Report;
 use crate::world::World;
 
-/// Where virtio-serial ports are.
-const PORTS: &str = "/dev/virtio-ports";
+/// The virtio-serial port by the name that its host gave it; any other, such as a guest agent's, is not ours.
+const PORT: &str = "/dev/virtio-ports/org.hale.progress";
 
 /// Tells the console and a port.
 #[derive(Debug)]
@@ -19,14 +19,11 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Takes the first port by name. A machine without one is the normal case.
+    /// A machine without the port is the normal case.
     pub fn open(world: &dyn World) -> Self {
-        let entries = std::fs::read_dir(world.path(PORTS)).into_iter().flatten().flatten();
-        let first = entries.map(|entry| entry.path()).min();
         // A port that nobody reads must not stop the node.
         let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
-        let open = |path| OpenOptions::new().write(true).custom_flags(flags).open(path).ok();
-        Self { port: first.and_then(open) }
+        Self { port: OpenOptions::new().write(true).custom_flags(flags).open(world.path(PORT)).ok() }
     }
 
     /// Whether there is a port.
@@ -80,16 +77,18 @@ mod tests {
     #[test]
     fn a_port_gets_json_lines() {
         let world = Fake::new();
-        world.make("/dev/virtio-ports/org.hale.progress", "");
+        let agent = "/dev/virtio-ports/org.a.guest-agent";
+        [PORT, agent].iter().for_each(|port| world.make(port, ""));
         let entry = Entry { at: 7, phase: "dns".into(), event: Event::Failed("no \"x\"\n".into()) };
         Progress::open(&world).tell(&entry);
-        let text = std::fs::read_to_string(world.path("/dev/virtio-ports/org.hale.progress")).unwrap();
+        let text = std::fs::read_to_string(world.path(PORT)).unwrap();
         assert_eq!(serde_json::from_str::<Entry>(text.strip_suffix('\n').unwrap()).unwrap(), entry);
         let report = Report { uptime: 9, userspace: 1, finished: 0, units: Vec::new(), findings: Vec::new() };
-        world.make("/dev/virtio-ports/org.hale.progress", "");
+        world.make(PORT, "");
         Progress::open(&world).report(&world, &report);
-        let text = std::fs::read_to_string(world.path("/dev/virtio-ports/org.hale.progress")).unwrap();
+        let text = std::fs::read_to_string(world.path(PORT)).unwrap();
         assert_eq!(serde_json::from_str::<Report>(text.strip_suffix('\n').unwrap()).unwrap(), report);
+        assert_eq!(std::fs::read_to_string(world.path(agent)).unwrap(), "");
         let silent = &mut Progress::open(&Fake::new());
         assert!(!silent.has_port());
         silent.tell(&entry);

@@ -31,6 +31,18 @@ pub fn ends_within(node: &Node, path: &str, days: u64) -> Result<bool> {
     Ok(!node.world.run(&call)?.success())
 }
 
+/// Whether a private key is a certificate's, by openssl(1); what is neither is no pair.
+pub fn is_pair(node: &Node, certificate: &str, key: &str) -> Result<bool> {
+    let public = |arguments: &[&str], path: &str| -> Result<Option<String>> {
+        let path = node.world.argument(path);
+        let arguments = [arguments, &["-in", &path]].concat();
+        let ran = node.world.run(&Call::new("/usr/bin/openssl", &arguments))?;
+        Ok(ran.success().then_some(ran.stdout))
+    };
+    let of_key = public(&["pkey", "-pubout"], key)?;
+    Ok(of_key.is_some() && of_key == public(&["x509", "-noout", "-pubkey"], certificate)?)
+}
+
 /// What a run did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {

@@ -70,7 +70,7 @@ pub(super) fn run(fake: &Fake, call: &Call) -> Result<Ran> {
             let line = |(name, version): (&String, &String)| format!("{name} {version} installed\n");
             Ok(ok(&fake.installed.borrow().iter().map(line).collect::<String>()))
         }
-        "dpkg" => Ok(ok("")),
+        "dpkg" => Ok(ok(&fake.verified.borrow())),
         "systemd-tmpfiles" => Ok(ok("")),
         "openssl" => openssl(fake, call, &words),
         "kubectl" => Ok(kubectl(fake, &words)),

@@ -3,9 +3,10 @@
 
 use crate::fault::{Class, Fault, Result};
 use crate::files;
-use crate::identity::Pem;
+use crate::identity::{Ca, Pem};
 use crate::kubeadm::{self, config};
 use crate::node::Node;
+use crate::renew;
 
 /// Where kubeadm makes certificates before they are whole.
 const SCRATCH_PKI: &str = "/etc/kubernetes/.pki.hale";
@@ -71,15 +72,7 @@ pub(super) fn act(node: &Node) -> Result<()> {
     }
     files::remove(node.world, SCRATCH_PKI)?;
     if let Some(ca) = &node.identity.ca {
-        let key =
-            ca.key.as_ref().ok_or_else(|| Fault::new(Class::Missing, "the given CA's key is missing"))?;
-        files::write(
-            node.world,
-            &format!("{SCRATCH_PKI}/ca.crt"),
-            ca.certificate.expose().as_bytes(),
-            0o644,
-        )?;
-        files::write(node.world, &format!("{SCRATCH_PKI}/ca.key"), key.expose().as_bytes(), 0o600)?;
+        give(node, ca)?;
     }
     let config = kubeadm::configure(node, "certificates.json", &config::init(node, SCRATCH_PKI)?)?;
     kubeadm::phase(node, &["certs", "all"], &config)?;
@@ -89,6 +82,20 @@ pub(super) fn act(node: &Node) -> Result<()> {
     files::remove(node.world, kubeadm::PKI)?;
     files::promote(node.world, SCRATCH_PKI, kubeadm::PKI)?;
     files::remove(node.world, &config)
+}
+
+/// Puts a given CA where kubeadm takes it for its own. kubeadm would sign with a key that is another's, too.
+fn give(node: &Node, ca: &Ca) -> Result<()> {
+    let key = ca.key.as_ref().ok_or_else(|| Fault::new(Class::Missing, "the given CA's key is missing"))?;
+    let (certificate, private) = (format!("{SCRATCH_PKI}/ca.crt"), format!("{SCRATCH_PKI}/ca.key"));
+    files::write(node.world, &certificate, ca.certificate.expose().as_bytes(), 0o644)?;
+    files::write(node.world, &private, key.expose().as_bytes(), 0o600)?;
+    if renew::is_pair(node, &certificate, &private)? {
+        return Ok(());
+    }
+    files::remove(node.world, SCRATCH_PKI)?;
+    Err(Fault::input("ca.key is not the key of ca.certificate")
+        .mend("put the cluster CA's own pair into /etc/hale/node.toml"))
 }
 
 /// Whether all kubeconfigs are there.

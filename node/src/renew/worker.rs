@@ -14,7 +14,7 @@ use crate::proxy::{self, USER};
 use crate::world::Call;
 
 use super::request::{self, State};
-use super::{DAYS, Outcome, ends_within};
+use super::{DAYS, Outcome, ends_within, is_pair};
 
 /// The new private key; it never leaves this node.
 const KEY: &str = "/run/hale/renewal.key";
@@ -141,10 +141,8 @@ fn take(node: &Node, certificate: &str, key: &str) -> Result<Outcome> {
 }
 
 fn unfit(node: &Node) -> Result<Option<&'static str>> {
-    let (certificate, key, ca) =
-        (node.world.argument(CERTIFICATE), node.world.argument(KEY), node.world.argument(CA));
-    let of_key = openssl(node, &["pkey", "-pubout", "-in", &key])?;
-    if openssl(node, &["x509", "-noout", "-pubkey", "-in", &certificate]).ok() != Some(of_key) {
+    let (certificate, ca) = (node.world.argument(CERTIFICATE), node.world.argument(CA));
+    if !is_pair(node, CERTIFICATE, KEY)? {
         return Ok(Some("it is for another key"));
     }
     let subject = openssl(node, &["x509", "-noout", "-subject", "-nameopt", "RFC2253", "-in", &certificate])?;
