@@ -10,4 +10,5 @@ pub mod secrets;
 pub mod server;
 pub mod system;
 pub mod tools;
+pub mod trial;
 pub mod vm;

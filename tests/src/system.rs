@@ -75,6 +75,23 @@ impl World {
         Ok(Self { project, store, recipe, lock, folder })
     }
 
+    /// The checkout's own line as it is locked, with what its owner handed over, and the store that has it:
+    /// `$HALE_STORE`.
+    pub fn handed_over(line: &str) -> Result<Self> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let top = folder.path().join("checkout");
+        copy_sources(&top);
+        let line = LineName::new(line)?;
+        let (own, project) = (Project::at(checkout()), Project::at(top));
+        if let Ok(local) = std::fs::read(own.local_lock_path(&line)) {
+            put(project.local_lock_path(&line), local);
+        }
+        let store = std::env::var_os("HALE_STORE").map_or_else(|| folder.path().join("store"), PathBuf::from);
+        let (recipe, store) = (project.recipe(&line)?, Store::open(&store)?);
+        let lock = project.lock(&recipe)?;
+        Ok(Self { project, store, recipe, lock, folder })
+    }
+
     /// What is built.
     pub fn order(&self, role: &str) -> Order {
         let line: LineName = self.recipe.line.name.clone();

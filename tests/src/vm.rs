@@ -154,6 +154,19 @@ impl Running {
         }
     }
 
+    /// Waits for one result, while the guest goes on.
+    pub fn outcome(&mut self, test: &str) -> Outcome {
+        loop {
+            let (outcomes, ended) = parse(&fs::read_to_string(&self.results).unwrap_or_default());
+            if let Some(found) = outcomes.into_iter().find(|outcome| outcome.test == test) {
+                return found;
+            }
+            assert!(!ended, "{}: no result of {test}", self.name);
+            self.still_running(test);
+            sleep(Duration::from_millis(100));
+        }
+    }
+
     /// Takes its power away.
     pub fn kill(&mut self) {
         self.child.kill().expect("QEMU can be ended");

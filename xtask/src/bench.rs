@@ -4,6 +4,7 @@
 
 mod boot;
 mod build;
+mod cluster;
 mod image;
 mod lab;
 mod powercut;
@@ -33,6 +34,7 @@ struct Kind {
 const KINDS: &[Kind] = &[
     Kind { name: "boot", about: "power-on to a login, beside a Debian made by mmdebstrap", run: boot::run },
     Kind { name: "build", about: "role bundles and the lock, from a copy of the checkout", run: build::run },
+    Kind { name: "cluster", about: "a master and a node, from power-on to every check", run: cluster::run },
     Kind { name: "image", about: "root trees and disks, beside mmdebstrap and mke2fs", run: image::run },
     Kind { name: "powercut", about: "first boots whose power goes, and comes back", run: powercut::run },
     Kind { name: "shim", about: "what the shim adds to a call of crun", run: shim::run },

@@ -10,29 +10,29 @@
 
 mod packages;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
 use builder::base::{Digest, Result};
-use builder::flash::{Seed, Target, flash};
+use builder::flash::{Target, flash};
 use builder::image;
 use builder::pack::apt::Offer;
-use builder::pack::disk::{Disk as DiskOf, SLACK};
 use builder::plan::{Output, Plan, Step};
 use builder::sandbox::{VERB, helper};
 use builder::system;
-use builder::tree::{Memory, Node, Tree, TreePath};
+use builder::tree::{Memory, Tree, TreePath};
 use builder::vm::{Card, Disk, Firmware};
 use libtest_mimic::{Arguments, Failed, Trial};
 use packages::offer;
 use tests::powercut::{Record, copy_disk};
 use tests::secrets;
 use tests::system::World;
-use tests::tools::{put, succeed, tool};
+use tests::tools::put;
+use tests::trial;
 use tests::vm::{Guest, Host, Outcome};
 
 /// How many moments of the first boot lose their power, unless `$HALE_CUTS` says more.
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
     let stage: Arc<LazyLock<Stage>> = Arc::new(LazyLock::new(Stage::new));
     let (mut begin, mut rest) = (Vec::new(), Vec::new());
     for (guest, _) in STAGES {
-        for (index, check) in checks(guest).into_iter().enumerate() {
+        for (index, check) in trial::checks(guest).into_iter().enumerate() {
             let name = check.trim_end_matches(".sh").to_owned();
             let stage = Arc::clone(&stage);
             let trial = Trial::test(format!("{guest}::{name}"), move || stage.result(guest, &name));
@@ -73,16 +73,6 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(AT_ONCE);
     begin.extend(rest);
     libtest_mimic::run(&arguments, begin).exit_code()
-}
-
-fn guests() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("guests")
-}
-
-/// The scripts of a guest, in order.
-fn checks(guest: &str) -> BTreeSet<String> {
-    let entries = fs::read_dir(guests().join(guest)).expect("the guest's checks").flatten();
-    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
 type Outcomes = BTreeMap<String, Outcome>;
@@ -257,47 +247,14 @@ impl Stage {
         Ok(tree)
     }
 
-    /// The image of a root with the unit that runs what stands on the second disk, in the store.
-    fn image(&self, mut tree: Tree, name: &str) -> PathBuf {
-        let mut own = Memory::default();
-        let unit = own.file(UNIT, 0o644);
-        for (path, node) in [
-            ("etc/systemd/system/hale-trial.service", unit),
-            (
-                "etc/systemd/system/multi-user.target.wants/hale-trial.service",
-                Node::symlink("/etc/systemd/system/hale-trial.service"),
-            ),
-        ] {
-            tree.insert(TreePath::new(path).expect("a path"), node).expect("a place for the unit");
-        }
-        let store = &self.world.store;
-        let made = || -> Result<Digest> {
-            for (_, bytes) in own.iter() {
-                store.put_bytes(bytes)?;
-            }
-            let arguments = self.world.recipe.line.kernel_arguments.join(" ");
-            let disk =
-                DiskOf { identity: Digest::of(name), epoch: self.world.epoch(), arguments, slack: SLACK };
-            Ok(image::assemble(&disk, &tree, store, &self.world.tools("boot")?)?.digest())
-        };
-        store.path_of(&made().unwrap_or_else(|fault| panic!("{fault}")))
+    /// The image of a root that runs a guest's checks, in the store.
+    fn image(&self, tree: Tree, name: &str) -> PathBuf {
+        trial::image(&self.world, tree, name).unwrap_or_else(|fault| panic!("{fault}"))
     }
 
     /// A seed disk of the master, spoilt.
     fn seed(&self, name: &str, spoil: impl FnOnce(&mut [u8])) -> Disk {
-        let (path, mut bytes) = (self.file(name), Vec::new());
-        let (mut tree, mut contents) = (Tree::new(), Memory::default());
-        let mut made = || -> Result<()> {
-            tree.insert(TreePath::new("node.toml")?, contents.file(SEED, 0o600))?;
-            let seed = Seed::new(tree.clone(), contents.clone())?;
-            seed.write(&mut bytes)?;
-            bytes.resize(seed.length() as usize, 0);
-            Ok(())
-        };
-        made().unwrap_or_else(|fault| panic!("{fault}"));
-        spoil(&mut bytes);
-        put(&path, bytes);
-        Disk::Snapshot(path)
+        trial::seed(SEED, &self.file(name), spoil).unwrap_or_else(|fault| panic!("{fault}"))
     }
 
     /// What lies on a guest's second disk beside its checks.
@@ -307,14 +264,8 @@ impl Stage {
 
     /// Boots a guest with its checks on the second disk, and gives what it found.
     fn boot(&self, name: &str, checks: &str, mut guest: Guest) -> Outcomes {
-        let (folder, archive) = (self.payload(checks), self.file(&format!("{name}.tar")));
-        put(folder.join("run"), fs::read(guests().join("run.sh")).expect("the runner"));
-        for check in self::checks(checks) {
-            let text = fs::read(guests().join(checks).join(&check)).expect("a check");
-            put(folder.join("checks").join(&check), text);
-        }
-        succeed(tool("tar", "tar").arg("-cf").arg(&archive).arg("-C").arg(&folder).arg("."));
-        guest.disks.insert(1, Disk::Snapshot(archive));
+        let archive = self.file(&format!("{name}.tar"));
+        guest.disks.insert(1, trial::archive(checks, &self.payload(checks), &archive));
         let mut running = self.host.boot(name, &guest, LIMIT);
         let outcomes = running.outcomes();
         running.kill();
@@ -343,7 +294,3 @@ impl Stage {
         }
     }
 }
-
-const UNIT: &str = "[Unit]\nDescription=Runs a test's checks\nAfter=multi-user.target\n\n[Service]\nType=exec\n\
-     ExecStart=/bin/sh -c 'mkdir -p /run/trial && tar -x -f /dev/vdb -C /run/trial && exec sh /run/trial/run'\n\
-     StandardOutput=journal+console\nStandardError=journal+console\n\n[Install]\nWantedBy=multi-user.target\n";

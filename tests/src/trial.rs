@@ -1,0 +1,71 @@
+//! Machines that run a test's checks: an image with a unit for it, a disk with the checks, a seed.
+//!
+//! A guest's checks are the scripts in `guests/NAME/`; the unit runs them in order and reports each on the
+//! port that [`crate::vm`] reads.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use builder::base::{Digest, Result};
+use builder::flash::Seed;
+use builder::image;
+use builder::pack::disk::{Disk as DiskOf, SLACK};
+use builder::tree::{Memory, Node, Tree, TreePath};
+use builder::vm::Disk;
+
+use crate::system::World;
+use crate::tools::{put, succeed, tool};
+
+const UNIT: &str = "[Unit]\nDescription=Runs a test's checks\nAfter=multi-user.target\n\n[Service]\nType=exec\n\
+     ExecStart=/bin/sh -c 'mkdir -p /run/trial && tar -x -f /dev/vdb -C /run/trial && exec sh /run/trial/run'\n\
+     StandardOutput=journal+console\nStandardError=journal+console\n\n[Install]\nWantedBy=multi-user.target\n";
+
+fn guests() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("guests")
+}
+
+/// The scripts of a guest, in order.
+pub fn checks(guest: &str) -> BTreeSet<String> {
+    let entries = fs::read_dir(guests().join(guest)).expect("the guest's checks").flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// The image of a root with the unit that runs what stands on the second disk, in the store.
+pub fn image(world: &World, mut tree: Tree, name: &str) -> Result<PathBuf> {
+    let mut own = Memory::default();
+    let unit = own.file(UNIT, 0o644);
+    let wanted = Node::symlink("/etc/systemd/system/hale-trial.service");
+    tree.insert(TreePath::new("etc/systemd/system/hale-trial.service")?, unit)?;
+    tree.insert(TreePath::new("etc/systemd/system/multi-user.target.wants/hale-trial.service")?, wanted)?;
+    for (_, bytes) in own.iter() {
+        world.store.put_bytes(bytes)?;
+    }
+    let arguments = world.recipe.line.kernel_arguments.join(" ");
+    let disk = DiskOf { identity: Digest::of(name), epoch: world.epoch(), arguments, slack: SLACK };
+    let made = image::assemble(&disk, &tree, &world.store, &world.tools("boot")?)?;
+    Ok(world.store.path_of(&made.digest()))
+}
+
+/// The disk of a guest's checks and of what else lies in `folder`, written to `to`.
+pub fn archive(guest: &str, folder: &Path, to: &Path) -> Disk {
+    put(folder.join("run"), fs::read(guests().join("run.sh")).expect("the runner"));
+    for check in checks(guest) {
+        let text = fs::read(guests().join(guest).join(&check)).expect("a check");
+        put(folder.join("checks").join(&check), text);
+    }
+    succeed(tool("tar", "tar").arg("-cf").arg(to).arg("-C").arg(folder).arg("."));
+    Disk::Snapshot(to.to_owned())
+}
+
+/// A seed disk with this node.toml, written to `to`; `spoil` may change its bytes.
+pub fn seed(text: &str, to: &Path, spoil: impl FnOnce(&mut [u8])) -> Result<Disk> {
+    let (mut tree, mut contents, mut bytes) = (Tree::new(), Memory::default(), Vec::new());
+    tree.insert(TreePath::new("node.toml")?, contents.file(text, 0o600))?;
+    let seed = Seed::new(tree, contents)?;
+    seed.write(&mut bytes)?;
+    bytes.resize(seed.length() as usize, 0);
+    spoil(&mut bytes);
+    put(to, bytes);
+    Ok(Disk::Snapshot(to.to_owned()))
+}
