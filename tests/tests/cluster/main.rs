@@ -111,7 +111,10 @@ impl Cluster {
         let mut master = self.boot(&host, MASTER, &seed, cards.next().unwrap_or_default());
         let token = master.outcome(TOKEN);
         assert!(token.ok, "no token: {}", token.detail);
-        let seed = format!("name = \"node-1\"\n\n{network}address = \"10.0.3.2\"\n\n{}", join(&token.detail));
+        let seed = format!(
+            "name = \"node-1\"\n\n{network}address = \"10.0.3.2\"\npods = \"10.0.3.61-10.0.3.105\"\n\n{}",
+            join(&token.detail)
+        );
         let mut node = self.boot(&host, NODE, &seed, cards.next().unwrap_or_default());
         let mut outcomes = Outcomes::new();
         for (running, guest) in [(&mut node, NODE.1), (&mut master, MASTER.1)] {
