@@ -69,7 +69,7 @@ pub(crate) struct Draft {
     order: Order,
     image: PathBuf,
     machine: String,
-    composition: Result<Composition>,
+    composition: std::result::Result<Composition, String>,
 }
 
 impl Draft {
@@ -82,7 +82,7 @@ impl Draft {
         store: &Store,
     ) -> Result<Self> {
         let to = std::path::absolute(to).map_err(|e| Fault::io("find", to, e))?;
-        let composition = composition(&order, &image, store);
+        let composition = composition(&order, &image, store).map_err(|fault| fault.to_string());
         Ok(Self { to, order, image, machine, composition })
     }
 
@@ -94,7 +94,7 @@ impl Draft {
             image: (self.image.display().to_string(), length),
             machine: self.machine.clone(),
             boot: Boot::of(&listener.heard),
-            composition: self.composition.as_ref().map(Composition::clone).map_err(ToString::to_string),
+            composition: self.composition.clone(),
         };
         write_whole(&self.to, 0o644, |file| file.write_all(page.html().as_bytes()))
     }
