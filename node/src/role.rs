@@ -179,20 +179,14 @@ pub struct KubeProxy {
     pub here: bool,
 }
 
-/// Where the pinned programs are.
+/// Where the pinned programs are that `hale` runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Programs {
-    /// The pinned crun: what the shim executes.
-    pub crun: PathBuf,
     /// kubeadm.
     pub kubeadm: PathBuf,
     /// kubectl.
     pub kubectl: PathBuf,
-    /// kubelet.
-    pub kubelet: PathBuf,
-    /// kube-proxy.
-    pub kube_proxy: PathBuf,
     /// crictl.
     pub crictl: PathBuf,
 }
@@ -200,14 +194,7 @@ pub struct Programs {
 impl Default for Programs {
     fn default() -> Self {
         let at = |name: &str| PathBuf::from(format!("/usr/bin/{name}"));
-        Self {
-            crun: at("crun"),
-            kubeadm: at("kubeadm"),
-            kubectl: at("kubectl"),
-            kubelet: at("kubelet"),
-            kube_proxy: at("kube-proxy"),
-            crictl: at("crictl"),
-        }
+        Self { kubeadm: at("kubeadm"), kubectl: at("kubectl"), crictl: at("crictl") }
     }
 }
 

@@ -17,6 +17,12 @@ pub fn token(node: &Node, hours: u16, with_proxy: bool) -> Result<Secret> {
     if !node.role.is_master() {
         return Err(Fault::input("this is no master").mend("run `hale token` on the master"));
     }
+    if hours == 0 {
+        // kubeadm takes 0 for a token that never ends.
+        return Err(
+            Fault::input("a token of 0 hours joins nothing").mend("say for how many hours it is good")
+        );
+    }
     let ttl = format!("{hours}h");
     let arguments = ["--kubeconfig", kubeadm::ADMIN, "token", "create", "--ttl", &ttl];
     let made = node.world.ask(&Call::new(&node.role.programs.kubeadm, &arguments).secret())?;
@@ -71,6 +77,7 @@ mod tests {
         assert!(read.missing(&worker).is_none() && read.kube_proxy.is_some());
         let clash = whole.replace("10.0.3.61-", "10.0.3.60-");
         assert!(Identity::parse("node.toml", &clash, &worker).is_err());
+        assert!(token(&node, 0, false).unwrap_err().to_string().contains("0 hours"));
         assert!(!world.calls.borrow().join("\n").contains("abcdef.0123456789abcdef"));
     }
 }
