@@ -222,7 +222,7 @@ mod tests {
                 Card::Cable { socket: "s".into(), listens: false },
             ],
             console: Console::File("console".into()),
-            ports: vec![("org.hale.results".into(), "results".into())],
+            ports: vec![("org.hale.progress".into(), "results".into())],
         }
     }
 
@@ -243,7 +243,7 @@ mod tests {
             "driver=blklogwrites,node-name=disk2,file=disk2-file,log=disk2-log",
             "user,id=card0,hostfwd=tcp:127.0.0.1:2222-:22",
             "stream,id=card1,server=off,addr.type=unix,addr.path=s",
-            "virtserialport,chardev=port0,name=org.hale.results",
+            "virtserialport,chardev=port0,name=org.hale.progress",
             "-serial file:console",
         ] {
             assert!(line.contains(part), "{part} in\n{line}");

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 pub const PORT: &str = "org.hale.trial";
 
 /// The port that `hale` tells its progress to; only one program at a time may hold a port open.
-const PROGRESS: &str = "org.hale.results";
+const PROGRESS: &str = "org.hale.progress";
 
 /// What guests run on: the programs, and how fast they are here.
 #[derive(Clone, Debug)]

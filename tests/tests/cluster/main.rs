@@ -104,7 +104,8 @@ impl Cluster {
     }
 
     fn run(&self) -> Outcomes {
-        let host = Host::with(self.world.tools(system::TOOLS).unwrap_or_else(|fault| panic!("{fault}")));
+        let tools = self.world.add_program().and_then(|()| self.world.tools(system::TOOLS));
+        let host = Host::with(tools.unwrap_or_else(|fault| panic!("{fault}")));
         let mut cards = segment(self.world.folder.path(), 2).into_iter();
         let network = format!("[network]\nbridge = \"make\"\ninterface = \"{CARD}\"\n");
         let seed = format!("name = \"master\"\n\n{network}");

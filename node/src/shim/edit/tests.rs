@@ -85,7 +85,7 @@ fn a_sandbox_without_apparmor_gets_it() {
     sandbox(r#"{"apparmorProfile":null}"#, r#"{"apparmorProfile":"a \"b\""}"#);
     sandbox(r#"{"apparmorProfile":"own"}"#, r#"{"apparmorProfile":"own"}"#);
     sandbox("null", "null");
-    check("sandbox", "true", "{}", "{}");
+    check("sandbox", "true", "{}", r#"{"apparmorProfile":"a \"b\""}"#);
     check("container", "false", "{}", "{}");
     check("", "false", r#"{"apparmorProfile":""}"#, r#"{"apparmorProfile":""}"#);
 }
