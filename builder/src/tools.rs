@@ -24,21 +24,9 @@ const PROGRAMS: [&str; 2] = ["usr/bin", "usr/sbin"];
 /// Where QEMU's BIOS and option ROMs are; Debian has them in packages of their own.
 const ROMS: [&str; 3] = ["usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu"];
 
-/// Programs that builds and tests run.
+/// Programs that builds and tests run: a tree of tools, laid out on disk.
 #[derive(Clone, Debug)]
-pub struct Tools(Place);
-
-#[derive(Clone, Debug)]
-enum Place {
-    /// A tree, laid out in the store.
-    Laid(Laid),
-    /// A root whose programs run as they are.
-    Root(PathBuf),
-}
-
-/// A tree of tools, laid out on disk.
-#[derive(Clone, Debug)]
-struct Laid {
+pub struct Tools {
     tree: Tree,
     folder: PathBuf,
     loader: PathBuf,
@@ -46,11 +34,6 @@ struct Laid {
 }
 
 impl Tools {
-    /// The programs of a root that is this machine's own, `/`, or made up for a test.
-    pub fn installed(root: impl Into<PathBuf>) -> Self {
-        Self(Place::Root(root.into()))
-    }
-
     /// Lays the tree out in the store, once, and finds its loader.
     pub fn open(store: &Store, tree: &Digest, epoch: Epoch) -> Result<Self> {
         let folder = store.trees().join(tree.hex());
@@ -62,28 +45,20 @@ impl Tools {
         let libraries = library_folders(&nodes).into_iter().map(|path| folder.join(path.as_str()));
         let libraries = std::env::join_paths(libraries)
             .map_err(|e| Fault::machine("the store's path cannot be a library path").because(e))?;
-        Ok(Self(Place::Laid(Laid { loader: folder.join(loader.as_str()), tree: nodes, folder, libraries })))
+        Ok(Self { loader: folder.join(loader.as_str()), tree: nodes, folder, libraries })
     }
 
     /// Where a file of the tools lies on disk; links are followed inside a tree.
     pub fn path(&self, path: &str) -> Result<PathBuf> {
-        match &self.0 {
-            Place::Laid(laid) => laid.path(path),
-            Place::Root(root) => {
-                let found = Some(root.join(path)).filter(|found| found.exists());
-                found.ok_or_else(|| Fault::machine(format!("no {}", root.join(path).display())))
-            }
-        }
+        let found = self.tree.follow(path, &mut |_| {})?;
+        found.map(|path| self.folder.join(path.as_str())).ok_or_else(|| missing(path))
     }
 
     /// A program, ready for its arguments. Its environment is that of the tools alone.
     pub fn command(&self, name: &str) -> Result<Command> {
         let program = PROGRAMS.iter().find_map(|folder| self.path(&format!("{folder}/{name}")).ok());
         let program = program.ok_or_else(|| missing(name))?;
-        let mut command = match &self.0 {
-            Place::Laid(laid) => laid.command(name, &program)?,
-            Place::Root(_) => Command::new(program),
-        };
+        let mut command = self.started(name, &program)?;
         if name.starts_with("qemu-system-") {
             for folder in ROMS {
                 // Absent where a package of its own would bring it.
@@ -109,16 +84,9 @@ impl Tools {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         Err(Fault::machine(format!("{name} failed ({})", output.status)).because(said))
     }
-}
-
-impl Laid {
-    fn path(&self, path: &str) -> Result<PathBuf> {
-        let found = self.tree.follow(path, &mut |_| {})?;
-        found.map(|path| self.folder.join(path.as_str())).ok_or_else(|| missing(path))
-    }
 
     /// The tree's own loader starts the program with the tree's own libraries.
-    fn command(&self, name: &str, program: &Path) -> Result<Command> {
+    fn started(&self, name: &str, program: &Path) -> Result<Command> {
         let mut command = Command::new(&self.loader);
         command.arg("--library-path").arg(&self.libraries).args(["--argv0", name]).arg(program);
         command.env_clear().envs([("LC_ALL", "C"), ("TZ", "UTC"), ("PATH", "/nonexistent")]);

@@ -206,6 +206,9 @@ fn joined(head: &[&str], path: &Path) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Epoch;
+    use crate::store::Store;
+    use crate::tree::{Node, Tree, TreePath};
 
     fn machine() -> Machine {
         Machine {
@@ -228,11 +231,15 @@ mod tests {
 
     #[test]
     fn the_command_says_all_of_it() {
-        let tools = tempfile::tempdir().unwrap();
-        let program = tools.path().join("usr/bin").join(QEMU);
-        std::fs::create_dir_all(program.parent().unwrap()).unwrap();
-        std::fs::write(&program, "").unwrap();
-        let tools = Tools::installed(tools.path());
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        let program = Node::file(store.put_bytes(b"").unwrap(), 0, 0o755);
+        let mut tree = Tree::new();
+        for path in [format!("usr/bin/{QEMU}"), "usr/lib/any/ld-linux-any.so.2".to_owned()] {
+            tree.insert(TreePath::new(path).unwrap(), program.clone()).unwrap();
+        }
+        let epoch = Epoch::new(0).unwrap();
+        let tools = Tools::open(&store, &store.put_tree(&tree).unwrap(), epoch).unwrap();
         let command = machine().command(&tools, Accelerator::Tcg, Path::new("scratch")).unwrap();
         let words: Vec<String> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
         let line = words.join(" ");

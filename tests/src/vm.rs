@@ -28,15 +28,9 @@ pub struct Host {
 }
 
 impl Host {
-    /// The machine's own programs; KVM where it really works.
-    pub fn new() -> Self {
-        Self::with(Tools::installed("/"))
-    }
-
     /// These programs; KVM where it really works.
     pub fn with(tools: Tools) -> Self {
-        let accelerator = Accelerator::probe(&tools)
-            .unwrap_or_else(|fault| panic!("{fault}: install the Debian packages qemu-system-x86 and ovmf"));
+        let accelerator = Accelerator::probe(&tools).unwrap_or_else(|fault| panic!("{fault}"));
         Self { tools, accelerator }
     }
 
@@ -65,12 +59,6 @@ impl Host {
         let child = command.spawn().unwrap_or_else(|e| panic!("{name}: cannot run QEMU: {e}"));
         let end = Instant::now() + self.accelerator.patience(limit);
         Running { name: name.to_owned(), child, folder, console, results, end }
-    }
-}
-
-impl Default for Host {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -46,7 +46,6 @@ const ORACLES: &[(&str, &str)] = &[
     ("openssl", "openssl"),
     ("podman", "podman"),
     ("qemu-img", "qemu-utils"),
-    ("qemu-system-x86_64", "qemu-system-x86"),
     ("readelf", "binutils"),
     ("sgdisk", "gdisk"),
     ("sh", "dash"),

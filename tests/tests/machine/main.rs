@@ -9,6 +9,7 @@
 //! The guests' checks are the scripts in `guests/`; each script is a test.
 
 mod packages;
+mod record;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -69,6 +70,10 @@ fn main() -> ExitCode {
     }
     let own = Arc::clone(&stage);
     rest.push(Trial::test("no_secret_is_in_the_image", move || own.no_secret()));
+    rest.push(Trial::test("what_a_guest_writes_is_recorded_or_forgotten", move || {
+        record::is_kept(&stage.host);
+        Ok(())
+    }));
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(AT_ONCE);
     begin.extend(rest);
