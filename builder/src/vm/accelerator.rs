@@ -1,6 +1,6 @@
 //! Whether the processor itself can run guests. That there is a `/dev/kvm` proves nothing: under some
-//! hypervisors it opens, even makes a machine, and then never runs it. So a guest of six instructions
-//! is run and must say that it lived.
+//! hypervisors it opens, even makes a machine, and then never runs it, or has the kernel play one instruction
+//! after the other, a thousand times slower. So a guest that counts is run, and must say in time that it did.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -20,12 +20,16 @@ pub enum Accelerator {
     Tcg,
 }
 
-/// Longer than any firmware takes to reach the boot sector on a processor.
+/// Longer than any firmware takes to reach the boot sector on a processor, and to count there.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// `isa-debug-exit` ends QEMU with twice the written number and one.
 const ALIVE: i32 = 2 * 0x15 + 1;
-/// mov dx, 0x501; mov al, 0x15; out dx, al; hlt
-const GUEST: [u8; 7] = [0xba, 0x01, 0x05, 0xb0, 0x15, 0xee, 0xf4];
+/// Counts from 2^25 down, then says so.
+const GUEST: [u8; 17] = [
+    0x66, 0xb9, 0x00, 0x00, 0x00, 0x02, // mov ecx, 0x2000000
+    0x66, 0x49, 0x75, 0xfc, // dec ecx; jnz to it
+    0xba, 0x01, 0x05, 0xb0, 0x15, 0xee, 0xf4, // mov dx, 0x501; mov al, 0x15; out dx, al; hlt
+];
 
 impl Accelerator {
     /// KVM if it really runs a guest here, else emulation.
