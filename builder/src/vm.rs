@@ -72,12 +72,13 @@ impl FromStr for Forward {
 pub enum Card {
     /// QEMU's own network: the guest reaches out, and only forwarded ports reach in.
     User(Vec<Forward>),
-    /// One end of a cable to another guest: a unix socket. One end listens.
+    /// One end of a cable to another guest: a unix socket for datagrams at each end, so that either guest may
+    /// start first, end, and start again.
     Cable {
-        /// The socket.
-        socket: PathBuf,
-        /// Whether this end listens; it must start first.
-        listens: bool,
+        /// This end's socket.
+        own: PathBuf,
+        /// The other end's.
+        other: PathBuf,
     },
 }
 
@@ -181,17 +182,17 @@ fn attach_card(command: &mut Command, index: usize, card: &Card) {
             let forward = |f: &Forward| format!(",hostfwd=tcp:127.0.0.1:{}-:{}", f.host, f.guest);
             OsString::from(format!("user,id={id}{}", forwards.iter().map(forward).collect::<String>()))
         }
-        Card::Cable { socket, listens } => {
-            let server = if *listens { "on" } else { "off" };
-            let head = format!("stream,id={id},server={server},addr.type=unix,addr.path=");
-            joined(&[&head], socket)
+        Card::Cable { own, other } => {
+            let mut ends = joined(&["dgram,id=", &id, ",local.type=unix,local.path="], own);
+            ends.push(joined(&[",remote.type=unix,remote.path="], other));
+            ends
         }
     };
     command.arg("-netdev").arg(end);
     // Locally administered, the same in every run, and another one at each end of each cable.
     let digest = Digest::of(match card {
         Card::User(_) => format!("user {index}"),
-        Card::Cable { socket, listens } => format!("{:?} {listens}", socket.file_name()),
+        Card::Cable { own, .. } => format!("{:?}", own.file_name()),
     });
     let [a, b, c, d, ..] = digest.bytes();
     let mac = format!("52:54:{a:02x}:{b:02x}:{c:02x}:{d:02x}");
@@ -222,7 +223,7 @@ mod tests {
             ],
             cards: vec![
                 Card::User(vec!["2222:22".parse().unwrap()]),
-                Card::Cable { socket: "s".into(), listens: false },
+                Card::Cable { own: "a".into(), other: "b".into() },
             ],
             console: Console::File("console".into()),
             ports: vec![("org.hale.progress".into(), "results".into())],
@@ -249,7 +250,7 @@ mod tests {
             "if=none,format=qcow2,id=disk1,file=o.qcow2",
             "driver=blklogwrites,node-name=disk2,file=disk2-file,log=disk2-log",
             "user,id=card0,hostfwd=tcp:127.0.0.1:2222-:22",
-            "stream,id=card1,server=off,addr.type=unix,addr.path=s",
+            "dgram,id=card1,local.type=unix,local.path=a,remote.type=unix,remote.path=b",
             "virtserialport,chardev=port0,name=org.hale.progress",
             "-serial file:console",
         ] {

@@ -9,6 +9,7 @@ pub mod powercut;
 pub mod secrets;
 pub mod server;
 pub mod system;
+pub mod times;
 pub mod tools;
 pub mod trial;
 pub mod vm;

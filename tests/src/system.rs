@@ -36,7 +36,7 @@ const SOURCES: [&str; 8] =
 
 /// Packages that guests need to be tested, and no node has.
 const GUESTS: &str = "about = \"What tests run inside guests\"\npackages = [\n    \"apt-utils\",\n    \
-     \"containernetworking-plugins\",\n    \"crun\",\n    \"debsums\",\n    \"podman\",\n    \
+     \"containernetworking-plugins\",\n    \"crun\",\n    \"debsums\",\n    \"podman\",\n    \"skopeo\",\n    \
      \"unattended-upgrades\",\n    \"usr-is-merged\",\n]\n";
 
 /// What seeds on CDs are made with.

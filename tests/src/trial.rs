@@ -1,7 +1,7 @@
 //! Machines that run a test's checks: an image with a unit for it, a disk with the checks, a seed.
 //!
-//! A guest's checks are the scripts in `guests/NAME/`; the unit runs them in order and reports each on the
-//! port that [`crate::vm`] reads.
+//! A guest's checks are the scripts in `guests/NAME/`; the unit runs them in order, or as it is asked, and
+//! reports each on the port that [`crate::vm`] reads.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -50,9 +50,10 @@ pub fn image(world: &World, mut tree: Tree, name: &str) -> Result<PathBuf> {
 /// The disk of a guest's checks and of what else lies in `folder`, written to `to`.
 pub fn archive(guest: &str, folder: &Path, to: &Path) -> Disk {
     put(folder.join("run"), fs::read(guests().join("run.sh")).expect("the runner"));
-    for check in checks(guest) {
-        let text = fs::read(guests().join(guest).join(&check)).expect("a check");
-        put(folder.join("checks").join(&check), text);
+    let files = walkdir::WalkDir::new(guests().join(guest)).into_iter().map(|entry| entry.expect("a check"));
+    for file in files.filter(|entry| entry.file_type().is_file()) {
+        let name = file.path().strip_prefix(guests().join(guest)).expect("below the guest's folder");
+        put(folder.join("checks").join(name), fs::read(file.path()).expect("a check"));
     }
     succeed(tool("tar", "tar").arg("-cf").arg(to).arg("-C").arg(folder).arg("."));
     Disk::Snapshot(to.to_owned())

@@ -2,13 +2,19 @@
 //!
 //! A guest says what it found on the virtio port `org.hale.trial`, a line a result:
 //! `{"test": "the name", "ok": true, "detail": "…"}`, and `{"end": true}` when it is done.
+//!
+//! A guest that is asked reads names of checks on the port `org.hale.asked`, a line each, and answers each
+//! with its result before it reads the next.
 
 use std::fs;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use builder::base::Epoch;
 use builder::tools::Tools;
 use builder::vm::{Accelerator, Card, Console, Disk, Firmware, Machine};
 use serde_json::Value;
@@ -16,6 +22,9 @@ use tempfile::TempDir;
 
 /// The port that a guest writes its results to.
 pub const PORT: &str = "org.hale.trial";
+
+/// The port that a guest reads the names of checks from.
+const ASKED: &str = "org.hale.asked";
 
 /// The port that `hale` tells its progress to; only one program at a time may hold a port open.
 const PROGRESS: &str = "org.hale.progress";
@@ -54,11 +63,25 @@ impl Host {
         let mut command = machine
             .command(&self.tools, self.accelerator, folder.path())
             .unwrap_or_else(|fault| panic!("{name}: {fault}"));
+        let socket = folder.path().join("asked");
+        if guest.asked {
+            let socket = socket.display();
+            command.args(["-chardev", &format!("socket,id=asked,server=on,wait=off,path={socket}")]);
+            command.args(["-device", &format!("virtserialport,chardev=asked,name={ASKED}")]);
+        }
+        if let Some(time) = guest.clock {
+            command.args(["-rtc", &format!("base={}", time.rfc3339().trim_end_matches('Z'))]);
+        }
         let complaints = fs::File::create(folder.path().join("qemu")).expect("a file for QEMU's words");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(complaints);
         let child = command.spawn().unwrap_or_else(|e| panic!("{name}: cannot run QEMU: {e}"));
-        let end = Instant::now() + self.accelerator.patience(limit);
-        Running { name: name.to_owned(), child, folder, console, results, end }
+        let patience = self.accelerator.patience(limit);
+        let (name, end) = (name.to_owned(), Instant::now() + patience);
+        let mut running = Running { name, child, folder, console, results, asked: None, patience, end };
+        if guest.asked {
+            running.asked = Some(running.connect(&socket));
+        }
+        running
     }
 }
 
@@ -73,12 +96,17 @@ pub struct Guest {
     pub disks: Vec<Disk>,
     /// Its network cards.
     pub cards: Vec<Card>,
+    /// Whether it waits to be asked; else it runs all of its checks in their order.
+    pub asked: bool,
+    /// The time when it is switched on, if not the true one.
+    pub clock: Option<Epoch>,
 }
 
 impl Guest {
     /// One that boots an image under a snapshot, with no network.
     pub fn of(image: impl Into<PathBuf>, firmware: Firmware) -> Self {
-        Self { firmware, memory: 1024, disks: vec![Disk::Snapshot(image.into())], cards: Vec::new() }
+        let disks = vec![Disk::Snapshot(image.into())];
+        Self { firmware, memory: 1024, disks, cards: Vec::new(), asked: false, clock: None }
     }
 
     /// The same with one more card.
@@ -88,12 +116,13 @@ impl Guest {
     }
 }
 
-/// Cables of a segment for `guests` guests that never leaves QEMU, one socket a guest: guest 0 listens on
-/// all of them (it is the segment's gateway and bridges them), each other guest has one end.
+/// Cables of a segment for `guests` guests that never leaves QEMU: guest 0 has one end of each (it is the
+/// segment's gateway and bridges them), each other guest has one.
 pub fn segment(folder: &Path, guests: usize) -> Vec<Vec<Card>> {
-    let end = |guest: usize, listens| Card::Cable { socket: folder.join(format!("cable{guest}")), listens };
-    let gateway = (1..guests).map(|guest| end(guest, true)).collect();
-    std::iter::once(gateway).chain((1..guests).map(|guest| vec![end(guest, false)])).collect()
+    let end = |guest: usize, end: &str| folder.join(format!("cable{guest}-{end}"));
+    let card = |guest, own, other| Card::Cable { own: end(guest, own), other: end(guest, other) };
+    let gateway = (1..guests).map(|guest| card(guest, "gateway", "guest")).collect();
+    std::iter::once(gateway).chain((1..guests).map(|guest| vec![card(guest, "guest", "gateway")])).collect()
 }
 
 /// One result of a guest.
@@ -115,6 +144,8 @@ pub struct Running {
     folder: TempDir,
     console: PathBuf,
     results: PathBuf,
+    asked: Option<UnixStream>,
+    patience: Duration,
     end: Instant,
 }
 
@@ -142,6 +173,13 @@ impl Running {
         }
     }
 
+    /// Asks for one check; its limit of time begins anew.
+    pub fn ask(&mut self, test: &str) {
+        self.end = Instant::now() + self.patience;
+        let asked = self.asked.as_mut().expect("a guest that is asked");
+        writeln!(asked, "{test}").unwrap_or_else(|e| panic!("{}: cannot be asked: {e}", self.name));
+    }
+
     /// Waits for one result, while the guest goes on.
     pub fn outcome(&mut self, test: &str) -> Outcome {
         loop {
@@ -155,6 +193,19 @@ impl Running {
         }
     }
 
+    /// Waits until it has ended by itself.
+    pub fn ended(&mut self) {
+        while self.child.try_wait().expect("QEMU can be asked").is_none() {
+            assert!(Instant::now() < self.end, "{}: does not end in time", self.name);
+            sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// What `hale` has told of its bootstrap: a line of JSON an event.
+    pub fn progress(&self) -> String {
+        fs::read_to_string(self.folder.path().join("progress")).unwrap_or_default()
+    }
+
     /// Takes its power away.
     pub fn kill(&mut self) {
         self.child.kill().expect("QEMU can be ended");
@@ -164,6 +215,27 @@ impl Running {
     /// All that the console has shown.
     pub fn console(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.console).unwrap_or_default()).into_owned()
+    }
+
+    /// Shows the console's end and keeps all of it.
+    pub fn keep_console(&self) {
+        let kept = std::env::temp_dir().join(format!("hale-{}-{}.console", self.name, self.child.id()));
+        let text = self.console();
+        let lines: Vec<&str> = text.lines().collect();
+        let tail = lines[lines.len().saturating_sub(30)..].join("\n");
+        eprintln!("the end of {}'s console (all of it: {}):\n{tail}", self.name, kept.display());
+        let _ = fs::write(kept, text);
+    }
+
+    /// QEMU makes the socket before the guest starts.
+    fn connect(&mut self, socket: &Path) -> UnixStream {
+        loop {
+            if let Ok(stream) = UnixStream::connect(socket) {
+                return stream;
+            }
+            self.still_running("socket");
+            sleep(Duration::from_millis(100));
+        }
     }
 
     fn still_running(&mut self, wanted: &str) {
@@ -180,17 +252,7 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            let kept = std::env::temp_dir().join(format!("hale-{}-{}.console", self.name, self.child.id()));
-            let text = self.console();
-            let tail: Vec<&str> = text.lines().rev().take(30).collect();
-            let tail: Vec<&str> = tail.into_iter().rev().collect();
-            eprintln!(
-                "the end of {}'s console (all of it: {}):\n{}",
-                self.name,
-                kept.display(),
-                tail.join("\n")
-            );
-            let _ = fs::write(kept, text);
+            self.keep_console();
         }
     }
 }
@@ -226,11 +288,14 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_has_one_listener_a_cable() {
+    fn both_ends_of_a_cable_know_each_other() {
         let cards = segment(Path::new("x"), 3);
         let lengths: Vec<usize> = cards.iter().map(Vec::len).collect();
         assert_eq!(lengths, [2, 1, 1]);
-        let listens = |card: &Card| matches!(card, Card::Cable { listens: true, .. });
-        assert!(cards[0].iter().all(listens) && !cards[1].iter().any(listens));
+        let turned = |card: &Card| match card {
+            Card::Cable { own, other } => Card::Cable { own: other.clone(), other: own.clone() },
+            Card::User(_) => panic!("a cable"),
+        };
+        assert_eq!(cards[0].iter().map(turned).collect::<Vec<_>>(), cards[1..].concat());
     }
 }

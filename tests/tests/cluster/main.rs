@@ -4,38 +4,44 @@
 //! (`cargo xtask input add`) and the store that has them (`$HALE_STORE`). Without them it says loudly that
 //! it did not run, and why. `cargo xtask bench cluster` runs it with the user's own store.
 //!
-//! The master comes first. When it has made a token, the node is started with a seed of it. Each machine's
-//! checks are the scripts in `guests/control` and `guests/worker`; each script is a test.
+//! ```text
+//! up       first boots, from power-on to names that pods resolve; then both are shut down
+//! again    both are switched on; the node alone is started anew
+//! hold     scans, probes from pods, upgrades, a full disk, an API server out of reach
+//! cut      the power of each goes under load, and comes back when the certificates are about to end
+//! ```
+//! Each stage is a folder in `guests/cluster`, and each script in it is a test: `NUMBER-MACHINE-what.sh`.
+//! Scripts run by their numbers, those with one number at once. Behind one that is called `…-goes-down` its
+//! machine has ended; behind one that is called `…-loses-power` it is cut off, and what was not flushed is on
+//! its disk or not. A machine that is off is switched on when the next script is for it.
+//!
+//! Machines that are up take twenty minutes under emulation. `$HALE_CLUSTER` names a folder where `up` leaves
+//! its disks and times, and where stages that run without it take the disks from.
+
+mod images;
+mod machines;
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
 use builder::base::{Fault, Result};
 use builder::sandbox::{VERB, helper};
 use builder::system;
-use builder::vm::{Card, Disk, Firmware};
 use libtest_mimic::{Arguments, Failed, Trial};
-use tests::powercut::copy_disk;
+use machines::{Machines, Role};
 use tests::system::World;
 use tests::trial;
-use tests::vm::{Guest, Host, Outcome, Running, segment};
+use tests::vm::Outcome;
 
 const LINE: &str = "1.20";
-/// The machines: role, checks, memory in MiB.
-const MASTER: (&str, &str, u32) = ("master", "control", 6144);
-const NODE: (&str, &str, u32) = ("node", "worker", 3072);
-/// The card's name in a guest: it stands behind three disks.
-const CARD: &str = "enp0s5";
-/// The check of the master that prints what a node must be told.
-const TOKEN: &str = "02-a-token-for-the-node";
-/// What disks are grown to, in bytes.
-const DISK: u64 = 8 << 30;
-/// A machine's time on a processor; emulation gets ten times as much.
-const LIMIT: Duration = Duration::from_secs(360);
+/// The stages in order; a stage finds the machines as the one before it leaves them.
+const STAGES: [&str; 4] = [UP, "again", "hold", "cut"];
+const UP: &str = "up";
+/// The same first boot of a master whose images are no part of it, for `cargo xtask bench cluster` alone.
+const IMPORT: &str = "import";
+/// Stages of first boots.
+const FIRST: [&str; 2] = [UP, IMPORT];
 
 fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
@@ -50,117 +56,123 @@ fn main() -> ExitCode {
         eprintln!("\nTHE CLUSTER OF LINE {LINE} WAS NOT RUN: {why}\n");
     }
     let missing = cluster.is_err();
-    let cluster = Arc::new(cluster);
-    let tests = [MASTER, NODE].into_iter().flat_map(|(_, guest, _)| {
-        trial::checks(guest).into_iter().map(move |check| (guest, check.trim_end_matches(".sh").to_owned()))
-    });
-    let tests = tests.map(|(guest, check)| {
-        let (cluster, name) = (Arc::clone(&cluster), format!("{guest}::{check}"));
-        let run = move || match &*cluster {
-            Ok(cluster) => cluster.result(guest, &check),
+    let cluster = Arc::new(Mutex::new(cluster));
+    let tests = STAGES.into_iter().chain([IMPORT]).flat_map(Step::all).map(|step| {
+        let cluster = Arc::clone(&cluster);
+        let (name, ignored) = (step.name(), missing || step.stage == IMPORT);
+        let run = move || match &mut *cluster.lock().expect("no test panics") {
+            Ok(cluster) => cluster.result(&step),
             Err(why) => Err(why.to_string().into()),
         };
-        Trial::test(name, run).with_ignored_flag(missing)
+        Trial::test(name, run).with_ignored_flag(ignored)
     });
     let tests = tests.collect();
     libtest_mimic::run(&arguments, tests).exit_code()
 }
 
-type Outcomes = BTreeMap<(&'static str, String), Outcome>;
+/// A script of a stage.
+#[derive(Clone, Debug)]
+struct Step {
+    stage: &'static str,
+    /// The file's name without its end.
+    file: String,
+}
 
-/// The world that has the components, and what the machines have found.
+impl Step {
+    fn all(stage: &'static str) -> Vec<Self> {
+        let files = trial::checks(&format!("cluster/{stage}")).into_iter();
+        files.map(|file| Self { stage, file: file.trim_end_matches(".sh").to_owned() }).collect()
+    }
+
+    /// Number, machine, and what it is about.
+    fn parts(&self) -> (&str, Role, &str) {
+        let mut words = self.file.splitn(3, '-');
+        let mut word = || words.next().unwrap_or_else(|| panic!("{}: not NUMBER-MACHINE-what", self.file));
+        (word(), Role::named(word()), word())
+    }
+
+    /// What the guest knows it by.
+    fn asked(&self) -> String {
+        format!("{}/{}", self.stage, self.file)
+    }
+
+    /// The test's name.
+    fn name(&self) -> String {
+        self.asked().replace('/', "::")
+    }
+}
+
+type Outcomes = BTreeMap<String, Outcome>;
+
+/// The machines, and what they have found so far.
 struct Cluster {
-    world: World,
-    found: OnceLock<std::result::Result<Outcomes, String>>,
+    machines: Machines,
+    stages: BTreeMap<&'static str, std::result::Result<Outcomes, String>>,
 }
 
 impl Cluster {
     /// Fails when a component of a role is not at hand.
     fn new() -> Result<Self> {
         let world = World::handed_over(LINE)?;
-        for (role, ..) in [MASTER, NODE] {
-            let left_out = system::plan(&world.order(role), &world.store)?.left_out;
+        for role in Role::ALL {
+            let left_out = system::plan(&world.order(role.name()), &world.store)?.left_out;
             if let Some((package, why)) = left_out.first_key_value() {
-                return Err(Fault::user(format!("{package} of role {role} lacks {why:?}"))
+                return Err(Fault::user(format!("{package} of role {} lacks {why:?}", role.name()))
                     .mend("cargo xtask input add hands over a component; HALE_STORE names the store"));
             }
         }
-        Ok(Self { world, found: OnceLock::new() })
+        Ok(Self { machines: Machines::new(world), stages: BTreeMap::new() })
     }
 
-    fn result(&self, guest: &'static str, check: &str) -> std::result::Result<(), Failed> {
-        let found = self.found.get_or_init(|| {
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run()))
-                .map_err(|_| "see above".to_owned())
-        });
-        match found {
-            Err(why) => Err(format!("the cluster did not come up: {why}").into()),
-            Ok(outcomes) => match outcomes.get(&(guest, check.to_owned())) {
+    /// What a script found; its stage is run by the first who asks.
+    fn result(&mut self, step: &Step) -> std::result::Result<(), Failed> {
+        if !self.stages.contains_key(step.stage) {
+            let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.run(step.stage)));
+            let found = found.unwrap_or_else(|_| {
+                self.machines.give_up();
+                Err("see above".to_owned())
+            });
+            self.stages.insert(step.stage, found);
+        }
+        match &self.stages[step.stage] {
+            Err(why) => Err(format!("{} did not run: {why}", step.stage).into()),
+            Ok(outcomes) => match outcomes.get(&step.asked()) {
                 Some(Outcome { ok: true, .. }) => Ok(()),
                 Some(Outcome { detail, .. }) => Err(detail.replace("; ", "\n").into()),
-                None => Err("no result".into()),
+                None => Err("it was not reached".into()),
             },
         }
     }
 
-    fn run(&self) -> Outcomes {
-        let tools = self.world.add_program().and_then(|()| self.world.tools(system::TOOLS));
-        let host = Host::with(tools.unwrap_or_else(|fault| panic!("{fault}")));
-        let mut cards = segment(self.world.folder.path(), 2).into_iter();
-        let network = format!("[network]\nbridge = \"make\"\ninterface = \"{CARD}\"\n");
-        let seed = format!("name = \"master\"\n\n{network}");
-        let mut master = self.boot(&host, MASTER, &seed, cards.next().unwrap_or_default());
-        let token = master.outcome(TOKEN);
-        assert!(token.ok, "no token: {}", token.detail);
-        let seed = format!(
-            "name = \"node-1\"\n\n{network}address = \"10.0.3.2\"\npods = \"10.0.3.61-10.0.3.105\"\n\n{}",
-            join(&token.detail)
-        );
-        let mut node = self.boot(&host, NODE, &seed, cards.next().unwrap_or_default());
-        let mut outcomes = Outcomes::new();
-        for (running, guest) in [(&mut node, NODE.1), (&mut master, MASTER.1)] {
-            for outcome in running.outcomes() {
-                println!("{guest} {}: {}\n{}", outcome.test, outcome.ok, outcome.detail.replace("; ", "\n"));
-                outcomes.insert((guest, outcome.test.clone()), outcome);
+    /// Runs a stage's scripts. Where `up` fails, nothing behind it can be judged.
+    fn run(&mut self, stage: &'static str) -> std::result::Result<Outcomes, String> {
+        if let Some((broken, _)) = self.stages.iter().find(|(_, found)| found.is_err()) {
+            return Err(format!("{broken} left no machines to go on with"));
+        }
+        match stage {
+            UP => {}
+            IMPORT => self.machines.import(),
+            _ => self.machines.find()?,
+        }
+        let (steps, mut found) = (Step::all(stage), Outcomes::new());
+        for at_once in steps.chunk_by(|a, b| a.parts().0 == b.parts().0) {
+            at_once.iter().for_each(|step| self.machines.get(step.parts().1).ask(&step.asked()));
+            for step in at_once {
+                let outcome = self.machines.get(step.parts().1).outcome(&step.asked());
+                println!("{}: {}\n{}", step.name(), outcome.ok, outcome.detail.replace("; ", "\n"));
+                if outcome.ok {
+                    self.machines.went_well(step.parts(), &outcome.detail);
+                }
+                found.insert(step.asked(), outcome);
+            }
+            if FIRST.contains(&stage) && found.values().any(|outcome| !outcome.ok) {
+                self.machines.switch_off();
+                return Ok(found);
             }
         }
-        node.kill();
-        master.kill();
-        outcomes
+        if FIRST.contains(&stage) {
+            self.machines.keep();
+        }
+        Ok(found)
     }
-
-    /// Starts a machine: the role's image on a larger disk, its checks, its seed.
-    fn boot(
-        &self,
-        host: &Host,
-        (role, guest, memory): (&str, &str, u32),
-        seed: &str,
-        cards: Vec<Card>,
-    ) -> Running {
-        let made = || -> Result<Guest> {
-            let planned = system::plan(&self.world.order(role), &self.world.store)?;
-            let root = self.world.output(&mut planned.plan.clone(), planned.root)?;
-            let image = trial::image(&self.world, self.world.store.tree(&root)?, role)?;
-            let disk = self.file(&format!("{role}.raw"));
-            copy_disk(&image, &disk);
-            let grown = fs::OpenOptions::new().write(true).open(&disk).and_then(|file| file.set_len(DISK));
-            grown.map_err(|e| Fault::io("lengthen", &disk, e))?;
-            let checks = trial::archive(guest, &self.file(guest), &self.file(&format!("{guest}.tar")));
-            let seed = trial::seed(seed, &self.file(&format!("{role}.seed")), |_| {})?;
-            let disks = vec![Disk::Kept(disk.clone()), checks, seed];
-            Ok(Guest { memory, disks, cards, ..Guest::of(disk, Firmware::Bios) })
-        };
-        host.boot(role, &made().unwrap_or_else(|fault| panic!("{fault}")), LIMIT)
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.world.folder.path().join(name)
-    }
-}
-
-/// The table that `hale token` printed, from a check's detail, which has spaces for its line ends.
-fn join(detail: &str) -> String {
-    let table = detail.split_once("[join]").unwrap_or_else(|| panic!("no token in {detail:?}")).1;
-    let lines = table.split(';').map(str::trim).take_while(|line| !line.starts_with('+'));
-    format!("[join]\n{}\n", lines.collect::<Vec<_>>().join("\n"))
 }

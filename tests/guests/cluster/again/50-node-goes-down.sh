@@ -1,0 +1,3 @@
+# While the master goes on.
+. checks/common.sh
+restart

@@ -1,0 +1,3 @@
+. checks/common.sh
+within 2400 is_ready
+cut -d" " -f1 /proc/uptime

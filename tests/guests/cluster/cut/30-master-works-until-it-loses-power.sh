@@ -1,0 +1,3 @@
+. checks/common.sh
+writes_on master
+writes_on node-1

@@ -1,0 +1,2 @@
+. checks/common.sh
+ask_anew

@@ -1,0 +1,14 @@
+# For five minutes nothing comes from there, as if a cable were out.
+. checks/common.sh
+begun=$(date -u +%FT%TZ)
+iptables -I OUTPUT -d "$other" -p tcp --dport 6443 -j DROP
+sleep 10
+fails kubectl get node "$own" --request-timeout=20s
+asker_is_nobody
+sleep 280
+asker_is_nobody
+iptables -D OUTPUT -d "$other" -p tcp --dport 6443 -j DROP
+within 600 is_ready
+# The master had given it up.
+changed=$(kubectl get node "$own" -o jsonpath='{.status.conditions[?(@.type=="Ready")].lastTransitionTime}')
+[ "$(printf '%s\n' "$begun" "$changed" | sort | head -n 1)" = "$begun" ]

@@ -1,0 +1,2 @@
+. checks/common.sh
+asker_is_nobody

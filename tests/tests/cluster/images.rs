@@ -1,0 +1,93 @@
+//! A master whose images are no part of it: they lie on its disk as they were shipped, and are imported at its
+//! first boot, before the bootstrap. What that costs is what a read-only store saves.
+
+use std::collections::BTreeMap;
+
+use builder::base::name::Arch;
+use builder::base::{Epoch, Fault, Result};
+use builder::pack::oci;
+use builder::plan::{Plan, Preloaded, Step};
+use builder::tree::{Contents, Kind, Memory, Node, Tree, TreePath};
+use tests::system::World;
+
+/// CRI-O's settings for the read-only store, and the line that names it.
+const SETTINGS: &str = "etc/crio/crio.conf.d/20-images.conf";
+const STORE_LINE: &str = "storage_option";
+/// Where the shipped images lie.
+const SHIPPED: &str = "usr/lib/trial/images";
+/// The unit that imports them.
+const UNIT: &str = "etc/systemd/system/hale-trial-import.service";
+const WANTED: &str = "etc/systemd/system/multi-user.target.wants/hale-trial-import.service";
+
+/// The root without its store of images, and with what imports them.
+pub(crate) fn at_first_boot(world: &World, plan: &Plan, tree: Tree) -> Result<Tree> {
+    // skopeo is no part of a node, and its configuration is ours.
+    let mut tree = World::new()?.beside(tree, &["golang-github-containers-common"])?;
+    let preload = plan.iter().find_map(|(_, planned)| match &planned.step {
+        Step::Preload { at, images, arch, epoch, .. } => Some((at, images, *arch, *epoch)),
+        _ => None,
+    });
+    let (at, images, arch, epoch) = preload.ok_or_else(|| Fault::user("the role has no images of ours"))?;
+    tree.remove(at);
+    let mut own = Memory::default();
+    let Some(Node { kind: Kind::File { content, .. }, .. }) = tree.get(SETTINGS) else {
+        return Err(Fault::bug(format!("the root has no {SETTINGS}")));
+    };
+    let settings = String::from_utf8(world.store.read(content)?).expect("settings are text");
+    let settings: String = settings
+        .lines()
+        .filter(|line| !line.starts_with(STORE_LINE))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    tree.replace(TreePath::new(SETTINGS)?, own.file(settings, 0o644))?;
+    tree.insert(TreePath::new(UNIT)?, own.file(unit(images), 0o644))?;
+    tree.insert(TreePath::new(WANTED)?, Node::symlink(format!("/{UNIT}")))?;
+    for image in images.values() {
+        let (layout, documents) = shipped(world, image, arch, epoch)?;
+        for (path, node) in layout.iter() {
+            tree.insert(TreePath::new(format!("{SHIPPED}/{}/{path}", image.component))?, node.clone())?;
+        }
+        keep(world, &documents)?;
+    }
+    keep(world, &own)?;
+    Ok(tree)
+}
+
+fn unit(images: &BTreeMap<String, Preloaded>) -> String {
+    let copy = |(name, image): (&String, &Preloaded)| {
+        format!(
+            "ExecStart=/usr/bin/skopeo copy -q oci:/{SHIPPED}/{} containers-storage:{name}\n",
+            image.component
+        )
+    };
+    let copies: String = images.iter().map(copy).collect();
+    format!(
+        "[Unit]\nDescription=Imports images\nAfter=local-fs.target\nBefore=hale-bootstrap.service\n\n\
+         [Service]\nType=oneshot\nTimeoutStartSec=infinity\n{copies}\n[Install]\nWantedBy=multi-user.target\n"
+    )
+}
+
+/// An image as an OCI layout.
+fn shipped(world: &World, image: &Preloaded, arch: Arch, epoch: Epoch) -> Result<(Tree, Memory)> {
+    let output = world.store.output(&image.tree)?.ok_or_else(|| Fault::bug("an image that was not made"))?;
+    let (tree, mut writer) = (world.store.tree(&output.digest())?, world.store.writer()?);
+    let layer = oci::write_layer(&tree, &world.store, epoch, &mut writer)?;
+    writer.commit()?;
+    let (package, version) = (image.component.clone(), image.version.to_string());
+    oci::layout(&oci::Image {
+        entrypoint: image.entrypoint.clone(),
+        title: package.to_string(),
+        version: version.clone(),
+        description: None,
+        licenses: Some(image.licence.clone()),
+        arch,
+        epoch,
+        base: None,
+        annotations: BTreeMap::new(),
+        layers: vec![oci::Packed { package, version, layer }],
+    })
+}
+
+fn keep(world: &World, memory: &Memory) -> Result<()> {
+    memory.iter().try_for_each(|(_, bytes)| world.store.put_bytes(bytes).map(drop))
+}
