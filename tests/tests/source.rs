@@ -1,22 +1,19 @@
-//! A component that is compiled from a source package of Debian's: from the archive's signed index to a `.deb`.
+//! Components that are compiled from a source package of Debian's: from the archive's signed index to a `.deb`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Output};
 
-use builder::base::{Class, Digest, Result};
-use builder::build::build;
+use builder::base::{Digest, Result};
+use builder::build::{Built, Way, build};
 use builder::components;
 use builder::lock::Lock;
-use builder::plan::{Output, Plan, Step};
+use builder::plan::{self, Plan, Step, StepId};
 use builder::progress::{Progress, Show, Unit};
 use builder::project::Project;
-use builder::recipe::Recipe;
 use builder::root::{Builder, Limits};
 use builder::sandbox::{Sandbox, VERB, helper};
-use builder::source_build::Compilation;
 use builder::store::Store;
-use builder::tree::TreePath;
 use builder::workshop::Shop;
 use libtest_mimic::{Arguments, Trial};
 use serde_json::Value;
@@ -30,39 +27,39 @@ fn main() -> ExitCode {
     if words.next().is_some_and(|word| word == VERB) {
         return helper(words.next());
     }
-    let trial = Trial::test("a_source_package_becomes_a_package", || {
-        a_source_package_becomes_a_package();
+    let trial = Trial::test("a_source_package_becomes_packages", || {
+        a_source_package_becomes_packages();
         Ok(())
     });
     libtest_mimic::run(&Arguments::from_args(), vec![trial]).exit_code()
 }
 
-/// A small program of Debian's that wants a compiler and no more.
+/// Two small programs of Debian's, out of one source package that wants a compiler and no more.
 const SOURCE: &str = r#"
 about = "Large letters made of ordinary ones"
 needs = ["gcc", "libc6-dev", "make"]
-command = ["make", "figlet"]
-outputs = ["figlet"]
+command = ["make", "figlet", "chkfont"]
+outputs = ["figlet", "chkfont"]
 "#;
 
-const COMPONENT: &str = r#"
-about = "Large letters made of ordinary ones"
-licence = "BSD-3-Clause"
+const COMMAND: &str = r#"["make", "figlet", "chkfont"]"#;
 
-[from.source]
-package = "figlet"
+const PROGRAMS: [&str; 2] = ["chkfont", "figlet"];
 
-[package]
-name = "figlet"
-files."usr/bin/figlet" = { mode = 0o755 }
-"#;
+fn component(program: &str) -> String {
+    format!(
+        "about = \"Large letters\"\nlicence = \"BSD-3-Clause\"\n\n[from.source]\npackage = \"figlet\"\n\n[package]\nname = \
+         \"{program}\"\nfiles.\"usr/bin/{program}\" = {{ mode = 0o755 }}\n"
+    )
+}
 
-const PIN: &str = "[pins.figlet]\nversion = \"2.2.5\"\nsource-at-least = \"2.2.5-3\"\n\n[rules.";
+fn pin(program: &str) -> String {
+    format!("[pins.{program}]\nversion = \"2.2.5\"\nsource-at-least = \"2.2.5-3\"\n\n")
+}
 
-/// A checkout with that component, locked and fetched as far as it needs.
+/// A checkout with those components, locked and fetched as far as it needs.
 struct World {
     project: Project,
-    recipe: Recipe,
     lock: Lock,
     store: Store,
     folder: TempDir,
@@ -73,11 +70,14 @@ fn world() -> Result<World> {
     let top = folder.path().join("checkout");
     copy_sources(&top);
     put(top.join("recipes/sources/figlet.toml"), SOURCE);
-    put(top.join("recipes/components/figlet.toml"), COMPONENT);
+    for program in PROGRAMS {
+        put(top.join(format!("recipes/components/{program}.toml")), component(program));
+    }
     let (project, store) = (Project::at(&top), Store::open(&folder.path().join("store"))?);
     let line = top.join(format!("recipes/lines/{}.toml", project.default_line()?));
     let text = std::fs::read_to_string(&line).expect("a line");
-    put(line, text.replacen("[rules.", PIN, 1));
+    let pins: String = PROGRAMS.map(pin).concat();
+    put(line, text.replacen("[rules.", &format!("{pins}[rules."), 1));
     let recipe = project.recipe(&project.default_line()?)?;
     let lock = lock(&project, &recipe, &store)?;
     project.write_lock(&lock)?;
@@ -86,56 +86,64 @@ fn world() -> Result<World> {
     part.packages.retain(|_, package| package.wanted_by.contains("source-figlet"));
     assert!(part.packages.len() > 20, "what the build needs");
     fetch_debian(&part, &store)?;
-    Ok(World { project, recipe, lock, store, folder })
+    Ok(World { project, lock, store, folder })
 }
 
-fn a_source_package_becomes_a_package() {
+impl World {
+    /// A plan of the packages, by the recipe as it is now.
+    fn plan(&self) -> Plan {
+        let project = &self.project;
+        let files = project.files().expect("files");
+        let planned = project
+            .recipe(&self.lock.line)
+            .and_then(|recipe| components::plan(&files, &recipe, &self.lock, &self.store));
+        planned.unwrap_or_else(|fault| panic!("{fault}")).plan
+    }
+
+    fn build(&self, plan: &Plan) -> Built {
+        let progress = Progress::new(Show::Nothing, Unit::Steps, 0);
+        let shop = Shop { store: &self.store, checkout: self.project.root().to_owned(), progress };
+        build(plan, &shop, NonZero::new(2).unwrap()).unwrap_or_else(|fault| panic!("{fault}"))
+    }
+
+    /// Writes the source package's recipe.
+    fn source(&self, text: &str) {
+        put(self.project.root().join("recipes/sources/figlet.toml"), text);
+    }
+
+    fn xtask(&self, words: &[&str]) -> Output {
+        let mut xtask = Command::new(program());
+        xtask.args(words).env("HALE_STORE", self.store.root()).env("HALE_ROOT", self.project.root());
+        run(&mut xtask)
+    }
+}
+
+fn a_source_package_becomes_packages() {
     let world = world().unwrap_or_else(|fault| panic!("{fault}"));
-    let planned = components::plan(&world.project.files().unwrap(), &world.recipe, &world.lock, &world.store);
-    let mut plan = planned.unwrap_or_else(|fault| panic!("{fault}")).plan;
-    let deb = plan.find("deb figlet").expect("a package is planned").0;
-    plan.want(deb);
-    let progress = Progress::new(Show::Nothing, Unit::Steps, 0);
-    let shop = Shop { store: &world.store, checkout: world.project.root().to_owned(), progress };
-    let built = build(&plan, &shop, NonZero::new(2).unwrap()).unwrap_or_else(|fault| panic!("{fault}"));
-    let folder = world.folder.path().join("package");
-    let package = world.store.path_of(&built[&deb].0.digest());
-    succeed(tool("dpkg-deb", "dpkg").arg("-x").arg(package).arg(&folder));
-    let said = succeed(std::process::Command::new(folder.join("usr/bin/figlet")).arg("-I1"));
-    assert_eq!(String::from_utf8_lossy(&said), "20205\n", "figlet 2.2.5 says its version");
+    let plan = world.plan();
+    let compiles: Vec<_> =
+        plan.iter().filter(|(_, step)| matches!(step.step, Step::Compile { .. })).collect();
+    assert_eq!(compiles.len(), 1, "one compile serves them all");
+    let built = world.build(&plan);
+    let folder = world.folder.path().join("packages");
+    for program in PROGRAMS {
+        let deb = plan.find(&format!("deb {program}")).expect("a package is planned").0;
+        let package = world.store.path_of(&built[&deb].0.digest());
+        succeed(tool("dpkg-deb", "dpkg").arg("-x").arg(package).arg(&folder));
+    }
+    let version = succeed(Command::new(folder.join("usr/bin/figlet")).arg("-I1"));
+    assert_eq!(String::from_utf8_lossy(&version), "20205\n", "figlet 2.2.5 says its version");
+    let output = run(&mut Command::new(folder.join("usr/bin/chkfont")));
+    assert!(said(&output).contains("chkfont"), "chkfont says who it is: {output:?}");
     compiled_again(&world, &plan);
+    only_what_changed_is_made(&world, &plan);
+    what_goes_wrong_is_told(&world);
     checked(&world);
 }
 
-/// `check components` compiles once more, in another place: yes, until the build notes the time.
-fn checked(world: &World) {
-    let git = |words: &[&str]| succeed(tool("git", "git").args(words).current_dir(world.project.root()));
-    git(&["init", "--quiet"]);
-    git(&["add", "--all"]);
-    let check = || {
-        let mut check = std::process::Command::new(program());
-        check.args(["check", "components", "--json"]).env("HALE_STORE", world.store.root());
-        run(check.env("HALE_ROOT", world.project.root()))
-    };
-    let output = check();
-    assert!(output.status.success(), "{}", said(&output));
-    let verdict: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert_eq!((&verdict["role"], &verdict["parting"]), (&Value::from("components"), &Value::Null));
-    // Sources, compilers, their root, and what became of them.
-    assert!(verdict["agree"].as_u64().is_some_and(|agree| agree > 25), "{verdict}");
-    assert!(verdict["missing"].to_string().contains("kubelet"), "{verdict}");
-    let recipe = world.project.root().join("recipes/sources/figlet.toml");
-    let timed = "command = [\"sh\", \"-c\", \"make figlet && date +%N >> figlet\"]";
-    put(recipe, SOURCE.replace("command = [\"make\", \"figlet\"]", timed));
-    let output = check();
-    let text = said(&output);
-    assert_eq!(output.status.code(), Some(4), "{text}");
-    assert!(text.contains("step `compile figlet`") && text.contains("made other bytes"), "{text}");
-}
-
-/// Again it has the same bytes; and what goes wrong is told.
-fn compiled_again(world: &World, plan: &Plan) {
-    let (id, compile) = plan.find("compile figlet").expect("a step");
+/// A second time it has the same bytes, with nothing kept.
+fn compiled_again(world: &World, planned: &Plan) {
+    let (id, compile) = planned.find("compile figlet").expect("a step");
     let Step::Compile { source, root, compilation, epoch } = &compile.step else { panic!("another step") };
     let digest = |step| world.store.output(step).unwrap().expect("it was made").digest();
     let files: BTreeMap<String, Digest> =
@@ -143,16 +151,69 @@ fn compiled_again(world: &World, plan: &Plan) {
     let sandbox = Sandbox::of_this_program().unwrap();
     let builder =
         Builder { store: &world.store, sandbox: &sandbox, epoch: *epoch, limits: Limits::default() };
-    let compile = |compilation: &Compilation| builder.compile(&digest(root), &files, compilation);
-    let again = compile(compilation).unwrap_or_else(|fault| panic!("{fault}"));
-    assert_eq!(Output::Tree { tree: again }, world.store.output(&id).unwrap().unwrap());
-    let other = |command: &[&str], output: &str| {
-        let command = command.iter().map(|word| (*word).to_owned()).collect();
-        let outputs = [TreePath::new(output).unwrap()].into();
-        compile(&Compilation { command, outputs, ..compilation.clone() }).unwrap_err()
+    let again = builder.compile(&digest(root), &files, compilation).unwrap_or_else(|fault| panic!("{fault}"));
+    assert_eq!(plan::Output::Tree { tree: again }, world.store.output(&id).unwrap().unwrap());
+}
+
+/// Nothing as long as nothing changes; what comes after the compiling, but not its root, when its recipe does.
+fn only_what_changed_is_made(world: &World, plan: &Plan) {
+    let ways = |plan: &Plan| {
+        let made = |(id, (_, way)): (StepId, (_, Way))| {
+            (way == Way::Made).then(|| plan.get(&id).unwrap().label.clone())
+        };
+        world.build(plan).into_iter().filter_map(made).collect::<BTreeSet<String>>()
     };
-    let fault = other(&["true"], "figlet");
-    assert!(fault.class() == Class::User && fault.what() == "the build made no figlet", "{fault}");
-    let fault = other(&["make", "nothing-that-is-there"], "figlet");
-    assert!(fault.to_string().contains("compiling failed"), "{fault}");
+    assert!(ways(plan).is_empty());
+    world.source(&format!("{SOURCE}environment.CFLAGS = \"-O1\"\n"));
+    let labels =
+        ["compile figlet", "components", "deb chkfont", "deb figlet", "payload chkfont", "payload figlet"];
+    assert_eq!(ways(&world.plan()), labels.map(str::to_owned).into());
+    world.source(SOURCE);
+    assert!(ways(&world.plan()).is_empty(), "the first packages are still there");
+}
+
+/// By the verb that a person uses: what failed, what it said last, and where to mend it.
+fn what_goes_wrong_is_told(world: &World) {
+    let failed = "compile figlet: compiling failed";
+    for (from, to, told) in [
+        (COMMAND, r#"["make", "of-nothing"]"#, [failed, "(exit status: 2)", "No rule to make target"]),
+        (COMMAND, r#"["cmake", "."]"#, [failed, "(exit status: 127)", "cmake: not found"]),
+        (
+            COMMAND,
+            r#"["make", "figlet"]"#,
+            ["compile figlet", "the build made no chkfont", "recipes/sources"],
+        ),
+        (r#""make"]"#, r#""make", "cmake"]"#, ["lock", "recipe", "cargo xtask lock"]),
+    ] {
+        world.source(&SOURCE.replacen(from, to, 1));
+        let output = world.xtask(&["build", "components"]);
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(2), "{to}: {text}");
+        assert!(told.iter().all(|told| text.contains(told)), "{to}: {text}");
+        assert!(!world.project.root().join("dist/components").exists(), "{to}: nothing half made is seen");
+    }
+    world.source(SOURCE);
+    let output = world.xtask(&["build", "components"]);
+    let packed = world.project.root().join("dist/components/chkfont_2.2.5+hale1_amd64.deb");
+    assert!(output.status.success() && packed.exists(), "{}", said(&output));
+}
+
+/// `check components` compiles once more, in another place: yes, until the build notes the time.
+fn checked(world: &World) {
+    let git = |words: &[&str]| succeed(tool("git", "git").args(words).current_dir(world.project.root()));
+    git(&["init", "--quiet"]);
+    git(&["add", "--all"]);
+    let output = world.xtask(&["check", "components", "--json"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let verdict: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&verdict["role"], &verdict["parting"]), (&Value::from("components"), &Value::Null));
+    // Sources, compilers, their root, and what became of them.
+    assert!(verdict["agree"].as_u64().is_some_and(|agree| agree > 25), "{verdict}");
+    assert!(verdict["missing"].to_string().contains("kubelet"), "{verdict}");
+    let timed = "[\"sh\", \"-c\", \"make figlet chkfont && date +%N >> figlet\"]";
+    world.source(&SOURCE.replace(COMMAND, timed));
+    let output = world.xtask(&["check", "components", "--json"]);
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(4), "{text}");
+    assert!(text.contains("step `compile figlet`") && text.contains("made other bytes"), "{text}");
 }

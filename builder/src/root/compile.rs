@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 
 use super::{Builder, configure};
-use crate::base::{Digest, Fault, Result};
+use crate::base::{Class, Digest, Fault, Result};
 use crate::sandbox::{Bind, Now, Run};
 use crate::source_build::Compilation;
 use crate::tree::{Memory, Node, Tree, TreePath};
@@ -13,6 +13,8 @@ use crate::tree::{Memory, Node, Tree, TreePath};
 const FILES: &str = "/run/source";
 /// Where the source is unpacked and compiled: the same place for everybody, because programs remember it.
 const PLACE: &str = "build";
+
+const MEND: &str = "see `command`, `needs` and `outputs` of its recipe in recipes/sources";
 
 impl Builder<'_> {
     /// The outputs of a build, by their names: programs of mode 0755. `files` are the source package's, by name,
@@ -29,7 +31,11 @@ impl Builder<'_> {
         };
         let runs = vec![self.unpacking(files)?, self.compiling(compilation)];
         let binds = files.iter().map(bind).collect();
-        let (work, changes) = self.inside(&self.store.tree(root)?, &Memory::default(), None, runs, binds)?;
+        let inside = self.inside(&self.store.tree(root)?, &Memory::default(), None, runs, binds);
+        let (work, changes) = inside.map_err(|fault| match fault.class() {
+            Class::User => fault.mend(MEND),
+            _ => fault,
+        })?;
         let batch = self.store.batch()?;
         let mut tree = Tree::new();
         for output in &compilation.outputs {
@@ -37,8 +43,7 @@ impl Builder<'_> {
             let made =
                 changes.iter().any(|change| change.path == path && matches!(change.now, Now::File { .. }));
             if !made {
-                return Err(Fault::user(format!("the build made no {output}"))
-                    .mend("see `command` and `outputs` in recipes/sources"));
+                return Err(Fault::user(format!("the build made no {output}")).mend(MEND));
             }
             let path = work.path().join("upper").join(path);
             let file = File::open(&path).map_err(|e| Fault::io("open", &path, e))?;
