@@ -179,13 +179,14 @@ impl Release {
         apt
     }
 
-    /// Debian's indices as `lock` read them.
+    /// Debian's indices of packages as `lock` read them; those of sources name no file to install.
     fn indices(&self) -> String {
         let folder = self.desk.path("store-indices");
         let entries = fs::read_dir(folder).expect("indices").map(|entry| entry.expect("an entry").path());
         let mut files: Vec<_> = entries.collect();
         files.sort();
-        files.iter().map(|file| fs::read_to_string(file).expect("an index") + "\n").collect()
+        let texts = files.iter().map(|file| fs::read_to_string(file).expect("an index") + "\n");
+        texts.filter(|text| text.contains("\nFilename: ")).collect()
     }
 
     /// The version that a package must have: Debian's as locked, or ours.
