@@ -14,7 +14,7 @@ use builder::build::{Built, build};
 use builder::component::Product;
 use builder::dist::Order;
 use builder::fetch::{self, Client, Limits};
-use builder::lock::{Lock, LockedPackage};
+use builder::lock::{From, Lock, LockedPackage};
 use builder::mirror::{Mirrors, Reader};
 use builder::plan::{Output, Plan, Step, StepId};
 use builder::program;
@@ -36,8 +36,8 @@ const SOURCES: [&str; 8] =
 
 /// Packages that guests need to be tested, and no node has.
 const GUESTS: &str = "about = \"What tests run inside guests\"\npackages = [\n    \"apt-utils\",\n    \
-     \"containernetworking-plugins\",\n    \"crun\",\n    \"debsums\",\n    \"podman\",\n    \"skopeo\",\n    \
-     \"unattended-upgrades\",\n    \"usr-is-merged\",\n]\n";
+     \"containernetworking-plugins\",\n    \"crun\",\n    \"debsums\",\n    \"podman\",\n    \
+     \"python3-yaml\",\n    \"skopeo\",\n    \"unattended-upgrades\",\n    \"usr-is-merged\",\n]\n";
 
 /// What seeds on CDs are made with.
 const ISO: &str =
@@ -58,9 +58,14 @@ pub struct World {
 }
 
 impl World {
-    /// Copies the checkout, locks, fetches. The store is `$HALE_STORE` if there is one, so that whoever
-    /// works on the tests fetches nothing twice.
+    /// The site's line: copies the checkout, locks, fetches. The store is `$HALE_STORE` if there is one, so
+    /// that whoever works on the tests fetches nothing twice.
     pub fn new() -> Result<Self> {
+        Self::of(&Project::at(checkout()).default_line()?)
+    }
+
+    /// The same with another line.
+    pub fn of(line: &LineName) -> Result<Self> {
         let folder = tempfile::tempdir().expect("a folder");
         let top = folder.path().join("checkout");
         copy_sources(&top);
@@ -68,7 +73,7 @@ impl World {
         put(top.join("recipes/groups/iso.toml"), ISO);
         let store = std::env::var_os("HALE_STORE").map_or_else(|| folder.path().join("store"), PathBuf::from);
         let (project, store) = (Project::at(top), Store::open(&store)?);
-        let recipe = project.recipe(&project.default_line()?)?;
+        let recipe = project.recipe(line)?;
         let lock = lock(&project, &recipe, &store)?;
         project.write_lock(&lock)?;
         fetch_debian(&lock, &store)?;
@@ -98,7 +103,8 @@ impl World {
         Order { project: self.project.clone(), line, role: RoleName::new(role).expect("a role") }
     }
 
-    /// Hands over a fixture for every component that a package of ours is made of.
+    /// Hands over a fixture for every component that a package or an image of ours is made of, and that is
+    /// neither Debian's nor compiled from Debian's source.
     pub fn add_fixtures(&mut self) -> Result<()> {
         let fixtures = self.folder.path().join("fixtures");
         let mut doubles = BTreeMap::new();
@@ -106,13 +112,29 @@ impl World {
             doubles.extend(self.files_of(package)?);
         }
         for (name, component) in &self.recipe.components {
-            let Product::Deb(package) = &component.becomes else { continue };
+            let from = self.lock.inputs.get(name).map(|input| &input.from);
+            if from.is_none_or(|from| matches!(from, From::Source { .. })) {
+                continue;
+            }
             let folder = fixtures.join(name.as_str());
             let version = self.recipe.line.pins[name].version();
-            for (path, payload) in &package.files {
-                let place = payload.places(path, version.as_str())?.remove(0);
-                let double = doubles.get(path.as_str()).cloned();
-                put(folder.join(place.as_str()), double.unwrap_or_else(|| fixture(path).into_bytes()));
+            match &component.becomes {
+                Product::AsIs => continue,
+                Product::Deb(package) => {
+                    for (path, payload) in &package.files {
+                        let place = payload.places(path, version.as_str())?.remove(0);
+                        let double = doubles.get(path.as_str()).cloned();
+                        put(
+                            folder.join(place.as_str()),
+                            double.unwrap_or_else(|| fixture(path).into_bytes()),
+                        );
+                    }
+                }
+                // An image takes only programs that the kernel itself can run. Nothing runs this one.
+                Product::Image(image) => {
+                    let alone = &self.files_of("catatonit")?["usr/bin/catatonit"];
+                    image.programs.iter().for_each(|path| put(folder.join(path.file_name()), alone));
+                }
             }
             let archive = fixtures.join(format!("{name}-fixture.tar.gz"));
             succeed(tool("tar", "tar").arg("-czf").arg(&archive).arg("-C").arg(&folder).arg("."));

@@ -7,13 +7,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use builder::base::{Digest, Result};
+use builder::base::{Digest, Fault, Result};
 use builder::flash::Seed;
 use builder::image;
 use builder::pack::disk::{Disk as DiskOf, SLACK};
 use builder::tree::{Memory, Node, Tree, TreePath};
 use builder::vm::Disk;
 
+use crate::powercut::copy_disk;
 use crate::system::World;
 use crate::tools::{put, succeed, tool};
 
@@ -45,6 +46,13 @@ pub fn image(world: &World, mut tree: Tree, name: &str) -> Result<PathBuf> {
     let disk = DiskOf { identity: Digest::of(name), epoch: world.epoch(), arguments, slack: SLACK };
     let made = image::assemble(&disk, &tree, &world.store, &world.tools("boot")?)?;
     Ok(world.store.path_of(&made.digest()))
+}
+
+/// A copy of an image, as it were on a larger disk of `length` bytes.
+pub fn grow(image: &Path, to: &Path, length: u64) -> Result<()> {
+    copy_disk(image, to);
+    let grown = fs::OpenOptions::new().write(true).open(to).and_then(|disk| disk.set_len(length));
+    grown.map_err(|e| Fault::io("lengthen", to, e))
 }
 
 /// The disk of a guest's checks and of what else lies in `folder`, written to `to`.

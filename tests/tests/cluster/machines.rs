@@ -206,10 +206,7 @@ impl Machines {
         if self.import {
             tree = images::at_first_boot(&self.world, &planned.plan, tree)?;
         }
-        let (image, disk) = (trial::image(&self.world, tree, role.name())?, self.disk(role));
-        copy_disk(&image, &disk);
-        let grown = fs::OpenOptions::new().write(true).open(&disk).and_then(|file| file.set_len(DISK));
-        grown.map_err(|e| Fault::io("lengthen", &disk, e))
+        trial::grow(&trial::image(&self.world, tree, role.name())?, &self.disk(role), DISK)
     }
 
     /// What a machine's seed tells it.

@@ -1,0 +1,143 @@
+"""A stand-in of Hale's tests for the kubelet, which cannot work without CRI-O.
+
+What it does of a kubelet's work: it runs the containers of static pods, by podman and Hale's shim, mapped,
+confined and mounted as role and manifests say; and with the kubelet's own credentials it registers the node
+and keeps saying that it is ready. Probes, mirror pods and ordinary pods are none of it.
+"""
+
+import base64
+import json
+import pathlib
+import shlex
+import ssl
+import subprocess
+import time
+import tomllib
+import urllib.error
+import urllib.request
+
+import yaml
+
+MANIFESTS = pathlib.Path("/etc/kubernetes/manifests")
+CREDENTIALS = pathlib.Path("/etc/kubernetes/kubelet.conf")
+FLAGS = pathlib.Path("/var/lib/kubelet/kubeadm-flags.env")
+ROLE = tomllib.loads(pathlib.Path("/usr/lib/hale/role.toml").read_text())
+PODMAN = [
+    "podman",
+    "--runtime=/usr/lib/hale/crun",
+    "--conmon=/usr/bin/conmon",
+    "--storage-opt=additionalimagestore=/usr/lib/hale/images",
+]
+# Seconds from one look to the next; a node that is silent for 40 is given up.
+PULSE = 10
+
+
+class Container:
+    """One of a static pod's, started again whenever it ends."""
+
+    def __init__(self, name, command):
+        self.name, self.command = name, command
+        self.child, self.due, self.pause = None, 0, PULSE
+
+    def tend(self):
+        now = time.monotonic()
+        ended = self.child is None or self.child.poll() is not None
+        if ended and now >= self.due:
+            print(f"starts {self.name}", flush=True)
+            self.child = subprocess.Popen(self.command)
+            # As a kubelet does it: each time it is left alone for twice as long.
+            self.due, self.pause = now + self.pause, self.pause * 2
+
+
+def containers(manifest):
+    spec = yaml.safe_load(manifest.read_text())["spec"]
+    assert spec["hostNetwork"], f"{manifest} is not of the control plane"
+    paths = {volume["name"]: volume["hostPath"]["path"] for volume in spec["volumes"]}
+    mapping = "0:{first-id}:{ids}".format(**ROLE["user"])
+    for container in spec["containers"]:
+        options = [
+            f"--name={container['name']}",
+            "--replace",
+            f"--uidmap={mapping}",
+            f"--gidmap={mapping}",
+            f"--pids-limit={ROLE['runtime']['pids-limit']}",
+            "--cap-drop=ALL",
+            *(f"--cap-add={name}" for name in ROLE["runtime"]["capabilities"]),
+            "--security-opt=seccomp=/usr/lib/hale/seccomp.json",
+            "--network=host",
+            "--pull=never",
+        ]
+        for mount in container["volumeMounts"]:
+            end = ":ro" if mount.get("readOnly") else ""
+            options.append(f"--volume={paths[mount['name']]}:{mount['mountPath']}{end}")
+        program, *arguments = container["command"]
+        command = [f"--entrypoint={program}", container["image"], *arguments]
+        yield Container(container["name"], [*PODMAN, "run", *options, *command])
+
+
+class Node:
+    """The node as its kubelet speaks for it."""
+
+    def __init__(self):
+        conf = yaml.safe_load(CREDENTIALS.read_text())
+        cluster, user = conf["clusters"][0]["cluster"], conf["users"][0]
+        self.server, self.name = cluster["server"], user["name"].removeprefix("system:node:")
+        authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
+        self.tls = ssl.create_default_context(cadata=authority)
+        own = pathlib.Path("/run/hale-trial.pem")
+        own.touch(0o600)
+        parts = ("client-certificate-data", "client-key-data")
+        own.write_bytes(b"".join(base64.b64decode(user["user"][part]) for part in parts))
+        self.tls.load_cert_chain(own)
+        words = shlex.split(FLAGS.read_text().split("=", 1)[1])
+        self.flags = dict(word.lstrip("-").split("=", 1) for word in " ".join(words).split())
+
+    def ask(self, method, path, body, kind):
+        request = urllib.request.Request(
+            self.server + path, json.dumps(body).encode(), {"Content-Type": kind}, method=method
+        )
+        with urllib.request.urlopen(request, timeout=30, context=self.tls) as answer:
+            return json.load(answer)
+
+    def register(self):
+        name, value = self.flags["node-labels"].split("=")
+        labels = {"kubernetes.io/hostname": self.name, "kubernetes.io/os": "linux", name: value}
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": self.name, "labels": labels}}
+        try:
+            self.ask("POST", "/api/v1/nodes", node, "application/json")
+        except urllib.error.HTTPError as error:
+            if error.code != 409:
+                raise
+
+    def is_ready(self):
+        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        ready = {"type": "Ready", "status": "True", "reason": "Stand-in", "lastHeartbeatTime": moment}
+        size = {"cpu": "2", "memory": "2Gi", "pods": "110"}
+        status = {
+            "addresses": [{"type": "InternalIP", "address": self.flags["node-ip"]}],
+            "allocatable": size,
+            "capacity": size,
+            "conditions": [ready],
+        }
+        path = f"/api/v1/nodes/{self.name}/status"
+        self.ask("PATCH", path, {"status": status}, "application/strategic-merge-patch+json")
+
+
+def main():
+    manifests = sorted(MANIFESTS.glob("*.yaml"))
+    tended = [container for manifest in manifests for container in containers(manifest)]
+    node, known = Node(), False
+    while True:
+        for container in tended:
+            container.tend()
+        try:
+            if not known:
+                node.register()
+                known = True
+            node.is_ready()
+        except OSError as error:
+            print(f"the API server does not take it: {error}", flush=True)
+        time.sleep(PULSE)
+
+
+main()

@@ -1,0 +1,108 @@
+//! Every phase of a master of line 1.20 in a booted machine, without anything that was handed over: the real
+//! kubeadm through `hale bootstrap`, the control plane in our images, kube-proxy on the host.
+//!
+//! Two programs are stood in for. CRI-O and its crictl are fixtures that say they are there; CoreDNS' image is a
+//! fixture that nobody runs. The kubelet cannot work without CRI-O: in its unit's place `guests/kubelet.py` runs
+//! the static pods by podman and our shim, with the manifests' mounts, and speaks for the node. There are no
+//! ordinary pods; the test `cluster` has them, when CRI-O was handed over.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use builder::base::Result;
+use builder::base::name::LineName;
+use builder::sandbox::{VERB, helper};
+use builder::system;
+use builder::tree::{Memory, Tree, TreePath};
+use builder::vm::{Disk, Firmware};
+use libtest_mimic::{Arguments, Failed, Trial};
+use tests::system::World;
+use tests::trial;
+use tests::vm::{Guest, Host, Outcome};
+
+const LINE: &str = "1.20";
+/// The guest's checks.
+const GUEST: &str = "phases";
+/// What it is told.
+const SEED: &str = "name = \"master\"\n\n[network]\nbridge = \"make\"\n";
+/// Where the kubelet's stand-in lies in the image, and what puts it into the kubelet's unit.
+const STAND_IN: &str = "usr/lib/hale-trial/kubelet.py";
+const DROP_IN: &str = "etc/systemd/system/kubelet.service.d/90-trial.conf";
+/// What the disk is grown to, in bytes.
+const DISK: u64 = 8 << 30;
+/// The machine's memory in MiB.
+const MEMORY: u32 = 3072;
+/// The machine's time on a processor; emulation gets ten times as much.
+const LIMIT: Duration = Duration::from_secs(240);
+
+fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == VERB) {
+        return helper(words.next());
+    }
+    let found: Arc<LazyLock<Found>> = Arc::new(LazyLock::new(|| {
+        std::panic::catch_unwind(|| run().unwrap_or_else(|fault| panic!("{fault}")))
+            .map_err(|_| "the machine did not come up: see above")
+    }));
+    let trial = |check: String| {
+        let found = Arc::clone(&found);
+        let name = check.trim_end_matches(".sh").to_owned();
+        Trial::test(name.clone(), move || result(&found, &name))
+    };
+    let trials = trial::checks(GUEST).into_iter().map(trial).collect();
+    let mut arguments = Arguments::from_args();
+    // All results come from one machine, which the first who asks starts.
+    arguments.test_threads = Some(1);
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// What each check found.
+type Outcomes = BTreeMap<String, Outcome>;
+type Found = std::result::Result<Outcomes, &'static str>;
+
+fn result(found: &Found, check: &str) -> std::result::Result<(), Failed> {
+    match found.as_ref().map_err(|why| *why)?.get(check) {
+        Some(Outcome { ok: true, .. }) => Ok(()),
+        Some(Outcome { detail, .. }) => Err(detail.replace("; ", "\n").into()),
+        None => Err("no result".into()),
+    }
+}
+
+fn run() -> Result<Outcomes> {
+    let mut world = World::of(&LineName::new(LINE)?)?;
+    world.add_fixtures()?;
+    world.add_program()?;
+    let planned = system::plan(&world.order("master"), &world.store)?;
+    assert!(planned.left_out.is_empty(), "{:?}", planned.left_out);
+    let root = world.output(&mut planned.plan.clone(), planned.root)?;
+    // Of Debian's container tools only the programs: our configuration is on trial.
+    let tree = world.beside(world.store.tree(&root)?, &["golang-github-containers-common"])?;
+    let image = trial::image(&world, with_stand_in(&world, tree)?, GUEST)?;
+    let file = |name: &str| world.folder.path().join(name);
+    let disk = file("disk");
+    trial::grow(&image, &disk, DISK)?;
+    let checks = trial::archive(GUEST, &file("payload"), &file("checks.tar"));
+    let seed = trial::seed(SEED, &file("seed"), |_| {})?;
+    let disks = vec![Disk::Kept(disk.clone()), checks, seed];
+    let guest = Guest { memory: MEMORY, disks, ..Guest::of(disk, Firmware::Bios) };
+    let host = Host::with(world.tools(system::TOOLS)?);
+    let mut running = host.boot(GUEST, &guest, LIMIT);
+    let outcomes = running.outcomes();
+    running.kill();
+    Ok(outcomes.into_iter().map(|outcome| (outcome.test.clone(), outcome)).collect())
+}
+
+/// The root with the kubelet's stand-in, started as the kubelet is.
+fn with_stand_in(world: &World, mut tree: Tree) -> Result<Tree> {
+    let mut own = Memory::default();
+    let drop_in = format!("[Service]\nExecStart=\nExecStart=/usr/bin/python3 /{STAND_IN}\n");
+    for (path, text) in [(STAND_IN, include_str!("../../guests/kubelet.py")), (DROP_IN, &drop_in)] {
+        tree.insert(TreePath::new(path)?, own.file(text, 0o644))?;
+    }
+    for (_, bytes) in own.iter() {
+        world.store.put_bytes(bytes)?;
+    }
+    Ok(tree)
+}
