@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::fault::{Class, Fault, Result};
 use crate::files;
 use crate::identity::Identity;
-use crate::journal::{Entry, Event, Journal};
+use crate::journal::{self, Entry, Event, Journal};
 use crate::node::Node;
 use crate::patience::{answer, until};
 use crate::phases::{self, Phase};
@@ -102,6 +102,7 @@ impl<'a> Record<'a> {
         }
         let entry = Entry { at: self.world.now(), phase: phase.to_owned(), event };
         (self.watch)(&entry);
+        self.world.before_change(&self.world.path(journal::PATH))?;
         self.journal.add(entry)
     }
 }

@@ -126,8 +126,7 @@ pub fn ranges(node: &Node) -> Result<Vec<(String, Range)>> {
 /// Refuses a range that another node has too.
 ///
 /// A range of `join.taken`, which `hale token` printed, is refused before anything is done. One that was given away
-/// since is found only here, behind the join: a bootstrap token may list no nodes (kubeadm gives its group none of that); and
-/// once the kubelet has credentials that may, it registers the node in the same breath.
+/// since is found only here, behind the join: a bootstrap token may list no nodes (kubeadm gives its group none of that).
 pub fn check_ranges(node: &Node) -> Result<()> {
     let own = node.identity.pods(node.role);
     let others = answer(node, PATIENCE, &|| ranges(node))?;
@@ -135,9 +134,8 @@ pub fn check_ranges(node: &Node) -> Result<()> {
     match clash {
         None => Ok(()),
         Some((name, range)) => {
-            let what = format!("this node's pod range {own} overlaps {range} of node {name}");
-            Err(Fault::input(what)
-                .mend("`hale reset` this node, and give it a free range in /etc/hale/node.toml"))
+            let what = format!("pod range {own} overlaps {range} of node {name}");
+            Err(Fault::input(what).mend("choose a free range in /etc/hale/node.toml; it goes on by itself"))
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::world::Call;
 use crate::{bootstrap, cluster, hold, ownership, phases, proxy, renew};
 
 mod containers;
-mod dns;
+pub(crate) mod dns;
 mod sockets;
 
 /// A promise and what was found.

@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::world::{Call, Ran, World};
 
 mod programs;
 
-pub(crate) use programs::{ENDS_SOON, Slow, recorded};
+pub(crate) use programs::{ENDS_SOON, Slow, grammar, recorded};
 
 /// 2026-11-22T12:00:00Z.
 pub(crate) const NOW: i64 = 1_795_348_800;
@@ -77,6 +78,8 @@ pub(crate) struct Fake {
     pub(crate) openssl: Cell<bool>,
     /// What goes wrong with a call of a program, by how many calls there were before it.
     pub(crate) spoilt: RefCell<BTreeMap<usize, Spoilt>>,
+    /// What every name is resolved to; `None` when no name server answers.
+    pub(crate) resolved: Cell<Option<Ipv4Addr>>,
     /// What `dpkg --verify` says.
     pub(crate) verified: RefCell<String>,
     /// Every command line.
@@ -109,6 +112,7 @@ impl Fake {
             certificates_end: Cell::default(),
             openssl: Cell::default(),
             spoilt: RefCell::default(),
+            resolved: Cell::default(),
             verified: RefCell::default(),
             calls: RefCell::default(),
             kubeadm: None,
@@ -236,8 +240,9 @@ impl World for Fake {
         Ok(())
     }
 
-    fn datagram(&self, _to: std::net::SocketAddrV4, _bytes: &[u8]) -> std::io::Result<Vec<u8>> {
-        Err(std::io::ErrorKind::TimedOut.into())
+    fn datagram(&self, _to: std::net::SocketAddrV4, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+        let address = self.resolved.get().ok_or(std::io::ErrorKind::TimedOut)?;
+        Ok(crate::doctor::dns::reply(bytes, address))
     }
 
     fn now(&self) -> i64 {

@@ -23,8 +23,12 @@ pub const CRI_SOCKET: &str = "/var/run/crio/crio.sock";
 pub struct Ways {
     /// The command that renews all certificates (`kubeadm certs` left alpha in 1.20).
     pub renew: &'static [&'static str],
-    /// Whether `alpha kubeconfig user` takes the configuration file (1.20, kubernetes #94879) or flags.
+    /// Whether `alpha kubeconfig user` takes the configuration file (1.20, kubernetes #94879) or flags; with flags it
+    /// looks for the newest release in the internet, and does without after 10 s.
     pub user_takes_config: bool,
+    /// What makes `join` say why it finds no API server that it may trust: 1.17 tells that in its log alone, and ends
+    /// with a time-out (kubernetes #86936).
+    pub join_tells: &'static [&'static str],
     /// Whether manifests have a startup probe (1.18 on, when the feature became beta).
     pub startup_probe: bool,
     /// The version of `certificates.k8s.io` (`v1` came with 1.19; `v1beta1` is all that 1.17 has).
@@ -33,12 +37,13 @@ pub struct Ways {
     pub signer: Option<&'static str>,
 }
 
-/// The table of differences.
+/// The table of differences. What kubeadm's commands take is compared with `node/testdata/kubeadm-*/commands.txt`.
 pub fn ways(minor: Minor) -> &'static Ways {
     match minor {
         Minor::V17 => &Ways {
             renew: &["alpha", "certs", "renew", "all"],
             user_takes_config: false,
+            join_tells: &["--v=1"],
             startup_probe: false,
             requests_api: "v1beta1",
             signer: None,
@@ -46,6 +51,7 @@ pub fn ways(minor: Minor) -> &'static Ways {
         Minor::V20 => &Ways {
             renew: &["certs", "renew", "all"],
             user_takes_config: true,
+            join_tells: &[],
             startup_probe: true,
             requests_api: "v1",
             signer: Some("kubernetes.io/kube-apiserver-client"),
@@ -95,7 +101,7 @@ pub fn user_kubeconfig(node: &Node, user: &str) -> Result<String> {
 }
 
 /// What kubeadm's words mean for the operator: a pattern, whether trying again can help, what to say, what to do.
-const MEANINGS: [(&str, Class, &str, &str); 11] = [
+const MEANINGS: [(&str, Class, &str, &str); 13] = [
     (
         "none of the public keys",
         Class::Integrity,
@@ -106,6 +112,18 @@ const MEANINGS: [(&str, Class, &str, &str); 11] = [
         "could not find a JWS signature",
         Class::Missing,
         "the API server does not know the bootstrap token, or it has expired",
+        "run `hale token` on the master and put the new [join] into /etc/hale/node.toml",
+    ),
+    (
+        "is invalid for this cluster or it has expired",
+        Class::Missing,
+        "the API server does not know the bootstrap token, or it has expired",
+        "run `hale token` on the master and put the new [join] into /etc/hale/node.toml",
+    ),
+    (
+        "failed to verify JWS signature",
+        Class::Missing,
+        "the API server knows the bootstrap token with another secret",
         "run `hale token` on the master and put the new [join] into /etc/hale/node.toml",
     ),
     (
@@ -139,26 +157,38 @@ const MEANINGS: [(&str, Class, &str, &str); 11] = [
     ("timed out waiting for the condition", Class::Passing, "it took too long", "it is tried again"),
 ];
 
+/// The lines that can say why it ended: no warning, such as of a host name that no server knows, and nothing of its
+/// log but, behind all others, why it last found no API server that it may trust.
+fn reasons(said: &str) -> Vec<&str> {
+    let is_log =
+        |line: &str| line.starts_with('I') && line.get(1..5).is_some_and(|day| day.parse::<u16>().is_ok());
+    let is_reason = |line: &&str| !is_log(line) && !line.trim_start().starts_with("[WARNING ");
+    let mut lines: Vec<&str> = said.lines().filter(is_reason).collect();
+    if lines.iter().any(|line| line.contains("abort connecting to API servers")) {
+        lines.extend(said.lines().rfind(|line| line.contains("[discovery] Failed to connect to API Server")));
+    }
+    lines
+}
+
 /// One line for what kubeadm said at length.
 fn explain(said: &str, killed: bool) -> Fault {
-    // A warning, such as of a host name that no server knows, is not why it ended.
-    let lines = || said.lines().filter(|line| !line.trim_start().starts_with("[WARNING "));
-    let lower = lines().collect::<Vec<_>>().join("\n").to_lowercase();
+    let lines = reasons(said);
+    let lower = lines.join("\n").to_lowercase();
     for (pattern, class, what, mend) in MEANINGS {
         // Go and the C library begin the same words in their own ways.
         if lower.contains(&pattern.to_lowercase()) {
             return Fault::new(class, what).mend(mend);
         }
     }
-    let errors: Vec<&str> = lines().filter_map(|line| line.trim().strip_prefix("[ERROR ")).collect();
+    let errors: Vec<&str> = lines.iter().filter_map(|line| line.trim().strip_prefix("[ERROR ")).collect();
     if !errors.is_empty() {
         let what = format!("kubeadm refuses this machine: [{}", errors.join(", ["));
         return Fault::passing(what).mend("see /var/lib/hale/log/kubeadm.log; it is tried again");
     }
     // Go's own end of a program is followed by its stacks.
-    let crash = |line: &&str| ["panic: ", "fatal error: "].iter().any(|begin| line.starts_with(begin));
-    let last = |line: &&str| !line.trim().is_empty() && !line.starts_with("To see the stack trace");
-    let line = lines().find(crash).or_else(|| lines().rfind(last));
+    let crash = |line: &&&str| ["panic: ", "fatal error: "].iter().any(|begin| line.starts_with(begin));
+    let last = |line: &&&str| !line.trim().is_empty() && !line.starts_with("To see the stack trace");
+    let line = lines.iter().find(crash).or_else(|| lines.iter().rfind(last)).copied();
     let line = line.unwrap_or("it said nothing").trim().chars().take(300).collect::<String>();
     let what =
         if killed { format!("kubeadm took too long: {line}") } else { format!("kubeadm failed: {line}") };

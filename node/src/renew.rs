@@ -20,6 +20,9 @@ const DAYS: u64 = 60;
 pub const WARNING: u64 = 30;
 /// Certificates that everything else stands for: all of kubeadm's are made and renewed together.
 const WITNESS: &str = "/etc/kubernetes/pki/apiserver.crt";
+/// There while the master's certificates are renewed: what was cut short is done again from its beginning, for who
+/// holds an old certificate would not be looked for any more.
+pub const UNDER_WAY: &str = "/var/lib/hale/renewal";
 /// Containers that hold a certificate for as long as they run.
 const HOLDERS: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
 
@@ -80,9 +83,11 @@ pub fn renew(node: &Node, force: bool) -> Result<Outcome> {
 
 fn renew_own(node: &Node, force: bool) -> Result<Outcome> {
     let proxy = node.role.kube_proxy.here && proxy::ends_within(node, DAYS)?;
-    if !force && !proxy && !ends_within(node, WITNESS, DAYS)? {
+    let cut_short = files::read(node.world, UNDER_WAY)?.is_some();
+    if !force && !cut_short && !proxy && !ends_within(node, WITNESS, DAYS)? {
         return Ok(Outcome::Nothing);
     }
+    files::write(node.world, UNDER_WAY, b"", 0o600)?;
     kubeadm::run(node, ways(node.role.kubernetes.minor()).renew, 10)?;
     ownership::apply(node)?;
     files::sync_all(&node.world.path("/etc/kubernetes"))?;
@@ -94,6 +99,7 @@ fn renew_own(node: &Node, force: bool) -> Result<Outcome> {
     }
     phases::systemctl(node, &["restart", "kubelet.service"])?;
     crate::cluster::wait_for_answer(node)?;
+    files::remove(node.world, UNDER_WAY)?;
     Ok(Outcome::Renewed)
 }
 

@@ -6,7 +6,7 @@ use crate::journal::Journal;
 use crate::node::Node;
 use crate::phases::systemctl;
 use crate::world::Call;
-use crate::{bootstrap, network, proxy, runtime};
+use crate::{bootstrap, network, proxy, renew, runtime};
 
 /// What is lost and cannot be made again, for people.
 pub fn losses(node: &Node) -> Vec<String> {
@@ -24,7 +24,7 @@ pub fn losses(node: &Node) -> Vec<String> {
 
 /// What is removed, in this order: what says that a bootstrap was done goes first, so that a cut leaves no node
 /// that believes itself whole.
-const PATHS: [&str; 9] = [
+const PATHS: [&str; 10] = [
     bootstrap::MARKER,
     "/etc/kubernetes",
     "/var/lib/etcd",
@@ -34,6 +34,7 @@ const PATHS: [&str; 9] = [
     runtime::CNI,
     "/run/hale",
     "/var/lib/hale/first-token",
+    renew::UNDER_WAY,
 ];
 
 /// Undoes it. The packages, `node.toml` and the container images stay.
@@ -81,7 +82,7 @@ fn busy(node: &Node) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bootstrap::attempt;
+    use crate::bootstrap::{attempt, until_done};
     use crate::fake::Fake;
     use crate::identity::Identity;
     use crate::role::Role;
@@ -105,5 +106,34 @@ mod tests {
         }
         world.reboot();
         attempt(&world, &role, &mut |_| {}).unwrap();
+    }
+
+    #[test]
+    fn a_reset_that_was_cut_can_be_done_again() {
+        let role = Role::parse(include_str!("../examples/role.toml")).unwrap();
+        let identity = Identity::default();
+        let try_with = |fuel: usize| {
+            let world = Fake::of(&role, "10.0.3.1");
+            until_done(&world, &role, &|| Ok(()), &mut |_| {}).unwrap();
+            let before = world.changes.get();
+            world.fuel.set(fuel);
+            let done = reset(&Node::new(&world, &role, &identity).unwrap());
+            (done.is_ok(), world.changes.get() - before, world)
+        };
+        let (_, changes, whole) = try_with(usize::MAX);
+        assert!(changes > 15, "{changes}");
+        for at in 0..changes {
+            let (done, _, world) = try_with(at);
+            assert!(!done, "no cut at {at}");
+            // Whatever is left, it does not take itself for a node that was set up.
+            let whole_node = [bootstrap::MARKER, "/etc/kubernetes"].map(|path| world.path(path).exists());
+            assert_ne!(whole_node, [true, false], "cut at change {at}");
+            world.reboot();
+            reset(&Node::new(&world, &role, &identity).unwrap()).unwrap();
+            let mut trees = [&world, &whole].map(Fake::tree);
+            trees.iter_mut().for_each(|tree| tree.retain(|path, _| !path.starts_with("run")));
+            assert_eq!(trees[0], trees[1], "cut at change {at}");
+            assert_eq!(world.state.borrow().enabled, whole.state.borrow().enabled, "cut at change {at}");
+        }
     }
 }

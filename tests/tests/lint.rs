@@ -3,21 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use builder::base::name::LineName;
 use builder::bundle::{Bundle, bundles};
+use builder::lint::check_file;
 use builder::project::Project;
 use builder::recipe::Recipe;
+use builder::text::Text;
 use builder::tree::Kind;
+use tests::checkout::top;
 use tests::tools::{need_root, put, run, said, succeed, tool};
 
-fn checkout() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace").to_owned()
-}
-
 fn role_bundles(role: &str) -> Vec<Bundle> {
-    let files = Project::at(checkout()).files().unwrap_or_else(|e| panic!("{e}"));
+    let files = Project::at(top()).files().unwrap_or_else(|e| panic!("{e}"));
     let recipe = Recipe::parse(&files, &LineName::new("1.17").unwrap()).unwrap_or_else(|e| panic!("{e}"));
     let role = recipe.role(role).unwrap();
     bundles(&files, &recipe, role, None, &BTreeMap::new()).unwrap_or_else(|e| panic!("{e}"))
@@ -79,6 +78,33 @@ fn systemd_takes_every_unit_without_a_word() {
         verify.arg("verify").arg("--man=no").arg(format!("--root={}", root.path().display()));
         let output = run(verify.arg(root.path().join("usr/lib/systemd/system").join(unit)));
         assert!(output.status.success() && said(&output).is_empty(), "{unit}: {}", said(&output));
+    }
+}
+
+/// 1.17 and 1.20 share this API, and both drop a field that it does not have with a warning that nobody reads.
+#[test]
+fn kubeadm_is_told_nothing_that_its_api_does_not_have() {
+    for (name, kinds) in [
+        ("init.yaml", ["InitConfiguration", "ClusterConfiguration"]),
+        ("join.yaml", ["JoinConfiguration"; 2]),
+    ] {
+        let path = top().join("node/testdata/kubeadm-1.20.2").join(name);
+        let text = fs::read_to_string(&path).unwrap();
+        for kind in kinds {
+            let document =
+                text.split("---\n").find(|document| document.contains(kind)).expect("the document");
+            let check = |text: &str| {
+                check_file("usr/lib/hale/kubeadm.yaml", Text::new(name, text)).map_err(|f| f.to_string())
+            };
+            assert_eq!(check(document).err(), None, "{kind}");
+            // The schema is not blind.
+            let spoilt = check(
+                &document
+                    .replace("\"nodeRegistration\"", "\"noderegistration\"")
+                    .replace("\"etcd\"", "\"etd\""),
+            );
+            assert!(spoilt.is_err_and(|told| told.contains("unknown key")), "{kind}");
+        }
     }
 }
 

@@ -72,7 +72,6 @@ fn both_roles_and_both_versions_come_up_and_stay() {
     {
         let role = role(kind, version);
         let fake = machine(&role);
-        // 1.17 has no startup probe, and the recorded manifest has: what is not looked for stays.
         boot(&fake, &role).unwrap_or_else(|fault| panic!("{kind} {version}: {fault}"));
         let (before, changes) = (fake.tree(), fake.changes.get());
         fake.reboot();
@@ -94,13 +93,29 @@ fn a_power_cut_at_every_change_converges() {
         let role = role(kind, "1.20.2");
         let (whole, changes) = &WHOLE[kind];
         assert!(*changes >= 25, "{changes}");
+        let mut met = Vec::new();
         for at in 0..*changes {
             let fake = machine(&role);
             fake.fuel.set(at);
             assert!(boot(&fake, &role).is_err(), "{kind}: no cut at {at}");
+            met.push(
+                Journal::read(&fake).unwrap().last().map(|entry| (entry.phase.clone(), entry.event.clone())),
+            );
             fake.reboot();
             boot(&fake, &role).unwrap_or_else(|fault| panic!("{kind}, cut at change {at}: {fault}"));
             assert_eq!(&tree(&fake), whole, "{kind}, cut at change {at}");
+        }
+        // Writing to the journal is a change, too: so each phase was cut before it began, behind its beginning, and
+        // behind its action.
+        let mut before = None;
+        for phase in phases::of(&role) {
+            let begun = Some((phase.name.to_owned(), Event::Begun));
+            assert!(
+                met.contains(&before) && met.contains(&begun),
+                "{kind}: {} was not cut: {met:?}",
+                phase.name
+            );
+            before = Some((phase.name.to_owned(), Event::Done));
         }
     }
 }
@@ -155,8 +170,8 @@ proptest! {
 }
 
 /// The first line that a boot ends with, and that nothing of a cluster is left.
-fn refusal(prepare: impl Fn(&Fake), kind: &str) -> (String, Fake) {
-    let role = role(kind, "1.20.2");
+fn refusal(prepare: impl Fn(&Fake), kind: &str, version: &str) -> (String, Fake) {
+    let role = role(kind, version);
     let fake = machine(&role);
     prepare(&fake);
     let fault = boot(&fake, &role).unwrap_err();
@@ -219,19 +234,27 @@ fn a_join_on_a_slow_machine_converges() {
 
 #[test]
 fn each_hostile_or_broken_thing_ends_in_one_clear_line() {
-    let check = |kind: &str, prepare: &dyn Fn(&Fake), expect: &str| {
-        let (told, fake) = refusal(prepare, kind);
+    let check_version = |version: &str, kind: &str, prepare: &dyn Fn(&Fake), expect: &str| {
+        let (told, fake) = refusal(prepare, kind, version);
         assert!(told.contains(expect) && !told.contains('\n'), "{told}");
         for left in [kubeadm::KUBELET, "/etc/kubernetes/pki/ca.crt", "/run/hale/join.json"] {
             assert!(!fake.path(left).exists(), "{told}: {left} is left");
         }
     };
+    let check =
+        |kind: &str, prepare: &dyn Fn(&Fake), expect: &str| check_version("1.20.2", kind, prepare, expect);
     let says = |code: i32, text: &str| {
         let text = text.to_owned();
         move |fake: &Fake| *fake.next_kubeadm.borrow_mut() = Some((Some(code), text.clone()))
     };
     let pin = "cluster CA found in cluster-info ConfigMap is invalid: none of the public keys \"sha256:00\" are pinned";
     check("node", &says(1, pin), "none of join.ca-pins; do not join it");
+    // 1.17 has the same words in its log alone, if it is told to write one.
+    let pin = format!(
+        "I0108 01:52:49.440595    2700 token.go:191] [discovery] Failed to connect to API Server \"x\": {pin}\n\
+         error execution phase preflight: couldn't validate the identity of the API Server: abort connecting to API servers after timeout of 5m0s\n"
+    );
+    check_version("1.17.17", "node", &says(1, &pin), "none of join.ca-pins; do not join it");
     check("node", &says(1, "could not find a JWS signature in the cluster-info ConfigMap"), "hale token");
     check("node", &says(1, "x509: certificate has expired or is not yet valid"), "clocks is wrong");
     check(
@@ -307,13 +330,39 @@ fn a_bad_seed_is_told_of_in_the_status() {
     assert_eq!(entries[0].event, Event::Waiting("the seed disk has no node.toml".into()));
 }
 
+/// It leaves again, is no obstacle to others, and comes back with another range.
 #[test]
 fn a_range_that_another_node_has_is_refused_after_joining() {
-    let taken = |fake: &Fake| {
+    let role = role("node", "1.20.2");
+    let joined = |at: usize| {
+        let fake = machine(&role);
         fake.state.borrow_mut().objects.insert("range node-9 10.0.3.90-10.0.3.120".into());
+        fake.fuel.set(at);
+        (boot(&fake, &role).unwrap_err().to_string(), fake)
     };
-    let (told, _) = refusal(taken, "node");
-    assert!(told.contains("overlaps 10.0.3.90-10.0.3.120 of node node-9; `hale reset`"), "{told}");
+    let ranges = |fake: &Fake| -> Vec<String> {
+        fake.state.borrow().objects.iter().filter(|object| object.starts_with("range ")).cloned().collect()
+    };
+    let (told, fake) = joined(usize::MAX);
+    let expect = "pod range 10.0.3.61-10.0.3.100 overlaps 10.0.3.90-10.0.3.120 of node node-9; \
+        choose a free range in /etc/hale/node.toml; it goes on by itself";
+    assert_eq!(told, expect);
+    for left in [kubeadm::KUBELET, "/etc/kubernetes/pki/ca.crt", "/var/lib/kubelet/config.yaml"] {
+        assert!(!fake.path(left).exists(), "{left} is left");
+    }
+    assert_eq!(ranges(&fake), ["range node-9 10.0.3.90-10.0.3.120"]);
+    assert!(!fake.state.borrow().active.contains("kubelet.service"));
+    let changes = fake.changes.get();
+    for at in 0..=changes {
+        let (_, fake) = joined(at);
+        fake.reboot();
+        fake.make(Identity::PATH, &JOIN.replace("10.0.3.61-10.0.3.100", "10.0.3.121-10.0.3.150"));
+        boot_patiently(&fake, &role).unwrap();
+        assert_eq!(ranges(&fake)[1..], ["range seed 10.0.3.121-10.0.3.150"], "cut at change {at}");
+        let mut tree = tree(&fake);
+        tree.remove(MARKER.trim_start_matches('/'));
+        assert_eq!(&tree, &WHOLE["node"].0, "cut at change {at}");
+    }
 }
 
 #[test]
@@ -343,6 +392,25 @@ fn the_unit_waits_for_its_input_and_ends_by_itself() {
     assert!(matches!(&told[0].event, Event::Waiting(why) if why.contains("unknown field")), "{told:?}");
     assert!(fake.path(MARKER).is_file());
     assert!(fake.calls.borrow().last().unwrap().ends_with("disable hale-bootstrap.service"));
+}
+
+/// Between attempts that do not get further, twice as long each time; what the operator mends is looked for often.
+#[test]
+fn attempts_are_made_more_and_more_seldom() {
+    let check = |fault: fn(&'static str) -> Fault, pauses: &[i64]| {
+        let role = role("node", "1.20.2");
+        let fake = machine(&role);
+        let times = std::cell::RefCell::new(Vec::new());
+        let before = || {
+            times.borrow_mut().push(fake.now());
+            if times.borrow().len() <= pauses.len() { Err(fault("no")) } else { Ok(()) }
+        };
+        bootstrap::until_done(&fake, &role, &before, &mut |_| {}).unwrap();
+        let found: Vec<i64> = times.borrow().windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert_eq!(found, pauses);
+    };
+    check(|what| Fault::passing(what), &[10, 20, 40, 80, 160, 300, 300]);
+    check(|what| Fault::input(what), &[5, 5, 5]);
 }
 
 #[test]

@@ -57,6 +57,16 @@ fn after_name(bytes: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
+/// A name server's answer to [`question`].
+#[cfg(test)]
+pub(crate) fn reply(question: &[u8], address: Ipv4Addr) -> Vec<u8> {
+    let mut answer = question.to_vec();
+    (answer[2], answer[7]) = (0x85, 1);
+    answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 5, 0, 4]);
+    answer.extend(address.octets());
+    answer
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -65,9 +75,8 @@ mod tests {
 
     #[test]
     fn an_answer_is_read() {
-        let mut answer = question("kubernetes.default.svc.cluster.local");
-        (answer[2], answer[7]) = (0x85, 1);
-        answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 5, 0, 4, 10, 96, 0, 1]);
+        let mut answer =
+            reply(&question("kubernetes.default.svc.cluster.local"), Ipv4Addr::new(10, 96, 0, 1));
         assert_eq!(address(&answer), Some(Ipv4Addr::new(10, 96, 0, 1)));
         answer[0] = 0;
         assert_eq!(address(&answer), None, "another's answer");

@@ -12,6 +12,7 @@ use crate::fault::Result;
 use crate::kubeadm::manifest;
 use crate::world::{Call, Ran, Real, World};
 
+pub(crate) mod grammar;
 mod member;
 mod requests;
 
@@ -194,6 +195,13 @@ fn kubectl(fake: &Fake, words: &[&str]) -> Ran {
         fake.state.borrow_mut().objects.extend(names.map(str::to_owned));
         return ok("");
     }
+    if let ["label", "--overwrite", "node", name, label] = words[3..] {
+        let begin = format!("range {name} ");
+        let objects = &mut fake.state.borrow_mut().objects;
+        objects.retain(|object| !object.starts_with(&begin));
+        objects.extend(label.strip_prefix("hale/pods=").map(|range| format!("{begin}{range}")));
+        return ok("");
+    }
     let (registered, ready) = (member::is_registered(fake), member::is_ready(fake));
     let objects = &fake.state.borrow().objects;
     let there = |yes: bool| if yes { ok("") } else { failed("Error from server (NotFound): no such thing") };
@@ -215,12 +223,23 @@ fn kubectl(fake: &Fake, words: &[&str]) -> Ran {
 }
 
 fn kubeadm(fake: &Fake, words: &[&str]) -> Result<Ran> {
+    let refusal = grammar::refusal(&fake.version.borrow(), words).filter(|_| fake.kubeadm.is_none());
+    if let Some(why) = refusal {
+        return Ok(failed(&format!(
+            "{why}\nTo see the stack trace of this error execute with --v=5 or higher\n"
+        )));
+    }
     if words[0] == "version" {
         return Ok(ok(&format!("{}\n", fake.version.borrow())));
     }
     fake.spend()?;
-    if let Some((code, stderr)) = fake.next_kubeadm.borrow_mut().take() {
-        return Ok(Ran { code, stdout: String::new(), stderr });
+    if let Some((code, text)) = fake.next_kubeadm.borrow_mut().take() {
+        let is_told = |line: &&str| words.contains(&"--v=1") || !line.starts_with("I0108 ");
+        return Ok(Ran {
+            code,
+            stdout: String::new(),
+            stderr: text.split_inclusive('\n').filter(is_told).collect(),
+        });
     }
     if let Some(program) = &fake.kubeadm {
         return Ok(real(fake, program.clone(), words));
@@ -279,6 +298,7 @@ fn init(fake: &Fake, phase: &str, words: &[&str], documents: &[Value]) -> Result
 
 /// Writes what a phase was recorded to write; when the power is cut, half of it and one empty file.
 fn write(fake: &Fake, phase: &str, place: &dyn Fn(&str) -> String) -> Result<()> {
+    let is_old = fake.version.borrow().starts_with("v1.17.");
     let rows: Vec<(u32, String)> = recorded(phase).map(|(mode, path)| (mode, place(path))).collect();
     for (index, (mode, path)) in rows.iter().enumerate() {
         let full = fake.path(path);
@@ -290,7 +310,7 @@ fn write(fake: &Fake, phase: &str, place: &dyn Fn(&str) -> String) -> Result<()>
             continue;
         }
         let cut = index == rows.len() / 2 && fake.spend().is_err();
-        let text = content(path);
+        let text = if is_old { without_startup(&content(path)) } else { content(path) };
         let keep =
             full.is_file() && (path.ends_with(".crt") || path.ends_with(".key") || path.ends_with(".conf"));
         if keep && fs::read(&full).unwrap().is_empty() {
@@ -328,6 +348,19 @@ fn content(path: &str) -> String {
         "conf" => "users: []\ncurrent-context: x\n".into(),
         _ => format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n"),
     }
+}
+
+/// A manifest as 1.17 writes it: the startup probe came with 1.18.
+fn without_startup(text: &str) -> String {
+    let mut inside = None;
+    let is_kept = |line: &&str| {
+        let indent = line.len() - line.trim_start().len();
+        inside = inside
+            .filter(|begin| indent > *begin)
+            .or_else(|| (line.trim() == "startupProbe:").then_some(indent));
+        inside.is_none()
+    };
+    text.split_inclusive('\n').filter(is_kept).collect()
 }
 
 /// Runs a real kubeadm with the fake root as its root; it must be linked statically.

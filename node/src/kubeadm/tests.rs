@@ -5,9 +5,10 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::fake::{Fake, recorded};
+use crate::fake::{Fake, grammar, recorded};
 use crate::identity::Identity;
 use crate::role::Role;
+use crate::world::{Real, World};
 
 fn role() -> Role {
     let text = include_str!("../../examples/role.toml");
@@ -66,8 +67,35 @@ fn each_phase_writes_what_was_recorded() {
             &files::need(&fake, &format!("{}/{name}.yaml", manifest::DIRECTORY)).unwrap(),
         );
     }
+    if let Some(program) = &fake.kubeadm {
+        let row = |(command, _)| format!("{command}\t{}\n", flags(program, command));
+        let head: String = grammar::RECORDED.lines().take(2).map(|line| format!("{line}\n")).collect();
+        compare("commands.txt", &(head + &grammar::rows(grammar::RECORDED).map(row).collect::<String>()));
+    }
     check_manifests(&node);
     check_user(&user_kubeconfig(&node, "system:kube-proxy").unwrap());
+}
+
+/// The flags of a command by its own help; those that take a value end in `=`.
+fn flags(program: &Path, command: &str) -> String {
+    let help = Call::new(program, &command.split(' ').chain(["--help"]).collect::<Vec<_>>());
+    let help = Real::new(None).ask(&help).unwrap();
+    let mut flags = Vec::new();
+    let lines = help.lines().skip_while(|line| *line != "Flags:");
+    for line in lines.filter(|line| line.trim_start().starts_with('-')) {
+        // `-o, --output string   Its description`.
+        let (names, value): (Vec<&str>, Vec<&str>) = line
+            .trim()
+            .split("  ")
+            .next()
+            .unwrap_or_default()
+            .split(' ')
+            .partition(|word| word.starts_with('-'));
+        let end = if value.is_empty() { "" } else { "=" };
+        flags.extend(names.iter().map(|name| format!("{}{end}", name.trim_end_matches(','))));
+    }
+    flags.sort();
+    flags.join(" ")
 }
 
 fn check_manifests(node: &Node) {
@@ -96,6 +124,17 @@ fn check_user(text: &str) {
     assert!(text.contains("server: https://10.0.3.1:6443") && text.contains("client-key-data:"), "{text}");
 }
 
+/// Like `init.yaml` it is held against the schema of kubeadm's API by the builder's lint (`tests/tests/lint.rs`).
+#[test]
+fn a_node_joins_with_what_was_recorded() {
+    let text = include_str!("../../examples/role.toml").replacen("role = \"master\"", "role = \"node\"", 1);
+    let role = Role::parse(&text).unwrap();
+    let identity = Identity::parse("node.toml", include_str!("../../examples/node.toml"), &role).unwrap();
+    let fake = Fake::of(&role, "10.0.3.2");
+    let node = Node::new(&fake, &role, &identity).unwrap();
+    compare("join.yaml", &config::join(&node, identity.join.as_ref().unwrap()).unwrap());
+}
+
 #[test]
 fn what_kubeadm_says_at_length_is_one_line() {
     let check =
@@ -117,4 +156,25 @@ fn what_kubeadm_says_at_length_is_one_line() {
         "kubeadm refuses this machine: [FileContent]: not set to 1;",
     );
     check("", "it said nothing");
+    // 1.17 says in its log alone why it ends.
+    let discovery = |why: &str| {
+        format!(
+            "I0108 01:52:49.430728    2700 token.go:191] [discovery] Failed to connect to API Server \"x\": Get x: connection refused\n\
+             I0108 01:52:54.430728    2700 token.go:191] [discovery] Failed to connect to API Server \"x\": {why}\n\
+             error execution phase preflight: couldn't validate the identity of the API Server: abort connecting to API servers after timeout of 5m0s\n"
+        )
+    };
+    check(
+        &discovery(
+            "token id \"abcdef\" is invalid for this cluster or it has expired. Use \"kubeadm token create\"",
+        ),
+        "does not know the bootstrap token, or it has expired; run `hale token`",
+    );
+    check(
+        &discovery("failed to verify JWS signature of received cluster info object"),
+        "with another secret; run",
+    );
+    check(&discovery("Get x: dial tcp 10.0.3.1:6443: i/o timeout"), "cannot be reached; check the bridge");
+    // What its log tells of an earlier moment is not why it ends.
+    check("I0108 01:52:49.4 2700 x.go:1] connection refused\nerror: x\n", "failed: error: x;");
 }

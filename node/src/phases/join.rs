@@ -6,10 +6,10 @@ use crate::cluster::{self, PATIENCE};
 use crate::fault::{Class, Fault, Result};
 use crate::files;
 use crate::kubeadm::{self, config};
-use crate::node::Node;
+use crate::node::{Node, PODS_LABEL};
 use crate::patience::answer;
 
-use super::{enabled_and_active, is_pem, start_kubelet, systemctl};
+use super::{KUBELET_FILES, enabled_and_active, is_pem, start_kubelet, systemctl};
 
 const CA: &str = "/etc/kubernetes/pki/ca.crt";
 const BOOTSTRAP: &str = "/etc/kubernetes/bootstrap-kubelet.conf";
@@ -42,8 +42,26 @@ pub(super) fn act(node: &Node) -> Result<()> {
     files::remove(node.world, BOOTSTRAP)?;
     start_kubelet(node)?;
     let note = format!("{NOTE}={}", kubeadm::CRI_SOCKET);
-    let arguments = ["annotate", "--overwrite", "node", &node.name, &note];
+    change(node, "annotate", &note)?;
+    // The kubelet itself does so only for an object that it makes; this one may be of an earlier life of the node.
+    change(node, "label", &format!("{PODS_LABEL}={}", node.identity.pods(node.role)))?;
+    cluster::check_ranges(node).or_else(|fault| leave(node, fault))
+}
+
+/// Changes this node's object, which the kubelet may.
+fn change(node: &Node, how: &str, what: &str) -> Result<()> {
+    let arguments = [how, "--overwrite", "node", &node.name, what];
     answer(node, PATIENCE, &|| cluster::ask(node, &arguments)).map(drop)
+}
+
+/// A node whose pods would have addresses of another's pods does not stay. What no node may do is to remove its object.
+fn leave(node: &Node, fault: Fault) -> Result<()> {
+    if fault.class() == Class::Input {
+        change(node, "label", &format!("{PODS_LABEL}-"))?;
+        clear(node)?;
+        KUBELET_FILES.iter().try_for_each(|path| files::remove(node.world, path))?;
+    }
+    Err(fault)
 }
 
 fn join(node: &Node) -> Result<()> {
@@ -53,7 +71,9 @@ fn join(node: &Node) -> Result<()> {
     })?;
     clear(node)?;
     let config = kubeadm::configure(node, "join.json", &config::join(node, join)?)?;
-    let joined = kubeadm::run(node, &["join", "--config", &config, "--ignore-preflight-errors=Swap"], 30);
+    let tells = kubeadm::ways(node.role.kubernetes.minor()).join_tells;
+    let arguments = [&["join", "--config", &config, "--ignore-preflight-errors=Swap"], tells].concat();
+    let joined = kubeadm::run(node, &arguments, 30);
     files::remove(node.world, &config)?;
     let Err(fault) = joined else { return Ok(()) };
     if is_member(node)? {

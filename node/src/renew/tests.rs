@@ -1,6 +1,6 @@
 use super::*;
 use crate::bootstrap::attempt;
-use crate::fake::Fake;
+use crate::fake::{Fake, Spoilt};
 use crate::fault::Class;
 use crate::identity::Identity;
 use crate::role::Role;
@@ -30,6 +30,58 @@ fn renewed_files_get_their_owners_again() {
     assert_eq!(files::need(&world, proxy::KUBECONFIG).unwrap(), credentials);
     world.certificates_end.set(false);
     assert_eq!(renew(&node, false).unwrap(), Outcome::Nothing);
+}
+
+/// The power is cut, or a program fails, at any moment: later runs end with what one run would have left, and with
+/// everything that held an old certificate begun anew behind the last of them.
+#[test]
+fn a_masters_renewal_that_is_cut_anywhere_is_done_again() {
+    let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
+    let identity = Identity::default();
+    let run = |spoil: &dyn Fn(&Fake)| {
+        let world = Fake::of(&role, "10.0.3.1");
+        attempt(&world, &role, &mut |_| {}).unwrap();
+        world.certificates_end.set(true);
+        let (changes, calls) = (world.changes.get(), world.calls.borrow().len());
+        spoil(&world);
+        let first = renew(&Node::new(&world, &role, &identity).unwrap(), false);
+        let (changes, calls) = (world.changes.get() - changes, world.calls.borrow().len() - calls);
+        (first.is_ok(), changes, calls, world)
+    };
+    let again = |world: Fake, what: &str| {
+        world.certificates_end.set(!world.path(UNDER_WAY).exists());
+        world.calls.borrow_mut().clear();
+        let node = Node::new(&world, &role, &identity).unwrap();
+        assert_eq!(renew(&node, false).unwrap(), Outcome::Renewed, "{what}");
+        assert!(ownership::differences(&node).unwrap().is_empty(), "{what}");
+        let calls = world.calls.borrow().join("\n");
+        let last = calls.rfind("certs renew all").unwrap_or_else(|| panic!("{what}: {calls}"));
+        for name in HOLDERS {
+            assert!(
+                calls[last..].contains(&format!("stop {}", name.replace("etcd", "etcd-id"))),
+                "{what}: {calls}"
+            );
+        }
+        assert!(!world.path(UNDER_WAY).exists(), "{what}");
+    };
+    let (done, changes, calls, _) = run(&|_| {});
+    assert!(done && changes > 10 && calls > 10, "{changes}, {calls}");
+    for at in 0..changes {
+        let (done, .., world) = run(&|world| world.fuel.set(at));
+        assert!(!done, "no cut at {at}");
+        world.reboot();
+        again(world, &format!("cut at change {at}"));
+    }
+    for at in 0..calls {
+        let spoil = |world: &Fake| {
+            world.spoilt.borrow_mut().insert(world.calls.borrow().len() + at, Spoilt::Refused);
+        };
+        let (done, .., world) = run(&spoil);
+        // Questions are answered, and asked again.
+        if !done {
+            again(world, &format!("call {at} failed"));
+        }
+    }
 }
 
 /// A running node with a kube-proxy of its own, which has these credentials: base64 of PEM.
