@@ -1,9 +1,13 @@
 //! A disk labelled `HALE-SEED`: where `node.toml` comes from when the node has none of its own.
 //!
 //! The disk is the operator's, and is never written to. What is on it is believed no more than it must be:
-//! mounted read-only without set-user-ID, devices or execution, one regular file of at most 64 KiB is read
-//! through no link, and copied to `/etc/hale/node.toml`, whose secrets are wiped after their use.
+//! mounted read-only without set-user-ID, devices, execution or links that are followed, and without replaying a journal,
+//! which would write to it; one regular file of at most 64 KiB is read through no link, and copied to
+//! `/etc/hale/node.toml`, whose secrets are wiped after their use. The kernel reads the file system: who can
+//! plug in a disk can take the whole machine, so a reader of our own would guard nothing.
 
+use std::ffi::CStr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rustix::mount::{MountFlags, UnmountFlags};
@@ -19,8 +23,21 @@ const DEVICE: &str = "/dev/disk/by-label/HALE-SEED";
 const MOUNT: &str = "/run/hale/seed";
 /// The file's name at the top of the disk.
 const NAME: &str = "node.toml";
-/// The file systems that a seed may have.
-const TYPES: [&str; 3] = ["vfat", "iso9660", "ext4"];
+
+/// A file system that a seed may have.
+struct FileSystem {
+    name: &'static str,
+    /// How it is mounted, besides.
+    options: Option<&'static CStr>,
+    /// Whether a file's mode is its own: elsewhere it is how the disk is mounted or was burnt.
+    has_modes: bool,
+}
+
+const FILE_SYSTEMS: [FileSystem; 3] = [
+    FileSystem { name: "vfat", options: None, has_modes: false },
+    FileSystem { name: "iso9660", options: None, has_modes: false },
+    FileSystem { name: "ext4", options: Some(c"noload"), has_modes: true },
+];
 
 /// Copies the seed's file, once: not when the node has one already. Says whether it did.
 pub fn import(world: &dyn World) -> Result<bool> {
@@ -30,20 +47,20 @@ pub fn import(world: &dyn World) -> Result<bool> {
     }
     let point = world.path(MOUNT);
     files::make_directory(world, &point, 0o700)?;
-    mount(&device, &point)?;
-    let taken = take(world, &point);
+    let kind = mount(&device, &point)?;
+    let taken = take(world, &point, kind.has_modes);
     let left = rustix::mount::unmount(&point, UnmountFlags::NOFOLLOW);
     taken?;
     left.map_err(|e| Fault::io("unmount", &point, e))?;
     Ok(true)
 }
 
-fn mount(device: &Path, point: &Path) -> Result<()> {
+fn mount(device: &Path, point: &Path) -> Result<&'static FileSystem> {
     let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     let mut last = None;
-    for kind in TYPES {
-        match rustix::mount::mount(device, point, kind, flags | MountFlags::NOSYMFOLLOW, None) {
-            Ok(()) => return Ok(()),
+    for kind in &FILE_SYSTEMS {
+        match rustix::mount::mount(device, point, kind.name, flags | MountFlags::NOSYMFOLLOW, kind.options) {
+            Ok(()) => return Ok(kind),
             Err(error) => last = Some(error),
         }
     }
@@ -53,10 +70,18 @@ fn mount(device: &Path, point: &Path) -> Result<()> {
 }
 
 /// Copies from a mounted seed.
-fn take(world: &dyn World, point: &Path) -> Result<()> {
+fn take(world: &dyn World, point: &Path, has_modes: bool) -> Result<()> {
     let path = point.join(NAME);
     let text = files::read_limited(&path, Identity::LIMIT).map_err(|fault| fault.within("the seed disk"))?;
-    let text = Zeroizing::new(text.ok_or_else(|| Fault::input(format!("the seed disk has no {NAME}")))?);
+    let text = text.map(Zeroizing::new).ok_or_else(|| {
+        Fault::input(format!("the seed disk has no {NAME}")).mend("make it with `cargo xtask seed`")
+    })?;
+    let mode =
+        std::fs::symlink_metadata(&path).map_err(|e| Fault::io("examine", &path, e))?.permissions().mode();
+    if has_modes && mode & 0o077 != 0 {
+        let what = format!("{NAME} on the seed disk has mode {:04o}; it holds secrets", mode & 0o777);
+        return Err(Fault::input(what).mend(format!("chmod 0600 {NAME} there")));
+    }
     files::write(world, Identity::PATH, text.as_bytes(), 0o600)
 }
 
@@ -66,9 +91,22 @@ mod tests {
     use crate::fake::Fake;
 
     fn check(prepare: impl Fn(&Path), expect: std::result::Result<(), &str>) {
+        check_mode(0o600, true, &prepare, expect);
+    }
+
+    fn check_mode(
+        mode: u32,
+        has_modes: bool,
+        prepare: impl Fn(&Path),
+        expect: std::result::Result<(), &str>,
+    ) {
         let (world, disk) = (Fake::new(), tempfile::tempdir().unwrap());
         prepare(disk.path());
-        let taken = take(&world, disk.path()).map_err(|fault| fault.to_string());
+        let file = disk.path().join(NAME);
+        if std::fs::symlink_metadata(&file).is_ok_and(|metadata| metadata.is_file()) {
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let taken = take(&world, disk.path(), has_modes).map_err(|fault| fault.to_string());
         match expect {
             Ok(()) => files::check_private(&world, Identity::PATH).unwrap(),
             Err(part) => {
@@ -81,7 +119,7 @@ mod tests {
     #[test]
     fn a_seed_is_taken_whole_or_not_at_all() {
         check(|disk| std::fs::write(disk.join(NAME), "name = \"x\"\n").unwrap(), Ok(()));
-        check(|_| {}, Err("has no node.toml"));
+        check(|_| {}, Err("has no node.toml; make it with"));
         check(
             |disk| std::os::unix::fs::symlink("/etc/shadow", disk.join(NAME)).unwrap(),
             Err("no regular file"),
@@ -90,6 +128,17 @@ mod tests {
         let huge = |disk: &Path| std::fs::File::create(disk.join(NAME)).unwrap().set_len(1 << 30).unwrap();
         check(huge, Err("more than 65536 bytes"));
         check(|disk| std::fs::write(disk.join(NAME), [0xff, 0xfe]).unwrap(), Err("no UTF-8"));
+    }
+
+    /// A FAT file system has no modes, and a CD those that it was burnt with.
+    #[test]
+    fn a_seed_that_others_can_read_is_refused_where_it_can_be_otherwise() {
+        let write = |disk: &Path| std::fs::write(disk.join(NAME), "name = \"x\"\n").unwrap();
+        check_mode(0o644, false, write, Ok(()));
+        check_mode(0o400, true, write, Ok(()));
+        let told = "has mode 0640; it holds secrets; chmod 0600 node.toml there";
+        check_mode(0o640, true, write, Err(told));
+        check_mode(0o604, true, write, Err("has mode 0604"));
     }
 
     #[test]

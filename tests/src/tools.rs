@@ -8,11 +8,23 @@ use std::process::{Command, Output, Stdio};
 /// that was not asked for must not look like a good one.
 pub fn tool(program: &str, package: &str) -> Command {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).any(|dir| dir.join(program).is_file());
-    assert!(found, "`{program}` is missing: install the Debian package `{package}`, then run the test again");
-    let mut command = Command::new(program);
+    let found = std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file());
+    let missing =
+        || panic!("`{program}` is missing: install the Debian package `{package}`, then run the test again");
+    let mut command = Command::new(found.unwrap_or_else(missing));
     command.env("LC_ALL", "C").env("TZ", "UTC").stdin(Stdio::null());
     command
+}
+
+/// The same program, which the kernel ends when the thread that starts it ends, be the whole test killed. Of the
+/// environment it has what the command sets, and a path.
+pub fn bound(command: &Command) -> Command {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut bound = Command::new(tool("setpriv", "util-linux").get_program());
+    bound.env_clear().env("PATH", path).args(["--pdeathsig", "KILL", "--"]);
+    bound.arg(command.get_program()).args(command.get_args());
+    bound.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    bound
 }
 
 /// Runs to the end, whatever comes of it.
@@ -55,4 +67,44 @@ pub fn prefixed(prefix: &str, path: &Path) -> impl AsRef<OsStr> + use<> {
     let mut text = std::ffi::OsString::from(prefix);
     text.push(path);
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn what_is_bound_goes_with_who_started_it() {
+        let mut sleeper = Command::new("sleep");
+        let words = |command: &Command| -> String {
+            let words = std::iter::once(command.get_program()).chain(command.get_args());
+            words.map(|word| format!("{} ", word.to_string_lossy())).collect()
+        };
+        let ends = |command: &Command| {
+            let mut parent = Command::new("sh");
+            parent.args(["-c", &format!("{}& echo $!; wait", words(command))]).stdout(Stdio::piped());
+            let mut parent = parent.spawn().expect("a shell");
+            let mut pid = String::new();
+            BufReader::new(parent.stdout.take().expect("a pipe")).read_line(&mut pid).expect("a number");
+            let at = format!("/proc/{}/comm", pid.trim());
+            let comm = || {
+                std::thread::sleep(Duration::from_millis(10));
+                std::fs::read_to_string(&at).unwrap_or_default()
+            };
+            let end = Instant::now() + Duration::from_secs(20);
+            while comm() != "sleep\n" {
+                assert!(Instant::now() < end, "{}: {}", words(command), comm());
+            }
+            parent.kill().and_then(|()| parent.wait()).expect("it ends");
+            let end = Instant::now() + Duration::from_secs(2);
+            while comm() == "sleep\n" && Instant::now() < end {}
+            comm() != "sleep\n"
+        };
+        sleeper.arg("8");
+        assert!(!ends(&sleeper), "any program goes with its parent here");
+        assert!(ends(&bound(&sleeper)));
+    }
 }

@@ -20,6 +20,8 @@ use builder::vm::{Accelerator, Card, Console, Disk, Firmware, Machine};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::tools::bound;
+
 /// The port that a guest writes its results to.
 pub const PORT: &str = "org.hale.trial";
 
@@ -72,6 +74,7 @@ impl Host {
         if let Some(time) = guest.clock {
             command.args(["-rtc", &format!("base={}", time.rfc3339().trim_end_matches('Z'))]);
         }
+        let mut command = bound(&command);
         let complaints = fs::File::create(folder.path().join("qemu")).expect("a file for QEMU's words");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(complaints);
         let child = command.spawn().unwrap_or_else(|e| panic!("{name}: cannot run QEMU: {e}"));

@@ -10,7 +10,7 @@ use builder::base::name::SuiteName;
 use builder::mirror::Mirrors;
 use tempfile::TempDir;
 use tests::fixtures::{Shelf, pack};
-use tests::tools::{is_root, put, run, said, succeed, tool};
+use tests::tools::{bound, is_root, put, run, said, succeed, tool};
 
 use crate::programs;
 
@@ -159,7 +159,7 @@ impl Machine {
         let mut unshare = tool("unshare", "util-linux");
         unshare.args(["--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "--kill-child", "--"]);
         unshare.args(["sh", "-ec", SETUP, "machine"]).arg(root).arg(&place);
-        let holder = unshare.stderr(Stdio::piped()).spawn().expect("unshare starts");
+        let holder = bound(&unshare).stderr(Stdio::piped()).spawn().expect("unshare starts");
         let mut machine = Self { holder, init: String::new(), _place: folder, place };
         machine.init = machine.wait_for_init();
         machine

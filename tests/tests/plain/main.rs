@@ -9,6 +9,7 @@ mod join;
 mod machine;
 mod packages;
 mod programs;
+mod seed;
 
 use std::process::ExitCode;
 use std::sync::{Arc, LazyLock};
@@ -40,6 +41,11 @@ fn main() -> ExitCode {
         trial(
             "a_full_disk_while_certificates_are_written",
             bootstrap::a_full_disk_while_certificates_are_written,
+        ),
+        trial("a_seed_on_ext4_is_taken_or_refused", seed::a_seed_on_ext4_is_taken_or_refused),
+        trial(
+            "a_seed_with_a_journal_to_replay_is_not_written_to",
+            seed::a_seed_with_a_journal_to_replay_is_not_written_to,
         ),
         trial("a_wrong_pin_is_refused", join::a_wrong_pin_is_refused),
         trial("an_unknown_token_is_waited_for", join::an_unknown_token_is_waited_for),
