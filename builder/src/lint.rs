@@ -8,6 +8,7 @@ mod containers;
 mod document;
 mod kubernetes;
 mod lines;
+mod rules;
 mod schema;
 mod unit;
 
@@ -163,11 +164,11 @@ pub fn lint(files: &Files, recipe: &Recipe) -> Result<Report> {
         let own = Overlay::parse(files, &role.overlay)?;
         let pinned = Pinned::new(recipe, role, None)?;
         let values = Values::new(recipe, &pinned, None)?;
-        lint_overlay(&common, &values, &mut used, &mut report)?;
-        lint_overlay(&machine, &values, &mut used, &mut report)?;
-        lint_overlay(&images, &values, &mut used, &mut report)?;
+        let mut lint =
+            |overlay, values: &Values| lint_overlay(overlay, recipe, values, &mut used, &mut report);
+        [&common, &machine, &images].into_iter().try_for_each(|overlay| lint(overlay, &values))?;
         let values = Values::new(recipe, &pinned, Some((role, &pinned.packages)))?;
-        lint_overlay(&own, &values, &mut used, &mut report)?;
+        lint(&own, &values)?;
         every = Some(values);
     }
     check_used(files, every.iter().flat_map(Values::names), &used)?;
@@ -176,12 +177,14 @@ pub fn lint(files: &Files, recipe: &Recipe) -> Result<Report> {
 
 fn lint_overlay(
     overlay: &Overlay,
+    recipe: &Recipe,
     values: &Values,
     used: &mut BTreeSet<String>,
     report: &mut Report,
 ) -> Result<()> {
     for (path, file, text) in render(overlay, values, used)?.texts {
         let format = check_file(path.as_str(), Text::new(&file, &text))?;
+        rules::check(path.as_str(), Text::new(&file, &text), &recipe.line, values)?;
         report.files.insert(file, format);
     }
     Ok(())

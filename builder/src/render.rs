@@ -71,6 +71,11 @@ impl Values {
         self.0.keys().map(String::as_str)
     }
 
+    /// What a name stands for.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
     /// Puts values in the place of their names; adds the names to `used`.
     pub fn render(&self, text: Text<'_>, used: &mut BTreeSet<String>) -> Result<String> {
         let mut out = String::with_capacity(text.text.len());

@@ -37,6 +37,15 @@ pub(super) struct Entry {
 }
 
 impl Node {
+    /// The values of a table.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Node> {
+        let entries = match &self.value {
+            Value::Table(entries) => entries.as_slice(),
+            _ => &[],
+        };
+        entries.iter().map(|entry| &entry.node)
+    }
+
     /// The value of a table's key.
     pub(super) fn get(&self, key: &str) -> Option<&Node> {
         match &self.value {

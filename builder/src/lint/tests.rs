@@ -145,6 +145,34 @@ fn kubeadm_documents_have_a_schema_too() {
     check("apiVersion: v1\nkind: Pod\n", Some("without a schema"));
 }
 
+/// Who writes out what the line knows is held to the line's rules.
+#[test]
+fn a_file_that_goes_against_a_rule_of_the_line_is_refused() {
+    let check = |file: &str, from: &str, to: &str, expect: &str| {
+        let (mut files, recipe) = shipped();
+        let text = files.get_mut(file).unwrap();
+        assert!(text.contains(from), "{file}: no {from}");
+        *text = text.replacen(from, to, 1);
+        let told = lint(&files, &recipe).map(|_| ()).map_err(|fault| fault.to_string());
+        match expect {
+            "" => assert_eq!(told, Ok(()), "{to}"),
+            _ => assert!(
+                told.as_ref().is_err_and(|told| told.starts_with(file) && told.contains(expect)),
+                "{told:?}"
+            ),
+        }
+    };
+    let crio = "overlays/common/etc/crio/crio.conf.d/10-hale.conf";
+    let (crun, profile) = ("\"{{ line.crun }}\"", "\"{{ line.apparmor-profile }}\"");
+    check(crio, crun, "\"/usr/lib/hale/crun\"", "");
+    check(crio, crun, "\"/usr/bin/crun\"", "against rule `zero-memory-limit`");
+    check(crio, profile, "\"crio-default-1.17.4\"", "");
+    check(crio, profile, "\"crio-default\"", "its name follows CRI-O's version");
+    let role = "overlays/node/usr/lib/hale/role.toml";
+    check(role, "{{ line.shim }}", "false", "against rule `zero-memory-limit`");
+    check(role, profile, "\"crio-default-1.17.5\"", "its name follows CRI-O's version");
+}
+
 #[test]
 fn a_file_without_a_schema_and_a_value_without_a_file_are_refused() {
     let (mut files, recipe) = shipped();
