@@ -9,6 +9,8 @@ pub mod cluster;
 pub mod doctor;
 pub mod fault;
 pub mod files;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod hold;
 pub mod identity;
 pub mod initrd;

@@ -22,6 +22,8 @@ use crate::world::{Real, World};
 
 mod edit;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use edit::others;
 pub use edit::{Defaults, edit};
 
 /// The pinned crun.

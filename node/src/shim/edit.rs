@@ -10,6 +10,12 @@ use serde_json::value::RawValue;
 
 use crate::fault::{Class, Fault, Result};
 
+#[cfg(any(test, fuzzing))]
+mod others;
+
+#[cfg(any(test, fuzzing))]
+pub(crate) use others::others;
+
 /// What a container gets that CRI-O 1.17 gave none of its own.
 pub struct Defaults<'a> {
     /// `linux.seccomp`, as JSON.
