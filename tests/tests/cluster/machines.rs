@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use builder::base::{Digest, Epoch, Fault, Result};
+use builder::base::{Digest, Epoch, Result};
 use builder::system;
 use builder::tree::Tree;
 use builder::vm::{Card, Disk, Firmware};
