@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 use ruzstd::encoding::{CompressionLevel, compress};
 use tempfile::NamedTempFile;
 
-use crate::base::{Digest, Fault, Result};
+use crate::base::{Digest, Epoch, Fault, Result, json};
 use crate::pack::bios::{self, Grub};
 use crate::pack::disk::{self, Boot, Disk};
 use crate::pack::initramfs::{self, Kernel};
 use crate::pack::qcow2;
-use crate::pack::sink::{Sink, filled};
-use crate::plan::{DiskFormat, Output};
+use crate::pack::sink::{Layered, Sink, filled};
+use crate::plan::{DiskFormat, Output, StepId};
 use crate::store::{Store, full};
 use crate::tools::Tools;
 use crate::tree::{Contents, Kind, Node, Tree};
@@ -28,11 +28,7 @@ const GRUB: &str = "usr/lib/grub/i386-pc";
 
 /// Writes the disk of a root tree into the store.
 pub fn assemble(disk: &Disk, tree: &Tree, store: &Store, tools: &Tools) -> Result<Output> {
-    let init = match tree.get(INIT) {
-        Some(Node { kind: Kind::File { content, .. }, .. }) => store.read(content)?,
-        _ => return Err(Fault::integrity(format!("the root has no {INIT}")).mend("add the package hale")),
-    };
-    let initramfs = initramfs::build(&Kernel::find(tree)?, tree, store, &init, disk.epoch)?;
+    let initramfs = initramfs(disk.epoch, tree, store)?;
     let (stub, boot) = (read(tools, STUB)?, read(tools, &format!("{GRUB}/boot.img"))?);
     let core = grub_core(tools, &disk.grub_commands(tree)?)?;
     let boot = Boot { stub: &stub, grub: Grub { boot: &boot, core: &core }, initramfs: &initramfs };
@@ -40,6 +36,24 @@ pub fn assemble(disk: &Disk, tree: &Tree, store: &Store, tools: &Tools) -> Resul
     let length = disk::write(disk, &boot, tree, store, &mut file).map_err(full)?;
     let (content, size) = file.commit(length)?;
     Ok(Output::Blob { content, size })
+}
+
+/// The first root of this one, made once for all roots that have the same in it.
+fn initramfs(epoch: Epoch, root: &Tree, store: &Store) -> Result<Vec<u8>> {
+    let init = match root.get(INIT) {
+        Some(Node { kind: Kind::File { content, .. }, .. }) => store.read(content)?,
+        _ => return Err(Fault::integrity(format!("the root has no {INIT}")).mend("add the package hale")),
+    };
+    let (tree, own) = initramfs::tree(&Kernel::find(root)?, root, store, &init)?;
+    // By what the store remembers it; the number grows when the same files give other bytes.
+    let id = StepId(Digest::of(json::canonical(&("initramfs", 1, &tree, epoch))?));
+    if let Some(known) = store.output(&id)? {
+        return store.read(&known.digest());
+    }
+    let bytes = initramfs::pack(&tree, &Layered(&own, store), epoch)?;
+    let (content, size) = store.put(&*bytes)?;
+    store.record(&id, &Output::Blob { content, size })?;
+    Ok(bytes)
 }
 
 fn read(tools: &Tools, inside: &str) -> Result<Vec<u8>> {

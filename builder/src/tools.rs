@@ -9,7 +9,6 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -36,11 +35,8 @@ pub struct Tools {
 impl Tools {
     /// Lays the tree out in the store, once, and finds its loader.
     pub fn open(store: &Store, tree: &Digest, epoch: Epoch) -> Result<Self> {
-        let folder = store.trees().join(tree.hex());
         let nodes = store.tree(tree)?;
-        if !folder.is_dir() {
-            lay_out(store, &nodes, epoch, &folder)?;
-        }
+        let folder = store.laid_out(tree, |folder| root::write_tree(&nodes, store, epoch, folder))?;
         let loader = loader(&nodes)?;
         let libraries = library_folders(&nodes).into_iter().map(|path| folder.join(path.as_str()));
         let libraries = std::env::join_paths(libraries)
@@ -96,21 +92,6 @@ impl Tools {
         command.env("QEMU_MODULE_DIR", libraries.join("qemu"));
         Ok(command)
     }
-}
-
-/// Writes the tree beside its place, makes it durable and moves it there; one that is there is as good.
-fn lay_out(store: &Store, tree: &Tree, epoch: Epoch, folder: &Path) -> Result<()> {
-    let temporary = store.scratch().join("tree");
-    root::write_tree(tree, store, epoch, &temporary)?;
-    let placed = fs::File::open(store.trees()).and_then(|disk| {
-        rustix::fs::syncfs(&disk)?;
-        match fs::rename(&temporary, folder) {
-            Err(_) if folder.is_dir() => fs::remove_dir_all(&temporary)?,
-            moved => moved?,
-        }
-        disk.sync_all()
-    });
-    placed.map_err(|e| Fault::io("make", folder, e))
 }
 
 /// The dynamic loader, by the name that every architecture's has.

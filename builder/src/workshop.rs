@@ -80,8 +80,7 @@ impl Shop<'_> {
                 let root = output(inputs, root)?.digest();
                 let debs = blobs(inputs, packages.values())?;
                 let debs = packages.keys().cloned().zip(debs).collect();
-                let held: Vec<_> = held.iter().cloned().collect();
-                self.root(*epoch, |builder| builder.hold(&builder.install(&root, &debs, *owner)?, &held))
+                self.root(*epoch, |builder| builder.install(&root, &debs, *owner, held))
             }
             Step::Compile { source, root, compilation, epoch } => {
                 let root = output(inputs, root)?.digest();

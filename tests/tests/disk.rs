@@ -9,6 +9,7 @@ use builder::flash::{Seed, Target, flash};
 use builder::image::{Publishing, convert};
 use builder::pack::bios::Grub;
 use builder::pack::disk::{self, Boot, Disk, SLACK};
+use builder::pack::sink::Layered;
 use builder::pack::{ext4, initramfs};
 use builder::plan::{DiskFormat, Output};
 use builder::store::Store;
@@ -69,7 +70,8 @@ fn image(folder: &Path, name: &str) -> PathBuf {
     let disk =
         Disk { identity: Digest::of("disk"), epoch, arguments: "console=ttyS0".into(), slack: SLACK / 8 };
     let kernel = initramfs::Kernel::find(&tree).unwrap();
-    let initramfs = initramfs::build(&kernel, &tree, &contents, b"init", epoch).unwrap();
+    let (first, own) = initramfs::tree(&kernel, &tree, &contents, b"init").unwrap();
+    let initramfs = initramfs::pack(&first, &Layered(&own, &contents), epoch).unwrap();
     let mut boot = vec![0x90; 512];
     boot[510..].copy_from_slice(&[0x55, 0xaa]);
     let grub = Grub { boot: &boot, core: &[0x90; 40_000] };

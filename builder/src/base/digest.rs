@@ -1,7 +1,7 @@
 //! Digests: the identity of bytes, and readers and writers that take one on the way.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256, Sha512};
@@ -21,7 +21,7 @@ impl Digest {
     /// Reads to the end and returns the digest and the length in bytes.
     pub fn of_reader(reader: impl Read) -> io::Result<(Self, u64)> {
         let mut hashing = Hashing::new(reader);
-        io::copy(&mut hashing, &mut io::sink())?;
+        io::copy(&mut BufReader::with_capacity(1 << 17, &mut hashing), &mut io::sink())?;
         Ok(hashing.finish())
     }
 

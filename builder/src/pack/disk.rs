@@ -52,7 +52,7 @@ pub struct Boot<'a> {
     pub stub: &'a [u8],
     /// GRUB's two parts; the core has [`Disk::grub_commands`].
     pub grub: Grub<'a>,
-    /// The initramfs ([`super::initramfs::build`]).
+    /// The initramfs ([`super::initramfs::pack`]).
     pub initramfs: &'a [u8],
 }
 

@@ -59,7 +59,7 @@ fn blocks(node: &Node) -> u64 {
 /// Writes `tree` as a file system into `out`, file by file: no file is held in memory.
 pub fn write(spec: &Ext4, tree: &Tree, contents: &dyn Contents, out: &mut dyn Sink) -> Result<()> {
     let (layout, files) = plan(spec, tree)?;
-    let mut writer = layout.writer(Forward(out)).map_err(|e| refused(None, e))?;
+    let mut writer = layout.writer(Forward::new(out)).map_err(|e| refused(None, e))?;
     for (path, handle, node) in files {
         let Kind::File { content, .. } = &node.kind else { continue };
         let mut reader = contents.open(content)?;
@@ -155,11 +155,30 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     digits.chunks(2).map(byte).collect()
 }
 
-struct Forward<'a>(&'a mut dyn Sink);
+/// The writer passes twice from front to back: over its own blocks, and over those of files.
+struct Forward<'a> {
+    out: &'a mut dyn Sink,
+    /// Where the last bytes were put.
+    last: u64,
+    second: bool,
+}
+
+impl<'a> Forward<'a> {
+    fn new(out: &'a mut dyn Sink) -> Self {
+        Self { out, last: 0, second: false }
+    }
+}
 
 impl RegionSink for Forward<'_> {
     fn data(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.put(offset, bytes)
+        match (offset >= self.last, self.second) {
+            (true, false) => {}
+            (true, true) => self.out.settle(offset),
+            (false, false) => self.second = true,
+            (false, true) => return Err(io::Error::other("a third pass over the file system")),
+        }
+        self.last = offset;
+        self.out.put(offset, bytes)
     }
     fn zeros(&mut self, _: u64, _: u64) -> io::Result<()> {
         Ok(())

@@ -19,7 +19,6 @@ use std::fmt::Write as _;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
 use super::cpio;
-use super::sink::Layered;
 use crate::base::{Epoch, Fault, Result};
 use crate::tree::{Contents, Kind, Memory, Node, Tree, TreePath};
 
@@ -109,15 +108,8 @@ impl Kernel {
     }
 }
 
-/// The initramfs for a root, with `init` as its program.
-/// Compressed with zstd, which the kernel unpacks fastest.
-pub fn build(
-    kernel: &Kernel,
-    root: &Tree,
-    contents: &dyn Contents,
-    init: &[u8],
-    epoch: Epoch,
-) -> Result<Vec<u8>> {
+/// What is in the initramfs of a root, with `init` as its program; the memory has what the root has not.
+pub fn tree(kernel: &Kernel, root: &Tree, contents: &dyn Contents, init: &[u8]) -> Result<(Tree, Memory)> {
     let index = Index::read(kernel, root, contents)?;
     let chosen = index.closure()?;
     let (mut tree, mut memory) = (Tree::new(), Memory::default());
@@ -133,8 +125,13 @@ pub fn build(
             node.ok_or_else(|| Fault::integrity(format!("modules.dep names {path}, which is missing")))?;
         tree.insert(TreePath::new(in_archive(&index.modules[name].path))?, node.clone())?;
     }
+    Ok((tree, memory))
+}
+
+/// The initramfs that has this in it, compressed with zstd, which the kernel unpacks fastest.
+pub fn pack(tree: &Tree, contents: &dyn Contents, epoch: Epoch) -> Result<Vec<u8>> {
     let mut archive = Vec::new();
-    cpio::write(&tree, &Layered(&memory, contents), epoch, &mut archive)?;
+    cpio::write(tree, contents, epoch, &mut archive)?;
     Ok(compress_to_vec(archive.as_slice(), CompressionLevel::Fastest))
 }
 
@@ -243,6 +240,7 @@ fn canonical(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pack::sink::Layered;
 
     const DEP: &str = "kernel/fs/ext4/ext4.ko: kernel/fs/jbd2/jbd2.ko kernel/lib/crc16.ko\n\
                        kernel/fs/jbd2/jbd2.ko:\nkernel/lib/crc16.ko:\n\
@@ -277,21 +275,23 @@ mod tests {
                         always crc32c_intel\nalways ext4\n";
         assert_eq!(index.text(&index.closure().unwrap()), expected);
         let epoch = Epoch::new(0).unwrap();
-        let bytes = build(&kernel, &tree, &contents, b"program", epoch).unwrap();
-        assert_eq!(bytes, build(&kernel, &tree, &contents, b"program", epoch).unwrap());
+        let (archive, own) = super::tree(&kernel, &tree, &contents, b"program").unwrap();
+        let bytes = pack(&archive, &Layered(&own, &contents), epoch).unwrap();
+        assert_eq!(bytes, pack(&archive, &Layered(&own, &contents), epoch).unwrap());
         assert!(bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]), "a zstd frame");
     }
 
     #[test]
     fn a_kernel_that_cannot_boot_is_refused() {
-        let epoch = Epoch::new(0).unwrap();
+        let build =
+            |kernel: &Kernel, tree: &Tree, contents: &Memory| super::tree(kernel, tree, contents, b"");
         let (mut tree, contents) = root(&DEP.replace("block/virtio_blk", "block/other"));
         let kernel = Kernel::find(&tree).unwrap();
-        assert!(build(&kernel, &tree, &contents, b"", epoch).is_err(), "no virtio_blk");
+        assert!(build(&kernel, &tree, &contents).is_err(), "no virtio_blk");
         tree.insert(TreePath::new("boot/vmlinuz-6.2").unwrap(), Node::symlink("x")).unwrap();
         assert!(Kernel::find(&tree).is_err(), "two kernels");
         let (mut tree, contents) = root(DEP);
         tree.remove(&TreePath::new("usr/lib/modules/6.1/kernel/fs/jbd2/jbd2.ko").unwrap());
-        assert!(build(&kernel, &tree, &contents, b"", epoch).is_err(), "a file is missing");
+        assert!(build(&kernel, &tree, &contents).is_err(), "a file is missing");
     }
 }

@@ -9,7 +9,7 @@
 
 use std::io::Read;
 
-use super::sink::Sink;
+use super::sink::{Sink, is_zero};
 use super::written;
 use crate::base::{Fault, Result};
 
@@ -35,7 +35,7 @@ pub fn write(raw: &mut dyn Read, length: u64, out: &mut dyn Sink) -> Result<u64>
         let piece = &mut cluster[..left.min(CLUSTER) as usize];
         let read = raw.read_exact(piece);
         read.map_err(|e| Fault::machine("cannot read the raw image").because(e))?;
-        if piece.iter().any(|byte| *byte != 0) {
+        if !is_zero(piece) {
             written(WHAT, out.put(next * CLUSTER, piece))?;
             *cell = next * CLUSTER | COPIED;
             next += 1;

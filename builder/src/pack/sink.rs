@@ -9,6 +9,9 @@ use crate::tree::{Contents, Memory};
 pub trait Sink {
     /// Writes `bytes` at `offset` from the start.
     fn put(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Hears that nothing before `end` is put any more.
+    fn settle(&mut self, _end: u64) {}
 }
 
 /// A disk in memory: for small images and tests. Grows as far as it is written.
@@ -24,13 +27,20 @@ impl Sink for Vec<u8> {
     }
 }
 
+static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+
+/// Whether all of them are zero. By comparing, which is fast in programs that are not optimised too.
+pub fn is_zero(bytes: &[u8]) -> bool {
+    bytes.chunks(ZEROS.len()).all(|piece| *piece == ZEROS[..piece.len()])
+}
+
 /// The stretches of `bytes` that are not zero, in steps of `block`, neighbours joined.
 pub fn filled(bytes: &[u8], block: usize) -> Vec<(u64, &[u8])> {
     let mut stretches: Vec<(u64, &[u8])> = Vec::new();
     let mut start = None;
     for (index, piece) in bytes.chunks(block).enumerate() {
         let at = index * block;
-        match (piece.iter().any(|byte| *byte != 0), start) {
+        match (!is_zero(piece), start) {
             (true, None) => start = Some(at),
             (false, Some(from)) => {
                 stretches.push((from as u64, &bytes[from..at]));
@@ -66,6 +76,10 @@ impl Sink for Part<'_> {
             return Err(io::Error::other("a write past the end of a partition"));
         }
         self.disk.put(self.start + offset, bytes)
+    }
+
+    fn settle(&mut self, end: u64) {
+        self.disk.settle(self.start + end);
     }
 }
 

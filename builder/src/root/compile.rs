@@ -31,8 +31,9 @@ impl Builder<'_> {
         };
         let runs = vec![self.unpacking(files)?, self.compiling(compilation)];
         let binds = files.iter().map(bind).collect();
-        let inside = self.inside(&self.store.tree(root)?, &Memory::default(), None, runs, binds);
-        let (work, changes) = inside.map_err(|fault| match fault.class() {
+        let tree = self.store.tree(root)?;
+        let work = self.lay_out(&tree, &Memory::default())?;
+        let changes = self.inside(&work, &tree, None, runs, binds).map_err(|fault| match fault.class() {
             Class::User => fault.mend(MEND),
             _ => fault,
         })?;

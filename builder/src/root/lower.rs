@@ -16,14 +16,8 @@ use crate::tree::{Contents, Kind, Node, Tree, TreePath};
 const SMALL: u64 = 1 << 16;
 
 /// Writes the tree below `folder`, which must not exist; every file's time is `epoch`, because Python's
-/// bytecode holds the time of its source. Returns what this user may not set: other owners, and what a
-/// change of owner would take away again.
-pub(crate) fn write(
-    tree: &Tree,
-    contents: &dyn Contents,
-    epoch: Epoch,
-    folder: &Path,
-) -> Result<Vec<Special>> {
+/// bytecode holds the time of its source. All of it belongs to this user: see [`specials`].
+pub(crate) fn write(tree: &Tree, contents: &dyn Contents, epoch: Epoch, folder: &Path) -> Result<()> {
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(epoch.seconds());
     make_folder(folder, 0o755)?;
     // A folder stands before what is in it.
@@ -34,7 +28,24 @@ pub(crate) fn write(
     rest.par_iter().with_min_len(64).try_for_each(|(path, node)| {
         let at = folder.join(path.as_str());
         write_one(node, contents, time, &at).map_err(|fault| fault.within(path))
-    })?;
+    })
+}
+
+/// Lends a lower tree what a run needs and the result does not: mount points, and the program that init
+/// scripts ask whether a service may start (invoke-rc.d(8)), which says no.
+pub(super) fn furnish(lower: &Path) -> Result<()> {
+    let policy = lower.join("usr/sbin/policy-rc.d");
+    let folders = ["dev", "proc", "run", "tmp", "usr/sbin"];
+    let made = folders
+        .iter()
+        .try_for_each(|folder| fs::create_dir_all(lower.join(folder)))
+        .and_then(|()| fs::write(&policy, "#!/bin/sh\nexit 101\n"))
+        .and_then(|()| fs::set_permissions(&policy, Permissions::from_mode(0o755)));
+    made.map_err(|e| Fault::io("furnish", lower, e))
+}
+
+/// What this user may not set: other owners, and what a change of owner would take away again.
+pub(super) fn specials(tree: &Tree) -> Result<Vec<Special>> {
     tree.iter().filter(|(_, node)| is_special(node)).map(|(path, node)| special(path, node)).collect()
 }
 

@@ -24,11 +24,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use crate::base::name::PackageName;
-use crate::base::{Digest, Epoch, Fault, Result};
+use crate::base::{Digest, Epoch, Fault, Result, json};
 use crate::debian::control::Source;
 use crate::sandbox::{Bind, Change, Job, Run, Sandbox};
 use crate::store::Store;
-use crate::tree::{Contents, Kind, Memory, Node, Tree};
+use crate::tree::{Contents, Kind, Memory, Node, Tree, TreePath};
 
 pub use configure::Limits;
 pub(crate) use lower::write as write_tree;
@@ -73,90 +73,95 @@ impl Builder<'_> {
         let mut new = Memory::default();
         database::write(&packages, &mut root, self.store, &mut new)?;
         let runs = configure::configure(&packages, self.epoch, self.limits)?;
-        self.run(root.tree, new, runs, Vec::new(), None)
+        let work = self.lay_out(&root.tree, &new)?;
+        let changes = self.inside(&work, &root.tree, None, runs, Vec::new())?;
+        self.keep(work, &changes, root.tree, new, &BTreeSet::new())
     }
 
     /// The root with more packages installed by its own dpkg, from `.deb` blobs by name; `owner` is a user
-    /// and group beyond Debian's own ids that may own what they make.
-    pub fn install(&self, root: &Digest, debs: &BTreeMap<PackageName, Digest>, owner: u32) -> Result<Digest> {
+    /// and group beyond Debian's own ids that may own what they make, `held` are packages that are on hold
+    /// afterwards, as `apt-mark hold` would set them (dpkg(1), "Package selection").
+    pub fn install(
+        &self,
+        root: &Digest,
+        debs: &BTreeMap<PackageName, Digest>,
+        owner: u32,
+        held: &BTreeSet<PackageName>,
+    ) -> Result<Digest> {
         let bind = |(name, deb): (&PackageName, &Digest)| Bind {
             from: self.store.path_of(deb),
             to: format!("{}/{name}.deb", configure::PACKAGES).into(),
         };
         let binds = debs.iter().map(bind).collect();
-        let run = configure::install(self.epoch, self.limits);
-        self.run(self.store.tree(root)?, Memory::default(), vec![run], binds, Some(owner))
+        let runs = vec![configure::install(self.epoch, self.limits)];
+        let tree = self.store.tree(root)?;
+        let work = self.borrow(root, &tree)?;
+        let changes = self.inside(&work, &tree, Some(owner), runs, binds)?;
+        self.keep(work, &changes, tree, Memory::default(), held)
     }
 
-    /// The root with packages on hold, as `apt-mark hold` would set them (dpkg(1), "Package selection").
-    pub fn hold(&self, root: &Digest, names: &[PackageName]) -> Result<Digest> {
-        let mut tree = self.store.tree(root)?;
-        let status = tree.get(STATUS).map(|node| &node.kind);
-        let Some(Kind::File { content, .. }) = status else {
-            return Err(Fault::integrity(format!("a root without /{STATUS}")));
-        };
-        let text = String::from_utf8(self.store.read(content)?)
-            .map_err(|_| Fault::integrity(format!("/{STATUS} is no UTF-8")))?;
-        let (content, size) = self.store.put(held(&text, names)?.as_bytes())?;
-        if let Some(node) = tree.get_mut(STATUS) {
-            node.kind = Kind::File { content, size };
-        }
-        self.store.put_tree(&tree)
+    /// Lays a root out for one run: `new` has bytes that the store has not.
+    fn lay_out(&self, tree: &Tree, new: &Memory) -> Result<Work> {
+        let work = Work::new(self.store, self.sandbox)?;
+        lower::write(tree, &Either(new, self.store), self.epoch, &work.lower())?;
+        lower::furnish(&work.lower())?;
+        Ok(work)
+    }
+
+    /// A root of the store for one run, laid out once for all of them.
+    fn borrow(&self, root: &Digest, tree: &Tree) -> Result<Work> {
+        let name = Digest::of(json::canonical(&("furnished root", 1, root, self.epoch))?);
+        let lower = self.store.laid_out(&name, |folder| {
+            lower::write(tree, self.store, self.epoch, folder)?;
+            lower::furnish(folder)
+        })?;
+        let work = Work::new(self.store, self.sandbox)?;
+        work.borrow(&lower)?;
+        Ok(work)
     }
 
     /// Runs programs in a root, and says what changed in the work folder's upper tree.
     fn inside(
         &self,
+        work: &Work,
         tree: &Tree,
-        new: &Memory,
         owner: Option<u32>,
         runs: Vec<Run>,
         binds: Vec<Bind>,
-    ) -> Result<(Work, Vec<Change>)> {
-        let work = Work::new(self.store, self.sandbox)?;
-        let specials = lower::write(tree, &Either(new, self.store), self.epoch, &work.path().join("lower"))?;
-        work.furnish()?;
-        let job = Job { work: work.path().to_owned(), owner, specials, binds, runs };
-        let changes = self.sandbox.run(&job)?;
-        Ok((work, changes))
+    ) -> Result<Vec<Change>> {
+        let specials = lower::specials(tree)?;
+        self.sandbox.run(&Job { work: work.path().to_owned(), owner, specials, binds, runs })
     }
 
-    /// Runs programs in a root and keeps the scrubbed result; `new` has bytes that the store has not.
-    fn run(
+    /// Puts what a run changed into its tree, and keeps it scrubbed, with packages on hold; `new` has bytes
+    /// that the store has not.
+    fn keep(
         &self,
+        work: Work,
+        changes: &[Change],
         mut tree: Tree,
         mut new: Memory,
-        runs: Vec<Run>,
-        binds: Vec<Bind>,
-        owner: Option<u32>,
+        held: &BTreeSet<PackageName>,
     ) -> Result<Digest> {
-        let (work, changes) = self.inside(&tree, &new, owner, runs, binds)?;
         let batch = self.store.batch()?;
-        apply::apply(&mut tree, &changes, &work.path().join("upper"), &batch)?;
-        // First, or the batch's sync would write the whole lower tree to the disk.
+        apply::apply(&mut tree, changes, &work.path().join("upper"), &batch)?;
+        // First, or the batch's sync would write a lower tree of its own to the disk.
         drop(work);
-        batch.commit()?;
         let old = new.clone();
-        scrub::scrub(&mut tree, &Either(&old, self.store), self.epoch, &mut new)?;
-        self.keep(&tree, &new)
-    }
-
-    /// Keeps the tree, and those of the new bytes that it names.
-    fn keep(&self, tree: &Tree, new: &Memory) -> Result<Digest> {
+        scrub::scrub(&mut tree, &Either(&old, &batch), self.epoch, &mut new)?;
+        hold(&mut tree, &Either(&old, &batch), held, &mut new)?;
         let named: BTreeSet<&Digest> = tree.iter().filter_map(|(_, node)| content(node)).collect();
-        let batch = self.store.batch()?;
-        for (digest, bytes) in new.iter() {
-            if named.contains(digest) {
-                batch.put_bytes(bytes)?;
-            }
+        for (_, bytes) in new.iter().filter(|(digest, _)| named.contains(digest)) {
+            batch.put_bytes(bytes)?;
         }
+        let kept = batch.put_tree(&tree)?;
         batch.commit()?;
-        self.store.put_tree(tree)
+        Ok(kept)
     }
 }
 
 /// Two sources of bytes; the first that has them gives them.
-struct Either<'a>(&'a Memory, &'a Store);
+struct Either<'a>(&'a Memory, &'a dyn Contents);
 
 impl Contents for Either<'_> {
     fn open(&self, content: &Digest) -> Result<Box<dyn Read + '_>> {
@@ -171,8 +176,26 @@ fn content(node: &Node) -> Option<&Digest> {
     }
 }
 
+/// Sets packages on hold; the status's new bytes go to `new`.
+fn hold(
+    tree: &mut Tree,
+    contents: &dyn Contents,
+    names: &BTreeSet<PackageName>,
+    new: &mut Memory,
+) -> Result<()> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let Some(Node { kind: Kind::File { content, .. }, .. }) = tree.get(STATUS) else {
+        return Err(Fault::integrity(format!("a root without /{STATUS}")));
+    };
+    let text = String::from_utf8(contents.read(content)?)
+        .map_err(|_| Fault::integrity(format!("/{STATUS} is no UTF-8")))?;
+    scrub::set_bytes(tree, &TreePath::new(STATUS)?, held(&text, names)?, new)
+}
+
 /// dpkg's status with some packages on hold: the first word of `Status` is what is wanted of them.
-fn held(text: &str, names: &[PackageName]) -> Result<String> {
+fn held(text: &str, names: &BTreeSet<PackageName>) -> Result<String> {
     let mut paragraphs = Source::integrity(STATUS, text).read()?;
     for name in names {
         let mut found = paragraphs.iter_mut().filter(|p| p.get("Package") == Some(name.as_str())).peekable();
@@ -197,9 +220,9 @@ mod tests {
     fn holding_changes_one_word() {
         let text = "Package: crun\nStatus: install ok installed\nConffiles:\n /etc/x 00\n\nPackage: sed\n\
                     Status: install ok installed\nDescription: a\n b\n .\n c\n\n";
-        let crun = PackageName::new("crun").unwrap();
+        let crun = BTreeSet::from([PackageName::new("crun").unwrap()]);
         let expect = text.replacen("install ok", "hold ok", 1);
-        assert_eq!(held(text, std::slice::from_ref(&crun)).unwrap(), expect);
-        assert!(held("", &[crun]).is_err());
+        assert_eq!(held(text, &crun).unwrap(), expect);
+        assert!(held("", &crun).is_err());
     }
 }

@@ -71,6 +71,11 @@ fn act(path: &str) -> Act {
 
 impl Rule {
     fn covers(&self, path: &str) -> bool {
+        // Nearly every path is somewhere else, and a whole tree is asked about.
+        let start = self.path.split_once('*').map_or(self.path, |(start, _)| start);
+        if !path.starts_with(start) {
+            return false;
+        }
         let (mut pattern, mut parts) = (self.path.split('/').peekable(), path.split('/'));
         while let Some(part) = pattern.next() {
             let Some(found) = parts.next() else { return false };
@@ -116,7 +121,13 @@ pub(super) fn scrub(tree: &mut Tree, contents: &dyn Contents, epoch: Epoch, new:
     set_bytes(tree, &TreePath::new("etc/shadow")?, shadow(&text, epoch), new)
 }
 
-fn set_bytes(tree: &mut Tree, path: &TreePath, bytes: impl Into<Vec<u8>>, new: &mut Memory) -> Result<()> {
+/// Gives a file other bytes; they go to `new`.
+pub(super) fn set_bytes(
+    tree: &mut Tree,
+    path: &TreePath,
+    bytes: impl Into<Vec<u8>>,
+    new: &mut Memory,
+) -> Result<()> {
     let Some(node) = tree.get_mut(path.as_str()) else { return Ok(()) };
     node.kind = new.file(bytes, 0).kind;
     Ok(())

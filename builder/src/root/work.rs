@@ -1,7 +1,7 @@
 //! The folder that a sandbox works in, below the store's scratch folder.
 
-use std::fs::{self, File, Permissions};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs::{self, File};
+use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -31,18 +31,14 @@ impl Work {
         &self.0
     }
 
-    /// Lends the lower tree what a run needs and the result does not: mount points, and the program that
-    /// init scripts ask whether a service may start (invoke-rc.d(8)), which says no.
-    pub(super) fn furnish(&self) -> Result<()> {
-        let lower = self.0.join("lower");
-        let policy = lower.join("usr/sbin/policy-rc.d");
-        let folders = ["dev", "proc", "run", "tmp", "usr/sbin"];
-        let made = folders
-            .iter()
-            .try_for_each(|folder| fs::create_dir_all(lower.join(folder)))
-            .and_then(|()| fs::write(&policy, "#!/bin/sh\nexit 101\n"))
-            .and_then(|()| fs::set_permissions(&policy, Permissions::from_mode(0o755)));
-        made.map_err(|e| Fault::io("furnish", lower, e))
+    /// Where a lower tree of this run's own goes.
+    pub(super) fn lower(&self) -> PathBuf {
+        self.0.join("lower")
+    }
+
+    /// Takes a lower tree that lies elsewhere, and stays there.
+    pub(super) fn borrow(&self, tree: &Path) -> Result<()> {
+        symlink(tree, self.lower()).map_err(|e| Fault::io("link to", tree, e))
     }
 }
 

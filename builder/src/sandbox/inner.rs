@@ -1,7 +1,8 @@
 //! The inner helper: pid 1 of the sandbox. Mounts, pivots, gives up capabilities, runs the programs.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::Read;
+use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 
@@ -11,7 +12,7 @@ use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 use rustix::thread::{CapabilitySet, UnshareFlags};
 
 use super::outer::{Refusal, refuse, reply, unshare};
-use super::{Answer, Bind, Failure, HOSTNAME, Job, Part, Run};
+use super::{Answer, Bind, Failure, HOSTNAME, Job, Part, Run, Special};
 
 /// Its argument after [`super::VERB`].
 pub(super) const ROLE: &str = "inner";
@@ -32,6 +33,8 @@ const KEPT: CapabilitySet = CapabilitySet::CHOWN
 /// The kernel's own settings, which a root of the outside could change by mode alone.
 const READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
 
+const NO_DEVICES: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
+
 const DEVICES: [&str; 6] = ["full", "null", "random", "tty", "urandom", "zero"];
 
 pub(super) fn run() -> ExitCode {
@@ -50,6 +53,7 @@ fn work() -> Result<Answer, Refusal> {
     let log = log.map_err(refuse(Part::Files, "opening the log"))?;
     rustix::process::setsid().map_err(refuse(Part::Namespaces, "setsid"))?;
     rustix::system::sethostname(HOSTNAME.as_bytes()).map_err(refuse(Part::Namespaces, "sethostname"))?;
+    overlay(&job.specials)?;
     mounts(&job.binds)?;
     pivot()?;
     restrain()?;
@@ -61,16 +65,20 @@ fn work() -> Result<Answer, Refusal> {
     Ok(Answer::Done(Vec::new()))
 }
 
-fn mounts(binds: &[Bind]) -> Result<(), Refusal> {
-    let no_programs = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    let no_devices = MountFlags::NOSUID | MountFlags::NODEV;
+/// The root tree, with the owners that it is to have.
+fn overlay(specials: &[Special]) -> Result<(), Refusal> {
     unshare(UnshareFlags::NEWNS).map_err(refuse(Part::Namespaces, "unshare"))?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount::mount_change("/", private).map_err(refuse(Part::Mounts, "making / private"))?;
     // volatile: nothing here outlives the job, so dpkg's many fsyncs need not reach the disk.
     let options = c"lowerdir=lower,upperdir=upper,workdir=overlay,userxattr,volatile";
-    mount::mount("overlay", "mount", "overlay", no_devices, options)
+    mount::mount("overlay", "mount", "overlay", NO_DEVICES, options)
         .map_err(refuse(Part::Overlay, "mounting it"))?;
+    specials.iter().try_for_each(|special| set(special).map_err(refuse(Part::Ids, &special.path)))
+}
+
+fn mounts(binds: &[Bind]) -> Result<(), Refusal> {
+    let no_programs = NO_DEVICES | MountFlags::NOEXEC;
     mount::mount("proc", "mount/proc", "proc", no_programs, None)
         .map_err(refuse(Part::Proc, "mounting it"))?;
     for name in READ_ONLY {
@@ -80,12 +88,25 @@ fn mounts(binds: &[Bind]) -> Result<(), Refusal> {
         [("dev", c"mode=755,size=1m"), ("run", c"mode=755,size=25%"), ("tmp", c"mode=1777,size=25%")]
     {
         // /dev holds bound devices, so it alone lets devices work.
-        let flags = if target == "dev" { MountFlags::NOSUID | MountFlags::NOEXEC } else { no_devices };
+        let flags = if target == "dev" { MountFlags::NOSUID | MountFlags::NOEXEC } else { NO_DEVICES };
         mount::mount("tmpfs", format!("mount/{target}"), "tmpfs", flags, options)
             .map_err(refuse(Part::Mounts, target))?;
     }
     devices().map_err(refuse(Part::Devices, "binding"))?;
     binds.iter().try_for_each(bind)
+}
+
+/// Owner first: changing it clears set-id bits and capabilities.
+fn set(special: &Special) -> std::io::Result<()> {
+    let path = Path::new("mount").join(&special.path);
+    lchown(&path, Some(special.uid), Some(special.gid))?;
+    if let Some(mode) = special.mode {
+        fs::set_permissions(&path, Permissions::from_mode(u32::from(mode)))?;
+    }
+    for (name, value) in &special.xattrs {
+        rustix::fs::lsetxattr(&path, name.as_str(), value, rustix::fs::XattrFlags::empty())?;
+    }
+    Ok(())
 }
 
 /// Makes a part of /proc read-only; one that this kernel does not have needs no mask.
@@ -107,7 +128,7 @@ fn devices() -> std::io::Result<()> {
     fs::create_dir("mount/dev/shm")?;
     for (name, target) in [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")]
     {
-        std::os::unix::fs::symlink(target, format!("mount/dev/{name}"))?;
+        symlink(target, format!("mount/dev/{name}"))?;
     }
     Ok(())
 }

@@ -72,10 +72,10 @@ pub struct Bind {
     pub to: PathBuf,
 }
 
-/// An owner, mode or attribute of `work/lower` that only the sandbox's root may set.
+/// An owner, mode or attribute of the root tree that only the sandbox's root may set.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Special {
-    /// The path, relative to the lower tree.
+    /// The path, relative to the root tree.
     pub path: String,
     /// Owner inside.
     pub uid: u32,
@@ -94,7 +94,8 @@ pub struct Job {
     pub work: PathBuf,
     /// A user and group that exists inside besides the ids 0 to 65535.
     pub owner: Option<u32>,
-    /// Set in the lower tree before anything runs.
+    /// Set before anything runs, in the upper folder: the lower one belongs to the user outside alone, who
+    /// may so keep it.
     pub specials: Vec<Special>,
     /// What else is seen inside.
     pub binds: Vec<Bind>,

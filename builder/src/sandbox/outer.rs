@@ -1,14 +1,13 @@
 //! The outer helper: enters the namespaces, lets the inner one run, then lists and hands over.
 
 use std::io::{Read, Write};
-use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use rustix::process::Signal;
 use rustix::thread::UnshareFlags;
 
 use super::changes;
-use super::{Answer, Job, Part, Special, VERB};
+use super::{Answer, Job, Part, VERB};
 
 /// Its argument after [`VERB`].
 pub(super) const ROLE: &str = "outer";
@@ -54,9 +53,6 @@ fn converse() -> Result<Answer, Refusal> {
     // Whoever started us may be killed; nothing of ours outlives it.
     let death = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     death.map_err(refuse(Part::Namespaces, "prctl"))?;
-    for special in &job.specials {
-        set(&job.work.join("lower"), special).map_err(refuse(Part::Ids, &special.path))?;
-    }
     let answer = if job.runs.is_empty() { Answer::Done(Vec::new()) } else { inner(&text)? };
     let changes = changes::hand_over(&job.work).map_err(refuse(Part::Files, "listing the changes"))?;
     Ok(if let Answer::Done(_) = answer { Answer::Done(changes) } else { answer })
@@ -68,20 +64,6 @@ fn become_root() -> Result<(), Refusal> {
     rustix::thread::set_thread_gid(gid).map_err(refuse(Part::Ids, "setgid"))?;
     rustix::thread::set_thread_uid(uid).map_err(refuse(Part::Ids, "setuid"))?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    Ok(())
-}
-
-/// Owner first: changing it clears set-id bits and capabilities.
-fn set(lower: &Path, special: &Special) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let path = lower.join(&special.path);
-    std::os::unix::fs::lchown(&path, Some(special.uid), Some(special.gid))?;
-    if let Some(mode) = special.mode {
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(u32::from(mode)))?;
-    }
-    for (name, value) in &special.xattrs {
-        rustix::fs::lsetxattr(&path, name.as_str(), value, rustix::fs::XattrFlags::empty())?;
-    }
     Ok(())
 }
 

@@ -11,10 +11,12 @@ use std::io::{self, Read, Write};
 use std::sync::{Mutex, PoisonError};
 
 use super::Store;
+use super::blob::Checked;
 use super::place::{self, Temporary};
 use crate::archive::Sink;
 use crate::base::digest::Hashing;
 use crate::base::{Digest, Fault, Result};
+use crate::tree::{Contents, Tree};
 
 /// Blobs that wait for one common sync. Threads may share it. Dropped without [`Batch::commit`], it
 /// leaves nothing.
@@ -31,8 +33,8 @@ impl<'s> Batch<'s> {
         Ok(Self { store, disk, waiting: Mutex::default() })
     }
 
-    /// Takes all bytes of `reader`; gives their digest and length. They cannot be read before
-    /// [`Batch::commit`].
+    /// Takes all bytes of `reader`; gives their digest and length. Before [`Batch::commit`] they can be read
+    /// from the batch alone.
     pub fn put(&self, mut reader: impl Read) -> Result<(Digest, u64)> {
         let (file, temporary) = self.store.temporary()?;
         let mut out = Hashing::new(file);
@@ -61,6 +63,11 @@ impl<'s> Batch<'s> {
         Ok(self.put(bytes)?.0)
     }
 
+    /// Takes a tree's JSON, as [`Store::put_tree`] keeps it.
+    pub fn put_tree(&self, tree: &Tree) -> Result<Digest> {
+        self.put_bytes(&tree.to_json()?)
+    }
+
     /// Makes all of them durable, then visible.
     pub fn commit(self) -> Result<()> {
         let waiting = self.waiting.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -73,6 +80,16 @@ impl<'s> Batch<'s> {
             self.store.publish(temporary.path(), content, *size)?;
         }
         place::sync_folder(&self.store.blobs())
+    }
+}
+
+/// The bytes that wait, and the store's.
+impl Contents for Batch<'_> {
+    fn open(&self, content: &Digest) -> Result<Box<dyn Read + '_>> {
+        match self.waiting.lock().unwrap_or_else(PoisonError::into_inner).get(content) {
+            Some((waiting, _)) => Ok(Box::new(Checked::open(waiting.path(), content, &self.store.effort)?)),
+            None => self.store.open(content),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustix::fs::OFlags;
@@ -10,9 +10,9 @@ use rustix::fs::OFlags;
 use super::Store;
 use super::effort::Effort;
 use super::place::{self, Temporary};
+use super::sparse::Reader;
 use crate::base::digest::Hashing;
 use crate::base::{Digest, Fault, Result};
-use crate::pack::sink::{Sink, filled};
 
 /// A blob on its way into the store. Dropped without [`BlobWriter::commit`], it leaves nothing.
 pub struct BlobWriter<'s> {
@@ -49,50 +49,10 @@ impl Write for BlobWriter<'_> {
     }
 }
 
-/// A blob that is written in any order: a disk. What is never put is zero, and a hole in the file. Dropped
-/// without [`SparseWriter::commit`], it leaves nothing.
-pub struct SparseWriter<'s> {
-    store: &'s Store,
-    file: File,
-    temporary: Temporary,
-}
-
-impl<'s> SparseWriter<'s> {
-    pub(super) fn new(store: &'s Store) -> Result<Self> {
-        let (file, temporary) = store.temporary()?;
-        Ok(Self { store, file, temporary })
-    }
-
-    /// Sets the length in bytes and makes the blob durable and visible; gives its digest and length.
-    pub fn commit(self, length: u64) -> Result<(Digest, u64)> {
-        let shown = self.temporary.path();
-        self.file.set_len(length).map_err(|e| place::full(Fault::io("write", shown, e)))?;
-        // The disk takes what was written while it is read again for its digest.
-        let (sealed, digested) = std::thread::scope(|scope| {
-            let digested = scope.spawn(|| digest_of_file(shown));
-            (place::seal(&self.file, shown), digested.join())
-        });
-        sealed?;
-        let (content, size) = digested.map_err(|_| Fault::bug("reading a disk again panicked"))??;
-        self.store.effort.wrote(size);
-        self.store.publish(shown, &content, size)?;
-        place::sync_folder(&self.store.blobs())?;
-        Ok((content, size))
-    }
-}
-
-impl Sink for SparseWriter<'_> {
-    fn put(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        filled(bytes, 1 << 16)
-            .into_iter()
-            .try_for_each(|(at, piece)| self.file.write_all_at(piece, offset + at))
-    }
-}
-
 /// Reads a blob. The last bytes are handed out only when all of them have the digest, so whoever has
 /// read a blob's whole length has read the right bytes.
 pub(super) struct Checked<'s> {
-    file: Hashing<File>,
+    file: Hashing<Reader<File>>,
     length: u64,
     content: Digest,
     effort: &'s Effort,
@@ -111,7 +71,8 @@ impl<'s> Checked<'s> {
         if !found.is_file() {
             return Err(place::foreign(path));
         }
-        Ok(Self { file: Hashing::new(file), length: found.len(), content: *content, effort })
+        let (length, reader) = (found.len(), Reader::new(file, &found));
+        Ok(Self { file: Hashing::new(reader), length, content: *content, effort })
     }
 
     /// The blob's length in bytes.
@@ -149,5 +110,6 @@ impl Read for Checked<'_> {
 /// The digest and length of the regular file at `path`.
 pub(super) fn digest_of_file(path: &Path) -> Result<(Digest, u64)> {
     let file = File::open(path).map_err(|e| Fault::io("open", path, e))?;
-    Digest::of_reader(file).map_err(|e| Fault::io("read", path, e))
+    let found = file.metadata().map_err(|e| Fault::io("look at", path, e))?;
+    Digest::of_reader(Reader::new(file, &found)).map_err(|e| Fault::io("read", path, e))
 }

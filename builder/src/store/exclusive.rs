@@ -33,7 +33,7 @@ pub struct Collected {
     pub removed_bytes: u64,
     /// Step records that go.
     pub steps: u64,
-    /// Trees of programs that lie there as files and go: they are laid out again when they are needed.
+    /// Trees that lie there as files and go: they are laid out again when they are needed.
     pub trees: u64,
     /// Owners of roots that are no more.
     pub gone: Vec<PathBuf>,
@@ -78,11 +78,7 @@ impl Exclusive {
     /// unfinished downloads. With `dry_run` it only counts. A damaged tree below a root stops it: its
     /// contents are unknown.
     pub fn gc(&self, dry_run: bool) -> Result<Collected> {
-        let mut report = Collected::default();
-        for tree in place::list(&self.store.trees())? {
-            report.trees += 1;
-            remove(&tree, dry_run)?;
-        }
+        let mut report = Collected { trees: self.clear_trees(dry_run)?, ..Collected::default() };
         let mut keep = BTreeSet::new();
         for (path, root) in self.roots()? {
             if root.owner.symlink_metadata().is_err() {
@@ -107,6 +103,13 @@ impl Exclusive {
         Ok(report)
     }
 
+    /// Removes the trees that are laid out as files; says how many.
+    fn clear_trees(&self, dry_run: bool) -> Result<u64> {
+        let trees = place::list(&self.store.trees())?;
+        trees.iter().try_for_each(|tree| remove(tree, dry_run))?;
+        Ok(trees.len() as u64)
+    }
+
     fn sweep(&self, keep: &BTreeSet<Digest>, dry_run: bool, report: &mut Collected) -> Result<()> {
         let downloads = place::list(&self.store.partial())?;
         for path in place::list(&self.store.blobs())?.into_iter().chain(downloads) {
@@ -124,8 +127,10 @@ impl Exclusive {
     }
 
     /// Reads every blob; removes those that are not what their name says, and with them the records of
-    /// the steps that they belong to. Records whose blobs are missing go too.
+    /// the steps that they belong to. Records whose blobs are missing go too, and so do trees that are laid
+    /// out as files, which have no digest to be held against.
     pub fn verify(&self) -> Result<Verified> {
+        self.clear_trees(false)?;
         let blobs = place::list(&self.store.blobs())?;
         let checked: Vec<(u64, Option<String>)> =
             blobs.par_iter().map(|path| check(path)).collect::<Result<_>>()?;

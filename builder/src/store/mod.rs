@@ -6,6 +6,7 @@
 //!   blobs/sha256/<hex>        contents, 0444: the OCI image layout's own shape
 //!   steps/<step id>           one line of JSON: the plan::Output of a step
 //!   roots/<hex>               one line of JSON: an owner's path and the outputs that it keeps
+//!   trees/<hex>/              a tree as files, to run programs from; a cache
 //!   tmp/<pid>-<n>/            a process's unfinished files; its lock dies with the process
 //!   tmp/partial/<checksum>    a download that was cut, to be resumed
 //! ```
@@ -19,7 +20,9 @@ mod batch;
 mod blob;
 mod effort;
 mod exclusive;
+mod laid;
 mod place;
+mod sparse;
 #[cfg(test)]
 mod tests;
 
@@ -34,13 +37,14 @@ use crate::plan::{Output, StepId};
 use crate::tree::{Contents, Tree};
 
 pub use batch::Batch;
-pub use blob::{BlobWriter, SparseWriter};
+pub use blob::BlobWriter;
 use effort::Effort;
 pub use effort::Spent;
 pub use exclusive::{Collected, Damage, Exclusive, Verified};
 use place::Temporary;
 pub use place::write_whole;
 pub(crate) use place::{Scratch, full};
+pub use sparse::SparseWriter;
 
 /// An open store. Opening takes the shared lock; dropping gives it back.
 pub struct Store {
@@ -104,8 +108,16 @@ impl Store {
     }
 
     fn temporary(&self) -> Result<(File, Temporary)> {
-        let scratch = self.scratch.as_ref();
-        Temporary::create(scratch.ok_or_else(|| Fault::bug("a write into a store that is open for gc"))?)
+        Temporary::create(self.own()?)
+    }
+
+    /// A path of this process's own on which nothing lies.
+    fn fresh(&self) -> Result<PathBuf> {
+        Ok(self.own()?.fresh())
+    }
+
+    fn own(&self) -> Result<&Scratch> {
+        self.scratch.as_ref().ok_or_else(|| Fault::bug("a write into a store that is open for gc"))
     }
 
     /// The folder of resumable downloads.
@@ -272,8 +284,7 @@ impl Store {
         self.root.join("steps")
     }
 
-    /// Trees that are laid out as files, to run programs from.
-    pub(crate) fn trees(&self) -> PathBuf {
+    fn trees(&self) -> PathBuf {
         self.root.join("trees")
     }
 

@@ -134,7 +134,7 @@ impl Scratch {
         &self.path
     }
 
-    fn fresh(&self) -> PathBuf {
+    pub(super) fn fresh(&self) -> PathBuf {
         self.path.join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
     }
 }

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::base::Class;
+use crate::pack::sink::Sink;
 use crate::tree::{Node, TreePath};
 
 fn store() -> (TempDir, Store) {
@@ -173,6 +174,64 @@ fn gc_keeps_what_a_living_owner_needs() {
 }
 
 #[test]
+fn a_tree_is_laid_out_once_and_whole() {
+    let (_folder, store) = store();
+    let name = Digest::of("name");
+    let lay = |text: &str| {
+        store.laid_out(&name, |folder| {
+            fs::create_dir(folder).unwrap();
+            fs::write(folder.join("file"), text).unwrap();
+            if text == "half" { Err(Fault::machine("broken off")) } else { Ok(()) }
+        })
+    };
+    assert!(lay("half").is_err() && entries(&store.trees()) == 0);
+    let laid = lay("first").unwrap();
+    assert_eq!(lay("second").unwrap(), laid);
+    assert_eq!(fs::read_to_string(laid.join("file")).unwrap(), "first");
+    // Somebody else lays the same out meanwhile.
+    fs::remove_dir_all(&laid).unwrap();
+    let raced = store.laid_out(&name, |folder| {
+        fs::create_dir(folder).unwrap();
+        lay("faster").map(drop)
+    });
+    assert_eq!(fs::read_to_string(raced.unwrap().join("file")).unwrap(), "faster");
+}
+
+#[test]
+fn holes_are_read_as_zeros() {
+    let (_folder, store) = store();
+    for (stretches, length) in
+        [(&[][..], 3 << 20), (&[0][..], 1 << 20), (&[1 << 20][..], 3 << 20), (&[0, 2 << 20], (2 << 20) + 7)]
+    {
+        let mut expect = vec![0; length as usize];
+        let mut file = store.sparse_writer().unwrap();
+        for &at in stretches {
+            expect[at as usize..at as usize + 7].fill(9);
+            file.put(at, &[9; 7]).unwrap();
+        }
+        let (content, size) = file.commit(length).unwrap();
+        assert_eq!((content, size), (Digest::of(&expect), length), "{stretches:?}");
+        assert!(store.read(&content).unwrap() == expect, "{stretches:?}");
+    }
+}
+
+#[test]
+fn a_digest_follows_the_writer_of_a_disk() {
+    let (_folder, store) = store();
+    let mut file = store.sparse_writer().unwrap();
+    let mut expect = vec![0; 80 << 20];
+    // What was a hole when the first stretch was read is none when the next one is.
+    for (at, settled) in [(70, 0), (3, 20), (21, 40), (35, 41), (50, 60)] {
+        expect[at << 20..(at << 20) + 9].fill(at as u8);
+        file.put((at as u64) << 20, &[at as u8; 9]).unwrap();
+        file.settle(settled << 20);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(file.commit(80 << 20).unwrap(), (Digest::of(&expect), 80 << 20));
+    assert_eq!((entries(&store.blobs()), entries(store.scratch())), (1, 0));
+}
+
+#[test]
 fn verify_finds_every_flipped_bit_and_forgets_what_hangs_on_it() {
     let (folder, store) = store();
     let tree = tree(&store, "content");
@@ -185,11 +244,13 @@ fn verify_finds_every_flipped_bit_and_forgets_what_hangs_on_it() {
     damage(&store, &Digest::of("content"), |bytes| bytes[0] ^= 4);
     fs::remove_file(store.path_of(&digest_of(&plain))).unwrap();
     fs::write(store.blobs().join("junk"), "").unwrap();
+    let laid = store.laid_out(&digest, |folder| Ok(fs::create_dir(folder).unwrap())).unwrap();
     drop(store);
 
     let report = Store::open_exclusive(&root).unwrap().verify().unwrap();
     let whats: Vec<_> = report.damaged.iter().map(|damage| damage.what.as_str()).collect();
     assert_eq!(report.damaged.len(), 3, "{whats:?}");
+    assert!(!laid.exists(), "what cannot be checked goes");
     let content = report.damaged.iter().find(|damage| damage.what.starts_with("its bytes")).unwrap();
     assert_eq!((&content.steps, &content.owners), (&vec![step("tree")], &vec![folder.path().to_owned()]));
     assert!(report.damaged.iter().any(|damage| damage.what == "missing" && damage.steps == [step("plain")]));

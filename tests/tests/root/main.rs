@@ -1,7 +1,9 @@
 //! Root trees from small packages, some of them hostile, with this machine's dpkg inside.
 
-use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt;
+mod packages;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
@@ -13,6 +15,7 @@ use builder::sandbox::{Sandbox, VERB, helper};
 use builder::store::Store;
 use builder::tree::{Contents, Kind, Tree};
 use libtest_mimic::{Arguments, Trial};
+use packages::{base, busy, owning, pack, script, with_postinst};
 use tests::tools::{is_root, put, run, said, succeed, tool};
 
 /// The argument that makes this program assemble one root in a process of its own.
@@ -23,25 +26,6 @@ const NOBODY: u32 = 65_534;
 
 /// A user and group beyond Debian's own.
 const OWNER: u32 = 10_000_000;
-
-/// What dpkg needs to run, and what the scripts below use; with the package that brings it.
-const PROGRAMS: [(&str, &str); 14] = [
-    ("bash", "bash"),
-    ("chmod", "coreutils"),
-    ("chown", "coreutils"),
-    ("date", "coreutils"),
-    ("diff", "diffutils"),
-    ("dpkg", "dpkg"),
-    ("dpkg-deb", "dpkg"),
-    ("dpkg-query", "dpkg"),
-    ("dpkg-split", "dpkg"),
-    ("ln", "coreutils"),
-    ("mkdir", "coreutils"),
-    ("rm", "coreutils"),
-    ("sleep", "coreutils"),
-    ("tar", "tar"),
-];
-const SYSTEM_PROGRAMS: [(&str, &str); 2] = [("ldconfig", "libc-bin"), ("start-stop-daemon", "dpkg")];
 
 fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
@@ -112,85 +96,18 @@ fn root_with(sandbox: &Sandbox, store: &Path, debs: &[PathBuf], limit: u64) -> R
     Ok((digest, store.tree(&digest)?))
 }
 
-/// Installs one more package, which may own files by [`OWNER`].
+/// Installs one more package, which may own files by [`OWNER`], and holds it.
 fn install(store: &Path, root: &Digest, package: &str, deb: &Path) -> Result<Digest> {
     let (store, sandbox) = (Store::open(store)?, Sandbox::of_this_program()?);
     let limits = Limits { script: 20, dpkg: 20, compile: 20 };
     let builder = Builder { store: &store, sandbox: &sandbox, epoch: epoch(), limits };
     let name = PackageName::new(package).expect("a name");
-    builder.install(root, &BTreeMap::from([(name, keep(&store, deb)?)]), OWNER)
+    let held = BTreeSet::from([name.clone()]);
+    builder.install(root, &BTreeMap::from([(name, keep(&store, deb)?)]), OWNER, &held)
 }
 
 fn keep(store: &Store, deb: &Path) -> Result<Digest> {
     Ok(store.put(std::fs::File::open(deb).expect("a package"))?.0)
-}
-
-/// Packs a package with dpkg-deb. `files` are paths and texts; those of `DEBIAN` become scripts.
-fn pack(folder: &Path, name: &str, fields: &str, files: &[(&str, &str)]) -> PathBuf {
-    let tree = folder.join(name);
-    let control = format!(
-        "Package: {name}\nVersion: 1\nArchitecture: all\nMaintainer: T <t@example.org>\n{fields}Description: t\n"
-    );
-    put(tree.join("DEBIAN/control"), control);
-    for (path, text) in files {
-        put(tree.join(path), text);
-        let mode = if path.starts_with("DEBIAN") { 0o755 } else { 0o644 };
-        std::fs::set_permissions(tree.join(path), PermissionsExt::from_mode(mode)).expect("a mode");
-    }
-    close(&tree, folder.join(format!("{name}.deb")))
-}
-
-fn close(tree: &Path, deb: PathBuf) -> PathBuf {
-    let mut dpkg_deb = tool("dpkg-deb", "dpkg");
-    succeed(dpkg_deb.args(["--root-owner-group", "-Znone", "--build"]).arg(tree).arg(&deb));
-    deb
-}
-
-/// A package whose script makes what belongs to [`OWNER`].
-fn owning(folder: &Path) -> PathBuf {
-    let does = "mkdir /var/lib/owned; echo x > /var/lib/owned/file; chmod 640 /var/lib/owned/file\n\
-                chown -R 10000000:10000000 /var/lib/owned";
-    pack(
-        folder,
-        "more",
-        "Depends: victim\n",
-        &[("usr/share/more", "more\n"), ("DEBIAN/postinst", &script(does))],
-    )
-}
-
-fn script(text: &str) -> String {
-    format!("#!/bin/bash\nset -e\n{text}\n")
-}
-
-/// A package of this machine's own dpkg and shell, with the libraries that they need.
-fn base(folder: &Path) -> PathBuf {
-    let tree = folder.join("base");
-    for folder in ["etc", "tmp", "var/cache", "var/log"] {
-        std::fs::create_dir_all(tree.join(folder)).expect("a folder");
-    }
-    put(tree.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n");
-    put(tree.join("etc/group"), "root:x:0:\n");
-    let in_bin = PROGRAMS.iter().map(|(name, package)| (format!("/usr/bin/{name}"), package));
-    let in_sbin = SYSTEM_PROGRAMS.iter().map(|(name, package)| (format!("/usr/sbin/{name}"), package));
-    for (path, package) in in_bin.chain(in_sbin) {
-        let found = [path.clone(), path.replacen("/usr", "", 1)].into_iter().find(|p| Path::new(p).exists());
-        let found =
-            found.unwrap_or_else(|| panic!("{path} is missing: install the Debian package `{package}`"));
-        copy(Path::new(&found), &tree.join(&path[1..]));
-        let listed = run(tool("ldd", "libc-bin").arg(&found));
-        for library in
-            String::from_utf8_lossy(&listed.stdout).split_whitespace().filter(|w| w.starts_with('/'))
-        {
-            copy(Path::new(library), &tree.join(&library[1..]));
-        }
-    }
-    std::os::unix::fs::symlink("bash", tree.join("usr/bin/sh")).expect("a link");
-    pack(folder, "base", "", &[])
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
-    std::fs::copy(from, to).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
 }
 
 fn text(store: &Path, tree: &Tree, path: &str) -> String {
@@ -199,35 +116,6 @@ fn text(store: &Path, tree: &Tree, path: &str) -> String {
         Some(Kind::File { content, .. }) => String::from_utf8(store.read(content).unwrap()).unwrap(),
         other => panic!("{path} is {other:?}"),
     }
-}
-
-/// A folder of the test, the base package and one with this postinst.
-fn with_postinst(postinst: &str) -> (tempfile::TempDir, [PathBuf; 2]) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let debs =
-        [base(folder.path()), pack(folder.path(), "victim", "", &[("DEBIAN/postinst", &script(postinst))])];
-    (folder, debs)
-}
-
-const BUSY: &str = "\
-    date +%s.%N > /var/log/now; date +%N > /etc/machine-id; mkdir -p /var/cache/x; date +%N > /var/cache/x/y\n\
-    echo root:*:$(( $(date +%s) / 86400 )):0::::: > /etc/shadow; chmod 640 /etc/shadow\n\
-    echo made > /etc/made; chown 7:9 /etc/made; chmod 4750 /etc/made; ln -s made /etc/link\n\
-    rm /usr/share/old; rm -r /usr/share/folder; mkdir /usr/share/folder; echo new > /usr/share/folder/new\n\
-    echo $HOSTNAME $TZ $(umask) $$ > /etc/seen; echo x > /tmp/x; echo y > /run/y";
-
-fn busy() -> (tempfile::TempDir, [PathBuf; 2]) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let postinst = script(BUSY);
-    let files = [
-        ("DEBIAN/postinst", postinst.as_str()),
-        ("usr/share/old", "old\n"),
-        ("usr/share/folder/a", "a\n"),
-        ("etc/victim.conf", "conf\n"),
-        ("DEBIAN/conffiles", "/etc/victim.conf\n"),
-    ];
-    let debs = [base(folder.path()), pack(folder.path(), "victim", "", &files)];
-    (folder, debs)
 }
 
 fn the_same_bytes_whatever_path_and_umask() {
@@ -314,11 +202,13 @@ fn more_packages_and_holds() {
     let fault = install(&path, &digest, "lost", &lost).unwrap_err().to_string();
     assert!(fault.contains("nobody"), "{fault}");
     let installed = install(&path, &digest, "more", &more).unwrap();
-    let (store, sandbox) = (Store::open(&path).unwrap(), Sandbox::of_this_program().unwrap());
-    let limits = Limits { script: 20, dpkg: 20, compile: 20 };
-    let builder = Builder { store: &store, sandbox: &sandbox, epoch: epoch(), limits };
-    let held = builder.hold(&installed, &[PackageName::new("more").unwrap()]).unwrap();
-    let tree = store.tree(&held).unwrap();
+    // Laid out once, and once more when it is gone, for the same bytes.
+    assert_eq!(trees(&path).len(), 1);
+    assert_eq!(Store::open_exclusive(&path).unwrap().gc(false).unwrap().trees, 1);
+    let (again, _) = root(&path, &debs).unwrap();
+    assert_eq!((again, install(&path, &again, "more", &more).unwrap()), (digest, installed));
+    assert_eq!(trees(&path).len(), 1);
+    let tree = Store::open(&path).unwrap().tree(&installed).unwrap();
     assert_eq!(text(&path, &tree, "usr/share/more"), "more\n");
     let node = tree.get("var/lib/owned/file").expect("what the script made");
     assert_eq!((node.uid, node.gid, node.mode), (OWNER, OWNER, 0o640));
@@ -411,6 +301,11 @@ fn kill_asleep(store: &Path, command: &mut Command) {
     child.wait().unwrap();
 }
 
+/// What is laid out as files in a store.
+fn trees(store: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(store.join("trees")).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
 /// What processes work in, below a store.
 fn scratches(store: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(store.join("tmp")).into_iter().flatten().flatten();
@@ -426,6 +321,12 @@ fn an_ordinary_user_makes_the_same() {
     command.arg(STEP).arg(folder.path().join("home/store")).args(&debs).arg("--").arg(&more);
     let printed = succeed(&mut command);
     assert_eq!(String::from_utf8_lossy(&printed).trim(), expect.to_string());
+    // What stays there can be removed by its user without help, whoever owns it inside.
+    let laid = trees(&folder.path().join("home/store")).remove(0);
+    for entry in walkdir::WalkDir::new(laid) {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().uid(), NOBODY, "{}", entry.path().display());
+    }
 }
 
 fn a_full_disk() {
