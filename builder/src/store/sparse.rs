@@ -67,6 +67,9 @@ impl<'s> SparseWriter<'s> {
 
 impl Sink for SparseWriter<'_> {
     fn put(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        if offset < self.settled {
+            return Err(io::Error::other("bytes for a place that was settled"));
+        }
         filled(bytes, HOLE).into_iter().try_for_each(|(at, piece)| self.file.write_all_at(piece, offset + at))
     }
 

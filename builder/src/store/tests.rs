@@ -221,12 +221,13 @@ fn a_digest_follows_the_writer_of_a_disk() {
     let mut file = store.sparse_writer().unwrap();
     let mut expect = vec![0; 80 << 20];
     // What was a hole when the first stretch was read is none when the next one is.
-    for (at, settled) in [(70, 0), (3, 20), (21, 40), (35, 41), (50, 60)] {
+    for (at, settled) in [(70, 0), (3, 20), (21, 40), (45, 46), (50, 60)] {
         expect[at << 20..(at << 20) + 9].fill(at as u8);
         file.put((at as u64) << 20, &[at as u8; 9]).unwrap();
         file.settle(settled << 20);
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
+    assert!(file.put(35 << 20, b"late").is_err(), "its digest is made already");
     assert_eq!(file.commit(80 << 20).unwrap(), (Digest::of(&expect), 80 << 20));
     assert_eq!((entries(&store.blobs()), entries(store.scratch())), (1, 0));
 }
