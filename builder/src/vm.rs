@@ -16,6 +16,8 @@ use crate::tools::Tools;
 pub use accelerator::Accelerator;
 
 const QEMU: &str = "qemu-system-x86_64";
+/// The PCI slot of the first card, if that is a cable: a guest calls it `enp0s5` by that, be there one disk or three.
+const SLOT: usize = 5;
 const OVMF: &str = "usr/share/OVMF/OVMF_CODE_4M.fd";
 const OVMF_VARIABLES: &str = "usr/share/OVMF/OVMF_VARS_4M.fd";
 
@@ -80,6 +82,25 @@ pub enum Card {
         /// The other end's.
         other: PathBuf,
     },
+}
+
+/// Both ends of a cable: `OWN:OTHER`, the paths of two sockets.
+impl FromStr for Card {
+    type Err = Fault;
+    fn from_str(text: &str) -> Result<Self> {
+        // sun_path of unix(7), with its zero.
+        let fits = |end: &str| {
+            !end.is_empty() && std::path::absolute(end).is_ok_and(|path| path.as_os_str().len() < 108)
+        };
+        match text.split_once(':') {
+            Some((own, other)) if fits(own) && fits(other) && own != other => {
+                let full = |end| std::path::absolute(end).map_err(|e| Fault::io("find", end, e));
+                Ok(Self::Cable { own: full(own)?, other: full(other)? })
+            }
+            _ => Err(Fault::user("not the ends of a cable")
+                .versus("OWN:OTHER, two short paths such as dist/a:dist/b", format!("{text:?}"))),
+        }
+    }
 }
 
 /// Where the serial console goes.
@@ -196,7 +217,9 @@ fn attach_card(command: &mut Command, index: usize, card: &Card) {
     });
     let [a, b, c, d, ..] = digest.bytes();
     let mac = format!("52:54:{a:02x}:{b:02x}:{c:02x}:{d:02x}");
-    command.args(["-device", &format!("virtio-net-pci,netdev={id},mac={mac},romfile=")]);
+    let slot =
+        if matches!(card, Card::Cable { .. }) { format!(",addr={:#x}", SLOT + index) } else { String::new() };
+    command.args(["-device", &format!("virtio-net-pci,netdev={id},mac={mac},romfile={slot}")]);
 }
 
 /// Text and a path as one argument; QEMU wants commas doubled.
@@ -255,6 +278,20 @@ mod tests {
             "-serial file:console",
         ] {
             assert!(line.contains(part), "{part} in\n{line}");
+        }
+    }
+
+    #[test]
+    fn a_cable_has_two_ends() {
+        let ends = |text: &str| match text.parse().unwrap() {
+            Card::Cable { own, other } => [own, other],
+            card => panic!("{card:?}"),
+        };
+        let [own, other] = ends("a:/x/b");
+        assert!(own.is_absolute() && own.ends_with("a") && other == Path::new("/x/b"), "{own:?}");
+        assert_eq!(ends("/x/b:a"), [other, own], "the same cable from its other end");
+        for bad in ["", "a", ":", "a:", ":a", "a:a", &format!("a:{}", "long".repeat(40))] {
+            assert!(bad.parse::<Card>().is_err(), "{bad}");
         }
     }
 

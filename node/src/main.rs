@@ -84,10 +84,9 @@ fn run(verb: Verb) -> Result<ExitCode> {
             let mut progress = Progress::open(&world);
             let before = || seed::import(&world).map(drop);
             bootstrap::until_done(&world, &role, &before, &mut |entry| progress.tell(entry))?;
-            if progress.has_port()
-                && let Err(fault) = tell_all(&world, &role, &mut progress)
-            {
-                eprintln!("hale: the port is not told what the machine is like: {fault}");
+            // The node is done, whatever comes of telling.
+            if let Err(fault) = tell_all(&world, &role, &mut progress) {
+                eprintln!("hale: not all is told: {fault}");
             }
         }
         Verb::Status { json } => {
@@ -131,10 +130,16 @@ fn run(verb: Verb) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Tells the port what the machine is like now.
+/// Tells ports how to join this master, and what the machine is like now.
 fn tell_all(world: &Real, role: &Role, progress: &mut Progress) -> Result<()> {
     let identity = Identity::load(world, role)?;
-    progress.report(world, &report::of(&Node::new(world, role, &identity)?)?);
+    let node = Node::new(world, role, &identity)?;
+    if token::hand_out(&node)? {
+        eprintln!("hale: a join file is at the port");
+    }
+    if progress.has_port() {
+        progress.report(world, &report::of(&node)?);
+    }
     Ok(())
 }
 

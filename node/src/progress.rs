@@ -12,18 +12,44 @@ use crate::world::World;
 /// The virtio-serial port by the name that its host gave it; any other, such as a guest agent's, is not ours.
 const PORT: &str = "/dev/virtio-ports/org.hale.progress";
 
+/// A virtio-serial port, whose other end is with whoever runs this machine.
+#[derive(Debug)]
+pub struct Port(File);
+
+impl Port {
+    /// A machine without the port is the normal case.
+    pub fn open(world: &dyn World, path: &str) -> Option<Self> {
+        // A port that nobody reads must not stop the node.
+        let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
+        OpenOptions::new().write(true).custom_flags(flags).open(world.path(path)).ok().map(Self)
+    }
+
+    /// Writes what may be longer than what a port takes at once. Gives up when nobody takes it for two seconds.
+    pub fn put(&mut self, world: &dyn World, text: &str) {
+        let (mut written, mut patience) = (0, 20);
+        while written < text.len() {
+            match self.0.write(&text.as_bytes()[written..]) {
+                Ok(count) => written += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock && patience > 0 => {
+                    patience -= 1;
+                    world.pause(Duration::from_millis(100));
+                }
+                Err(_) => return,
+            }
+        }
+    }
+}
+
 /// Tells the console and a port.
 #[derive(Debug)]
 pub struct Progress {
-    port: Option<File>,
+    port: Option<Port>,
 }
 
 impl Progress {
-    /// A machine without the port is the normal case.
+    /// Tells the port too, if there is one.
     pub fn open(world: &dyn World) -> Self {
-        // A port that nobody reads must not stop the node.
-        let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
-        Self { port: OpenOptions::new().write(true).custom_flags(flags).open(world.path(PORT)).ok() }
+        Self { port: Port::open(world, PORT) }
     }
 
     /// Whether there is a port.
@@ -36,24 +62,14 @@ impl Progress {
         eprintln!("{}", line(entry));
         if let (Some(port), Ok(json)) = (&mut self.port, serde_json::to_string(entry)) {
             // Nobody may be listening.
-            let _ = port.write_all(format!("{json}\n").as_bytes());
+            let _ = port.0.write_all(format!("{json}\n").as_bytes());
         }
     }
 
-    /// Tells the port what the machine is like: a line longer than what a port takes at once. Gives up when
-    /// nobody takes it for two seconds.
+    /// Tells the port what the machine is like.
     pub fn report(&mut self, world: &dyn World, report: &Report) {
-        let (Some(port), Ok(json)) = (&mut self.port, serde_json::to_string(report)) else { return };
-        let (line, mut written, mut patience) = (json + "\n", 0, 20);
-        while written < line.len() {
-            match port.write(&line.as_bytes()[written..]) {
-                Ok(count) => written += count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock && patience > 0 => {
-                    patience -= 1;
-                    world.pause(Duration::from_millis(100));
-                }
-                Err(_) => return,
-            }
+        if let (Some(port), Ok(json)) = (&mut self.port, serde_json::to_string(report)) {
+            port.put(world, &(json + "\n"));
         }
     }
 }

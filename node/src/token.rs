@@ -9,6 +9,7 @@ use crate::files;
 use crate::identity::{Moment, Secret};
 use crate::kubeadm;
 use crate::node::Node;
+use crate::progress::Port;
 use crate::proxy;
 use crate::world::Call;
 
@@ -41,6 +42,19 @@ pub fn token(node: &Node, hours: u16, with_proxy: bool) -> Result<Secret> {
     Ok(Secret::from(text))
 }
 
+/// Whoever runs this machine and holds the other end of this port is given what a node must be told.
+const PORT: &str = "/dev/virtio-ports/org.hale.join";
+/// How long that is good for, in hours.
+const HOURS: u16 = 24;
+
+/// Gives a join file to that port, on a master that has one; says whether it did.
+pub fn hand_out(node: &Node) -> Result<bool> {
+    let port = Port::open(node.world, PORT).filter(|_| node.role.is_master());
+    let Some(mut port) = port else { return Ok(false) };
+    port.put(node.world, token(node, HOURS, false)?.expose());
+    Ok(true)
+}
+
 /// The digest of the cluster CA's public key: SHA-256 of its SubjectPublicKeyInfo, by openssl(1).
 fn pin(node: &Node) -> Result<String> {
     let path = "/etc/kubernetes/pki/ca.crt";
@@ -60,6 +74,32 @@ mod tests {
     use crate::fake::Fake;
     use crate::identity::Identity;
     use crate::role::Role;
+    use crate::world::World;
+
+    #[test]
+    fn who_holds_the_port_of_a_master_is_told_how_to_join() {
+        let text = include_str!("../examples/role.toml");
+        for kind in ["master", "node"] {
+            let role =
+                Role::parse(&text.replacen("role = \"master\"", &format!("role = {kind:?}"), 1)).unwrap();
+            let world = Fake::of(&role, "10.0.3.1");
+            attempt(&world, &Role::parse(text).unwrap(), &mut |_| {}).unwrap();
+            let identity = Identity::default();
+            let node = Node::new(&world, &role, &identity).unwrap();
+            assert!(!hand_out(&node).unwrap());
+            assert!(
+                !world.calls.borrow().join("\n").contains("token create"),
+                "a token that nobody asked for"
+            );
+            world.make(PORT, "");
+            assert_eq!(hand_out(&node).unwrap(), kind == "master");
+            let told = std::fs::read_to_string(world.path(PORT)).unwrap();
+            let is_whole = told.starts_with("[join]\n")
+                && told.ends_with("]\n")
+                && told.contains("expires = 2026-11-23T");
+            assert_eq!(is_whole, kind == "master", "{told}");
+        }
+    }
 
     #[test]
     fn what_is_printed_is_what_a_node_reads() {

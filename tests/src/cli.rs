@@ -61,10 +61,16 @@ impl Desk {
 
     /// The same with `hale` in the store, so that building takes no compiler.
     pub fn with_program() -> Self {
+        let line = Project::at(checkout::top()).default_line().expect("a line");
+        Self::with_program_of(line.as_str())
+    }
+
+    /// The same for another line than the site's.
+    pub fn with_program_of(line: &str) -> Self {
         let desk = Self::new();
-        let project = Project::at(desk.root());
-        let line = project.default_line().expect("a line");
-        let lock = project.last_lock(&line).unwrap_or_else(|fault| panic!("{fault}")).expect("a lock");
+        let line = line.parse().expect("a line");
+        let lock = Project::at(desk.root()).last_lock(&line);
+        let lock = lock.unwrap_or_else(|fault| panic!("{fault}")).expect("a lock");
         checkout::carry_program(&desk.root(), lock.epoch, &desk.store());
         desk
     }

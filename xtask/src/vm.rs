@@ -1,6 +1,8 @@
 //! `cargo xtask vm ROLE`.
 
 use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::sleep;
@@ -29,6 +31,12 @@ pub(crate) struct Vm {
     /// Forward a port of 127.0.0.1 to the guest; may be given again.
     #[arg(long, value_name = "HOST:GUEST")]
     forward: Vec<Forward>,
+    /// Plug in a cable to another machine: a socket at this end and one at the other. The guest calls it enp0s5.
+    #[arg(long, value_name = "OWN:OTHER")]
+    cable: Option<Card>,
+    /// Have a master write what a node must be told to join it, once it is done: a secret, good for a day.
+    #[arg(long, value_name = "FILE")]
+    join: Option<PathBuf>,
     /// Start with a BIOS instead of UEFI.
     #[arg(long)]
     bios: bool,
@@ -46,6 +54,8 @@ pub(crate) struct Vm {
     report: Option<PathBuf>,
 }
 
+/// The port that a master's join file comes by.
+const JOIN: &str = "org.hale.join";
 /// How often the machine's port is looked at: phases are told to a tenth of a second.
 const GLANCE: Duration = Duration::from_millis(100);
 
@@ -64,14 +74,19 @@ impl Vm {
             attached.push(Disk::Kept(path));
         }
         let port = scratch.path().join("port");
+        let mut ports: Vec<_> = self.report.iter().map(|_| (report::PORT.to_owned(), port.clone())).collect();
+        if let Some(join) = &self.join {
+            ports.push((JOIN.to_owned(), secret(join)?));
+        }
+        let cards = self.cable.into_iter().chain([Card::User(self.forward)]).collect();
         let machine = Machine {
             firmware: if self.bios { Firmware::Bios } else { Firmware::Uefi },
             memory: self.memory,
             processors: self.processors,
             disks: attached,
-            cards: vec![Card::User(self.forward)],
+            cards,
             console: Console::Terminal,
-            ports: self.report.iter().map(|_| (report::PORT.to_owned(), port.clone())).collect(),
+            ports,
         };
         let accelerator = Accelerator::probe(&tools)?;
         let how = if accelerator == Accelerator::Kvm { "KVM" } else { "emulation" };
@@ -81,6 +96,17 @@ impl Vm {
         eprintln!("{} by {how}; Ctrl-A X ends it, and what it wrote is forgotten", order.role);
         run(machine.command(&tools, accelerator, scratch.path())?, port, draft.as_ref())
     }
+}
+
+/// An empty file that nobody else reads.
+fn secret(path: &Path) -> Result<PathBuf> {
+    let path = std::path::absolute(path).map_err(|e| Fault::io("find", path, e))?;
+    let mut options = fs::OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(&path);
+    // One that was there keeps its mode otherwise.
+    let file = file.and_then(|file| file.set_permissions(fs::Permissions::from_mode(0o600)));
+    file.map_err(|e| Fault::io("make", &path, e))?;
+    Ok(path)
 }
 
 /// A larger disk over the image, which takes only what the guest writes.
