@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
+use std::num::NonZero;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -12,6 +13,7 @@ use builder::base::{Fault, Result};
 use builder::dist::Order;
 use builder::plan::{Output, Plan, Step, StepId};
 use builder::project::Project;
+use builder::root;
 use builder::store::Store;
 use builder::system;
 
@@ -33,6 +35,7 @@ pub(crate) fn run(context: &Context, tell: &mut dyn FnMut(Row)) -> Result<()> {
     lab.run(&["build", ROLE])?;
     let (packages, theirs) =
         (lab.checkout().with_file_name("packages"), lab.checkout().with_file_name("theirs"));
+    tell(ratio("cores busy while unpacking", unpacking(context, &lab)?, Goal::AtLeast(0.8)));
     let ours = steps(context, &lab, &packages)?;
     tell(seconds("root tree from packages that are here", ours.root, None));
     let debstrapped = mmdebstrap(&ours.names, &theirs, [repository(&packages)?])?;
@@ -109,6 +112,33 @@ fn steps(context: &Context, lab: &Lab, packages: &Path) -> Result<Ours> {
     }
     let names = debs.keys().map(|name| name.to_string()).collect();
     Ok(Ours { root, disk, names, packed: packed as f64 })
+}
+
+/// Unpacks the root's packages into a store of their own; which part of all cores' time that takes.
+fn unpacking(context: &Context, lab: &Lab) -> Result<f64> {
+    let (plan, whole) = hand_over(context, lab)?;
+    let folder = lab.store().with_file_name("unpacked");
+    let store = Store::open(&folder)?;
+    hand_over_inputs(&plan, &whole, &store)?;
+    let mut packed = Vec::new();
+    for deb in debs(&plan)?.values() {
+        packed.extend(store.output(deb)?.map(|output| output.digest()));
+    }
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get) as f64;
+    let (start, before) = (Instant::now(), processor_seconds());
+    root::unpack_all(&store, &packed)?;
+    let share = (processor_seconds() - before) / (start.elapsed().as_secs_f64() * cores);
+    drop(store);
+    lab.forget(&folder)?;
+    Ok(share)
+}
+
+/// What this process has had of the processors: fields 14 and 15 in hundredths (proc_pid_stat(5)).
+fn processor_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks = after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
+    ticks.sum::<f64>() / 100.0
 }
 
 /// Debian's packages of a planned disk.
