@@ -3,11 +3,10 @@
 //! The one program that is run is `grub-mkimage`, from a tree of tools: it links GRUB's core.
 
 use std::fs::OpenOptions;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use ruzstd::encoding::{CompressionLevel, compress};
 use tempfile::NamedTempFile;
 
 use crate::base::{Digest, Epoch, Fault, Result, json};
@@ -16,6 +15,7 @@ use crate::pack::disk::{self, Boot, Disk};
 use crate::pack::initramfs::{self, Kernel};
 use crate::pack::qcow2;
 use crate::pack::sink::{Layered, Sink, filled};
+use crate::pack::zstd::{self, Effort};
 use crate::plan::{DiskFormat, Output, StepId};
 use crate::store::{Store, full};
 use crate::tools::Tools;
@@ -46,7 +46,7 @@ fn initramfs(epoch: Epoch, root: &Tree, store: &Store) -> Result<Vec<u8>> {
     };
     let (tree, own) = initramfs::tree(&Kernel::find(root)?, root, store, &init)?;
     // By what the store remembers it; the number grows when the same files give other bytes.
-    let id = StepId(Digest::of(json::canonical(&("initramfs", 1, &tree, epoch))?));
+    let id = StepId(Digest::of(json::canonical(&("initramfs", 2, &tree, epoch))?));
     if let Some(known) = store.output(&id)? {
         return store.read(&known.digest());
     }
@@ -91,11 +91,7 @@ pub fn convert(store: &Store, raw: &Digest, format: DiskFormat) -> Result<Output
         }
         DiskFormat::RawZst => {
             let mut writer = store.writer()?;
-            let (mut input, mut output) = (Patient::new(source), Patient::new(&mut writer));
-            compress(&mut input, &mut output, CompressionLevel::Fastest);
-            let failed = |e| Fault::machine("cannot compress the disk").because(e);
-            input.outcome().map_err(failed)?;
-            output.outcome().map_err(failed)?;
+            zstd::compress(&mut source, length, Effort::Thorough, &mut writer).map_err(full)?;
             writer.commit()?
         }
     };
@@ -121,52 +117,6 @@ pub fn publish(store: &Store, disk: &Digest, to: &Path) -> Result<()> {
         }
         file.put(at, &buffer[..count]).map_err(|e| Fault::io("write", to, e))?;
         at += count as u64;
-    }
-}
-
-/// A reader or writer that keeps its first error for later: the compressor cannot be told of one.
-struct Patient<T> {
-    inner: T,
-    error: Option<io::Error>,
-}
-
-impl<T> Patient<T> {
-    fn new(inner: T) -> Self {
-        Self { inner, error: None }
-    }
-
-    fn outcome(self) -> io::Result<()> {
-        self.error.map_or(Ok(()), Err)
-    }
-}
-
-impl<R: Read> Read for Patient<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.error.is_some() {
-            return Ok(0);
-        }
-        loop {
-            match self.inner.read(buffer) {
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => {
-                    self.error = Some(e);
-                    return Ok(0);
-                }
-                read => return read,
-            }
-        }
-    }
-}
-
-impl<W: Write> Write for Patient<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.error.is_none() {
-            self.error = self.inner.write_all(bytes).err();
-        }
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

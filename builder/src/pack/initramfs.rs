@@ -16,9 +16,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use ruzstd::encoding::{CompressionLevel, compress_to_vec};
-
 use super::cpio;
+use super::zstd::{self, Effort};
 use crate::base::{Epoch, Fault, Result};
 use crate::tree::{Contents, Kind, Memory, Node, Tree, TreePath};
 
@@ -132,7 +131,9 @@ pub fn tree(kernel: &Kernel, root: &Tree, contents: &dyn Contents, init: &[u8]) 
 pub fn pack(tree: &Tree, contents: &dyn Contents, epoch: Epoch) -> Result<Vec<u8>> {
     let mut archive = Vec::new();
     cpio::write(tree, contents, epoch, &mut archive)?;
-    Ok(compress_to_vec(archive.as_slice(), CompressionLevel::Fastest))
+    let mut packed = Vec::new();
+    zstd::compress(&mut archive.as_slice(), archive.len() as u64, Effort::Quick, &mut packed)?;
+    Ok(packed)
 }
 
 fn in_archive(path: &str) -> String {

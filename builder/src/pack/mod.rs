@@ -24,6 +24,7 @@ pub mod sink;
 pub mod tar;
 pub mod uki;
 pub mod xz;
+pub mod zstd;
 
 use std::io;
 

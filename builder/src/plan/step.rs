@@ -257,7 +257,11 @@ pub struct Layer {
 impl Step {
     /// Raised when the same text gives other bytes than before.
     fn format(&self) -> u32 {
-        1
+        match self {
+            // Compressed by libzstd since.
+            Self::Disk { .. } | Self::Converted { format: DiskFormat::RawZst, .. } => 2,
+            _ => 1,
+        }
     }
 
     /// The canonical text: sorted JSON with the format number.

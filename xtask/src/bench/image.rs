@@ -3,19 +3,23 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{self, Read};
 use std::num::NonZero;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
+use builder::base::digest::Hashing;
 use builder::base::name::PackageName;
-use builder::base::{Fault, Result};
+use builder::base::{Digest, Fault, Result};
 use builder::dist::Order;
+use builder::pack::zstd::{self, Effort};
 use builder::plan::{Output, Plan, Step, StepId};
 use builder::project::Project;
 use builder::root;
 use builder::store::Store;
 use builder::system;
+use builder::tree::{Contents, Kind};
 
 use super::lab::{Lab, number};
 use super::{Goal, Row, Unit};
@@ -55,12 +59,15 @@ pub(crate) fn run(context: &Context, tell: &mut dyn FnMut(Row)) -> Result<()> {
     let (changed, _) = lab.run(&image)?;
     tell(seconds("one overlay line to a new image", changed, Some(Goal::AtMost(5.0))));
     lab.forget(&lab.store().join("steps"))?;
-    hand_over(context, &lab)?;
+    let (whole, store) = hand_over(context, &lab)?;
     let (_, said) = lab.run(&[&image[..], &["--format", "zstd"]].concat())?;
     tell(bytes("peak memory of an image and its zstd", number(&said, "/peak-memory")?, Some(512e6)));
     let size = number(&said, "/images/1/bytes")?;
     tell(bytes("image, compressed with zstd", size, None));
-    tell(ratio("  by the sum of its packages", size / ours.packed, Goal::AtMost(1.15)));
+    let files = files_compressed(&whole, &store)?;
+    let most = Some(Goal::AtMost(1.15));
+    tell(quotient("  by the installed packages' files, compressed alike", size / files, most));
+    tell(quotient("  by the packages as Debian has them, with xz", size / ours.packed, None));
     Ok(())
 }
 
@@ -133,6 +140,45 @@ fn unpacking(context: &Context, lab: &Lab) -> Result<f64> {
     Ok(share)
 }
 
+/// The bytes of all files of the installed packages, in one stream and compressed as an image is.
+fn files_compressed(plan: &Plan, store: &Store) -> Result<f64> {
+    let installed = store.output(&plan.find("install")?.0)?;
+    let installed = installed.ok_or_else(|| Fault::bug("an image without its root"))?;
+    let tree = store.tree(&installed.digest())?;
+    let mut files = Vec::new();
+    for (_, node) in tree.iter() {
+        if let Kind::File { content, .. } = &node.kind {
+            files.push(*content);
+        }
+    }
+    let mut all = Files { store, left: files.into_iter(), open: None };
+    let mut count = Hashing::new(io::sink());
+    zstd::compress(&mut all, tree.file_bytes(), Effort::Thorough, &mut count)?;
+    Ok(count.length() as f64)
+}
+
+/// Files of a store, one after the other.
+struct Files<'a> {
+    store: &'a Store,
+    left: std::vec::IntoIter<Digest>,
+    open: Option<Box<dyn Read + 'a>>,
+}
+
+impl Read for Files<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if let Some(file) = &mut self.open {
+                match file.read(buffer)? {
+                    0 => self.open = None,
+                    count => return Ok(count),
+                }
+            }
+            let Some(next) = self.left.next() else { return Ok(0) };
+            self.open = Some(self.store.open(&next).map_err(io::Error::other)?);
+        }
+    }
+}
+
 /// What this process has had of the processors: fields 14 and 15 in hundredths (proc_pid_stat(5)).
 fn processor_seconds() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
@@ -203,5 +249,9 @@ fn bytes(what: &str, value: f64, most: Option<f64>) -> Row {
 }
 
 pub(super) fn ratio(what: &str, value: f64, goal: Goal) -> Row {
-    Row { what: what.to_owned(), value, unit: Unit::Ratio, goal: Some(goal) }
+    quotient(what, value, Some(goal))
+}
+
+fn quotient(what: &str, value: f64, goal: Option<Goal>) -> Row {
+    Row { what: what.to_owned(), value, unit: Unit::Ratio, goal }
 }
