@@ -25,10 +25,13 @@ impl Effort {
     }
 }
 
+/// Threads at most: each has tens of megabytes of its own, and an image is made in half a gigabyte.
+const MOST_THREADS: usize = 4;
+
 /// Compresses `length` bytes of `input`, with its checksum behind it.
 pub fn compress(input: &mut dyn Read, length: u64, effort: Effort, out: &mut dyn Write) -> Result<()> {
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let threads = u32::try_from(threads).unwrap_or(1);
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = cores.min(MOST_THREADS) as u32;
     write(input, length, effort, threads, out).map_err(|e| Fault::machine("cannot compress").because(e))
 }
 

@@ -107,7 +107,10 @@ fn xz(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn zstd(bytes: &[u8]) -> Vec<u8> {
-    ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
+    let mut writer = ::zstd::Encoder::new(Vec::new(), 19).unwrap();
+    writer.include_checksum(true).unwrap();
+    writer.write_all(bytes).unwrap();
+    writer.finish().unwrap()
 }
 
 fn read(bytes: &[u8]) -> Result<Deb> {
