@@ -71,35 +71,44 @@ pub fn flash(
     target.settle()?;
     table.write(length, &mut disk)?;
     target.settle()?;
-    let mut found = vec![0; CHUNK];
     each(&source, image, body.clone(), |offset, bytes| {
-        let found = &mut found[..bytes.len()];
-        target.read(offset, found)?;
-        if let Some(at) = bytes.iter().zip(&*found).position(|(wanted, found)| wanted != found) {
-            let at = offset + at as u64;
-            return Err(Fault::integrity(format!("{target} does not hold what was written to it"))
-                .versus("the image's bytes", format!("others at byte {at}"))
-                .mend("try again; if it happens twice, the disk is broken"));
-        }
+        verify(target, "image", offset, bytes)?;
         tell(Phase::Verifying, offset + bytes.len() as u64 - body.start, total);
         Ok(())
     })?;
-    verify_table(&table, target, length)
+    if let Some((at, seed)) = seed_at {
+        let mut whole = Vec::new();
+        seed.write(&mut whole)?;
+        whole.resize(seed.length() as usize, 0);
+        verify(target, "seed", at, &whole)?;
+    }
+    let mut copies = Pieces::default();
+    table.write(length, &mut copies)?;
+    copies.0.iter().try_for_each(|(at, bytes)| verify(target, "partition table", *at, bytes))
 }
 
-/// Both copies of the table, as they would be written now.
-fn verify_table(table: &Found, target: &Target, length: u64) -> Result<()> {
-    struct Check<'a>(&'a Target);
-    impl Sink for Check<'_> {
-        fn put(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-            let mut found = vec![0; bytes.len()];
-            self.0.read(offset, &mut found).map_err(io::Error::other)?;
-            if found == bytes { Ok(()) } else { Err(io::Error::other(format!("other bytes at {offset}"))) }
-        }
+/// Reads back what was written.
+fn verify(target: &Target, what: &str, at: u64, wanted: &[u8]) -> Result<()> {
+    let mut found = vec![0; wanted.len()];
+    target.read(at, &mut found)?;
+    if found == wanted {
+        return Ok(());
     }
-    let wrong =
-        |fault: Fault| Fault::integrity(format!("{target} does not hold its partition table")).because(fault);
-    table.write(length, &mut Check(target)).map_err(wrong)
+    let same = wanted.iter().zip(&found).take_while(|(wanted, found)| wanted == found).count();
+    Err(Fault::integrity(format!("{target} does not hold its {what}"))
+        .versus("what was written to it", format!("something else at byte {}", at + same as u64))
+        .mend("try again; if it happens twice, the disk is broken"))
+}
+
+/// What is put, piece by piece.
+#[derive(Default)]
+struct Pieces(Vec<(u64, Vec<u8>)>);
+
+impl Sink for Pieces {
+    fn put(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.push((offset, bytes.to_vec()));
+        Ok(())
+    }
 }
 
 /// Calls `act` with every chunk of the image's `range`, in order.

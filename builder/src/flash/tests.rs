@@ -95,3 +95,42 @@ fn what_must_not_be_flashed_is_refused() {
     assert!(refused.to_string().contains("partition table"), "{refused}");
     assert_eq!(fs::metadata(folder.path().join("disk")).unwrap().len(), 0, "nothing was written");
 }
+
+/// A disk that gives other bytes back than it took: in the image, in the seed, in either copy of the table.
+#[test]
+fn what_is_read_back_is_held_against_what_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (image, seed, path) = (image(folder.path()), seed(), folder.path().join("disk"));
+    let run = |spoil: Option<u64>| {
+        let mut left = spoil;
+        flash(&image, &Target::open(&path).unwrap(), Some(&seed), &mut |phase, _, _| {
+            if let (Phase::Verifying, Some(at)) = (phase, left) {
+                let disk = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+                let mut byte = [0];
+                disk.read_exact_at(&mut byte, at).unwrap();
+                disk.write_all_at(&[byte[0] ^ 1], at).unwrap();
+                left = None;
+            }
+        })
+    };
+    run(None).unwrap();
+    let disk = fs::read(&path).unwrap();
+    let (length, end) = (disk.len() as u64, Found::read(&disk).unwrap().end());
+    // Bytes that are read after the first piece of the image is: data, a hole, the seed's begin and its end.
+    for (at, what) in [
+        ((9 << 20) + 7, "image"),
+        (8 << 20, "image"),
+        (end - seed.length() + 43, "seed"),
+        (end - 1, "seed"),
+        (512 + 56, "partition table"),
+        (length - 512 + 56, "partition table"),
+    ] {
+        let fault = run(Some(at)).expect_err(what);
+        assert_eq!(fault.exit_code(), 4, "{fault}");
+        let text = fault.to_string();
+        for part in [&format!("does not hold its {what}"), &format!("at byte {at}"), "try again"] {
+            assert!(text.contains(part), "no {part:?} in {text}");
+        }
+    }
+    run(None).unwrap();
+}
