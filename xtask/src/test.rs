@@ -49,6 +49,7 @@ const ORACLES: &[(&str, &str)] = &[
     ("qemu-img", "qemu-utils"),
     ("readelf", "binutils"),
     ("setpriv", "util-linux"),
+    ("script", "bsdutils"),
     ("sgdisk", "gdisk"),
     ("sh", "dash"),
     ("sha256sum", "coreutils"),
