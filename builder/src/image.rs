@@ -86,7 +86,7 @@ pub fn convert(store: &Store, raw: &Digest, format: DiskFormat) -> Result<Output
         DiskFormat::Raw => (*raw, length),
         DiskFormat::Qcow2 => {
             let mut file = store.sparse_writer()?;
-            let written = qcow2::write(&mut source, length, &mut file)?;
+            let written = qcow2::write(&mut source, length, &mut file).map_err(full)?;
             file.commit(written)?
         }
         DiskFormat::RawZst => {

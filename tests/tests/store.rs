@@ -132,7 +132,7 @@ fn a_full_disk_loses_nothing() {
     unshare.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, WORKER]).arg(folder.path());
     let ran = ran(unshare);
     let said = String::from_utf8_lossy(&ran.stdout).into_owned();
-    assert_eq!(said.matches("os error 28").count(), 4, "{said}");
+    assert_eq!(said.matches("os error 28").count(), 6, "{said}");
 }
 
 #[test]

@@ -67,3 +67,61 @@ fn tree(store: &Store, deb: &Digest, size: u64, mut batch: &Batch) -> Result<Tre
     }
     Ok(tree)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::io::Cursor;
+
+    use super::*;
+    use crate::base::Epoch;
+    use crate::debian::control::Paragraph;
+    use crate::pack::deb;
+    use crate::tree::Memory;
+
+    /// A package with one file of its own name.
+    fn packed(name: &str) -> Vec<u8> {
+        let mut control = Paragraph::new();
+        for (field, value) in [
+            ("Package", name),
+            ("Version", "1"),
+            ("Architecture", "all"),
+            ("Maintainer", "T <t@example.org>"),
+            ("Description", "t"),
+        ] {
+            control.set(field, value).unwrap();
+        }
+        let (mut tree, mut contents) = (Tree::new(), Memory::default());
+        tree.insert(TreePath::new(format!("usr/share/{name}")).unwrap(), contents.file(name, 0o644)).unwrap();
+        let (conffiles, scripts) = (BTreeSet::new(), BTreeMap::new());
+        let deb = deb::Deb {
+            control: &control,
+            conffiles: &conffiles,
+            scripts: &scripts,
+            triggers: &[],
+            tree: &tree,
+        };
+        let (mut scratch, mut out) = (Cursor::new(Vec::new()), Vec::new());
+        deb::write(&deb, &contents, Epoch::new(1).unwrap(), &mut scratch, &mut out).unwrap();
+        out
+    }
+
+    #[test]
+    fn a_package_is_unpacked_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        let [one, two, three] = ["one", "two", "three"].map(|name| store.put_bytes(&packed(name)).unwrap());
+        let first = unpacked(&store, &[two]).unwrap();
+        // Who reads it again finds nothing.
+        std::fs::remove_file(store.path_of(&two)).unwrap();
+        let all = unpacked(&store, &[one, two, three]).unwrap();
+        assert_eq!(all[1], first[0]);
+        for (tree, name) in all.iter().zip(["one", "two", "three"]) {
+            let tree = store.tree(tree).unwrap();
+            assert!(tree.get(&format!("{DATA}/usr/share/{name}")).is_some(), "{name}");
+        }
+        std::fs::remove_file(store.path_of(&one)).unwrap();
+        assert_eq!(unpacked(&store, &[three, one]).unwrap(), [all[2], all[0]]);
+        assert!(unpack_all(&store, &[one]).is_err(), "it is not there");
+    }
+}

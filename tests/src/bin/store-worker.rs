@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use builder::base::digest::Checksum;
 use builder::base::{Class, Digest, Fault, Result, Url};
 use builder::fetch::{Client, Limits, Source, Wanted, fetch};
+use builder::image;
 use builder::pack::sink::Sink;
-use builder::plan::{Output, StepId};
+use builder::plan::{DiskFormat, Output, StepId};
 use builder::progress::{Progress, Show, Unit};
 use builder::store::Store;
 use builder::tree::{Contents, Node, Tree, TreePath};
@@ -95,6 +96,9 @@ fn hold(root: &Path, _: u64) -> Result<()> {
 fn fill(root: &Path, size: u64) -> Result<()> {
     let store = Store::open(root)?;
     let kept = store.put_bytes(b"small")?;
+    // Its other forms are as large: nothing in it repeats.
+    let noise: Vec<u8> = (0..22_000_u64).flat_map(|n| *Digest::of(n.to_le_bytes()).bytes()).collect();
+    let raw = store.put_bytes(&noise[..noise.len() / 512 * 512])?;
     let big = vec![7; size as usize];
     let place = root.with_file_name("mirror");
     std::fs::write(&place, &big).map_err(|e| Fault::io("write", &place, e))?;
@@ -111,6 +115,8 @@ fn fill(root: &Path, size: u64) -> Result<()> {
         store.put(&big[..]).map(drop),
         store.put_bytes(&big).map(drop),
         store.batch().and_then(|batch| batch.put(&big[..]).map(drop)),
+        image::convert(&store, &raw, DiskFormat::Qcow2).map(drop),
+        image::convert(&store, &raw, DiskFormat::RawZst).map(drop),
         fetch(&store, &client, &[wanted], &progress).map(drop),
     ];
     for tried in tries {
@@ -126,14 +132,14 @@ fn fill(root: &Path, size: u64) -> Result<()> {
         return Err(Fault::bug("a full disk spoilt a blob"));
     }
     let left = (names(&root.join("blobs/sha256")), names(store.scratch()));
-    if left != (1, 0) {
-        return Err(Fault::bug("a full disk left something").versus("one blob", format!("{left:?}")));
+    if left != (2, 0) {
+        return Err(Fault::bug("a full disk left something").versus("two blobs", format!("{left:?}")));
     }
     // What was fetched so far waits to be resumed; gc makes room of it.
     drop(store);
     let collected = Store::open_exclusive(root)?.gc(false)?;
     let store = Store::open(root)?;
-    if collected.removed != 2 || store.contains(&kept) || store.put_bytes(b"also small").is_err() {
+    if collected.removed != 3 || store.contains(&kept) || store.put_bytes(b"also small").is_err() {
         return Err(Fault::bug("gc makes no room on a full disk"));
     }
     Ok(())

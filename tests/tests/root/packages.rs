@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tests::tools::{put, run, succeed, tool};
 
 /// What dpkg needs to run, and what the scripts below use; with the package that brings it.
-const PROGRAMS: [(&str, &str); 14] = [
+const PROGRAMS: [(&str, &str); 15] = [
     ("bash", "bash"),
     ("chmod", "coreutils"),
     ("chown", "coreutils"),
@@ -18,6 +18,7 @@ const PROGRAMS: [(&str, &str); 14] = [
     ("dpkg-split", "dpkg"),
     ("ln", "coreutils"),
     ("mkdir", "coreutils"),
+    ("readlink", "coreutils"),
     ("rm", "coreutils"),
     ("sleep", "coreutils"),
     ("tar", "tar"),
