@@ -106,7 +106,45 @@ fn keys(bytes: &[u8]) -> Vec<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use builder::tree::{Memory, TreePath};
+
     use super::*;
+
+    /// Every kind of secret is found by its place, and what only looks like one is not.
+    #[test]
+    fn a_secret_is_known_by_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        let (mut tree, mut contents) = (Tree::new(), Memory::default());
+        let mut put = |path: &str, text: &str| {
+            let node = contents.file(text, 0o600);
+            tree.insert(TreePath::new(path).unwrap(), node).unwrap();
+            store.put_bytes(text.as_bytes()).unwrap();
+        };
+        let secrets = [
+            "etc/machine-id",
+            "etc/ssh/ssh_host_rsa_key",
+            "etc/ssl/private/ssl-cert.key",
+            "root/.ssh/authorized_keys",
+            "var/lib/hale/identity",
+            "var/lib/systemd/credential.secret",
+            "var/lib/systemd/random-seed",
+        ];
+        for path in secrets {
+            put(path, "x");
+        }
+        put("etc/shadow", "root:*:1::::::\nann:!:1::::::\nbob:$y$hash:1::::::\n");
+        for path in ["etc/ssh/sshd_config", "usr/lib/hale/role.toml", "etc/ssl/certs/ca.pem"] {
+            put(path, "x");
+        }
+        let mut found = in_tree(&store, &tree);
+        let password = found.iter().position(|what| what.starts_with("a password in etc/shadow: bob:"));
+        found.remove(password.expect("the password"));
+        assert_eq!(found, secrets);
+        let mut clean = Tree::new();
+        clean.insert(TreePath::new("etc/machine-id").unwrap(), contents.file("", 0o444)).unwrap();
+        assert_eq!(in_tree(&store, &clean), Vec::<String>::new());
+    }
 
     /// A canary is found wherever it lies, also across two pieces, and words about keys are no keys.
     #[test]

@@ -279,6 +279,7 @@ fn parse(text: &str) -> (Vec<Outcome>, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tools::tool;
 
     #[test]
     fn lines_become_results_when_they_are_whole() {
@@ -288,6 +289,26 @@ mod tests {
         assert_eq!((outcomes.len(), &outcomes[1], ended), (2, &expected, false));
         assert!(parse("{\"end\":true}\n").1);
         assert!(!parse("{\"end\":true}").1);
+    }
+
+    #[test]
+    fn a_guest_that_hangs_is_ended_in_time_and_its_console_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let (console, results) = (folder.path().join("console"), folder.path().join("results"));
+        fs::write(&console, "it boots\n").unwrap();
+        let child = tool("sleep", "coreutils").arg("600").spawn().unwrap();
+        let pid = child.id();
+        let patience = Duration::from_millis(300);
+        let (name, end) = ("hanging".to_owned(), Instant::now() + patience);
+        let mut running = Running { name, child, folder, console, results, asked: None, patience, end };
+        let waited = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || running.outcomes()));
+        let said = waited.expect_err("it never ends");
+        let said = said.downcast_ref::<String>().expect("words");
+        assert!(said.contains("hanging: no the end of its results in time"), "{said}");
+        assert!(!Path::new(&format!("/proc/{pid}")).exists(), "it runs on");
+        let kept = std::env::temp_dir().join(format!("hale-hanging-{pid}.console"));
+        assert_eq!(fs::read_to_string(&kept).unwrap(), "it boots\n");
+        fs::remove_file(kept).unwrap();
     }
 
     #[test]

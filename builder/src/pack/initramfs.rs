@@ -23,7 +23,7 @@ use crate::tree::{Contents, Kind, Memory, Node, Tree, TreePath};
 
 /// What a root disk may be behind, and what reads it: virtio, NVMe, SATA and IDE, SCSI controllers of
 /// other hypervisors, USB disks, SD cards. Taken if the kernel has them as modules.
-const WANTED: &[&str] = &[
+pub const WANTED: &[&str] = &[
     "virtio_pci",
     "virtio_mmio",
     "virtio_blk",

@@ -8,6 +8,7 @@
 //! ```
 //! The guests' checks are the scripts in `guests/`; each script is a test.
 
+mod image;
 mod packages;
 mod record;
 
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use builder::base::{Digest, Result};
 use builder::flash::{Target, flash};
-use builder::image;
+use builder::image::INIT;
 use builder::pack::apt::Offer;
 use builder::plan::{Output, Plan, Step};
 use builder::sandbox::{VERB, helper};
@@ -70,6 +71,11 @@ fn main() -> ExitCode {
     }
     let own = Arc::clone(&stage);
     rest.push(Trial::test("no_secret_is_in_the_image", move || own.no_secret()));
+    let own = Arc::clone(&stage);
+    rest.push(Trial::test("every_driver_of_the_first_root_is_there", move || {
+        let Stage { world, shipped, .. } = &**own;
+        Ok(image::drivers_are_there(&world.store, &world.store.tree(shipped)?, world.epoch())?)
+    }));
     rest.push(Trial::test("what_a_guest_writes_is_recorded_or_forgotten", move || {
         record::is_kept(&stage.host);
         Ok(())
@@ -147,6 +153,7 @@ impl Stage {
         let (before, disk, log) = (self.file("before"), self.file("first"), self.file("log"));
         let tree = self.world.store.tree(&self.shipped).expect("the root");
         let image = self.image(tree, "first");
+        image::is_sound(&image);
         Target::open(&before)
             .and_then(|target| flash(&image, &target, None, &mut |_, _, _| {}))
             .unwrap_or_else(|fault| panic!("{fault}"));
@@ -246,7 +253,7 @@ impl Stage {
         let root = world.output(&mut plan, root)?;
         let mut tree = world.store.tree(&root)?;
         let shipped = world.store.tree(&self.shipped)?;
-        for path in [image::INIT, "etc/fstab"] {
+        for path in [INIT, "etc/fstab"] {
             tree.insert(TreePath::new(path)?, shipped.get(path).expect("the image has it").clone())?;
         }
         Ok(tree)
@@ -273,6 +280,8 @@ impl Stage {
         guest.disks.insert(1, trial::archive(checks, &self.payload(checks), &archive));
         let mut running = self.host.boot(name, &guest, LIMIT);
         let outcomes = running.outcomes();
+        // Whatever else is found: somebody at the console may log in.
+        running.wait_for(" login: ");
         running.kill();
         outcomes.into_iter().map(|outcome| (outcome.test.clone(), outcome)).collect()
     }
