@@ -296,7 +296,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (console, results) = (folder.path().join("console"), folder.path().join("results"));
         fs::write(&console, "it boots\n").unwrap();
-        let child = tool("sleep", "coreutils").arg("600").spawn().unwrap();
+        let child = tool("sh", "dash").args(["-c", "exec sleep 600"]).spawn().unwrap();
         let pid = child.id();
         let patience = Duration::from_millis(300);
         let (name, end) = ("hanging".to_owned(), Instant::now() + patience);
