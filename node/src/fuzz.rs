@@ -17,10 +17,16 @@ static ROLES: LazyLock<[Role; 2]> = LazyLock::new(|| {
     })
 });
 
-/// A `node.toml`, or a seed's: what is read can be written without its secrets, and read again.
+/// A `node.toml`, or a seed's: its secrets are seen, and what is read can be written without its secrets, and read again.
 pub fn identity(text: &str) {
     for role in &*ROLES {
         let Ok(identity) = Identity::parse("node.toml", text, role) else { continue };
+        let given = [
+            identity.join.as_ref().is_some_and(|join| join.token.is_some()),
+            identity.ca.as_ref().is_some_and(|ca| ca.key.is_some()),
+            identity.kube_proxy.as_ref().is_some_and(|proxy| proxy.kubeconfig.is_some()),
+        ];
+        assert_eq!(holds_secret(text), given.contains(&true), "a secret is not seen: {text}");
         let wiped = identity.wiped().expect("what was read can be written");
         assert!(!holds_secret(&wiped), "a secret is left: {wiped}");
         Identity::parse("node.toml", &wiped, role).expect("what was written can be read");

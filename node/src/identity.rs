@@ -120,12 +120,20 @@ pub struct KubeProxy {
 /// The text that a wiped file begins with.
 const WIPED: &str = "# Secrets were wiped by hale after their use.\n";
 
-/// Whether a text has a line that gives a secret, even one that does not parse as a whole.
+/// Where secrets stand: a table and its key.
+const SECRETS: [(&str, &str); 3] = [("join", "token"), ("ca", "key"), ("kube-proxy", "kubeconfig")];
+
+/// Whether a text gives a secret, in any of the ways in which TOML writes a key; of a text that is no TOML, whether one
+/// of its lines looks so.
 pub fn holds_secret(text: &str) -> bool {
-    let secret = |line: &str| {
-        ["token", "key", "kubeconfig"].contains(&line.split('=').next().unwrap_or_default().trim())
+    let looks_so = |line: &str| {
+        let key = line.split('=').next().unwrap_or_default().trim();
+        SECRETS.iter().any(|(_, secret)| *secret == key)
     };
-    text.lines().any(secret)
+    match text.parse::<toml::Table>() {
+        Ok(top) => SECRETS.iter().any(|(table, key)| top.get(*table).is_some_and(|of| of.get(key).is_some())),
+        Err(_) => text.lines().any(looks_so),
+    }
 }
 
 impl Identity {

@@ -52,6 +52,7 @@ fn a_wrong_file_is_refused_at_its_line() {
     check("node", NODE, "10.0.3.1:6443", "10.0.3.1", "no endpoint");
     check("node", NODE, "10.0.3.1:6443", "10.0.3.300:6443", "no endpoint");
     check("node", NODE, "sha256:", "sha512:", "not a pin");
+    check("node", NODE, "ca-pins = [", "ca-pins = [] # ", "would trust any API server");
     check("node", NODE, "abcdef.", "ABCDEF.", "not a bootstrap token");
     check("node", NODE, "node-1", "Node_1", "no node name");
     check("node", NODE, "10:00:00Z", "10:00:00+08:00", "no moment");
@@ -72,6 +73,26 @@ fn no_secret_is_shown_or_written_back() {
     }
     let told = Identity::parse("node.toml", &NODE.replace("abcdef.", "abcdef-"), &role("node")).unwrap_err();
     assert!(!told.to_string().contains("0123456789abcdef"), "{told}");
+}
+
+/// A secret is one however its key is written; of a file that is no TOML each line counts.
+#[test]
+fn a_secret_is_seen_in_every_spelling() {
+    let check = |text: &str, expect: bool| assert_eq!(holds_secret(text), expect, "{text}");
+    for text in [
+        "[join]\ntoken = 'x'",
+        "[join]\n\"token\" = 'x'",
+        "join.token = 'x'",
+        "join = { ca-pins = [], token = 'x' }",
+        "['ca']\n  key='x'",
+        "[kube-proxy]\nkubeconfig = \"\"\"\nx\"\"\"",
+        "[join\ntoken = 'x'",
+    ] {
+        check(text, true);
+    }
+    check("[join]\ntaken = ['token = x']\n# token = x", false);
+    check("name = \"\"\"\ntoken = 'x'\"\"\"", false);
+    check("", false);
 }
 
 proptest! {
