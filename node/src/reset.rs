@@ -16,9 +16,8 @@ pub fn losses(node: &Node) -> Vec<String> {
         losses.push("/etc/kubernetes/pki: the cluster's CA; every node must join anew".to_owned());
     }
     losses.push(format!("node {}: its pods, and what they wrote outside of volumes elsewhere", node.name));
-    losses.push(
-        "/etc/kubernetes, /var/lib/kubelet, /var/lib/kube-proxy, /var/lib/cni, /var/lib/hale".to_owned(),
-    );
+    let is_there = |path: &&&str| node.world.path(path).exists();
+    losses.extend(paths().filter(is_there).map(|path| (*path).to_owned()));
     losses
 }
 
@@ -36,6 +35,11 @@ const PATHS: [&str; 10] = [
     "/var/lib/hale/first-token",
     renew::UNDER_WAY,
 ];
+
+/// All that goes but the journal, which goes last.
+fn paths() -> impl Iterator<Item = &'static &'static str> {
+    PATHS.iter().chain(&network::FILES)
+}
 
 /// Undoes it. The packages, `node.toml` and the container images stay.
 pub fn reset(node: &Node) -> Result<()> {
@@ -55,7 +59,7 @@ pub fn reset(node: &Node) -> Result<()> {
     // CRI-O may be down; a reboot ends its containers then.
     let _ = node.world.run(&crictl(&["rmp", "--all", "--force"]).minutes(5))?;
     busy(node)?;
-    for path in PATHS.iter().chain(&network::FILES) {
+    for path in paths() {
         files::remove(node.world, path)?;
     }
     systemctl(node, &["disable", "kube-proxy.service"])?;
@@ -106,6 +110,63 @@ mod tests {
         }
         world.reboot();
         attempt(&world, &role, &mut |_| {}).unwrap();
+    }
+
+    /// Whatever goes was named before, with what is below it; what stays is the operator's.
+    #[test]
+    fn nothing_of_a_bootstrap_is_left_and_all_that_goes_was_told() {
+        let own = [
+            ("master", "[network]\nbridge = \"make\"\ninterface = \"enp2s0\"\n"),
+            ("node", include_str!("../examples/node.toml")),
+        ];
+        for (kind, told) in own {
+            let text = include_str!("../examples/role.toml");
+            let text = if kind == "node" {
+                text.replacen("\"master\"", "\"node\"", 1).replace("here = true", "here = false")
+            } else {
+                text.to_owned()
+            };
+            let role = Role::parse(&text).unwrap();
+            let world = Fake::of(&role, "10.0.3.1");
+            world.make(Identity::PATH, told);
+            world.make("/etc/resolv.conf", "nameserver 192.0.2.1\n");
+            ["/etc/cni/net.d/", "/var/lib/hale/"].iter().for_each(|path| world.make(path, ""));
+            if kind == "node" {
+                world.state.borrow_mut().objects.insert("elsewhere".into());
+            }
+            let tree = || {
+                let mut tree = world.tree();
+                tree.retain(|path, _| !path.starts_with("run"));
+                tree
+            };
+            let before = tree();
+            until_done(&world, &role, &|| Ok(()), &mut |_| {}).unwrap();
+            world.make("/var/lib/cni/networks/crio-bridge/10.0.3.70", "");
+            let set_up = tree();
+            let identity = Identity::load(&world, &role).unwrap();
+            let node = Node::new(&world, &role, &identity).unwrap();
+            let losses = losses(&node);
+            assert_eq!(
+                losses.join("\n").contains("every node must join anew"),
+                kind == "master",
+                "{losses:?}"
+            );
+            reset(&node).unwrap();
+            let mut after = tree();
+            for path in set_up.keys().filter(|path| !after.contains_key(*path)) {
+                let is_told = losses.iter().any(|loss| format!("/{path}").starts_with(loss.as_str()));
+                assert!(is_told || path == "var/lib/hale/journal", "{path} went without a word: {losses:?}");
+            }
+            ["var/lib/cni", "etc/systemd/network"].iter().for_each(|path| drop(after.remove(*path)));
+            let mut before = before;
+            before.remove("etc/systemd/network");
+            assert_eq!(after, before, "{kind}");
+            let state = world.state.borrow();
+            assert!(state.enabled.contains(bootstrap::UNIT) && !state.enabled.contains("kube-proxy.service"));
+            assert!(
+                ["kubelet.service", "kube-proxy.service"].iter().all(|unit| !state.active.contains(*unit))
+            );
+        }
     }
 
     #[test]
