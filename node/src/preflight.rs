@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::fault::{Class, Fault, Result};
-use crate::identity::Bridge;
+use crate::identity::{Bridge, Moment};
 use crate::node::{Node, addresses};
 use crate::role::Role;
 use crate::{files, kubeadm, network};
@@ -66,17 +66,25 @@ fn clock(node: &Node) -> Result<()> {
     let installed = installed.ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
     let installed = installed.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(0));
     if now < installed.saturating_sub(86_400) {
-        return wrong(format!("the clock says {now} s since 1970, before {} was made", Role::PATH));
+        return wrong(format!(
+            "the clock says {}, before {} was made",
+            Moment::from_seconds(now)?,
+            Role::PATH
+        ));
     }
     let joined = files::read(node.world, kubeadm::KUBELET)?.is_some();
     let Some(join) = node.identity.join.as_ref().filter(|_| !joined) else { return Ok(()) };
     if join.issued.is_some_and(|issued| now < issued.seconds() - SKEW) {
-        return wrong(format!("the clock says {now} s since 1970, before the token was made"));
+        return wrong(format!("the clock says {}, before the token was made", Moment::from_seconds(now)?));
     }
     match join.expires {
         Some(expires) if now > expires.seconds() => {
-            let fault = Fault::new(Class::Missing, format!("the bootstrap token ended at {expires}"));
-            Err(fault.mend("run `hale token` on the master and put the new [join] into /etc/hale/node.toml"))
+            let told = Moment::from_seconds(now)?;
+            let what = format!("the clock says {told}, and the bootstrap token ended at {expires}");
+            let fault = Fault::new(Class::Missing, what);
+            Err(fault.mend(
+                "run `hale token` on the master and put the new [join] into /etc/hale/node.toml, or set the clock",
+            ))
         }
         _ => Ok(()),
     }
