@@ -23,6 +23,9 @@ pub(crate) use programs::{ENDS_SOON, Slow, grammar, recorded};
 /// 2026-11-22T12:00:00Z.
 pub(crate) const NOW: i64 = 1_795_348_800;
 
+/// The bootstrap token that everybody is given.
+pub(crate) const TOKEN: &str = "abcdef.0123456789abcdef";
+
 /// What a reboot forgets, and what it does not.
 #[derive(Default)]
 pub(crate) struct State {
@@ -43,6 +46,8 @@ pub(crate) struct State {
 pub(crate) enum Spoilt {
     /// It does nothing.
     Refused,
+    /// It does nothing, and ends as if it had done all.
+    Idle,
     /// It does all, and ends as if it had not.
     Wrong,
     /// It does all, and is killed by its limit then.
@@ -183,6 +188,13 @@ impl Fake {
         tree
     }
 
+    /// The files that hold a text.
+    pub(crate) fn holders(&self, text: &str) -> Vec<String> {
+        let bytes = |path: &String| fs::read(self.path(path)).unwrap_or_default();
+        let holds = |path: &String| bytes(path).windows(text.len()).any(|part| part == text.as_bytes());
+        self.tree().into_keys().filter(holds).collect()
+    }
+
     fn spend(&self) -> Result<()> {
         self.changes.set(self.changes.get() + 1);
         match self.fuel.get().checked_sub(1) {
@@ -204,10 +216,14 @@ impl World for Fake {
         let before = self.calls.borrow().len();
         self.calls.borrow_mut().push(call.line());
         let spoilt = self.spoilt.borrow().get(&before).copied();
-        if spoilt == Some(Spoilt::Refused) {
-            return Ok(Ran { code: Some(1), ..Ran::default() });
+        match spoilt {
+            Some(Spoilt::Refused) => return Ok(Ran { code: Some(1), ..Ran::default() }),
+            Some(Spoilt::Idle) => return Ok(Ran { code: Some(0), ..Ran::default() }),
+            _ => {}
         }
         let ran = programs::run(self, call)?;
+        let holds_secret = [TOKEN, "client-key-data"].iter().any(|secret| ran.stdout.contains(secret));
+        assert!(call.secret || !holds_secret, "a log gets a secret of {}", call.line());
         let code = match spoilt {
             Some(Spoilt::Wrong) => Some(1),
             Some(Spoilt::Killed) => None,

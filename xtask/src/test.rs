@@ -54,6 +54,7 @@ const ORACLES: &[(&str, &str)] = &[
     ("sh", "dash"),
     ("sha256sum", "coreutils"),
     ("skopeo", "skopeo"),
+    ("strace", "strace"),
     ("systemd-analyze", "systemd"),
     ("systemd-sysusers", "systemd"),
     ("systemd-tmpfiles", "systemd"),

@@ -48,9 +48,14 @@ fn boot(fake: &Fake, role: &Role) -> Result<()> {
 
 type Paths = BTreeMap<String, String>;
 
+/// What stays: paths, what the cluster knows but for ranges, and the units that a reboot starts.
 fn tree(fake: &Fake) -> Paths {
     let mut tree = fake.tree();
     tree.retain(|path, _| !path.starts_with("run"));
+    let state = fake.state.borrow();
+    let known = state.objects.iter().filter(|object| !object.starts_with("range "));
+    tree.extend(known.map(|object| (format!("cluster: {object}"), String::new())));
+    tree.extend(state.enabled.iter().map(|unit| (format!("unit: {unit}"), String::new())));
     tree
 }
 
@@ -120,12 +125,20 @@ fn a_power_cut_at_every_change_converges() {
     }
 }
 
+/// Both releases end with the same.
+fn any_role() -> impl Strategy<Value = (&'static str, &'static str)> {
+    (prop::sample::select(vec!["master", "node"]), prop::sample::select(vec!["1.17.17", "1.20.2"]))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn any_row_of_cuts_converges(kind in prop::sample::select(vec!["master", "node"]), cuts in prop::collection::vec(0usize..120, 1..6)) {
-        let role = role(kind, "1.20.2");
+    fn any_row_of_cuts_converges(
+        (kind, version) in any_role(),
+        cuts in prop::collection::vec(0usize..120, 1..6),
+    ) {
+        let role = role(kind, version);
         let fake = machine(&role);
         for at in cuts {
             fake.fuel.set(at);
@@ -139,10 +152,10 @@ proptest! {
     /// Programs that refuse, that are killed, that do their work and say they did not, in any order.
     #[test]
     fn any_row_of_failures_converges(
-        kind in prop::sample::select(vec!["master", "node"]),
+        (kind, version) in any_role(),
         spoilt in prop::collection::btree_map(0usize..90, prop::sample::select(vec![Spoilt::Refused, Spoilt::Wrong, Spoilt::Killed]), 1..12),
     ) {
-        let role = role(kind, "1.20.2");
+        let role = role(kind, version);
         let fake = machine(&role);
         *fake.spoilt.borrow_mut() = spoilt;
         // What is wrong with the machine itself ends the program; its unit starts it again.
@@ -267,8 +280,18 @@ fn each_hostile_or_broken_thing_ends_in_one_clear_line() {
         "another name",
     );
     check("master", &says(1, "write: no space left on device"), "the disk is full; free some space");
-    check("node", &|fake| fake.clock.set(crate::fake::NOW + 2 * 86_400), "the bootstrap token ended at");
-    check("node", &|fake| fake.clock.set(0), "set the clock");
+    check(
+        "node",
+        &|fake| fake.clock.set(crate::fake::NOW + 9 * 365 * 86_400),
+        "the clock says 2035-11-20T12:00:00Z, and the bootstrap token ended at 2026-11-23T10:00:00Z; run `hale token`",
+    );
+    check("node", &|fake| fake.clock.set(0), "the clock says 1970-01-01T00:00:00Z, before ");
+    let before_it_was_packaged = |fake: &Fake| {
+        fake.make(Role::PATH, "");
+        fake.clock.set(0);
+    };
+    let told = "the clock says 1970-01-01T00:00:00Z, before /usr/lib/hale/role.toml was made; set the clock";
+    check("master", &before_it_was_packaged, told);
     check("node", &|fake| fake.make(Identity::PATH, ""), "no [join]; put there what `hale token`");
     check("master", &|fake| fake.state.borrow_mut().addresses.clear(), "give lxcbr0 the address 10.0.3.1");
     check(
@@ -366,15 +389,6 @@ fn a_range_that_another_node_has_is_refused_after_joining() {
 }
 
 #[test]
-fn secrets_are_wiped_once_they_were_used() {
-    let role = role("node", "1.20.2");
-    let fake = machine(&role);
-    boot(&fake, &role).unwrap();
-    let text = files::need(&fake, Identity::PATH).unwrap();
-    assert!(!text.contains("0123456789abcdef") && text.contains("10.0.3.1:6443"), "{text}");
-}
-
-#[test]
 fn the_unit_waits_for_its_input_and_ends_by_itself() {
     let role = role("node", "1.20.2");
     let fake = machine(&role);
@@ -425,4 +439,5 @@ fn waiting_is_journaled_once() {
     boot(&fake, &role).unwrap();
 }
 
+mod kept;
 mod told;

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::Fake;
+use super::{Fake, TOKEN};
 use crate::fault::Result;
 use crate::kubeadm::manifest;
 use crate::world::{Call, Ran, Real, World};
@@ -258,7 +258,7 @@ fn kubeadm(fake: &Fake, words: &[&str]) -> Result<Ran> {
             fake.own(&renewed, 0, 0).unwrap();
             Ok(ok(""))
         }
-        ["--kubeconfig", _, "token", "create", ..] => Ok(ok("abcdef.0123456789abcdef\n")),
+        ["--kubeconfig", _, "token", "create", ..] => Ok(ok(&format!("{TOKEN}\n"))),
         ["alpha", "kubeconfig", "user", ..] => Ok(ok(USER)),
         other => panic!("no fake kubeadm {other:?}"),
     }
@@ -289,7 +289,8 @@ fn init(fake: &Fake, phase: &str, words: &[&str], documents: &[Value]) -> Result
         "upload-config all" => drop(object("kubeadm-config")),
         "bootstrap-token" => drop(object("cluster-info")),
         "addon coredns" => drop(object("coredns")),
-        "mark-control-plane" | "kubelet-finalize all" => {}
+        "mark-control-plane" => drop(object("the master's taint")),
+        "kubelet-finalize all" => drop(object("the kubelet's own certificate")),
         other => panic!("no fake phase {other}"),
     }
     fake.spend()?;

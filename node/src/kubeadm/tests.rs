@@ -103,15 +103,34 @@ fn check_manifests(node: &Node) {
     assert!(manifest::are_patient(node).unwrap());
     let text = |name: &str| files::need(node.world, &format!("{}/{name}.yaml", manifest::DIRECTORY)).unwrap();
     let server = text("kube-apiserver");
-    let says = ["--advertise-address=10.0.3.1\n", "failureThreshold: 60", "--insecure-port=0\n"];
+    let says = ["--advertise-address=10.0.3.1\n", "--insecure-port=0\n"];
     says.iter().for_each(|part| assert!(server.contains(part), "{part}: {server}"));
     let etcd = text("etcd");
     let listens: Vec<&str> = etcd.lines().filter(|line| line.contains("listen-")).collect();
     assert!(listens.len() == 3 && listens.iter().all(|line| line.contains("127.0.0.1")), "{etcd}");
     for name in ["kube-scheduler", "kube-controller-manager"] {
         let text = text(name);
-        assert!(text.contains("--leader-elect=false\n") && text.contains("--port=0\n"), "{text}");
+        for part in ["--leader-elect=false\n", "--port=0\n", "--bind-address=127.0.0.1\n"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
     }
+    for name in manifest::NAMES {
+        let text = text(name);
+        let check = |probe: &str, expect: [&str; 2]| {
+            let found = block(&text, probe);
+            assert!(expect.iter().all(|line| found.contains(line)), "{name}, {probe}: {found:?}");
+        };
+        check("livenessProbe", ["timeoutSeconds: 60", "failureThreshold: 60"]);
+        check("livenessProbe", ["initialDelaySeconds: 60", "periodSeconds: 10"]);
+        check("startupProbe", ["timeoutSeconds: 60", "failureThreshold: 120"]);
+    }
+}
+
+/// What stands below a container's key in a manifest, line by line.
+fn block<'a>(text: &'a str, key: &str) -> Vec<&'a str> {
+    let head = format!("    {key}:");
+    let below = text.lines().skip_while(|line| *line != head).skip(1);
+    below.take_while(|line| line.starts_with("      ")).map(str::trim).collect()
 }
 
 /// The credentials themselves differ each time.
