@@ -120,6 +120,42 @@ fn systemd_sees_a_misspelt_key() {
     assert!(told.contains("Restrat"), "{told}");
 }
 
+/// Lines that a cluster would come up without: whoever changes one changes a promise.
+#[test]
+fn what_is_shipped_says_what_is_promised() {
+    let (master, node) = (root("master"), root("node"));
+    let check = |root: &Path, file: &str, lines: &[&str]| {
+        let text = fs::read_to_string(root.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+        let missing: Vec<_> =
+            lines.iter().filter(|line| !text.lines().any(|other| other == **line)).collect();
+        assert!(missing.is_empty(), "{file} does not say {missing:?}");
+    };
+    for root in [master.path(), node.path()] {
+        let kubelet = ["failSwapOn: false", "healthzBindAddress: 127.0.0.1", "readOnlyPort: 0"];
+        check(root, "usr/lib/hale/kubelet.yaml", &kubelet);
+        check(root, "usr/lib/hale/kubelet.yaml", &["rotateCertificates: true"]);
+        let proxy = ["healthzBindAddress: 127.0.0.1:10256", "metricsBindAddress: 127.0.0.1:10249"];
+        check(root, "usr/lib/hale/kube-proxy.yaml", &proxy);
+        let unit = |name: &str, lines: &[&str]| check(root, &format!("usr/lib/systemd/system/{name}"), lines);
+        unit(
+            "kube-proxy.service",
+            &["After=network-online.target kubelet.service", "ExecStartPre=/usr/bin/hale wait"],
+        );
+        unit(
+            "hale-bootstrap.service",
+            &["ConditionPathExists=!/var/lib/hale/bootstrapped", "Restart=on-failure"],
+        );
+        unit("hale-hold.service", &["ExecStart=/usr/bin/hale hold --wait"]);
+        unit("hale-renew.service", &["ExecStart=/usr/bin/hale renew"]);
+        let crio =
+            ["runtime_path = \"/usr/lib/hale/crun\"", "seccomp_profile = \"/usr/lib/hale/seccomp.json\""];
+        check(root, "etc/crio/crio.conf.d/10-hale.conf", &crio);
+    }
+    // kube-proxy is the gateway's, as the roles say.
+    check(master.path(), "usr/lib/hale/role.toml", &["here = true"]);
+    check(node.path(), "usr/lib/hale/role.toml", &["here = false"]);
+}
+
 #[test]
 fn our_own_units_are_confined() {
     let root = root("master");

@@ -257,6 +257,21 @@ fn every_oracle_is_asked_for_before_the_tests_begin() {
     report("programs that tests call are in ORACLES of xtask/src/test.rs", &findings);
 }
 
+/// What runs on a node is small and waits for one thing at a time.
+#[test]
+fn the_nodes_program_has_no_async_runtime() {
+    let mut tree = std::process::Command::new(env!("CARGO"));
+    tree.args(["tree", "--offline", "--locked", "--package", "node", "--edges", "normal,build"]);
+    let tree = succeed(tree.args(["--prefix", "none", "--format", "{lib}"]).current_dir(top()));
+    let tree = String::from_utf8(tree).expect("names are UTF-8");
+    let crates: BTreeSet<&str> = tree.lines().map(str::trim).collect();
+    assert!(crates.contains("serde_json") && crates.len() < 120, "{crates:?}");
+    let runtimes = ["async_executor", "async_std", "futures_executor", "mio", "smol", "tokio"];
+    let found: Vec<String> =
+        runtimes.into_iter().filter(|name| crates.contains(name)).map(str::to_owned).collect();
+    report("hale on the node has no async runtime", &found);
+}
+
 #[test]
 fn no_machine_path_and_no_mirror_host_is_committed() {
     let mut forbidden = mirror_hosts();
