@@ -2,9 +2,10 @@
 //!
 //! CRI-O 1.17 writes `linux.resources.memory.limit: 0` for a container without a limit, which crun 0.14 and
 //! later applies as zero bytes; it leaves seccomp off unless the pod asks; and a pod's sandbox, the container that
-//! holds its namespaces, gets no AppArmor profile. So on `create` and `run` the bundle's `config.json` loses the
-//! zero limit, gets the default profiles if it has none, and the pinned crun is executed. Every byte that is not
-//! part of those edits stays as it was.
+//! holds its namespaces, gets no AppArmor profile. And crun lets a container's mounts reach the host where its
+//! pod asks for that. So on `create` and `run` the bundle's `config.json` loses the zero limit, gets the default
+//! profiles if it has none and mounts that go one way only, and the pinned crun is executed. Every byte that is
+//! not part of those edits stays as it was.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;

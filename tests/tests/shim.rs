@@ -69,6 +69,7 @@ fn config(seccomp: &Value, asked: Option<&str>) -> Value {
 
 /// Lays the package over `/usr` in a mount namespace and runs a bundle with the program `$3`. crun refuses
 /// both kinds of control groups at once, though it is told to use none. What the kernel says of AppArmor is `$4`.
+/// Prints in the end what is mounted in a folder that is as systemd makes all of a machine's: shared.
 const RUN: &str = r#"
 mount --make-rprivate /
 ! mountpoint -q /sys/fs/cgroup/unified || umount /sys/fs/cgroup/unified
@@ -77,13 +78,20 @@ for folder in /sys/module /sys/kernel/security; do mount -t tmpfs tmpfs "$folder
 mkdir -p /sys/module/apparmor/parameters /sys/kernel/security/apparmor
 if [ -n "$4" ]; then echo Y; else echo N; fi >/sys/module/apparmor/parameters/enabled
 echo "$4" >/sys/kernel/security/apparmor/profiles
-exec "$3" --root="$2/state" --cgroup-manager=disabled run --bundle="$2" hale-test
+mount -t tmpfs tmpfs "$2/shared"
+mount --make-shared "$2/shared"
+mkdir "$2/shared/inside"
+status=0
+"$3" --root="$2/state" --cgroup-manager=disabled run --bundle="$2" hale-test || status=$?
+grep -o '/shared/inside tmpfs' /proc/self/mounts || true
+exit $status
 "#;
 
 fn container(bundle: &Path, runtime: &str, apparmor: &str) -> Output {
     assert!(is_root(), "run this test as root: it starts containers as CRI-O does");
     // The mapped root must be able to walk there.
-    for folder in ["", "rootfs", "rootfs/dev", "rootfs/lib", "rootfs/lib64", "rootfs/proc", "rootfs/usr"] {
+    let inside = ["dev", "lib", "lib64", "proc", "shared", "usr"].map(|name| format!("rootfs/{name}"));
+    for folder in ["", "rootfs", "shared"].into_iter().chain(inside.iter().map(String::as_str)) {
         std::fs::create_dir_all(bundle.join(folder)).expect("a folder");
         std::fs::set_permissions(bundle.join(folder), PermissionsExt::from_mode(0o755)).expect("a mode");
     }
@@ -160,4 +168,29 @@ fn a_sandbox_is_started_under_the_roles_apparmor_profile() {
     check("sandbox", "another (enforce)", &Value::Null);
     check("sandbox", "", &Value::Null);
     check("container", "crio-default-1.17.4 (enforce)", &Value::Null);
+}
+
+/// A privileged pod whose `mountPropagation` is `Bidirectional`, as CRI-O writes it: what it mounts over a folder of the
+/// host's is its own affair. crun alone would mount it over the host's folder.
+#[test]
+fn what_a_container_mounts_does_not_reach_the_host() {
+    let check = |runtime: &str, expect: bool| {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut config = config(&Value::Null, Some("unconfined"));
+        let all = json!(["CAP_SYS_ADMIN"]);
+        config["process"]["capabilities"] =
+            json!({"bounding": all, "effective": all, "inheritable": all, "permitted": all});
+        config["process"]["args"] = json!(["/usr/bin/mount", "-t", "tmpfs", "tmpfs", "/shared/inside"]);
+        config["mounts"].as_array_mut().expect("a list").push(json!({
+            "destination": "/shared", "source": folder.path().join("shared"), "type": "bind",
+            "options": ["rbind", "rshared"],
+        }));
+        config["linux"]["rootfsPropagation"] = "rshared".into();
+        put(folder.path().join("config.json"), config.to_string());
+        let output = container(folder.path(), runtime, "");
+        assert!(output.status.success(), "{runtime}: {}", said(&output));
+        assert_eq!(said(&output).contains("/shared/inside tmpfs"), expect, "{runtime}: {}", said(&output));
+    };
+    check("/usr/bin/crun", true);
+    check("/usr/lib/hale/crun", false);
 }

@@ -42,6 +42,10 @@ pub struct Defaults<'a> {
 /// |---|---|---|
 /// | a sandbox, of a privileged pod too | nothing | the default, if the kernel knows it |
 /// | any other | what the pod asked for; nothing for `unconfined` | that |
+///
+/// And `shared` becomes `slave`, in `linux.rootfsPropagation` and in the options of `mounts` (mount_namespaces(7)): crun
+/// opens what it mounts before it enters the user namespace, so a pod whose `mountPropagation` is `Bidirectional`
+/// would mount whatever it likes over the host's own folders. What the host mounts is still seen inside.
 pub fn edit(text: &str, defaults: &Defaults) -> Result<Option<String>> {
     let root = Object::parse(text, 0..text.len())?;
     let mut edits: Vec<Edit> = Vec::new();
@@ -55,6 +59,11 @@ pub fn edit(text: &str, defaults: &Defaults) -> Result<Option<String>> {
             }
         }
         edits.extend(seccomp(&root, &linux, defaults.seccomp)?);
+        let propagation = linux.members.iter().filter(|m| m.name == "rootfsPropagation");
+        edits.extend(propagation.filter_map(|m| one_way(text, m.value.clone())));
+    }
+    for options in mount_options(&root)? {
+        edits.extend(options.into_iter().filter_map(|option| one_way(text, option)));
     }
     edits.extend(apparmor(&root, defaults.apparmor)?);
     if edits.is_empty() {
@@ -66,6 +75,26 @@ pub fn edit(text: &str, defaults: &Defaults) -> Result<Option<String>> {
         edited.replace_range(range, &by);
     }
     Ok(Some(edited))
+}
+
+/// What to put in place of a propagation by which mounts would leave the container.
+fn one_way(text: &str, propagation: Range<usize>) -> Option<Edit> {
+    let by = match &text[propagation.clone()] {
+        "\"shared\"" => "\"slave\"",
+        "\"rshared\"" => "\"rslave\"",
+        _ => return None,
+    };
+    Some((propagation, by.to_owned()))
+}
+
+/// Where each mount's options stand.
+fn mount_options(root: &Object) -> Result<Vec<Vec<Range<usize>>>> {
+    let mut found = Vec::new();
+    for mount in root.lists("mounts")?.into_iter().flatten() {
+        let mount = Object::parse(root.text, mount).map_err(|f| f.within("mounts"))?;
+        found.extend(mount.lists("options")?);
+    }
+    Ok(found)
 }
 
 /// Bytes, and what stands there instead.
@@ -155,12 +184,7 @@ impl<'a> Object<'a> {
         let slice = &text[range.clone()];
         let members: Members = serde_json::from_str(slice).map_err(wrong)?;
         let open = range.start + slice.find('{').unwrap_or(0);
-        // A raw value borrows from `slice`, so its address tells where it stands.
-        let begin = |raw: &RawValue| raw.get().as_ptr().addr() - text.as_ptr().addr();
-        let member = |(name, raw): (String, &RawValue)| {
-            let start = begin(raw);
-            Member { name, value: start..start + raw.get().len() }
-        };
+        let member = |(name, raw): (String, &RawValue)| Member { name, value: place(text, raw) };
         Ok(Self { text, open, members: members.0.into_iter().map(member).collect() })
     }
 
@@ -174,6 +198,12 @@ impl<'a> Object<'a> {
     fn objects(&self, name: &str) -> Result<Vec<Object<'a>>> {
         let named = self.members.iter().filter(|m| m.name == name && &self.text[m.value.clone()] != "null");
         named.map(|m| Object::parse(self.text, m.value.clone()).map_err(|f| f.within(name))).collect()
+    }
+
+    /// The bytes of the items of each member of that name; `null` counts as absent, what is no list is refused.
+    fn lists(&self, name: &str) -> Result<Vec<Vec<Range<usize>>>> {
+        let named = self.members.iter().filter(|m| m.name == name && &self.text[m.value.clone()] != "null");
+        named.map(|m| items(self.text, m.value.clone()).map_err(|f| f.within(name))).collect()
     }
 
     /// What to put where so that `name` is `value`: in place of the last one of that name if it is one to put it `over`,
@@ -207,6 +237,19 @@ impl<'a> Object<'a> {
         };
         indices.iter().map(cut).collect()
     }
+}
+
+/// The bytes of a list's items.
+fn items(text: &str, list: Range<usize>) -> Result<Vec<Range<usize>>> {
+    let wrong = |e: serde_json::Error| Fault::new(Class::Integrity, format!("not a JSON list: {e}"));
+    let items: Vec<&RawValue> = serde_json::from_str(&text[list]).map_err(wrong)?;
+    Ok(items.into_iter().map(|raw| place(text, raw)).collect())
+}
+
+/// Where a value stands in the text that it was read from: it borrows from there, so its address tells.
+fn place(text: &str, raw: &RawValue) -> Range<usize> {
+    let start = raw.get().as_ptr().addr() - text.as_ptr().addr();
+    start..start + raw.get().len()
 }
 
 struct Members<'a>(Vec<(String, &'a RawValue)>);

@@ -2,10 +2,15 @@
 
 use std::ops::Range;
 
-use super::Object;
+use super::{Object, items, one_way};
 
-/// The members that are edited.
-const EDITED: [&str; 3] = ["/linux/seccomp", "/linux/resources/memory/limit", "/process/apparmorProfile"];
+/// The members that are edited, beside the options of mounts: of those the words for propagation alone.
+const EDITED: [&str; 4] = [
+    "/linux/seccomp",
+    "/linux/resources/memory/limit",
+    "/linux/rootfsPropagation",
+    "/process/apparmorProfile",
+];
 
 /// Every member of every object in order, by its path, with its text; without those that are edited.
 pub(crate) fn others(text: &str) -> Vec<(String, String)> {
@@ -18,13 +23,20 @@ fn walk(text: &str, range: Range<usize>, path: &str, found: &mut Vec<(String, St
     if EDITED.contains(&path) {
         return;
     }
-    match Object::parse(text, range.clone()) {
-        Ok(object) => {
-            found.push((path.to_owned(), "{".to_owned()));
-            for member in object.members {
-                walk(text, member.value, &format!("{path}/{}", member.name), found);
-            }
+    let is_option = path.starts_with("/mounts/") && path.contains("/options/");
+    if let Ok(object) = Object::parse(text, range.clone()) {
+        found.push((path.to_owned(), "{".to_owned()));
+        for member in object.members {
+            walk(text, member.value, &format!("{path}/{}", member.name), found);
         }
-        Err(_) => found.push((path.to_owned(), text[range].to_owned())),
+    } else if let Ok(items) = items(text, range.clone()) {
+        found.push((path.to_owned(), "[".to_owned()));
+        for (index, item) in items.into_iter().enumerate() {
+            walk(text, item, &format!("{path}/{index}"), found);
+        }
+    } else if let Some((_, by)) = one_way(text, range.clone()).filter(|_| is_option) {
+        found.push((path.to_owned(), by));
+    } else {
+        found.push((path.to_owned(), text[range].to_owned()));
     }
 }

@@ -104,8 +104,42 @@ fn only_a_sandbox_asks_what_the_kernel_knows() {
 }
 
 #[test]
+fn no_mount_leaves_a_container() {
+    let check = |from: &str, expect: &str| {
+        let edited = edit(from, "{}").unwrap();
+        assert_eq!(edited.as_deref().unwrap_or(from), expect);
+    };
+    check(
+        r#"{"mounts":[{"options":["rbind","rshared" , "ro"]},{"options":["shared"],"source":"shared"},{}]}"#,
+        r#"{"mounts":[{"options":["rbind","rslave" , "ro"]},{"options":["slave"],"source":"shared"},{}]}"#,
+    );
+    check(
+        r#"{"linux":{"seccomp":{},"rootfsPropagation":"rshared","x":"rshared"}}"#,
+        r#"{"linux":{"seccomp":{},"rootfsPropagation":"rslave","x":"rshared"}}"#,
+    );
+    for same in [
+        r#"{"mounts":[{"options":["rprivate","rslave","private","unbindable"]},{"options":null}]}"#,
+        r#"{"mounts":null}"#,
+        r#"{"annotations":{"options":["shared"]},"hooks":["rshared"]}"#,
+        r#"{"linux":{"seccomp":{},"rootfsPropagation":"rprivate"}}"#,
+    ] {
+        check(same, same);
+    }
+}
+
+#[test]
 fn what_is_no_config_is_refused() {
-    for bad in ["", "{", "[]", r#"{"linux":[]}"#, r#"{"linux":{"resources":1}}"#, "{} {}"] {
+    for bad in [
+        "",
+        "{",
+        "[]",
+        r#"{"linux":[]}"#,
+        r#"{"linux":{"resources":1}}"#,
+        "{} {}",
+        r#"{"mounts":{}}"#,
+        r#"{"mounts":[1]}"#,
+        r#"{"mounts":[{"options":"shared"}]}"#,
+    ] {
         assert!(edit(bad, "{}").is_err(), "{bad}");
     }
     assert!(edit(r#"{"linux":{}}"#, "no profile").is_err());
@@ -132,6 +166,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 /// What CRI-O writes, in small.
 const CONFIG: &str = r#"{"ociVersion":"1.0.1","process":{"args":["/pause"],"capabilities":{"bounding":["CAP_CHOWN"]}},
+    "mounts":[{"destination":"/a","source":"/b","options":["rbind","rshared"]},{"options":[]}],
     "annotations":{"io.kubernetes.cri-o.SeccompProfilePath":"runtime/default","io.kubernetes.cri-o.PrivilegedRuntime":"false"},
     "linux":{"resources":{"memory":{"limit":0,"swap":0},"pids":{"limit":0}},"seccomp":{"defaultAction":"SCMP_ACT_ALLOW"}}}"#;
 
@@ -158,7 +193,7 @@ proptest! {
         let mut linux = Map::new();
         linux.insert("resources".into(), json!({"a": rest, "memory": memory, "z": 0}));
         linux.insert("other".into(), other.clone());
-        let document = json!({"first": other, "linux": linux, "last": [0, {"limit": 0}], "process": process,
+        let document = json!({"first": other, "linux": linux, "mounts": [{"options": ["rw", "rshared"], "of": rest}], "last": [0, {"limit": 0}], "process": process,
             "annotations": {"io.kubernetes.cri-o.ContainerType": if sandbox { "sandbox" } else { "container" }}});
         let text = if pretty { serde_json::to_string_pretty(&document) } else { serde_json::to_string(&document) }.unwrap();
         let edited = edit(&text, r#"{"p":[1]}"#).unwrap().unwrap();
@@ -168,6 +203,7 @@ proptest! {
             memory.as_object_mut().unwrap().remove("limit");
         }
         expect["linux"]["seccomp"] = json!({"p": [1]});
+        expect["mounts"][0]["options"][1] = "rslave".into();
         if sandbox {
             expect["process"]["apparmorProfile"] = APPARMOR.into();
         }
