@@ -3,6 +3,7 @@
 //! kubeadm writes renewed files as root's; without the table the static pods could not read them. The pods
 //! read them at their start, so those that hold one are started anew.
 
+use crate::cluster;
 use crate::fault::Result;
 use crate::files;
 use crate::kubeadm::{self, ways};
@@ -77,6 +78,8 @@ pub fn renew(node: &Node, force: bool) -> Result<Outcome> {
         return worker::renew(node, force);
     }
     let outcome = renew_own(node, force)?;
+    // The timer comes at a boot too, long before anything answers.
+    cluster::wait_for_answer(node)?;
     master::approve(node)?;
     Ok(outcome)
 }
@@ -98,7 +101,7 @@ fn renew_own(node: &Node, force: bool) -> Result<Outcome> {
         restart(node, name)?;
     }
     phases::systemctl(node, &["restart", "kubelet.service"])?;
-    crate::cluster::wait_for_answer(node)?;
+    cluster::wait_for_answer(node)?;
     files::remove(node.world, UNDER_WAY)?;
     Ok(Outcome::Renewed)
 }

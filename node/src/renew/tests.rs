@@ -84,6 +84,26 @@ fn a_masters_renewal_that_is_cut_anywhere_is_done_again() {
     }
 }
 
+/// After a boot the timer is there before the API server is.
+#[test]
+fn a_run_waits_for_an_api_server_that_is_not_up_yet() {
+    let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
+    let world = Fake::of(&role, "10.0.3.1");
+    attempt(&world, &role, &mut |_| {}).unwrap();
+    world.reboot();
+    let identity = Identity::default();
+    let node = Node::new(&world, &role, &identity).unwrap();
+    let run = |refused: std::ops::Range<usize>| {
+        world.calls.borrow_mut().clear();
+        world.spoilt.borrow_mut().extend(refused.map(|call| (call, Spoilt::Refused)));
+        assert_eq!(renew(&node, false).unwrap(), Outcome::Nothing);
+        world.calls.borrow().iter().map(|call| call.contains("--raw /healthz")).collect::<Vec<_>>()
+    };
+    let first = run(0..0).iter().position(|asks| *asks).expect("it asks whether somebody is there");
+    let asked = run(first..first + 5).into_iter().filter(|asks| *asks).count();
+    assert_eq!(asked, 6, "until there was an answer");
+}
+
 /// A running node with a kube-proxy of its own, which has these credentials: base64 of PEM.
 fn worker(kubernetes: &str, certificate: &str, key: &str) -> (Fake, Role) {
     let text =

@@ -6,6 +6,7 @@
 
 use zeroize::Zeroizing;
 
+use crate::cluster;
 use crate::fault::{Class, Fault, Result};
 use crate::files;
 use crate::kubeadm::{Ways, ways};
@@ -25,6 +26,8 @@ const SCRATCH: &str = "/run/hale/renewal.csr.new";
 const OBJECT: &str = "/run/hale/renewal.json";
 /// The certificate before it is trusted.
 const CERTIFICATE: &str = "/run/hale/renewal.crt";
+/// What follows when the API server stays away.
+const LATER: &str = "the timer tries again; `hale renew` does it now";
 /// The cluster's CA.
 const CA: &str = "/etc/kubernetes/pki/ca.crt";
 
@@ -40,14 +43,21 @@ pub(super) fn renew(node: &Node, force: bool) -> Result<Outcome> {
         files::remove(node.world, REQUEST)?;
     }
     if files::read(node.world, REQUEST)?.is_some() {
+        reach(node)?;
         return follow(node);
     }
     // A run that was cut short while it forgot left a key.
     forget(node)?;
     if proxy::ends_within(node, DAYS)? || force && !given {
+        reach(node)?;
         return ask(node);
     }
     Ok(if given { Outcome::Renewed } else { Outcome::Nothing })
+}
+
+/// Waits for the API server: the timer comes at a boot too, when the network may not be there yet.
+fn reach(node: &Node) -> Result<()> {
+    cluster::wait_for_answer(node).map_err(|fault| fault.mend(LATER))
 }
 
 fn forget(node: &Node) -> Result<()> {
@@ -97,8 +107,7 @@ fn kubectl(node: &Node, arguments: &[&str]) -> Result<String> {
             "put the [kube-proxy] that `hale token --kube-proxy` prints on the master into /etc/hale/node.toml, then `hale renew`",
         ));
     }
-    Err(Fault::passing(format!("kube-proxy's certificate cannot be asked for: {said}"))
-        .mend("the timer tries again; `hale renew` does it now"))
+    Err(Fault::passing(format!("kube-proxy's certificate cannot be asked for: {said}")).mend(LATER))
 }
 
 /// Looks what became of the request.
