@@ -77,7 +77,12 @@ probe start-a-unit privileged '
 probe spread-a-mount spreading 'mount -t tmpfs none $H/var/lib/probes/spread' \
     'grep /var/lib/probes/spread /proc/mounts' 'umount /var/lib/probes/spread'
 
-# Namespaces of the host's, for a privileged pod too.
+# The same where the runtime has mounted something, not the pod.
+probe cover-shared-memory spreading 'mount -t tmpfs -o size=4242k none /dev/shm' \
+    'grep size=4242k /proc/mounts' 'umount /dev/shm'
+
+# Namespaces of the host's. A privileged pod with its network or its processes is none that could be started: the
+# kernel lets no user namespace mount their /sys and /proc.
 probe trace-a-process host-pid 'call 101 0x4206 $(cat $H/var/lib/probes/pid) 0 0'
 probe read-an-environment host-pid 'grep -q . /proc/$(cat $H/var/lib/probes/pid)/environ'
 probe enter-namespaces host-pid 'nsenter -t 1 -m touch /etc/hale-probe' '[ -e /etc/hale-probe ]' \
@@ -95,3 +100,5 @@ probe open-a-low-port host-network 'perl -e '"'"'
     socket(S, 2, 1, 0) && bind(S, pack("SnA4x8", 2, 99, "\0\0\0\0")) or exit 1'"'"
 probe name-the-host host-network 'call 170 hale-probe 10' '[ "$(uname -n)" = hale-probe ]' \
     'call 170 "$NAME" ${#NAME}'
+probe make-a-link-with-privilege privileged-host-network 'ip link add hale-probe type bridge' \
+    'ip link show hale-probe' 'ip link delete hale-probe'

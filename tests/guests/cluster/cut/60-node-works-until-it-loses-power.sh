@@ -1,3 +1,3 @@
 # Its writers write, as they did; what is written here meanwhile may be lost.
 dd if=/dev/urandom of=/var/lib/unsynced bs=64k count=500
-pgrep -f 'kubectl create' || pgrep -f 'seq 200'
+pgrep -f 'openssl s_client'

@@ -55,14 +55,20 @@ spec:
 P
 }
 host=', {name: host, mountPath: /host}'
+# Its acts were tried; or the kernel let nobody make such a container in a user namespace, and CRI-O says so.
+has_ended() {
+    kubectl logs "probe-$pod" > "$place/$pod" && grep '^that is all$' "$place/$pod" && return
+    kubectl get pod "probe-$pod" -o 'jsonpath={.status.containerStatuses[0].state.waiting.message}' > "$place/$pod"
+    grep 'container create failed: .*Operation not permitted' "$place/$pod"
+}
 pod plain '' false ''
 pod privileged '' true "$host"
 pod spreading '' true ', {name: host, mountPath: /host, mountPropagation: Bidirectional}'
 pod host-pid 'hostPID: true' true "$host"
 pod host-ipc 'hostIPC: true' true "$host"
-pod host-network 'hostNetwork: true' true "$host"
-for pod in plain privileged spreading host-pid host-ipc host-network; do
-    has_ended() { kubectl logs "probe-$pod" > "$place/$pod"; grep '^that is all$' "$place/$pod"; }
+pod host-network 'hostNetwork: true' false "$host"
+pod privileged-host-network 'hostNetwork: true' true "$host"
+for pod in plain privileged spreading host-pid host-ipc host-network privileged-host-network; do
     within 600 has_ended || kubectl describe pod "probe-$pod" | tail -n 5
     cat "$place/$pod"
 done
@@ -77,7 +83,8 @@ set -- /dev/null
 wrong=0 number=100
 probe() {
     number=$((number + 1))
-    tried=$(grep "^$1 " "$place/$2" || echo "$1 was not tried")
+    tried=$(grep "^$1 " "$place/$2" || sed "s/^container create failed/$1 failed/" "$place/$2" | grep "^$1 failed" ||
+        echo "$1 was not tried")
     trace=none after=none
     if [ -n "${4:-}" ]; then (eval "$4") >/dev/null 2>&1 && trace=yes || trace=no; fi
     sh "$place/act.sh" "$place/acts/$2/$number-$1" >/dev/null 2>&1 && control=worked || control=failed
@@ -94,6 +101,7 @@ echo "$((number - 100)) probes, $wrong wrong"
 cat $place/wrong
 [ $((number - 100)) -ge 20 ]
 [ $wrong = 0 ]
-kubectl delete pod probe-plain probe-privileged probe-spreading probe-host-pid probe-host-ipc probe-host-network
+kubectl delete pod probe-plain probe-privileged probe-spreading probe-host-pid probe-host-ipc probe-host-network \
+    probe-privileged-host-network
 rm -r $place /run/systemd/system/hale-probe.service
 systemctl daemon-reload
