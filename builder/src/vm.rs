@@ -193,7 +193,8 @@ fn attach_disk(command: &mut Command, index: usize, disk: &Disk) {
             command.args(["-blockdev", &(record + ",log-super-update-interval=1")]);
         }
     }
-    command.args(["-device", &format!("virtio-blk-pci,drive={id},bootindex={index}")]);
+    // 0 is taken by a kernel that QEMU is given itself.
+    command.args(["-device", &format!("virtio-blk-pci,drive={id},bootindex={}", index + 1)]);
 }
 
 fn attach_card(command: &mut Command, index: usize, card: &Card) {

@@ -10,6 +10,8 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::sync::{Mutex, PoisonError};
 
+use rayon::prelude::*;
+
 use super::Store;
 use super::blob::Checked;
 use super::place::{self, Temporary};
@@ -76,9 +78,9 @@ impl<'s> Batch<'s> {
         }
         rustix::fs::syncfs(&self.disk)
             .map_err(|e| place::full(Fault::io("sync", self.store.root(), e.into())))?;
-        for (content, (temporary, size)) in &waiting {
-            self.store.publish(temporary.path(), content, *size)?;
-        }
+        waiting.par_iter().try_for_each(|(content, (temporary, size))| {
+            self.store.publish(temporary.path(), content, *size)
+        })?;
         place::sync_folder(&self.store.blobs())
     }
 }
