@@ -95,6 +95,13 @@ fn undone_by_reset(machine: &Machine) {
     let left = machine.succeeds("ls -d /etc/kubernetes /var/lib/hale/journal 2>/dev/null || true");
     assert_eq!(left, "", "what a reset leaves");
     assert!(machine.succeeds("hale status").lines().all(|line| line.contains(" pending ")));
+    // And a purge leaves nothing then.
+    machine.succeeds(
+        "umount /bin/ip /bin/systemctl; ! mountpoint -q /usr/bin/kubeadm || umount /usr/bin/kubeadm
+        apt-get -qy purge hale hale-common hale-master",
+    );
+    let places = "/etc/cni /etc/hale /etc/kubernetes /run/hale /var/lib/etcd /var/lib/hale /var/lib/kube-proxy /var/lib/kubelet";
+    assert_eq!(machine.succeeds(&format!("ls -d {places} 2>/dev/null || true")), "", "what a purge leaves");
 }
 
 pub(crate) fn a_full_disk_while_certificates_are_written(root: &Root) {
