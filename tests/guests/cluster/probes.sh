@@ -78,8 +78,8 @@ probe spread-a-mount spreading 'mount -t tmpfs none $H/var/lib/probes/spread' \
     'grep /var/lib/probes/spread /proc/mounts' 'umount /var/lib/probes/spread'
 
 # The same where the runtime has mounted something, not the pod.
-probe cover-shared-memory spreading 'mount -t tmpfs -o size=4242k none /dev/shm' \
-    'grep size=4242k /proc/mounts' 'umount /dev/shm'
+probe cover-shared-memory spreading 'mount -t tmpfs -o size=4244k none /dev/shm' \
+    'grep size=4244k /proc/mounts' 'umount /dev/shm'
 
 # Namespaces of the host's. A privileged pod with its network or its processes is none that could be started: the
 # kernel lets no user namespace mount their /sys and /proc.
