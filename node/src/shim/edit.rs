@@ -59,12 +59,9 @@ pub fn edit(text: &str, defaults: &Defaults) -> Result<Option<String>> {
             }
         }
         edits.extend(seccomp(&root, &linux, defaults.seccomp)?);
-        let propagation = linux.members.iter().filter(|m| m.name == "rootfsPropagation");
-        edits.extend(propagation.filter_map(|m| one_way(text, m.value.clone())));
+        edits.extend(linux.values("rootfsPropagation").filter_map(|value| one_way(text, value)));
     }
-    for options in mount_options(&root)? {
-        edits.extend(options.into_iter().filter_map(|option| one_way(text, option)));
-    }
+    edits.extend(mount_options(&root)?.into_iter().filter_map(|option| one_way(text, option)));
     edits.extend(apparmor(&root, defaults.apparmor)?);
     if edits.is_empty() {
         return Ok(None);
@@ -87,12 +84,12 @@ fn one_way(text: &str, propagation: Range<usize>) -> Option<Edit> {
     Some((propagation, by.to_owned()))
 }
 
-/// Where each mount's options stand.
-fn mount_options(root: &Object) -> Result<Vec<Vec<Range<usize>>>> {
+/// Where the options of all mounts stand.
+fn mount_options(root: &Object) -> Result<Vec<Range<usize>>> {
     let mut found = Vec::new();
-    for mount in root.lists("mounts")?.into_iter().flatten() {
+    for mount in root.items("mounts")? {
         let mount = Object::parse(root.text, mount).map_err(|f| f.within("mounts"))?;
-        found.extend(mount.lists("options")?);
+        found.extend(mount.items("options")?);
     }
     Ok(found)
 }
@@ -194,16 +191,21 @@ impl<'a> Object<'a> {
         self.members.iter().any(|m| m.name == name && values.contains(&quoted(m).as_str()))
     }
 
-    /// The members of that name that are objects; `null` counts as absent, anything else is refused.
-    fn objects(&self, name: &str) -> Result<Vec<Object<'a>>> {
-        let named = self.members.iter().filter(|m| m.name == name && &self.text[m.value.clone()] != "null");
-        named.map(|m| Object::parse(self.text, m.value.clone()).map_err(|f| f.within(name))).collect()
+    /// The bytes of the values of that name; `null` counts as absent.
+    fn values(&self, name: &str) -> impl Iterator<Item = Range<usize>> {
+        let values = self.members.iter().filter(move |m| m.name == name).map(|m| m.value.clone());
+        values.filter(|value| &self.text[value.clone()] != "null")
     }
 
-    /// The bytes of the items of each member of that name; `null` counts as absent, what is no list is refused.
-    fn lists(&self, name: &str) -> Result<Vec<Vec<Range<usize>>>> {
-        let named = self.members.iter().filter(|m| m.name == name && &self.text[m.value.clone()] != "null");
-        named.map(|m| items(self.text, m.value.clone()).map_err(|f| f.within(name))).collect()
+    /// The values of that name as objects; anything else is refused.
+    fn objects(&self, name: &str) -> Result<Vec<Object<'a>>> {
+        self.values(name).map(|value| Object::parse(self.text, value).map_err(|f| f.within(name))).collect()
+    }
+
+    /// The bytes of the items of the values of that name; what is no list is refused.
+    fn items(&self, name: &str) -> Result<Vec<Range<usize>>> {
+        let lists = self.values(name).map(|value| items(self.text, value).map_err(|f| f.within(name)));
+        Ok(lists.collect::<Result<Vec<_>>>()?.concat())
     }
 
     /// What to put where so that `name` is `value`: in place of the last one of that name if it is one to put it `over`,
