@@ -114,35 +114,17 @@ fn lines(old: &str, new: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Epoch;
-    use crate::debian::control::Paragraph;
     use crate::pack::deb;
     use crate::tree::{Tree, TreePath};
 
     fn bundle(version: &str, text: &str, mode: u16) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
-        let (mut tree, mut memory, mut control) = (Tree::new(), Memory::default(), Paragraph::new());
+        let (mut tree, mut memory) = (Tree::new(), Memory::default());
         tree.insert(TreePath::new("etc/f").unwrap(), memory.file(text, mode)).unwrap();
-        for (field, value) in [
-            ("Package", "thing"),
-            ("Version", version),
-            ("Architecture", "all"),
-            ("Maintainer", "x <x@hale.invalid>"),
-            ("Description", "x"),
-        ] {
-            control.set(field, value).unwrap();
-        }
-        let (conffiles, scripts) = (BTreeSet::new(), BTreeMap::new());
-        let deb = deb::Deb {
-            control: &control,
-            conffiles: &conffiles,
-            scripts: &scripts,
-            triggers: &[],
-            tree: &tree,
-        };
-        let (mut scratch, mut out) = (std::io::Cursor::new(Vec::new()), Vec::new());
-        deb::write(&deb, &memory, Epoch::new(1).unwrap(), &mut scratch, &mut out).unwrap();
-        fs::write(folder.path().join("thing.deb"), out).unwrap();
+        let control = format!(
+            "Package: thing\nVersion: {version}\nArchitecture: all\nMaintainer: x <x@hale.invalid>\nDescription: x\n"
+        );
+        fs::write(folder.path().join("thing.deb"), deb::sample(&control, &tree, &memory)).unwrap();
         folder
     }
 

@@ -241,5 +241,16 @@ fn member(
     if length % 2 == 1 { out.write_all(b"\n") } else { Ok(()) }
 }
 
+/// For tests: a package without scripts.
+#[cfg(test)]
+pub(crate) fn sample(control: &str, tree: &Tree, contents: &dyn Contents) -> Vec<u8> {
+    let control = crate::debian::control::Source::user("control", control).read_one().unwrap();
+    let (conffiles, scripts) = Default::default();
+    let deb = Deb { control: &control, conffiles: &conffiles, scripts: &scripts, triggers: &[], tree };
+    let (mut scratch, mut out) = (io::Cursor::new(Vec::new()), Vec::new());
+    write(&deb, contents, Epoch::new(1).unwrap(), &mut scratch, &mut out).unwrap();
+    out
+}
+
 #[cfg(test)]
 mod tests;

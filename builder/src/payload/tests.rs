@@ -4,7 +4,6 @@ use super::*;
 use crate::archive::Forget;
 use crate::base::{Class, Epoch};
 use crate::component::Wanted;
-use crate::debian::control::Source;
 use crate::pack::{deb, gzip, tar};
 use crate::tree::{Contents, Memory};
 
@@ -49,13 +48,7 @@ fn tar_gz(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
 fn package(files: &[(&str, Vec<u8>)], arch: &str) -> Vec<u8> {
     let (tree, contents) = tree_of(files);
     let text = format!("Package: demo\nVersion: 1\nArchitecture: {arch}\nMaintainer: m\nDescription: d\n");
-    let control = Source::user("control", &text).read_one().unwrap();
-    let (conffiles, scripts) = Default::default();
-    let deb =
-        deb::Deb { control: &control, conffiles: &conffiles, scripts: &scripts, triggers: &[], tree: &tree };
-    let (mut scratch, mut out) = (std::io::Cursor::new(Vec::new()), Vec::new());
-    deb::write(&deb, &contents, Epoch::new(0).unwrap(), &mut scratch, &mut out).unwrap();
-    out
+    deb::sample(&text, &tree, &contents)
 }
 
 #[track_caller]

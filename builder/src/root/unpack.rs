@@ -70,40 +70,18 @@ fn tree(store: &Store, deb: &Digest, size: u64, mut batch: &Batch) -> Result<Tre
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-    use std::io::Cursor;
-
     use super::*;
-    use crate::base::Epoch;
-    use crate::debian::control::Paragraph;
     use crate::pack::deb;
     use crate::tree::Memory;
 
     /// A package with one file of its own name.
     fn packed(name: &str) -> Vec<u8> {
-        let mut control = Paragraph::new();
-        for (field, value) in [
-            ("Package", name),
-            ("Version", "1"),
-            ("Architecture", "all"),
-            ("Maintainer", "T <t@example.org>"),
-            ("Description", "t"),
-        ] {
-            control.set(field, value).unwrap();
-        }
         let (mut tree, mut contents) = (Tree::new(), Memory::default());
         tree.insert(TreePath::new(format!("usr/share/{name}")).unwrap(), contents.file(name, 0o644)).unwrap();
-        let (conffiles, scripts) = (BTreeSet::new(), BTreeMap::new());
-        let deb = deb::Deb {
-            control: &control,
-            conffiles: &conffiles,
-            scripts: &scripts,
-            triggers: &[],
-            tree: &tree,
-        };
-        let (mut scratch, mut out) = (Cursor::new(Vec::new()), Vec::new());
-        deb::write(&deb, &contents, Epoch::new(1).unwrap(), &mut scratch, &mut out).unwrap();
-        out
+        let control = format!(
+            "Package: {name}\nVersion: 1\nArchitecture: all\nMaintainer: T <t@example.org>\nDescription: t\n"
+        );
+        deb::sample(&control, &tree, &contents)
     }
 
     #[test]
