@@ -9,7 +9,7 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use builder::base::name::{LineName, RoleName};
-use builder::base::{Digest, Epoch, Result};
+use builder::base::{Digest, Epoch, Fault, Result};
 use builder::build::{Built, build};
 use builder::component::Product;
 use builder::dist::Order;
@@ -81,7 +81,7 @@ impl World {
     }
 
     /// The checkout's own line as it is locked, with what its owner handed over, and the store that has it:
-    /// `$HALE_STORE`.
+    /// `$HALE_STORE`. Fails when a component of a role is not at hand.
     pub fn handed_over(line: &str) -> Result<Self> {
         let folder = tempfile::tempdir().expect("a folder");
         let top = folder.path().join("checkout");
@@ -94,7 +94,15 @@ impl World {
         let store = std::env::var_os("HALE_STORE").map_or_else(|| folder.path().join("store"), PathBuf::from);
         let (recipe, store) = (project.recipe(&line)?, Store::open(&store)?);
         let lock = project.lock(&recipe)?;
-        Ok(Self { project, store, recipe, lock, folder })
+        let world = Self { project, store, recipe, lock, folder };
+        for role in ["master", "node"] {
+            let left_out = system::plan(&world.order(role), &world.store)?.left_out;
+            if let Some((package, why)) = left_out.first_key_value() {
+                return Err(Fault::user(format!("{package} of role {role} lacks {why:?}"))
+                    .mend("cargo xtask input add hands over a component; HALE_STORE names the store"));
+            }
+        }
+        Ok(world)
     }
 
     /// What is built.

@@ -9,9 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use builder::base::{Fault, Result};
+use builder::base::Result;
 use builder::lock::From;
-use builder::system;
 use builder::tree::Contents;
 use libtest_mimic::{Arguments, Trial};
 use node::identity::Identity;
@@ -152,16 +151,7 @@ struct Way {
 
 impl Way {
     fn at_hand() -> Result<Self> {
-        let world = World::handed_over(LINE)?;
-        for role in ["master", "node"] {
-            if let Some((package, why)) =
-                system::plan(&world.order(role), &world.store)?.left_out.first_key_value()
-            {
-                return Err(Fault::user(format!("{package} of role {role} lacks {why:?}"))
-                    .mend("cargo xtask input add hands over a component; HALE_STORE names the store"));
-            }
-        }
-        Ok(Self { world })
+        Ok(Self { world: World::handed_over(LINE)? })
     }
 
     fn top(&self) -> &Path {

@@ -25,9 +25,8 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
-use builder::base::{Fault, Result};
+use builder::base::Result;
 use builder::sandbox::{VERB, helper};
-use builder::system;
 use libtest_mimic::{Arguments, Failed, Trial};
 use machines::{Machines, Role};
 use tests::system::World;
@@ -113,15 +112,7 @@ struct Cluster {
 impl Cluster {
     /// Fails when a component of a role is not at hand.
     fn new() -> Result<Self> {
-        let world = World::handed_over(LINE)?;
-        for role in Role::ALL {
-            let left_out = system::plan(&world.order(role.name()), &world.store)?.left_out;
-            if let Some((package, why)) = left_out.first_key_value() {
-                return Err(Fault::user(format!("{package} of role {} lacks {why:?}", role.name()))
-                    .mend("cargo xtask input add hands over a component; HALE_STORE names the store"));
-            }
-        }
-        Ok(Self { machines: Machines::new(world), stages: BTreeMap::new() })
+        Ok(Self { machines: Machines::new(World::handed_over(LINE)?), stages: BTreeMap::new() })
     }
 
     /// What a script found; its stage is run by the first who asks.

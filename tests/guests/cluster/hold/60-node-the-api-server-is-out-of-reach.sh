@@ -2,15 +2,16 @@
 . checks/common.sh
 # The full disk may have put the pod off; and whatever is found here, others find the cable in.
 within 600 asker_is_nobody
-trap 'iptables -D OUTPUT -d "$other" -p tcp --dport 6443 -j DROP || true' EXIT
+rule() { iptables "$1" OUTPUT -d "$other" -p tcp --dport 6443 -j DROP; }
+trap 'rule -D || true' EXIT
 begun=$(date -u +%FT%TZ)
-iptables -I OUTPUT -d "$other" -p tcp --dport 6443 -j DROP
+rule -I
 sleep 10
 fails kubectl get node "$own" --request-timeout=20s
 asker_is_nobody
 sleep 280
 asker_is_nobody
-iptables -D OUTPUT -d "$other" -p tcp --dport 6443 -j DROP
+rule -D
 within 600 is_ready
 # The master had given it up.
 changed=$(kubectl get node "$own" -o jsonpath='{.status.conditions[?(@.type=="Ready")].lastTransitionTime}')
