@@ -11,6 +11,7 @@ use std::process::Command;
 use std::str::FromStr;
 
 use crate::base::{Digest, Fault, Result};
+use crate::text::one_of;
 use crate::tools::Tools;
 
 pub use accelerator::Accelerator;
@@ -28,6 +29,50 @@ pub enum Firmware {
     Uefi,
     /// BIOS (SeaBIOS).
     Bios,
+}
+
+/// What a machine's first disk is plugged into; the others are virtio's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bus {
+    /// A hypervisor's own.
+    #[default]
+    Virtio,
+    /// NVM Express.
+    Nvme,
+    /// SATA, behind AHCI.
+    Sata,
+    /// USB 3, as a stick is.
+    Usb,
+}
+
+impl Bus {
+    /// All of them, by their names.
+    pub const NAMES: [(&'static str, Self); 4] =
+        [("virtio", Self::Virtio), ("nvme", Self::Nvme), ("sata", Self::Sata), ("usb", Self::Usb)];
+
+    /// QEMU's arguments for a disk that it knows by `id`.
+    fn attach(self, command: &mut Command, id: &str, bootindex: usize) {
+        let device = match self {
+            // By its serial number it is found, whatever its place: /dev/disk/by-id/virtio-disk1.
+            Self::Virtio => format!("virtio-blk-pci,serial={id}"),
+            Self::Nvme => format!("nvme,serial={id}"),
+            Self::Sata => "ide-hd,bus=ide.0".to_owned(),
+            Self::Usb => {
+                command.args(["-device", "qemu-xhci"]);
+                "usb-storage".to_owned()
+            }
+        };
+        command.args(["-device", &format!("{device},drive={id},bootindex={bootindex}")]);
+    }
+}
+
+impl FromStr for Bus {
+    type Err = Fault;
+    fn from_str(text: &str) -> Result<Self> {
+        let found = Self::NAMES.iter().find(|(name, _)| *name == text).map(|(_, bus)| *bus);
+        let names = Self::NAMES.map(|(name, _)| name);
+        found.ok_or_else(|| Fault::user("not a bus of disks").versus(one_of(&names), format!("{text:?}")))
+    }
 }
 
 /// A disk of the machine.
@@ -123,6 +168,8 @@ pub struct Machine {
     pub processors: u32,
     /// Disks; it boots from the first.
     pub disks: Vec<Disk>,
+    /// What the first is plugged into.
+    pub bus: Bus,
     /// Network cards, in PCI order.
     pub cards: Vec<Card>,
     /// Its console.
@@ -143,7 +190,10 @@ impl Machine {
             uefi(&mut command, tools, scratch)?;
         }
         for (index, disk) in self.disks.iter().enumerate() {
-            attach_disk(&mut command, index, disk);
+            let id = attach_disk(&mut command, index, disk);
+            let bus = if index == 0 { self.bus } else { Bus::Virtio };
+            // 0 is taken by a kernel that QEMU is given itself.
+            bus.attach(&mut command, &id, index + 1);
         }
         for (index, card) in self.cards.iter().enumerate() {
             attach_card(&mut command, index, card);
@@ -173,7 +223,8 @@ fn uefi(command: &mut Command, tools: &Tools, scratch: &Path) -> Result<()> {
     Ok(())
 }
 
-fn attach_disk(command: &mut Command, index: usize, disk: &Disk) {
+/// Opens a disk, and gives the name that QEMU knows it by.
+fn attach_disk(command: &mut Command, index: usize, disk: &Disk) -> String {
     let id = format!("disk{index}");
     match disk {
         Disk::Snapshot(path) | Disk::Kept(path) => {
@@ -193,8 +244,7 @@ fn attach_disk(command: &mut Command, index: usize, disk: &Disk) {
             command.args(["-blockdev", &(record + ",log-super-update-interval=1")]);
         }
     }
-    // 0 is taken by a kernel that QEMU is given itself.
-    command.args(["-device", &format!("virtio-blk-pci,drive={id},bootindex={}", index + 1)]);
+    id
 }
 
 fn attach_card(command: &mut Command, index: usize, card: &Card) {
@@ -235,8 +285,9 @@ mod tests {
     use crate::store::Store;
     use crate::tree::{Node, Tree, TreePath};
 
-    fn machine() -> Machine {
+    fn machine(bus: Bus) -> Machine {
         Machine {
+            bus,
             firmware: Firmware::Bios,
             memory: 1024,
             processors: 2,
@@ -265,10 +316,23 @@ mod tests {
         }
         let epoch = Epoch::new(0).unwrap();
         let tools = Tools::open(&store, &store.put_tree(&tree).unwrap(), epoch).unwrap();
-        let command = machine().command(&tools, Accelerator::Tcg, Path::new("scratch")).unwrap();
-        let words: Vec<String> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
-        let line = words.join(" ");
+        let line = |bus| {
+            let command = machine(bus).command(&tools, Accelerator::Tcg, Path::new("scratch")).unwrap();
+            let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+            words.join(" ")
+        };
+        for (name, device) in [
+            ("nvme", "-device nvme,serial=disk0,drive=disk0,bootindex=1"),
+            ("sata", "-device ide-hd,bus=ide.0,drive=disk0,bootindex=1"),
+            ("usb", "-device qemu-xhci -device usb-storage,drive=disk0,bootindex=1"),
+        ] {
+            let line = line(name.parse().unwrap());
+            assert!(line.contains(device) && line.contains("virtio-blk-pci,serial=disk1,"), "{line}");
+        }
+        assert!("scsi".parse::<Bus>().unwrap_err().to_string().contains("`sata`"));
+        let line = line(Bus::Virtio);
         for part in [
+            "virtio-blk-pci,serial=disk0,drive=disk0,bootindex=1",
             "-accel tcg,thread=multi",
             "snapshot=on,file=a,,b.raw",
             "if=none,format=qcow2,id=disk1,file=o.qcow2",

@@ -19,7 +19,8 @@ use crate::system::World;
 use crate::tools::{put, succeed, tool};
 
 const UNIT: &str = "[Unit]\nDescription=Runs a test's checks\nAfter=multi-user.target\n\n[Service]\nType=exec\n\
-     ExecStart=/bin/sh -c 'mkdir -p /run/trial && tar -x -f /dev/vdb -C /run/trial && exec sh /run/trial/run'\n\
+     ExecStart=/bin/sh -c 'mkdir -p /run/trial && tar -x -f /dev/disk/by-id/virtio-disk1 -C \
+     /run/trial && exec sh /run/trial/run'\n\
      StandardOutput=journal+console\nStandardError=journal+console\n\n[Install]\nWantedBy=multi-user.target\n";
 
 fn guests() -> PathBuf {

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use builder::base::Epoch;
 use builder::tools::Tools;
-use builder::vm::{Accelerator, Card, Console, Disk, Firmware, Machine};
+use builder::vm::{Accelerator, Bus, Card, Console, Disk, Firmware, Machine};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -55,6 +55,7 @@ impl Host {
             memory: guest.memory,
             processors: 2,
             disks: guest.disks.clone(),
+            bus: guest.bus,
             cards: guest.cards.clone(),
             console: Console::File(console.clone()),
             ports: vec![
@@ -97,6 +98,8 @@ pub struct Guest {
     pub memory: u32,
     /// Its disks.
     pub disks: Vec<Disk>,
+    /// What the first is plugged into.
+    pub bus: Bus,
     /// Its network cards.
     pub cards: Vec<Card>,
     /// Whether it waits to be asked; else it runs all of its checks in their order.
@@ -109,7 +112,8 @@ impl Guest {
     /// One that boots an image under a snapshot, with no network.
     pub fn of(image: impl Into<PathBuf>, firmware: Firmware) -> Self {
         let disks = vec![Disk::Snapshot(image.into())];
-        Self { firmware, memory: 1024, disks, cards: Vec::new(), asked: false, clock: None }
+        let (bus, cards) = (Bus::Virtio, Vec::new());
+        Self { firmware, memory: 1024, disks, bus, cards, asked: false, clock: None }
     }
 
     /// The same with one more card.

@@ -13,7 +13,7 @@ use builder::flash::Seed;
 use builder::image::Publishing;
 use builder::store::Store;
 use builder::tools::Tools;
-use builder::vm::{Accelerator, Card, Console, Disk, Firmware, Forward, Machine};
+use builder::vm::{Accelerator, Bus, Card, Console, Disk, Firmware, Forward, Machine};
 use clap::Args;
 
 use crate::context::Context;
@@ -46,6 +46,9 @@ pub(crate) struct Vm {
     /// The disk in GiB, as if the image had been flashed to one of that size.
     #[arg(long, default_value_t = 16)]
     disk: u32,
+    /// What the disk is plugged into: virtio, nvme, sata or usb.
+    #[arg(long, default_value = "virtio")]
+    bus: Bus,
     /// Processors.
     #[arg(long, default_value_t = 2)]
     processors: u32,
@@ -84,6 +87,7 @@ impl Vm {
             memory: self.memory,
             processors: self.processors,
             disks: attached,
+            bus: self.bus,
             cards,
             console: Console::Terminal,
             ports,

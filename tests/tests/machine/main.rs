@@ -4,12 +4,14 @@
 //! first    our image by UEFI, flashed to a larger disk, with a seed; every write of its first boot recorded
 //! cut      the same first boot, cut at some of its flushes, and booted again
 //! pods     our image by BIOS: a container under our configuration; a broken seed; upgrades that want too much
+//! buses    our image behind NVMe, SATA and USB; a port of the host's that leads into it
 //! plain    a Debian without us: apt-get installs the role from our signed repository; a seed on a CD
 //! ```
 //! The guests' checks are the scripts in `guests/`; each script is a test.
 
 mod image;
 mod packages;
+mod port;
 mod record;
 
 use std::collections::BTreeMap;
@@ -27,7 +29,7 @@ use builder::plan::{Output, Plan, Step};
 use builder::sandbox::{VERB, helper};
 use builder::system;
 use builder::tree::{Memory, Tree, TreePath};
-use builder::vm::{Card, Disk, Firmware};
+use builder::vm::{Bus, Card, Disk, Firmware, Forward};
 use libtest_mimic::{Arguments, Failed, Trial};
 use packages::offer;
 use tests::powercut::{Record, copy_disk};
@@ -40,8 +42,13 @@ use tests::vm::{Guest, Host, Outcome};
 /// How many moments of the first boot lose their power, unless `$HALE_CUTS` says more.
 const CUTS: usize = 5;
 /// What is booted, in the order in which it is begun.
-const STAGES: [(&str, fn(&Stage) -> Outcomes); 4] =
-    [("first", Stage::first), ("pods", Stage::pods), ("plain", Stage::plain), ("cut", Stage::cut)];
+const STAGES: [(&str, fn(&Stage) -> Outcomes); 5] = [
+    ("first", Stage::first),
+    ("pods", Stage::pods),
+    ("plain", Stage::plain),
+    ("buses", Stage::buses),
+    ("cut", Stage::cut),
+];
 /// Guests at a time: each has two processors, and seldom uses both.
 const AT_ONCE: usize = 2;
 /// A key where none may be, for the scanner to find.
@@ -87,6 +94,26 @@ fn main() -> ExitCode {
 }
 
 type Outcomes = BTreeMap<String, Outcome>;
+
+/// Boots a guest for each case, some at a time, and gives the worst outcome of each check; its detail names the case.
+fn worst<T: Sync>(cases: &[T], boot: impl Fn(&T) -> (String, Outcomes) + Sync) -> Outcomes {
+    let mut worst = Outcomes::new();
+    for some in cases.chunks(AT_ONCE) {
+        let found: Vec<_> = std::thread::scope(|scope| {
+            let begun: Vec<_> = some.iter().map(|case| scope.spawn(|| boot(case))).collect();
+            begun.into_iter().map(|guest| guest.join().expect("see above")).collect()
+        });
+        for (case, outcomes) in found {
+            for (check, outcome) in outcomes {
+                if worst.get(&check).is_none_or(|known| known.ok) {
+                    let detail = format!("{case}: {}", outcome.detail);
+                    worst.insert(check, Outcome { detail, ..outcome });
+                }
+            }
+        }
+    }
+    worst
+}
 
 /// The images, and what guests have found so far.
 struct Stage {
@@ -173,20 +200,9 @@ impl Stage {
         let cuts = std::env::var("HALE_CUTS").map_or(CUTS, |cuts| cuts.parse().expect("HALE_CUTS: a number"));
         assert!(record.flushes() > cuts, "a record of only {} flushes", record.flushes());
         let flushes: Vec<usize> = (1..=cuts).map(|cut| record.flushes() * cut / (cuts + 1)).collect();
-        let mut worst = Outcomes::new();
-        for some in flushes.chunks(AT_ONCE) {
-            let found: Vec<Outcomes> = std::thread::scope(|scope| {
-                let begun: Vec<_> =
-                    some.iter().map(|flush| scope.spawn(|| self.after(&record, *flush))).collect();
-                begun.into_iter().map(|guest| guest.join().expect("see above")).collect()
-            });
-            for (check, outcome) in found.into_iter().flatten() {
-                if worst.get(&check).is_none_or(|known| known.ok) {
-                    worst.insert(check, outcome);
-                }
-            }
-        }
-        worst
+        worst(&flushes, |flush| {
+            (format!("cut at flush {flush} of {}", record.flushes()), self.after(&record, *flush))
+        })
     }
 
     /// A boot after the power went behind this flush.
@@ -199,11 +215,22 @@ impl Stage {
         let guest = Guest { disks, ..Guest::of(&disk, Firmware::Uefi) };
         let outcomes = self.boot(&format!("cut-{flush}"), "cut", guest);
         fs::remove_file(disk).expect("the disk can go");
-        let told = |outcome: Outcome| Outcome {
-            detail: format!("cut at flush {flush} of {}: {}", record.flushes(), outcome.detail),
-            ..outcome
-        };
-        outcomes.into_iter().map(|(check, outcome)| (check, told(outcome))).collect()
+        outcomes
+    }
+
+    /// Boots from each bus that a root disk may be behind; the host talks to each guest through a port.
+    fn buses(&self) -> Outcomes {
+        let image = self.image(self.world.store.tree(&self.shipped).expect("the root"), "buses");
+        let buses = &Bus::NAMES[1..];
+        worst(buses, |(name, bus)| {
+            let port = port::free();
+            let cards = vec![Card::User(vec![Forward { host: port, guest: port::GUEST }])];
+            let guest = Guest { bus: *bus, cards, ..Guest::of(&image, Firmware::Bios) };
+            let talk = port::talk(port);
+            let outcomes = self.boot(name, "buses", guest);
+            talk.end();
+            (format!("by {name}"), outcomes)
+        })
     }
 
     fn pods(&self) -> Outcomes {
