@@ -243,7 +243,7 @@ impl Sandbox {
         match outer.converse(&maps, job)? {
             Answer::Done(changes) => Ok(changes),
             Answer::Refused { part, error } => Err(refused(part, &error)),
-            Answer::Failed { what, how } => Err(failed(&what, &how, &last_lines(&job.work.join("log")))),
+            Answer::Failed { what, how } => Err(failed(&what, &how, &job.work)),
         }
     }
 }
@@ -323,7 +323,8 @@ fn refused(part: Part, error: &str) -> Fault {
     Fault::machine(format!("the sandbox was refused {}", part.name())).because(error).mend(part.mend())
 }
 
-fn failed(what: &str, how: &Failure, said: &str) -> Fault {
+/// A program that failed; on a full disk that is no fault of the program's.
+fn failed(what: &str, how: &Failure, work: &Path) -> Fault {
     let how = match how {
         Failure::Start(error) => format!("did not start ({error})"),
         Failure::Exit(end) => format!("failed ({end})"),
@@ -335,7 +336,16 @@ fn failed(what: &str, how: &Failure, said: &str) -> Fault {
             format!("tried to use the network ({packets} packets), which no build step may")
         }
     };
-    Fault::user(format!("{what} {how}")).because(format!("its last lines:\n{said}"))
+    let fault = match is_full(work) {
+        true => Fault::machine(format!("{what} {how}, and the disk is full")).mend("free some space"),
+        false => Fault::user(format!("{what} {how}")),
+    };
+    fault.because(format!("its last lines:\n{}", last_lines(&work.join("log"))))
+}
+
+/// Whether a folder's file system has no room for another MiB.
+fn is_full(folder: &Path) -> bool {
+    rustix::fs::statvfs(folder).is_ok_and(|disk| disk.f_bavail * disk.f_frsize < 1 << 20)
 }
 
 /// The end of the log, at most 64 KiB and [`SHOWN_LINES`] lines of it.
@@ -373,7 +383,7 @@ mod tests {
         let lines: Vec<String> = (0..50).map(|n| format!("line {n}")).collect();
         std::fs::write(&log, lines.join("\n")).unwrap();
         let how = Failure::Limit(5, Some("postinst of crun".to_owned()));
-        let text = failed("configuring", &how, &last_lines(&log)).to_string();
+        let text = failed("configuring", &how, folder.path()).to_string();
         assert!(text.contains("5 s and was killed in postinst of crun"), "{text}");
         assert!(
             text.contains("line 30\n") && text.contains("line 49") && !text.contains("line 29"),
