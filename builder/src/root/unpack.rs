@@ -1,5 +1,9 @@
 //! Unpacking: a `.deb` becomes a tree in the store.
 
+use std::panic::resume_unwind;
+use std::sync::mpsc::sync_channel;
+use std::thread;
+
 use rayon::prelude::*;
 
 use super::package::{CONTROL, DATA};
@@ -40,9 +44,21 @@ pub fn unpack_all(store: &Store, debs: &[Digest]) -> Result<Vec<Digest>> {
     }
     order.sort_unstable_by(|one, other| other.cmp(one));
     let batch = store.batch()?;
-    let one = |&(size, index): &(u64, usize)| Ok((index, tree(store, &debs[index], size, &batch)?));
-    let trees = order.par_iter().with_max_len(1).map(one);
-    let mut trees: Vec<(usize, Tree)> = trees.collect::<Result<_>>()?;
+    let mut trees = thread::scope(|scope| {
+        // The disk is busy while the cores are; else they would wait for all of it in the end.
+        let (ask, asked) = sync_channel(1);
+        let disk = scope.spawn(|| asked.into_iter().try_for_each(|()| batch.write_out()));
+        let one = |&(size, index): &(u64, usize)| {
+            let made = (index, tree(store, &debs[index], size, &batch)?);
+            // Refused while the disk is still busy: then it will be asked again.
+            let _ = ask.try_send(());
+            Ok(made)
+        };
+        let trees: Result<Vec<(usize, Tree)>> = order.par_iter().with_max_len(1).map(one).collect();
+        drop(ask);
+        disk.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+        trees
+    })?;
     trees.sort_by_key(|(index, _)| *index);
     let digests = trees.iter().map(|(_, tree)| batch.put_bytes(&tree.to_json()?)).collect();
     batch.commit()?;

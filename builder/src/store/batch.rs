@@ -70,14 +70,19 @@ impl<'s> Batch<'s> {
         self.put_bytes(&tree.to_json()?)
     }
 
+    /// Makes durable what was put so far, so that [`Batch::commit`] has less to wait for.
+    pub fn write_out(&self) -> Result<()> {
+        rustix::fs::syncfs(&self.disk)
+            .map_err(|e| place::full(Fault::io("sync", self.store.root(), e.into())))
+    }
+
     /// Makes all of them durable, then visible.
-    pub fn commit(self) -> Result<()> {
-        let waiting = self.waiting.into_inner().unwrap_or_else(PoisonError::into_inner);
+    pub fn commit(mut self) -> Result<()> {
+        let waiting = std::mem::take(self.waiting.get_mut().unwrap_or_else(PoisonError::into_inner));
         if waiting.is_empty() {
             return Ok(());
         }
-        rustix::fs::syncfs(&self.disk)
-            .map_err(|e| place::full(Fault::io("sync", self.store.root(), e.into())))?;
+        self.write_out()?;
         waiting.par_iter().try_for_each(|(content, (temporary, size))| {
             self.store.publish(temporary.path(), content, *size)
         })?;
