@@ -96,14 +96,14 @@ fn boot(line: &CommandLine) -> Result<std::convert::Infallible> {
 /// Loads what the devices ask for until the root is there.
 fn wait_for(wanted: &Wanted, loader: &mut Loader, patience: Duration) -> Result<PathBuf> {
     let start = Instant::now();
+    let mut devices = Devices::default();
     loop {
-        for alias in aliases() {
-            for name in loader.index.matching(&alias) {
-                loader.load(&name);
-            }
-        }
         if let Some(device) = wanted.find() {
             return Ok(device);
+        }
+        devices.see(aliases());
+        if devices.any(|alias| loader.answer(&alias)) {
+            continue;
         }
         if start.elapsed() > patience {
             let seen = root::block_devices().join(" ");
@@ -111,6 +111,28 @@ fn wait_for(wanted: &Wanted, loader: &mut Loader, patience: Duration) -> Result<
             return Err(Fault::machine(what).mend("check the disk and its cable, or raise rootdelay="));
         }
         sleep(STEP);
+    }
+}
+
+/// Devices by what they call themselves, each of them once. What a driver has just found comes first: so the way
+/// to the root does not wait for other disks, which may be slow to answer.
+#[derive(Default)]
+struct Devices {
+    known: BTreeSet<String>,
+    open: Vec<String>,
+}
+
+impl Devices {
+    fn see(&mut self, found: BTreeSet<String>) {
+        let new = found.into_iter().filter(|alias| self.known.insert(alias.clone()));
+        self.open.extend(new.rev());
+    }
+}
+
+impl Iterator for Devices {
+    type Item = String;
+    fn next(&mut self) -> Option<String> {
+        self.open.pop()
     }
 }
 
@@ -128,6 +150,13 @@ struct Loader {
 }
 
 impl Loader {
+    /// Loads what a device asks for; whether there was anything new.
+    fn answer(&mut self, alias: &str) -> bool {
+        let before = self.loaded.len();
+        self.index.matching(alias).iter().for_each(|name| self.load(name));
+        self.loaded.len() > before
+    }
+
     /// Loads a module after what it needs, once. One that the machine refuses (a processor without the
     /// instruction, say) is no reason to stop: without the root we stop anyway, and say so.
     fn load(&mut self, name: &str) {
@@ -206,5 +235,15 @@ mod tests {
         assert_eq!(line, expected);
         let line = CommandLine::parse("ro init=/bin/sh root=/dev/vda3 rootdelay=5 rw");
         assert_eq!((line.init.as_deref(), line.patience, line.writable), (Some("/bin/sh"), Some(5), true));
+    }
+
+    #[test]
+    fn what_was_found_last_is_asked_first() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let mut devices = Devices::default();
+        devices.see(names(&["pci:1af4", "pci:8086"]));
+        assert_eq!(devices.next().as_deref(), Some("pci:1af4"));
+        devices.see(names(&["pci:1af4", "pci:8086", "virtio:2"]));
+        assert_eq!(devices.collect::<Vec<_>>(), ["virtio:2", "pci:8086"], "each of them once");
     }
 }
