@@ -1,5 +1,5 @@
-//! Formats of one entry a line: sysusers.d, tmpfiles.d, sysctl.d, modules-load.d, environment files, and
-//! apt's two.
+//! Formats of one entry a line: sysusers.d, tmpfiles.d, sysctl.d, modules-load.d, modprobe.d, environment files,
+//! and apt's two.
 
 use std::ops::Range;
 
@@ -104,6 +104,9 @@ const MODULES: &[&str] = &[
     "xt_MASQUERADE",
 ];
 
+/// Modules that a node may do without, although it has the device.
+const UNWANTED: &[&str] = &["kvm", "kvm_amd", "kvm_intel", "pcspkr", "powernow_k8", "psmouse"];
+
 /// Variables of `/etc/default/kubelet`.
 const VARIABLES: &[&str] = &["KUBELET_EXTRA_ARGS"];
 
@@ -122,6 +125,17 @@ pub(super) fn sysctl(text: Text<'_>) -> Result<()> {
 /// modules-load.d(5): a name a line.
 pub(super) fn modules(text: Text<'_>) -> Result<()> {
     lines(text, &["#", ";"]).iter().try_for_each(|line| known(text, line, MODULES))
+}
+
+/// modprobe.d(5), as far as we use it: `blacklist NAME`.
+pub(super) fn modprobe(text: Text<'_>) -> Result<()> {
+    lines(text, &["#"]).iter().try_for_each(|line| match &line.words()[..] {
+        [command, name] => {
+            known(text, command, &["blacklist"])?;
+            known(text, name, UNWANTED)
+        }
+        _ => Err(text.fault(line.span(), "not `blacklist NAME`")),
+    })
 }
 
 /// An environment file (systemd.exec(5)): `NAME=value`.

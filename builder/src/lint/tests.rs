@@ -35,6 +35,7 @@ fn keys(path: &str, text: Text<'_>) -> Vec<Range<usize>> {
         | Format::AptPreferences
         | Format::Environment
         | Format::Fstab
+        | Format::Modprobe
         | Format::ModulesLoad
         | Format::Repart
         | Format::Sysctl
@@ -123,6 +124,13 @@ fn wrong_values_are_refused() {
     check("usr/lib/sysusers.d/hale.conf", "/usr/sbin/nologin", "/bin/sh", "never logs in");
     check("usr/lib/tmpfiles.d/hale.conf", "0750", "750", "four octal digits");
     check("usr/lib/sysctl.d/60-hale.conf", "kernel.panic = 10", "kernel.panic = soon", "takes a number");
+    check(
+        "usr/lib/modprobe.d/hale.conf",
+        "blacklist kvm\n",
+        "blacklist virtio_blk\n",
+        "unknown key `virtio_blk`",
+    );
+    check("usr/lib/modprobe.d/hale.conf", "blacklist kvm\n", "install kvm\n", "unknown key `install`");
     check("etc/apt/preferences.d/hale", "Pin-Priority: 1001", "Pin-Priority: high", "not a priority");
     check("etc/apt/preferences.d/hale", "Pin-Priority: 1001\n", "", "`Pin-Priority` is missing");
     check("usr/lib/hale/role.toml", "10.0.3.16-", "10.0.3.1-", "not free");

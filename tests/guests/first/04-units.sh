@@ -6,3 +6,4 @@ done
 # The stand-in says that it is ready, and the kubelet waits for the bootstrap.
 systemctl is-active crio
 [ "$(systemctl is-active kubelet || true)" = inactive ]
+[ "$(systemctl is-enabled systemd-sysusers.service || true)" = masked ]
