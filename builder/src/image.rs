@@ -29,7 +29,7 @@ const GRUB: &str = "usr/lib/grub/i386-pc";
 /// Writes the disk of a root tree into the store.
 pub fn assemble(disk: &Disk, tree: &Tree, store: &Store, tools: &Tools) -> Result<Output> {
     let initramfs = initramfs(disk.epoch, tree, store)?;
-    let (stub, boot) = (read(tools, STUB)?, read(tools, &format!("{GRUB}/boot.img"))?);
+    let (stub, boot) = (read(tools, STUB)?, grub_boot(tools)?);
     let core = grub_core(tools, &disk.grub_commands(tree)?)?;
     let boot = Boot { stub: &stub, grub: Grub { boot: &boot, core: &core }, initramfs: &initramfs };
     let mut file = store.sparse_writer()?;
@@ -56,13 +56,18 @@ fn initramfs(epoch: Epoch, root: &Tree, store: &Store) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// GRUB's first sector, as Debian ships it.
+pub fn grub_boot(tools: &Tools) -> Result<Vec<u8>> {
+    read(tools, &format!("{GRUB}/boot.img"))
+}
+
 fn read(tools: &Tools, inside: &str) -> Result<Vec<u8>> {
     let path = tools.path(inside)?;
     std::fs::read(&path).map_err(|e| Fault::io("read", path, e))
 }
 
 /// GRUB's core for BIOS machines, with its commands inside.
-fn grub_core(tools: &Tools, commands: &str) -> Result<Vec<u8>> {
+pub fn grub_core(tools: &Tools, commands: &str) -> Result<Vec<u8>> {
     let failed = |doing| move |e| Fault::machine(format!("cannot {doing} a temporary file")).because(e);
     let folder = tempfile::tempdir().map_err(failed("make"))?;
     let (config, core) = (folder.path().join("commands"), folder.path().join("core"));

@@ -25,7 +25,7 @@ pub use crate::supply::{packages, tools};
 const MACHINE: &str = "machine";
 
 /// The group of packages that make a disk boot.
-const BOOT: &str = "boot";
+pub const BOOT: &str = "boot";
 
 /// The group of packages that disks and virtual machines are tried with.
 pub const TOOLS: &str = "tools";

@@ -54,10 +54,15 @@ pub(crate) fn raw_image(order: &Order) -> Result<PathBuf> {
 
 /// QEMU and its firmware, as locked for the site's line, laid out in the store.
 pub(crate) fn tools(context: &Context) -> Result<Tools> {
+    group(context, system::TOOLS)
+}
+
+/// The tools of a group, as locked for the site's line, laid out in the store.
+pub(crate) fn group(context: &Context, name: &str) -> Result<Tools> {
     let project = Project::at(&context.root);
     let recipe = project.recipe(&project.default_line()?)?;
     let (lock, store, mut plan) = (project.lock(&recipe)?, Store::open(&context.store)?, Plan::new());
-    let step = system::tools(&mut plan, &lock, &store, system::TOOLS)?;
+    let step = system::tools(&mut plan, &lock, &store, name)?;
     plan.want(step);
     let built = build::realise(context, &store, &plan, None)?;
     let output = built.get(&step).ok_or_else(|| Fault::bug("the tools were not made"))?.0;

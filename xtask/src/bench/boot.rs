@@ -1,20 +1,27 @@
 //! From power-on to a login: a disk of ours, and a Debian of the same packages that mmdebstrap made, with the
-//! distribution's own initramfs and units. Ours starts by BIOS and boot loader; QEMU hands theirs to the
-//! kernel at once, so what a boot loader costs is on our side.
+//! distribution's own initramfs and units. Both start by BIOS and by the same boot loader, which asks nobody and
+//! waits for nothing.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use builder::base::{Fault, Result};
+use builder::base::{Digest, Fault, Result};
 use builder::dist::Order;
+use builder::image::{self, Publishing};
+use builder::pack::bios::{self, Grub};
+use builder::pack::gpt::{Gpt, MARGIN, Partition, Purpose, SECTOR};
+use builder::pack::initramfs::Kernel;
+use builder::pack::sink::Sink as _;
 use builder::project::Project;
 use builder::store::Store;
 use builder::system;
 use builder::tools::Tools;
-use builder::vm::{Accelerator, Console, Disk, Firmware, Machine};
+use builder::tree::TreePath;
+use builder::vm::{Accelerator, Bus, Console, Disk, Firmware, Machine};
 
 use super::image::{debs, mke2fs, mmdebstrap, ratio, seconds};
 use super::{Goal, Row};
@@ -34,13 +41,14 @@ pub(crate) fn run(context: &Context, tell: &mut dyn FnMut(Row)) -> Result<()> {
     let image = disks::raw_image(&order(context)?)?;
     let scratch = tempfile::tempdir().map_err(|e| Fault::machine("no scratch folder").because(e))?;
     let tools = disks::tools(context)?;
-    let theirs = Theirs::make(scratch.path(), &packages(context)?)?;
-    let least = |boot: &dyn Fn() -> Result<f64>| -> Result<f64> {
+    let theirs = debian(scratch.path(), &packages(context)?, &disks::group(context, system::BOOT)?)?;
+    let least = |disk: &Path| -> Result<f64> {
+        let boot = || power_on(&tools, scratch.path(), disk);
         (0..RUNS).try_fold(f64::INFINITY, |least, _| Ok(least.min(boot()?)))
     };
-    let ours = least(&|| power_on(&tools, scratch.path(), &image, &[]))?;
+    let ours = least(&image)?;
     tell(seconds("power-on to a login", ours, None));
-    let debian = least(&|| power_on(&tools, scratch.path(), &theirs.disk, &theirs.arguments()))?;
+    let debian = least(&theirs)?;
     tell(seconds("  a Debian that mmdebstrap made", debian, None));
     tell(ratio("  ours by Debian's", ours / debian, Goal::AtMost(0.5)));
     Ok(())
@@ -58,34 +66,56 @@ fn packages(context: &Context) -> Result<Vec<String>> {
     Ok(debs(&plan)?.keys().map(|name| name.to_string()).chain(initramfs).collect())
 }
 
-/// A disk of one file system, and what QEMU hands to its kernel.
-struct Theirs {
-    disk: PathBuf,
-    kernel: PathBuf,
-    initramfs: PathBuf,
+/// Makes a Debian of these packages on a disk that GRUB boots, with the arguments that Debian's installer gives
+/// a kernel, and the consoles of a disk of ours.
+fn debian(folder: &Path, packages: &[String], grub: &Tools) -> Result<PathBuf> {
+    let (tree, root) = (folder.join("theirs"), folder.join("theirs.ext4"));
+    mmdebstrap(packages, &tree, sources())?;
+    mke2fs(&tree, &root, "3G")?;
+    let release = release(&tree)?;
+    let kernel = Kernel { image: TreePath::new(format!("boot/vmlinuz-{release}"))?, release };
+    let line = "root=/dev/vda3 ro quiet console=tty0 console=ttyS0,115200";
+    let core = image::grub_core(grub, &bios::commands(&kernel, line))?;
+    let boot = image::grub_boot(grub)?;
+    let disk = folder.join("theirs.raw");
+    bootable(&root, &Grub { boot: &boot, core: &core }, &disk)?;
+    Ok(disk)
 }
 
-impl Theirs {
-    fn make(folder: &Path, packages: &[String]) -> Result<Self> {
-        let (tree, disk) = (folder.join("theirs"), folder.join("theirs.ext4"));
-        mmdebstrap(packages, &tree, sources())?;
-        mke2fs(&tree, &disk, "3G")?;
-        let named = |begin: &str| -> Result<PathBuf> {
-            let entries = fs::read_dir(tree.join("boot")).map_err(|e| Fault::io("list", &tree, e))?;
-            let mut names = entries.filter_map(|entry| Some(entry.ok()?.path()));
-            let found = names
-                .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(begin)));
-            found.ok_or_else(|| Fault::machine(format!("mmdebstrap made no /boot/{begin}*")))
-        };
-        Ok(Self { kernel: named("vmlinuz-")?, initramfs: named("initrd.img-")?, disk })
-    }
+/// The release of a tree's kernel, by its initramfs.
+fn release(tree: &Path) -> Result<String> {
+    let entries = fs::read_dir(tree.join("boot")).map_err(|e| Fault::io("list", tree, e))?;
+    let mut names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let found = names.find_map(|name| Some(name.strip_prefix("initrd.img-")?.to_owned()));
+    found.ok_or_else(|| Fault::machine("mmdebstrap made no /boot/initrd.img-*"))
+}
 
-    /// What `root=` and the consoles are, as on a disk of ours.
-    fn arguments(&self) -> [String; 6] {
-        let path = |path: &Path| path.display().to_string();
-        let line = "root=/dev/vda ro console=tty0 console=ttyS0,115200";
-        ["-kernel", &path(&self.kernel), "-initrd", &path(&self.initramfs), "-append", line]
-            .map(str::to_owned)
+/// Puts a file system behind GRUB, as the third partition: where the core looks for its kernel.
+fn bootable(root: &Path, grub: &Grub<'_>, disk: &Path) -> Result<()> {
+    let failed = |e| Fault::io("read", root, e);
+    let mut file = File::open(root).map_err(failed)?;
+    let length = file.metadata().map_err(failed)?.len();
+    let part = |purpose, name: &str, start, length| Partition { purpose, name: name.into(), start, length };
+    let partitions = vec![
+        part(Purpose::BiosBoot, "grub", MARGIN, MARGIN),
+        part(Purpose::Data, "nothing", 2 * MARGIN, MARGIN),
+        part(Purpose::Root, "root", 3 * MARGIN, length),
+    ];
+    let whole = 4 * MARGIN + length;
+    let mut out = Publishing::new(disk)?;
+    let (sector, core) = bios::place(grub, MARGIN / SECTOR)?;
+    Gpt { seed: Digest::of("a Debian"), length: whole, partitions }.write(&sector, &mut out)?;
+    let put =
+        |out: &mut Publishing, at, bytes: &[u8]| out.put(at, bytes).map_err(|e| Fault::io("write", disk, e));
+    put(&mut out, MARGIN, &core)?;
+    let (mut buffer, mut at) = (vec![0; 1 << 20], 3 * MARGIN);
+    loop {
+        let count = file.read(&mut buffer).map_err(failed)?;
+        if count == 0 {
+            return out.publish(whole);
+        }
+        put(&mut out, at, &buffer[..count])?;
+        at += count as u64;
     }
 }
 
@@ -100,7 +130,7 @@ fn sources() -> Vec<PathBuf> {
 }
 
 /// Boots a disk under a snapshot: seconds until its console asks for a name.
-fn power_on(tools: &Tools, scratch: &Path, disk: &Path, more: &[String]) -> Result<f64> {
+fn power_on(tools: &Tools, scratch: &Path, disk: &Path) -> Result<f64> {
     let console = scratch.join("console");
     fs::write(&console, "").map_err(|e| Fault::io("write", &console, e))?;
     let machine = Machine {
@@ -108,6 +138,7 @@ fn power_on(tools: &Tools, scratch: &Path, disk: &Path, more: &[String]) -> Resu
         memory: 2048,
         processors: 2,
         disks: vec![Disk::Snapshot(disk.to_owned())],
+        bus: Bus::Virtio,
         cards: Vec::new(),
         console: Console::File(console.clone()),
         ports: Vec::new(),
@@ -115,7 +146,7 @@ fn power_on(tools: &Tools, scratch: &Path, disk: &Path, more: &[String]) -> Resu
     let accelerator = Accelerator::probe(tools)?;
     let mut command = machine.command(tools, accelerator, scratch)?;
     let start = Instant::now();
-    let started = command.args(more).stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+    let started = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
     let mut guest = started.map_err(|e| Fault::machine("cannot run QEMU").because(e))?;
     let reached = loop {
         sleep(Duration::from_millis(100));
