@@ -75,6 +75,9 @@ impl Host {
         if let Some(time) = guest.clock {
             command.args(["-rtc", &format!("base={}", time.rfc3339().trim_end_matches('Z'))]);
         }
+        if guest.restarts {
+            command.args(["-action", "reboot=reset"]);
+        }
         let mut command = bound(&command);
         let complaints = fs::File::create(folder.path().join("qemu")).expect("a file for QEMU's words");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(complaints);
@@ -106,6 +109,8 @@ pub struct Guest {
     pub asked: bool,
     /// The time when it is switched on, if not the true one.
     pub clock: Option<Epoch>,
+    /// Whether it may start anew by itself, as after a repair of its root; else that ends it.
+    pub restarts: bool,
 }
 
 impl Guest {
@@ -113,7 +118,7 @@ impl Guest {
     pub fn of(image: impl Into<PathBuf>, firmware: Firmware) -> Self {
         let disks = vec![Disk::Snapshot(image.into())];
         let (bus, cards) = (Bus::Virtio, Vec::new());
-        Self { firmware, memory: 1024, disks, bus, cards, asked: false, clock: None }
+        Self { firmware, memory: 1024, disks, bus, cards, asked: false, clock: None, restarts: false }
     }
 
     /// The same with one more card.

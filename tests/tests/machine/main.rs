@@ -212,7 +212,8 @@ impl Stage {
             Digest::of(format!("{flush} {index}")).bytes()[0] & 1 == 0
         });
         let disks = vec![Disk::Kept(disk.clone()), self.seed("seed", |_| {})];
-        let guest = Guest { disks, ..Guest::of(&disk, Firmware::Uefi) };
+        // Where e2fsck has mended the root, systemd starts the machine anew (systemd-fsck@.service(8)).
+        let guest = Guest { disks, restarts: true, ..Guest::of(&disk, Firmware::Uefi) };
         let outcomes = self.boot(&format!("cut-{flush}"), "cut", guest);
         fs::remove_file(disk).expect("the disk can go");
         outcomes
