@@ -114,15 +114,8 @@ pub fn publish(store: &Store, disk: &Digest, to: &Path) -> Result<()> {
         let _ = std::fs::remove_file(&linked);
         return moved.map_err(|e| Fault::io("write", to, e));
     }
-    let (mut source, mut buffer, mut at) = (store.open(disk)?, vec![0; 1 << 20], 0);
-    loop {
-        let count = source.read(&mut buffer).map_err(|e| Fault::io("read", store.path_of(disk), e))?;
-        if count == 0 {
-            return file.publish(at);
-        }
-        file.put(at, &buffer[..count]).map_err(|e| Fault::io("write", to, e))?;
-        at += count as u64;
-    }
+    let length = file.copy(&mut store.open(disk)?, &store.path_of(disk), 0)?;
+    file.publish(length)
 }
 
 /// A file that gets its name when it is whole.
@@ -141,6 +134,19 @@ impl Publishing {
             .tempfile_in(parent)
             .map_err(|e| Fault::io("make a file in", parent, e))?;
         Ok(Self { temporary, to: to.to_owned() })
+    }
+
+    /// Puts all of `source` from `at` on, and gives where it ends; `from` is what a fault calls it.
+    pub fn copy(&mut self, source: &mut dyn Read, from: &Path, mut at: u64) -> Result<u64> {
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            let count = source.read(&mut buffer).map_err(|e| Fault::io("read", from, e))?;
+            if count == 0 {
+                return Ok(at);
+            }
+            self.put(at, &buffer[..count]).map_err(|e| Fault::io("write", &self.to, e))?;
+            at += count as u64;
+        }
     }
 
     /// Sets the length, makes everything durable, and gives it its name.

@@ -3,7 +3,6 @@
 //! waits for nothing.
 
 use std::fs::{self, File};
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::thread::sleep;
@@ -105,18 +104,9 @@ fn bootable(root: &Path, grub: &Grub<'_>, disk: &Path) -> Result<()> {
     let mut out = Publishing::new(disk)?;
     let (sector, core) = bios::place(grub, MARGIN / SECTOR)?;
     Gpt { seed: Digest::of("a Debian"), length: whole, partitions }.write(&sector, &mut out)?;
-    let put =
-        |out: &mut Publishing, at, bytes: &[u8]| out.put(at, bytes).map_err(|e| Fault::io("write", disk, e));
-    put(&mut out, MARGIN, &core)?;
-    let (mut buffer, mut at) = (vec![0; 1 << 20], 3 * MARGIN);
-    loop {
-        let count = file.read(&mut buffer).map_err(failed)?;
-        if count == 0 {
-            return out.publish(whole);
-        }
-        put(&mut out, at, &buffer[..count])?;
-        at += count as u64;
-    }
+    out.put(MARGIN, &core).map_err(|e| Fault::io("write", disk, e))?;
+    out.copy(&mut file, root, 3 * MARGIN)?;
+    out.publish(whole)
 }
 
 /// This machine's own apt sources.
