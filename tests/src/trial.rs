@@ -4,13 +4,16 @@
 //! reports each on the port that [`crate::vm`] reads.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use builder::base::{Digest, Fault, Result};
 use builder::flash::Seed;
 use builder::image;
 use builder::pack::disk::{Disk as DiskOf, SLACK};
+use builder::store::Store;
 use builder::tree::{Memory, Node, Tree, TreePath};
 use builder::vm::Disk;
 
@@ -33,8 +36,9 @@ pub fn checks(guest: &str) -> BTreeSet<String> {
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
-/// The image of a root with the unit that runs what stands on the second disk, in the store.
-pub fn image(world: &World, mut tree: Tree, name: &str) -> Result<PathBuf> {
+/// Writes to `to` the image of a root with the unit that runs what stands on the second disk. `name` is its
+/// identity.
+pub fn image(world: &World, mut tree: Tree, name: &str, to: &Path) -> Result<()> {
     let mut own = Memory::default();
     let unit = own.file(UNIT, 0o644);
     let wanted = Node::symlink("/etc/systemd/system/hale-trial.service");
@@ -46,14 +50,26 @@ pub fn image(world: &World, mut tree: Tree, name: &str) -> Result<PathBuf> {
     let arguments = world.recipe.line.kernel_arguments.join(" ");
     let disk = DiskOf { identity: Digest::of(name), epoch: world.epoch(), arguments, slack: SLACK };
     let made = image::assemble(&disk, &tree, &world.store, &world.tools("boot")?)?;
-    Ok(world.store.path_of(&made.digest()))
+    take(&world.store, &made.digest(), to).map_err(|e| Fault::io("write", to, e))
 }
 
-/// A copy of an image, as it were on a larger disk of `length` bytes.
-pub fn grow(image: &Path, to: &Path, length: u64) -> Result<()> {
-    copy_disk(image, to);
-    let grown = fs::OpenOptions::new().write(true).open(to).and_then(|disk| disk.set_len(length));
-    grown.map_err(|e| Fault::io("lengthen", to, e))
+/// Moves a blob out of the store, which nothing in it refers to: nobody else wants a trial's image, and two
+/// copies of each would fill the machine's disk.
+fn take(store: &Store, blob: &Digest, to: &Path) -> io::Result<()> {
+    let kept = store.path_of(blob);
+    match fs::rename(&kept, to) {
+        Err(e) if e.kind() == io::ErrorKind::CrossesDevices => {
+            copy_disk(&kept, to);
+            fs::remove_file(kept)
+        }
+        moved => moved.and_then(|()| fs::set_permissions(to, Permissions::from_mode(0o644))),
+    }
+}
+
+/// Makes the disk of an image as long as `length` bytes, as if it had been flashed to a larger one.
+pub fn grow(disk: &Path, length: u64) -> Result<()> {
+    let grown = OpenOptions::new().write(true).open(disk).and_then(|disk| disk.set_len(length));
+    grown.map_err(|e| Fault::io("lengthen", disk, e))
 }
 
 /// The disk of a guest's checks and of what else lies in `folder`, written to `to`.

@@ -206,7 +206,8 @@ impl Machines {
         if self.import {
             tree = images::at_first_boot(&self.world, &planned.plan, tree)?;
         }
-        trial::grow(&trial::image(&self.world, tree, role.name())?, &self.disk(role), DISK)
+        trial::image(&self.world, tree, role.name(), &self.disk(role))?;
+        trial::grow(&self.disk(role), DISK)
     }
 
     /// What a machine's seed tells it.

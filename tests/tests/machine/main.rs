@@ -16,7 +16,7 @@ mod record;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
@@ -95,6 +95,11 @@ fn main() -> ExitCode {
 
 type Outcomes = BTreeMap<String, Outcome>;
 
+/// Removes a disk that was booted: all of them together would fill the machine's.
+fn remove(disk: &Path) {
+    fs::remove_file(disk).expect("the disk can go");
+}
+
 /// Boots a guest for each case, some at a time, and gives the worst outcome of each check; its detail names the case.
 fn worst<T: Sync>(cases: &[T], boot: impl Fn(&T) -> (String, Outcomes) + Sync) -> Outcomes {
     let mut worst = Outcomes::new();
@@ -121,6 +126,8 @@ struct Stage {
     host: Host,
     /// The node's root as it is shipped; nothing of a test's in it.
     shipped: Digest,
+    /// Its image, for the machines that start with nothing else.
+    image: OnceLock<PathBuf>,
     packages: Vec<Offer>,
     found: BTreeMap<&'static str, OnceLock<std::result::Result<Outcomes, String>>>,
 }
@@ -148,7 +155,7 @@ impl Stage {
         }
         let host = Host::with(world.tools(system::TOOLS)?);
         let found = STAGES.map(|(guest, _)| (guest, OnceLock::new())).into();
-        Ok(Self { world, host, shipped, packages, found })
+        Ok(Self { world, host, shipped, image: OnceLock::new(), packages, found })
     }
 
     /// What a guest found; it is booted by the first who asks.
@@ -178,17 +185,18 @@ impl Stage {
     /// The first boot of a flashed disk.
     fn first(&self) -> Outcomes {
         let (before, disk, log) = (self.file("before"), self.file("first"), self.file("log"));
-        let tree = self.world.store.tree(&self.shipped).expect("the root");
-        let image = self.image(tree, "first");
-        image::is_sound(&image);
+        let image = self.shipped_image();
+        image::is_sound(image);
         Target::open(&before)
-            .and_then(|target| flash(&image, &target, None, &mut |_, _, _| {}))
+            .and_then(|target| flash(image, &target, None, &mut |_, _, _| {}))
             .unwrap_or_else(|fault| panic!("{fault}"));
         fs::OpenOptions::new().write(true).open(&before).and_then(|f| f.set_len(DISK)).expect("a large disk");
         copy_disk(&before, &disk);
         put(&log, "");
-        let disks = vec![Disk::Recorded { disk, log }, self.seed("seed", |_| {})];
-        self.boot("first", "first", Guest { disks, ..Guest::of(&before, Firmware::Uefi) })
+        let disks = vec![Disk::Recorded { disk: disk.clone(), log }, self.seed("seed", |_| {})];
+        let outcomes = self.boot("first", "first", Guest { disks, ..Guest::of(&before, Firmware::Uefi) });
+        remove(&disk);
+        outcomes
     }
 
     /// What is left of the first boot when the power goes, booted: the worst of all.
@@ -215,18 +223,18 @@ impl Stage {
         // Where e2fsck has mended the root, systemd starts the machine anew (systemd-fsck@.service(8)).
         let guest = Guest { disks, restarts: true, ..Guest::of(&disk, Firmware::Uefi) };
         let outcomes = self.boot(&format!("cut-{flush}"), "cut", guest);
-        fs::remove_file(disk).expect("the disk can go");
+        remove(&disk);
         outcomes
     }
 
     /// Boots from each bus that a root disk may be behind; the host talks to each guest through a port.
     fn buses(&self) -> Outcomes {
-        let image = self.image(self.world.store.tree(&self.shipped).expect("the root"), "buses");
+        let image = self.shipped_image();
         let buses = &Bus::NAMES[1..];
         worst(buses, |(name, bus)| {
             let port = port::free();
             let cards = vec![Card::User(vec![Forward { host: port, guest: port::GUEST }])];
-            let guest = Guest { bus: *bus, cards, ..Guest::of(&image, Firmware::Bios) };
+            let guest = Guest { bus: *bus, cards, ..Guest::of(image, Firmware::Bios) };
             let talk = port::talk(port);
             let outcomes = self.boot(name, "buses", guest);
             talk.end();
@@ -247,7 +255,10 @@ impl Stage {
         });
         self.foreign();
         let disks = vec![Disk::Snapshot(image.clone()), broken];
-        self.boot("pods", "pods", Guest { disks, memory: 2048, ..Guest::of(image, Firmware::Bios) })
+        let guest = Guest { disks, memory: 2048, ..Guest::of(&image, Firmware::Bios) };
+        let outcomes = self.boot("pods", "pods", guest);
+        remove(&image);
+        outcomes
     }
 
     fn plain(&self) -> Outcomes {
@@ -258,7 +269,10 @@ impl Stage {
         put(extra.join("settings"), format!("PORT={port}\nSUITE={suite}\n"));
         put(extra.join("listing"), self.listing().expect("a listing"));
         let (cards, disks) = (vec![Card::User(Vec::new())], vec![Disk::Snapshot(image.clone()), self.iso()]);
-        self.boot("plain", "plain", Guest { cards, disks, ..Guest::of(image, Firmware::Bios) })
+        let guest = Guest { cards, disks, ..Guest::of(&image, Firmware::Bios) };
+        let outcomes = self.boot("plain", "plain", guest);
+        remove(&image);
+        outcomes
     }
 
     /// A seed as a CD's image.
@@ -287,9 +301,16 @@ impl Stage {
         Ok(tree)
     }
 
-    /// The image of a root that runs a guest's checks, in the store.
+    /// The image of a root that runs a guest's checks. Whoever asks removes it.
     fn image(&self, tree: Tree, name: &str) -> PathBuf {
-        trial::image(&self.world, tree, name).unwrap_or_else(|fault| panic!("{fault}"))
+        let path = self.file(&format!("{name}.raw"));
+        trial::image(&self.world, tree, name, &path).unwrap_or_else(|fault| panic!("{fault}"));
+        path
+    }
+
+    fn shipped_image(&self) -> &Path {
+        let tree = || self.world.store.tree(&self.shipped).expect("the root");
+        self.image.get_or_init(|| self.image(tree(), "shipped"))
     }
 
     /// A seed disk of the master, spoilt.
@@ -328,6 +349,7 @@ impl Stage {
             secrets::in_tree(&self.world.store, &tree),
             secrets::in_bytes(&image, &words, &secrets::published(&self.world.store, &tree)),
         );
+        remove(&image);
         let canary = by_bytes.len() == 1 && by_bytes[0].starts_with("the private key b3BlbnNzaC1rZXk");
         if by_place == [CANARY] && canary {
             Ok(())

@@ -79,10 +79,10 @@ fn run() -> Result<Outcomes> {
     let root = world.output(&mut planned.plan.clone(), planned.root)?;
     // Of Debian's container tools only the programs: our configuration is on trial.
     let tree = world.beside(world.store.tree(&root)?, &["golang-github-containers-common"])?;
-    let image = trial::image(&world, with_stand_in(&world, tree)?, GUEST)?;
     let file = |name: &str| world.folder.path().join(name);
     let disk = file("disk");
-    trial::grow(&image, &disk, DISK)?;
+    trial::image(&world, with_stand_in(&world, tree)?, GUEST, &disk)?;
+    trial::grow(&disk, DISK)?;
     let checks = trial::archive(GUEST, &file("payload"), &file("checks.tar"));
     let seed = trial::seed(SEED, &file("seed"), |_| {})?;
     let disks = vec![Disk::Kept(disk.clone()), checks, seed];
