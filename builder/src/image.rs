@@ -2,12 +2,14 @@
 //!
 //! The one program that is run is `grub-mkimage`, from a tree of tools: it links GRUB's core.
 
-use std::fs::OpenOptions;
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use rustix::fs::OFlags;
+use tempfile::TempPath;
 
 use crate::base::{Digest, Epoch, Fault, Result, json};
 use crate::pack::bios::{self, Grub};
@@ -107,7 +109,9 @@ pub fn convert(store: &Store, raw: &Digest, format: DiskFormat) -> Result<Output
 /// cannot be written to, for the store's sake; `flash` and `vm` read it only.
 pub fn publish(store: &Store, disk: &Digest, to: &Path) -> Result<()> {
     let mut file = Publishing::new(to)?;
-    let linked = file.temporary.path().with_extension("link");
+    let linked = PathBuf::from([file.temporary.as_os_str(), OsStr::new(".link")].join(OsStr::new("")));
+    // Of a process that was killed; nobody else is here, for `file` is locked.
+    let _ = std::fs::remove_file(&linked);
     if std::fs::hard_link(store.path_of(disk), &linked).is_ok() {
         let moved = std::fs::rename(&linked, to).and_then(|()| sync_parent(to));
         // Two names of one file: the rename did nothing (rename(2)), and the new name is not needed.
@@ -118,22 +122,35 @@ pub fn publish(store: &Store, disk: &Digest, to: &Path) -> Result<()> {
     file.publish(length)
 }
 
-/// A file that gets its name when it is whole.
+/// Moves a disk that nothing in the store refers to out of it, to a path where it may be written to: one of a
+/// trial, which nobody will want again.
+pub fn take_out(store: &Store, disk: &Digest, to: &Path) -> Result<()> {
+    publish(store, disk, to)?;
+    let kept = store.path_of(disk);
+    std::fs::remove_file(&kept).map_err(|e| Fault::io("remove", kept, e))?;
+    std::fs::set_permissions(to, Permissions::from_mode(0o644)).map_err(|e| Fault::io("open up", to, e))
+}
+
+/// A file that gets its name when it is whole. Until then it is `.hale-NAME` beside it, locked: of what a killed
+/// process left, the next one makes its own.
 pub struct Publishing {
-    temporary: NamedTempFile,
+    file: File,
+    temporary: TempPath,
     to: PathBuf,
 }
 
 impl Publishing {
-    /// Begins beside `to`, whose directory is made if it is missing.
+    /// Begins beside `to`, whose directory is made if it is missing. Waits while another process publishes it.
     pub fn new(to: &Path) -> Result<Self> {
         let parent = parent(to);
         std::fs::create_dir_all(parent).map_err(|e| Fault::io("make", parent, e))?;
-        let temporary = tempfile::Builder::new()
-            .prefix(".hale-")
-            .tempfile_in(parent)
-            .map_err(|e| Fault::io("make a file in", parent, e))?;
-        Ok(Self { temporary, to: to.to_owned() })
+        let name = to.file_name().ok_or_else(|| Fault::user(format!("{} names no file", to.display())))?;
+        let path = parent.join([OsStr::new(".hale-"), name].join(OsStr::new("")));
+        let file = locked(&path).map_err(|e| Fault::io("make", &path, e))?;
+        let failed = |e| Fault::io("make", &path, e);
+        let temporary = TempPath::try_from_path(&path).map_err(failed)?;
+        file.set_len(0).map_err(failed)?;
+        Ok(Self { file, temporary, to: to.to_owned() })
     }
 
     /// Puts all of `source` from `at` on, and gives where it ends; `from` is what a fault calls it.
@@ -153,12 +170,24 @@ impl Publishing {
     pub fn publish(self, length: u64) -> Result<()> {
         let to = self.to;
         let failed = |e| Fault::io("write", &to, e);
-        let file = self.temporary.as_file();
-        file.set_len(length).map_err(failed)?;
-        rustix::fs::fchmod(file, rustix::fs::Mode::from_raw_mode(0o644)).map_err(|e| failed(e.into()))?;
-        file.sync_all().map_err(failed)?;
+        self.file.set_len(length).map_err(failed)?;
+        rustix::fs::fchmod(&self.file, rustix::fs::Mode::from_raw_mode(0o644)).map_err(|e| failed(e.into()))?;
+        self.file.sync_all().map_err(failed)?;
         self.temporary.persist(&to).map_err(|e| failed(e.error))?;
         sync_parent(&to).map_err(failed)
+    }
+}
+
+/// Opens a file that no other process has open here, made if it is missing.
+fn locked(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW.bits() as i32;
+    loop {
+        let file = OpenOptions::new().write(true).create(true).mode(0o600).custom_flags(flags).open(path)?;
+        file.lock()?;
+        // Whoever had the lock before may have given the file its name, and another file may stand here now.
+        if std::fs::metadata(path).is_ok_and(|here| file.metadata().is_ok_and(|own| own.ino() == here.ino())) {
+            return Ok(file);
+        }
     }
 }
 
@@ -173,9 +202,8 @@ fn sync_parent(of: &Path) -> io::Result<()> {
 impl Sink for Publishing {
     /// Leaves holes where whole blocks are zero.
     fn put(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let file = self.temporary.as_file();
         for (start, piece) in filled(bytes, 1 << 16) {
-            file.write_all_at(piece, offset + start)?;
+            self.file.write_all_at(piece, offset + start)?;
         }
         Ok(())
     }

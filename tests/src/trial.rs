@@ -4,20 +4,16 @@
 //! reports each on the port that [`crate::vm`] reads.
 
 use std::collections::BTreeSet;
-use std::fs::{self, OpenOptions, Permissions};
-use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use builder::base::{Digest, Fault, Result};
 use builder::flash::Seed;
 use builder::image;
 use builder::pack::disk::{Disk as DiskOf, SLACK};
-use builder::store::Store;
 use builder::tree::{Memory, Node, Tree, TreePath};
 use builder::vm::Disk;
 
-use crate::powercut::copy_disk;
 use crate::system::World;
 use crate::tools::{put, succeed, tool};
 
@@ -50,20 +46,7 @@ pub fn image(world: &World, mut tree: Tree, name: &str, to: &Path) -> Result<()>
     let arguments = world.recipe.line.kernel_arguments.join(" ");
     let disk = DiskOf { identity: Digest::of(name), epoch: world.epoch(), arguments, slack: SLACK };
     let made = image::assemble(&disk, &tree, &world.store, &world.tools("boot")?)?;
-    take(&world.store, &made.digest(), to).map_err(|e| Fault::io("write", to, e))
-}
-
-/// Moves a blob out of the store, which nothing in it refers to: nobody else wants a trial's image, and two
-/// copies of each would fill the machine's disk.
-fn take(store: &Store, blob: &Digest, to: &Path) -> io::Result<()> {
-    let kept = store.path_of(blob);
-    match fs::rename(&kept, to) {
-        Err(e) if e.kind() == io::ErrorKind::CrossesDevices => {
-            copy_disk(&kept, to);
-            fs::remove_file(kept)
-        }
-        moved => moved.and_then(|()| fs::set_permissions(to, Permissions::from_mode(0o644))),
-    }
+    image::take_out(&world.store, &made.digest(), to)
 }
 
 /// Makes the disk of an image as long as `length` bytes, as if it had been flashed to a larger one.

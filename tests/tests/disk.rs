@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use builder::base::{Digest, Epoch};
 use builder::flash::{Seed, Target, flash};
-use builder::image::{Publishing, convert};
+use builder::image::{Publishing, convert, publish};
 use builder::pack::bios::Grub;
 use builder::pack::disk::{self, Boot, Disk, SLACK};
-use builder::pack::sink::Layered;
+use builder::pack::sink::{Layered, Sink as _};
 use builder::pack::{ext4, initramfs};
 use builder::plan::{DiskFormat, Output};
 use builder::store::Store;
@@ -150,6 +150,34 @@ fn a_file_system_has_the_room_that_was_asked_for() {
         let free: u64 = free.trim().parse().unwrap();
         assert!(free * ext4::BLOCK >= slack, "{free} free blocks for a slack of {slack}");
     }
+}
+
+#[test]
+fn what_a_killed_process_left_goes_with_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let (dist, store) = (folder.path().join("dist"), Store::open(&folder.path().join("store")).unwrap());
+    let disk = store.put_bytes(b"a disk").unwrap();
+    let path = dist.join("hale.raw");
+    let left = || {
+        fs::create_dir_all(&dist).unwrap();
+        fs::write(dist.join(".hale-hale.raw"), [0xff; 9000]).unwrap();
+        fs::write(dist.join(".hale-hale.raw.link"), "").unwrap();
+    };
+    let holds = |expected: &[u8]| {
+        assert!(fs::read(&path).unwrap() == expected);
+        let names: Vec<_> = fs::read_dir(&dist).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["hale.raw"]);
+    };
+    left();
+    publish(&store, &disk, &path).unwrap();
+    holds(b"a disk");
+    fs::write(dist.join(".hale-hale.raw"), [0xff; 9000]).unwrap();
+    let mut file = Publishing::new(&path).unwrap();
+    file.put(4, b"whole").unwrap();
+    file.publish(10).unwrap();
+    holds(b"\0\0\0\0whole\0");
+    drop(Publishing::new(&path).unwrap());
+    holds(b"\0\0\0\0whole\0");
 }
 
 #[test]

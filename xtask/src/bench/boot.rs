@@ -1,8 +1,9 @@
-//! From power-on to a login: a disk of ours, and a Debian of the same packages that mmdebstrap made, with the
+//! From power-on to multi-user: a disk of ours, and a Debian of the same packages that mmdebstrap made, with the
 //! distribution's own initramfs and units. Both start by BIOS and by the same boot loader, which asks nobody and
-//! waits for nothing.
+//! waits for nothing; each has one unit more, which tells when all others of multi-user.target have started.
 
 use std::fs::{self, File};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::thread::sleep;
@@ -12,41 +13,48 @@ use builder::base::{Digest, Fault, Result};
 use builder::dist::Order;
 use builder::image::{self, Publishing};
 use builder::pack::bios::{self, Grub};
+use builder::pack::disk::{Disk as DiskOf, SLACK};
 use builder::pack::gpt::{Gpt, MARGIN, Partition, Purpose, SECTOR};
 use builder::pack::initramfs::Kernel;
 use builder::pack::sink::Sink as _;
+use builder::plan::{Plan, Step};
 use builder::project::Project;
 use builder::store::Store;
 use builder::system;
 use builder::tools::Tools;
-use builder::tree::TreePath;
+use builder::tree::{Memory, Node, TreePath};
 use builder::vm::{Accelerator, Bus, Console, Disk, Firmware, Machine};
 
 use super::image::{debs, mke2fs, mmdebstrap, ratio, seconds};
 use super::{Goal, Row};
+use crate::build;
 use crate::context::Context;
 use crate::disks;
 
 const ROLE: &str = "master";
-/// What both consoles say when somebody may log in.
-const LOGIN: &str = "login:";
+/// What both consoles say.
+const UP: &str = "multi-user has been reached";
+/// The unit that says it, and what starts it.
+const UNIT: &str = "etc/systemd/system/hale-bench.service";
+const WANTED: &str = "etc/systemd/system/multi-user.target.wants/hale-bench.service";
 /// On a processor; emulation gets ten times as much.
 const LIMIT: Duration = Duration::from_secs(60);
 /// The least of so many boots counts: whatever else runs only adds.
 const RUNS: usize = 3;
 
-/// Measures. The role's image must have been made.
+/// Measures.
 pub(crate) fn run(context: &Context, tell: &mut dyn FnMut(Row)) -> Result<()> {
-    let image = disks::raw_image(&order(context)?)?;
     let scratch = tempfile::tempdir().map_err(|e| Fault::machine("no scratch folder").because(e))?;
-    let tools = disks::tools(context)?;
-    let theirs = debian(scratch.path(), &packages(context)?, &disks::group(context, system::BOOT)?)?;
+    let (tools, boot) = (disks::tools(context)?, disks::group(context, system::BOOT)?);
+    let image = scratch.path().join("ours.raw");
+    hale(context, &boot, &image)?;
+    let theirs = debian(scratch.path(), &packages(context)?, &boot)?;
     let least = |disk: &Path| -> Result<f64> {
         let boot = || power_on(&tools, scratch.path(), disk);
         (0..RUNS).try_fold(f64::INFINITY, |least, _| Ok(least.min(boot()?)))
     };
     let ours = least(&image)?;
-    tell(seconds("power-on to a login", ours, None));
+    tell(seconds("power-on to multi-user", ours, None));
     let debian = least(&theirs)?;
     tell(seconds("  a Debian that mmdebstrap made", debian, None));
     tell(ratio("  ours by Debian's", ours / debian, Goal::AtMost(0.5)));
@@ -56,6 +64,37 @@ pub(crate) fn run(context: &Context, tell: &mut dyn FnMut(Row)) -> Result<()> {
 fn order(context: &Context) -> Result<Order> {
     let project = Project::at(&context.root);
     Ok(Order { line: project.default_line()?, role: ROLE.parse()?, project })
+}
+
+fn unit() -> String {
+    format!(
+        "[Unit]\nAfter=multi-user.target\n\n[Service]\nType=oneshot\nStandardOutput=tty\n\
+         TTYPath=/dev/ttyS0\nExecStart=/bin/echo {UP}\n"
+    )
+}
+
+/// Makes the role's disk as it is shipped but for the unit.
+fn hale(context: &Context, boot: &Tools, to: &Path) -> Result<()> {
+    let store = Store::open(&context.store)?;
+    let planned = system::plan(&order(context)?, &store)?;
+    let mut plan = Plan::new();
+    plan.absorb(planned.plan)?;
+    plan.want(planned.root);
+    let built = build::realise(context, &store, &plan, None)?;
+    let root = built.get(&planned.root).ok_or_else(|| Fault::bug("the root was not made"))?.0.digest();
+    let (mut tree, mut own) = (store.tree(&root)?, Memory::default());
+    tree.insert(TreePath::new(UNIT)?, own.file(unit(), 0o644))?;
+    tree.insert(TreePath::new(WANTED)?, Node::symlink(format!("/{UNIT}")))?;
+    for (_, bytes) in own.iter() {
+        store.put_bytes(bytes)?;
+    }
+    let Step::Disk { arguments, epoch, .. } = &plan.find("disk")?.1.step else {
+        return Err(Fault::bug("the disk is made in another way"));
+    };
+    let disk =
+        DiskOf { identity: Digest::of("bench"), epoch: *epoch, arguments: arguments.join(" "), slack: SLACK };
+    let made = image::assemble(&disk, &tree, &store, boot)?;
+    image::take_out(&store, &made.digest(), to)
 }
 
 /// Debian's packages of the role's disk, and what makes the initramfs that they would have.
@@ -70,6 +109,9 @@ fn packages(context: &Context) -> Result<Vec<String>> {
 fn debian(folder: &Path, packages: &[String], grub: &Tools) -> Result<PathBuf> {
     let (tree, root) = (folder.join("theirs"), folder.join("theirs.ext4"));
     mmdebstrap(packages, &tree, sources())?;
+    let failed = |e| Fault::io("add a unit to", &tree, e);
+    fs::write(tree.join(UNIT), unit()).map_err(failed)?;
+    symlink(Path::new("/").join(UNIT), tree.join(WANTED)).map_err(failed)?;
     mke2fs(&tree, &root, "3G")?;
     let release = release(&tree)?;
     let kernel = Kernel { image: TreePath::new(format!("boot/vmlinuz-{release}"))?, release };
@@ -119,7 +161,7 @@ fn sources() -> Vec<PathBuf> {
     more.map(|entry| entry.path()).chain([list]).filter(read).collect()
 }
 
-/// Boots a disk under a snapshot: seconds until its console asks for a name.
+/// Boots a disk under a snapshot: seconds until its console says that it is up.
 fn power_on(tools: &Tools, scratch: &Path, disk: &Path) -> Result<f64> {
     let console = scratch.join("console");
     fs::write(&console, "").map_err(|e| Fault::io("write", &console, e))?;
@@ -141,7 +183,7 @@ fn power_on(tools: &Tools, scratch: &Path, disk: &Path) -> Result<f64> {
     let reached = loop {
         sleep(Duration::from_millis(100));
         let said = fs::read(&console).map_err(|e| Fault::io("read", &console, e))?;
-        if String::from_utf8_lossy(&said).contains(LOGIN) {
+        if String::from_utf8_lossy(&said).contains(UP) {
             break Some(start.elapsed().as_secs_f64());
         }
         let ended = guest.try_wait().map_or(true, |status| status.is_some());
@@ -152,5 +194,5 @@ fn power_on(tools: &Tools, scratch: &Path, disk: &Path) -> Result<f64> {
     // Both fail only when it has ended already, which is what is wanted.
     let _ = guest.kill();
     let _ = guest.wait();
-    reached.ok_or_else(|| Fault::machine(format!("{} reached no login in time", disk.display())))
+    reached.ok_or_else(|| Fault::machine(format!("{} was not up in time", disk.display())))
 }
