@@ -192,8 +192,7 @@ impl Machine {
         for (index, disk) in self.disks.iter().enumerate() {
             let id = attach_disk(&mut command, index, disk);
             let bus = if index == 0 { self.bus } else { Bus::Virtio };
-            // 0 is taken by a kernel that QEMU is given itself.
-            bus.attach(&mut command, &id, index + 1);
+            bus.attach(&mut command, &id, index);
         }
         for (index, card) in self.cards.iter().enumerate() {
             attach_card(&mut command, index, card);
@@ -322,9 +321,9 @@ mod tests {
             words.join(" ")
         };
         for (name, device) in [
-            ("nvme", "-device nvme,serial=disk0,drive=disk0,bootindex=1"),
-            ("sata", "-device ide-hd,bus=ide.0,drive=disk0,bootindex=1"),
-            ("usb", "-device qemu-xhci -device usb-storage,drive=disk0,bootindex=1"),
+            ("nvme", "-device nvme,serial=disk0,drive=disk0,bootindex=0"),
+            ("sata", "-device ide-hd,bus=ide.0,drive=disk0,bootindex=0"),
+            ("usb", "-device qemu-xhci -device usb-storage,drive=disk0,bootindex=0"),
         ] {
             let line = line(name.parse().unwrap());
             assert!(line.contains(device) && line.contains("virtio-blk-pci,serial=disk1,"), "{line}");
@@ -332,7 +331,7 @@ mod tests {
         assert!("scsi".parse::<Bus>().unwrap_err().to_string().contains("`sata`"));
         let line = line(Bus::Virtio);
         for part in [
-            "virtio-blk-pci,serial=disk0,drive=disk0,bootindex=1",
+            "virtio-blk-pci,serial=disk0,drive=disk0,bootindex=0",
             "-accel tcg,thread=multi",
             "snapshot=on,file=a,,b.raw",
             "if=none,format=qcow2,id=disk1,file=o.qcow2",
