@@ -2,7 +2,8 @@
 //!
 //! It knows the devices by what the kernel says of them (`modalias`) and loads what the index made by
 //! the builder (`pack::initramfs`) has for them, until the root shows up. Checking and growing the file
-//! system are systemd's, later. When it cannot go on it says why on the console, then does what the
+//! system are systemd's, later; a root that was left in order it mounts writable, and systemd checks nothing
+//! (systemd-fsck-root.service(8)). When it cannot go on it says why on the console, then does what the
 //! kernel's own `panic=` asks: a reboot after so many seconds, or to stay as it is.
 
 mod modules;
@@ -48,7 +49,9 @@ struct CommandLine {
     init: Option<String>,
     patience: Option<u64>,
     panic: Option<u64>,
-    writable: bool,
+    /// What `rw` or `ro` asks for; else it is the root's state that decides.
+    writable: Option<bool>,
+    checked: bool,
 }
 
 impl CommandLine {
@@ -60,8 +63,10 @@ impl CommandLine {
                 Some(("init", value)) => line.init = Some(value.to_owned()),
                 Some(("rootdelay", value)) => line.patience = value.parse().ok(),
                 Some(("panic", value)) => line.panic = value.parse().ok(),
-                None if word == "rw" => line.writable = true,
-                None if word == "ro" => line.writable = false,
+                // systemd-fsck(8) looks at the root whatever its state is.
+                Some(("fsck.mode", "force")) => line.checked = true,
+                None if word == "rw" => line.writable = Some(true),
+                None if word == "ro" => line.writable = Some(false),
                 _ => {}
             }
         }
@@ -88,8 +93,9 @@ fn boot(line: &CommandLine) -> Result<std::convert::Infallible> {
     }
     let patience = line.patience.map_or(PATIENCE, Duration::from_secs);
     let device = wait_for(&wanted, &mut loader, patience)?;
-    let flags = if line.writable { MountFlags::empty() } else { MountFlags::RDONLY };
-    mount(&device, NEW_ROOT, "ext4", flags, c"").map_err(|e| Fault::io("mount", &device, e))?;
+    let writable = line.writable.unwrap_or_else(|| !line.checked && root::is_clean(&device));
+    let flags = if writable { MountFlags::empty() } else { MountFlags::RDONLY };
+    mount(&device, NEW_ROOT, "ext4", flags, c"errors=remount-ro").map_err(|e| Fault::io("mount", &device, e))?;
     enter(line.init.as_deref().unwrap_or("/sbin/init"))
 }
 
@@ -230,11 +236,11 @@ mod tests {
     #[test]
     fn the_command_line_is_read() {
         let line = CommandLine::parse("root=UUID=ab ro console=ttyS0 panic=30 rootdelay=x quiet\n");
-        let expected =
-            CommandLine { root: Some("UUID=ab".into()), panic: Some(30), ..CommandLine::default() };
-        assert_eq!(line, expected);
+        let (root, panic, writable) = (Some("UUID=ab".into()), Some(30), Some(false));
+        assert_eq!(line, CommandLine { root, panic, writable, ..CommandLine::default() });
+        assert!(CommandLine::parse("quiet fsck.mode=force").checked);
         let line = CommandLine::parse("ro init=/bin/sh root=/dev/vda3 rootdelay=5 rw");
-        assert_eq!((line.init.as_deref(), line.patience, line.writable), (Some("/bin/sh"), Some(5), true));
+        assert_eq!((line.init.as_deref(), line.patience, line.writable), (Some("/bin/sh"), Some(5), Some(true)));
     }
 
     #[test]

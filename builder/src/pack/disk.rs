@@ -57,10 +57,10 @@ pub struct Boot<'a> {
 }
 
 impl Disk {
-    /// The kernel's whole command line.
+    /// The kernel's whole command line. Neither `ro` nor `rw`: our first root looks at the file system's state.
     pub fn command_line(&self) -> String {
         let root = Guid::derive(&self.identity, ROOT_LABEL);
-        format!("root=UUID={root} ro {}", self.arguments).trim_end().to_owned()
+        format!("root=UUID={root} {}", self.arguments).trim_end().to_owned()
     }
 
     /// The commands that GRUB's core must carry (`grub-mkimage -c`).

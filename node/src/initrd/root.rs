@@ -8,12 +8,22 @@ use std::str::FromStr;
 
 use crate::fault::Fault;
 
-/// Offset of ext4's superblock; of its magic number, UUID and label in it (kernel documentation,
-/// `filesystems/ext4/super`).
+/// Offset of ext4's superblock, and of what we read in it (kernel documentation, `filesystems/ext4/super`).
 const SUPERBLOCK: u64 = 1024;
+const MOUNTS: usize = 0x34;
+const MOST_MOUNTS: usize = 0x36;
 const MAGIC: usize = 0x38;
+const STATE: usize = 0x3a;
+const INTERVAL: usize = 0x4c;
+const INCOMPATIBLE: usize = 0x60;
 const UUID: usize = 0x68;
 const LABEL: usize = 0x78;
+const ORPHANS: usize = 0xe8;
+
+/// `STATE` of a file system that was left in order, and without errors or orphans.
+const CLEAN: u16 = 1;
+/// Of `INCOMPATIBLE`: the journal holds what the file system lacks.
+const RECOVER: u32 = 4;
 
 /// The root that is looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +95,21 @@ pub(super) fn block_devices() -> Vec<String> {
     names
 }
 
+/// Whether the ext4 on a device needs no look from e2fsck: by the same signs by which `e2fsck -p` leaves one alone
+/// (e2fsck(8)). Whatever we cannot tell is a reason to look.
+pub(super) fn is_clean(device: &Path) -> bool {
+    superblock(device).is_some_and(|block| clean(&block))
+}
+
+fn clean(block: &[u8; 1024]) -> bool {
+    let short = |at: usize| u16::from_le_bytes([block[at], block[at + 1]]);
+    let long = |at: usize| u32::from(short(at)) | u32::from(short(at + 2)) << 16;
+    let counted = short(MOST_MOUNTS) as i16 > 0 && short(MOUNTS) >= short(MOST_MOUNTS);
+    let timed = long(INTERVAL) != 0;
+    let untouched = short(STATE) == CLEAN && long(INCOMPATIBLE) & RECOVER == 0 && long(ORPHANS) == 0;
+    untouched && !counted && !timed
+}
+
 fn superblock(device: &Path) -> Option<[u8; 1024]> {
     let mut block = [0; 1024];
     File::open(device).ok()?.read_exact_at(&mut block, SUPERBLOCK).ok()?;
@@ -116,6 +141,27 @@ mod tests {
             ("PARTUUID=1", false),
         ] {
             assert_eq!(text.parse::<Wanted>().is_ok(), fits, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_root_is_looked_at_unless_nothing_asks_for_it() {
+        for (what, at, bytes, expected) in [
+            ("left in order", STATE, &[1, 0][..], true),
+            ("errors were found", STATE, &[3, 0], false),
+            ("not left in order", STATE, &[0, 0], false),
+            ("a journal to play", INCOMPATIBLE, &[0x44, 2, 0, 0], false),
+            ("other features", INCOMPATIBLE, &[0x42, 2, 0, 0], true),
+            ("an orphan", ORPHANS, &[0, 1, 0, 0], false),
+            ("an interval", INTERVAL, &[0, 0, 1, 0], false),
+            ("mounts are not counted", MOUNTS, &[9, 0, 0xff, 0xff], true),
+            ("too many mounts", MOUNTS, &[9, 0, 9, 0], false),
+            ("mounts are left", MOUNTS, &[9, 0, 10, 0], true),
+        ] {
+            let mut block = [0; 1024];
+            block[STATE] = 1;
+            block[at..at + bytes.len()].copy_from_slice(bytes);
+            assert_eq!(clean(&block), expected, "{what}");
         }
     }
 
