@@ -105,11 +105,12 @@ fn packages(context: &Context) -> Result<Vec<String>> {
 }
 
 /// Makes a Debian of these packages on a disk that GRUB boots, with the arguments that Debian's installer gives
-/// a kernel, and the consoles of a disk of ours.
+/// a kernel, the root as it writes it down, and the consoles of a disk of ours.
 fn debian(folder: &Path, packages: &[String], grub: &Tools) -> Result<PathBuf> {
     let (tree, root) = (folder.join("theirs"), folder.join("theirs.ext4"));
     mmdebstrap(packages, &tree, sources())?;
-    let failed = |e| Fault::io("add a unit to", &tree, e);
+    let failed = |e| Fault::io("write into", &tree, e);
+    fs::write(tree.join("etc/fstab"), "/dev/vda3 / ext4 errors=remount-ro 0 1\n").map_err(failed)?;
     fs::write(tree.join(UNIT), unit()).map_err(failed)?;
     symlink(Path::new("/").join(UNIT), tree.join(WANTED)).map_err(failed)?;
     mke2fs(&tree, &root, "3G")?;
