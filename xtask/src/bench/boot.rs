@@ -33,7 +33,7 @@ use crate::disks;
 
 const ROLE: &str = "master";
 /// What both consoles say.
-const UP: &str = "multi-user has been reached";
+const UP: &str = "multi-user has been reached at";
 /// The unit that says it, and what starts it.
 const UNIT: &str = "etc/systemd/system/hale-bench.service";
 const WANTED: &str = "etc/systemd/system/multi-user.target.wants/hale-bench.service";
@@ -49,16 +49,38 @@ pub(crate) fn run(context: &Context, tell: &mut dyn FnMut(Row)) -> Result<()> {
     let image = scratch.path().join("ours.raw");
     hale(context, &boot, &image)?;
     let theirs = debian(scratch.path(), &packages(context)?, &boot)?;
-    let least = |disk: &Path| -> Result<f64> {
+    let mut least = |what: &str, disk: &Path| -> Result<f64> {
         let boot = || power_on(&tools, scratch.path(), disk);
-        (0..RUNS).try_fold(f64::INFINITY, |least, _| Ok(least.min(boot()?)))
+        let least = (1..RUNS).try_fold(boot()?, |least, _| Ok(least.min(boot()?)))?;
+        tell(seconds(what, least.whole, None));
+        tell(seconds("    of it until the kernel's clock starts", least.whole - least.kernel, None));
+        Ok(least.whole)
     };
-    let ours = least(&image)?;
-    tell(seconds("power-on to multi-user", ours, None));
-    let debian = least(&theirs)?;
-    tell(seconds("  a Debian that mmdebstrap made", debian, None));
+    let ours = least("power-on to multi-user", &image)?;
+    let debian = least("  a Debian that mmdebstrap made", &theirs)?;
     tell(ratio("  ours by Debian's", ours / debian, Goal::AtMost(0.5)));
     Ok(())
+}
+
+/// How long a machine took to be up, in seconds.
+#[derive(Clone, Copy)]
+struct Boot {
+    /// From power-on.
+    whole: f64,
+    /// Of it by the kernel's own clock: without firmware, boot loader, and the kernel unpacking itself.
+    kernel: f64,
+}
+
+impl Boot {
+    fn min(self, other: Self) -> Self {
+        if other.whole < self.whole { other } else { self }
+    }
+
+    /// What the console says of the kernel's clock, once the unit has run.
+    fn kernel(console: &str) -> Option<f64> {
+        let (_, said) = console.split_once(UP)?;
+        said.split_once('\n')?.0.trim().parse().ok()
+    }
 }
 
 fn order(context: &Context) -> Result<Order> {
@@ -69,7 +91,7 @@ fn order(context: &Context) -> Result<Order> {
 fn unit() -> String {
     format!(
         "[Unit]\nAfter=multi-user.target\n\n[Service]\nType=oneshot\nStandardOutput=tty\n\
-         TTYPath=/dev/ttyS0\nExecStart=/bin/echo {UP}\n"
+         TTYPath=/dev/ttyS0\nExecStart=/bin/sh -c 'read up idle < /proc/uptime; echo \"{UP} $$up\"'\n"
     )
 }
 
@@ -162,8 +184,8 @@ fn sources() -> Vec<PathBuf> {
     more.map(|entry| entry.path()).chain([list]).filter(read).collect()
 }
 
-/// Boots a disk under a snapshot: seconds until its console says that it is up.
-fn power_on(tools: &Tools, scratch: &Path, disk: &Path) -> Result<f64> {
+/// Boots a disk under a snapshot until its console says that it is up.
+fn power_on(tools: &Tools, scratch: &Path, disk: &Path) -> Result<Boot> {
     let console = scratch.join("console");
     fs::write(&console, "").map_err(|e| Fault::io("write", &console, e))?;
     let machine = Machine {
@@ -184,8 +206,8 @@ fn power_on(tools: &Tools, scratch: &Path, disk: &Path) -> Result<f64> {
     let reached = loop {
         sleep(Duration::from_millis(100));
         let said = fs::read(&console).map_err(|e| Fault::io("read", &console, e))?;
-        if String::from_utf8_lossy(&said).contains(UP) {
-            break Some(start.elapsed().as_secs_f64());
+        if let Some(kernel) = Boot::kernel(&String::from_utf8_lossy(&said)) {
+            break Some(Boot { whole: start.elapsed().as_secs_f64(), kernel });
         }
         let ended = guest.try_wait().map_or(true, |status| status.is_some());
         if ended || start.elapsed() > accelerator.patience(LIMIT) {
