@@ -10,6 +10,7 @@ mod modules;
 mod root;
 
 use std::collections::BTreeSet;
+use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
@@ -29,6 +30,8 @@ use root::Wanted;
 
 /// How long a slow USB disk may take; `rootdelay=` on the command line changes it.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How the root is mounted (ext4(5)); `rootflags=` on the command line changes it.
+const OPTIONS: &str = "errors=remount-ro";
 const STEP: Duration = Duration::from_millis(20);
 const NEW_ROOT: &str = "/root";
 
@@ -47,6 +50,7 @@ pub fn run() -> ! {
 struct CommandLine {
     root: Option<String>,
     init: Option<String>,
+    options: Option<String>,
     patience: Option<u64>,
     panic: Option<u64>,
     /// What `rw` or `ro` asks for; else it is the root's state that decides.
@@ -61,6 +65,7 @@ impl CommandLine {
             match word.split_once('=') {
                 Some(("root", value)) => line.root = Some(value.to_owned()),
                 Some(("init", value)) => line.init = Some(value.to_owned()),
+                Some(("rootflags", value)) => line.options = Some(value.to_owned()),
                 Some(("rootdelay", value)) => line.patience = value.parse().ok(),
                 Some(("panic", value)) => line.panic = value.parse().ok(),
                 // systemd-fsck(8) looks at the root whatever its state is.
@@ -87,20 +92,22 @@ fn boot(line: &CommandLine) -> Result<std::convert::Infallible> {
     let wanted = line.root.as_deref().ok_or_else(|| Fault::input("the command line has no root="))?;
     let wanted: Wanted = wanted.parse()?;
     let index = fs::read_to_string("/modules").map_err(|e| Fault::io("read", "/modules", e))?;
-    let mut loader = Loader { index: Index::parse(&index)?, loaded: BTreeSet::new() };
-    for name in loader.index.always() {
-        loader.load(&name);
-    }
+    let index = Index::parse(&index)?;
     let patience = line.patience.map_or(PATIENCE, Duration::from_secs);
-    let device = wait_for(&wanted, &mut loader, patience)?;
+    // Each by a processor of its own: the file system's driver is as large as those of disks.
+    let device = std::thread::scope(|scope| {
+        scope.spawn(|| index.always().iter().for_each(|name| Loader::new(&index).load(name)));
+        wait_for(&wanted, &mut Loader::new(&index), patience)
+    })?;
     let writable = line.writable.unwrap_or_else(|| !line.checked && root::is_clean(&device));
     let flags = if writable { MountFlags::empty() } else { MountFlags::RDONLY };
-    mount(&device, NEW_ROOT, "ext4", flags, c"errors=remount-ro").map_err(|e| Fault::io("mount", &device, e))?;
+    let options = CString::new(line.options.as_deref().unwrap_or(OPTIONS)).unwrap_or_default();
+    mount(&device, NEW_ROOT, "ext4", flags, &*options).map_err(|e| Fault::io("mount", &device, e))?;
     enter(line.init.as_deref().unwrap_or("/sbin/init"))
 }
 
 /// Loads what the devices ask for until the root is there.
-fn wait_for(wanted: &Wanted, loader: &mut Loader, patience: Duration) -> Result<PathBuf> {
+fn wait_for(wanted: &Wanted, loader: &mut Loader<'_>, patience: Duration) -> Result<PathBuf> {
     let start = Instant::now();
     let mut devices = Devices::default();
     loop {
@@ -150,12 +157,16 @@ fn aliases() -> BTreeSet<String> {
     devices.filter_map(alias).map(|text| text.trim_end().to_owned()).collect()
 }
 
-struct Loader {
-    index: Index,
+struct Loader<'a> {
+    index: &'a Index,
     loaded: BTreeSet<String>,
 }
 
-impl Loader {
+impl<'a> Loader<'a> {
+    fn new(index: &'a Index) -> Self {
+        Self { index, loaded: BTreeSet::new() }
+    }
+
     /// Loads what a device asks for; whether there was anything new.
     fn answer(&mut self, alias: &str) -> bool {
         let before = self.loaded.len();
@@ -163,7 +174,7 @@ impl Loader {
         self.loaded.len() > before
     }
 
-    /// Loads a module after what it needs, once. One that the machine refuses (a processor without the
+    /// Loads a module after what it needs, once. What another loader is about to load the kernel waits for. One that the machine refuses (a processor without the
     /// instruction, say) is no reason to stop: without the root we stop anyway, and say so.
     fn load(&mut self, name: &str) {
         for name in self.index.with_needs(name) {
@@ -239,6 +250,8 @@ mod tests {
         let (root, panic, writable) = (Some("UUID=ab".into()), Some(30), Some(false));
         assert_eq!(line, CommandLine { root, panic, writable, ..CommandLine::default() });
         assert!(CommandLine::parse("quiet fsck.mode=force").checked);
+        let line = CommandLine::parse("rootflags=noatime,errors=panic");
+        assert_eq!(line.options.as_deref(), Some("noatime,errors=panic"));
         let line = CommandLine::parse("ro init=/bin/sh root=/dev/vda3 rootdelay=5 rw");
         assert_eq!((line.init.as_deref(), line.patience, line.writable), (Some("/bin/sh"), Some(5), Some(true)));
     }

@@ -200,7 +200,7 @@ pub(super) fn tmpfiles(text: Text<'_>) -> Result<()> {
 }
 
 /// What a mount of ours may be told (fstab(5), systemd.mount(5)).
-const MOUNT_OPTIONS: &[&str] = &["errors=remount-ro", "ro", "rw", "x-systemd.growfs"];
+const MOUNT_OPTIONS: &[&str] = &["errors=remount-ro", "ro", "rw"];
 
 /// fstab(5): `LABEL=NAME PLACE TYPE OPTIONS 0 PASS`. A disk is known by its label: its name depends on the machine.
 pub(super) fn fstab(text: Text<'_>) -> Result<()> {
