@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read};
-use std::num::NonZero;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -121,7 +120,8 @@ fn steps(context: &Context, lab: &Lab, packages: &Path) -> Result<Ours> {
     Ok(Ours { root, disk, names, packed: packed as f64 })
 }
 
-/// Unpacks the root's packages into a store of their own; which part of all cores' time that takes.
+/// Unpacks the root's packages into a store of their own; which part of all cores' time that takes, by this program
+/// and by the kernel that writes for it. Nothing else may be running.
 fn unpacking(context: &Context, lab: &Lab) -> Result<f64> {
     let (plan, whole) = hand_over(context, lab)?;
     let folder = lab.store().with_file_name("unpacked");
@@ -131,10 +131,10 @@ fn unpacking(context: &Context, lab: &Lab) -> Result<f64> {
     for deb in debs(&plan)?.values() {
         packed.extend(store.output(deb)?.map(|output| output.digest()));
     }
-    let cores = std::thread::available_parallelism().map_or(1, NonZero::get) as f64;
-    let (start, before) = (Instant::now(), processor_seconds());
+    let before = cores()?;
     root::unpack_all(&store, &packed)?;
-    let share = (processor_seconds() - before) / (start.elapsed().as_secs_f64() * cores);
+    let after = cores()?;
+    let share = (after.0 - before.0) as f64 / (after.1 - before.1).max(1) as f64;
     drop(store);
     lab.forget(&folder)?;
     Ok(share)
@@ -179,12 +179,20 @@ impl Read for Files<'_> {
     }
 }
 
-/// What this process has had of the processors: fields 14 and 15 in hundredths (proc_pid_stat(5)).
-fn processor_seconds() -> f64 {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let ticks = after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
-    ticks.sum::<f64>() / 100.0
+/// How long all cores together have been at work since the machine started, and how long it has run: in the units of
+/// proc_stat(5), without what other machines took (`steal`).
+fn cores() -> Result<(u64, u64)> {
+    let path = Path::new("/proc/stat");
+    let stat = fs::read_to_string(path).map_err(|e| Fault::io("read", path, e))?;
+    let line = stat.lines().next().unwrap_or_default();
+    let times: Vec<u64> = line.split_whitespace().skip(1).filter_map(|time| time.parse().ok()).collect();
+    match times[..] {
+        [user, nice, system, idle, waiting, irq, softirq, ..] => {
+            let busy = user + nice + system + irq + softirq;
+            Ok((busy, busy + idle + waiting))
+        }
+        _ => Err(Fault::machine(format!("/proc/stat begins with {line:?}"))),
+    }
 }
 
 /// Debian's packages of a planned disk.
