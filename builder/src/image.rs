@@ -183,7 +183,11 @@ fn locked(path: &Path) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW.bits() as i32;
     loop {
         let file = OpenOptions::new().write(true).create(true).mode(0o600).custom_flags(flags).open(path)?;
-        file.lock()?;
+        match file.lock() {
+            // A file system without locks, a phone's or another machine's: there two at once are not told apart.
+            Err(e) if e.kind() == io::ErrorKind::Unsupported => return Ok(file),
+            locked => locked?,
+        }
         // Whoever had the lock before may have given the file its name, and another file may stand here now.
         if std::fs::metadata(path).is_ok_and(|here| file.metadata().is_ok_and(|own| own.ino() == here.ino())) {
             return Ok(file);
