@@ -171,7 +171,8 @@ impl Publishing {
         let to = self.to;
         let failed = |e| Fault::io("write", &to, e);
         self.file.set_len(length).map_err(failed)?;
-        rustix::fs::fchmod(&self.file, rustix::fs::Mode::from_raw_mode(0o644)).map_err(|e| failed(e.into()))?;
+        rustix::fs::fchmod(&self.file, rustix::fs::Mode::from_raw_mode(0o644))
+            .map_err(|e| failed(e.into()))?;
         self.file.sync_all().map_err(failed)?;
         self.temporary.persist(&to).map_err(|e| failed(e.error))?;
         sync_parent(&to).map_err(failed)
@@ -189,7 +190,8 @@ fn locked(path: &Path) -> io::Result<File> {
             locked => locked?,
         }
         // Whoever had the lock before may have given the file its name, and another file may stand here now.
-        if std::fs::metadata(path).is_ok_and(|here| file.metadata().is_ok_and(|own| own.ino() == here.ino())) {
+        if std::fs::metadata(path).is_ok_and(|here| file.metadata().is_ok_and(|own| own.ino() == here.ino()))
+        {
             return Ok(file);
         }
     }

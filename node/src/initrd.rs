@@ -253,7 +253,10 @@ mod tests {
         let line = CommandLine::parse("rootflags=noatime,errors=panic");
         assert_eq!(line.options.as_deref(), Some("noatime,errors=panic"));
         let line = CommandLine::parse("ro init=/bin/sh root=/dev/vda3 rootdelay=5 rw");
-        assert_eq!((line.init.as_deref(), line.patience, line.writable), (Some("/bin/sh"), Some(5), Some(true)));
+        assert_eq!(
+            (line.init.as_deref(), line.patience, line.writable),
+            (Some("/bin/sh"), Some(5), Some(true))
+        );
     }
 
     #[test]

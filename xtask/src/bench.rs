@@ -32,7 +32,11 @@ struct Kind {
 }
 
 const KINDS: &[Kind] = &[
-    Kind { name: "boot", about: "power-on to multi-user, beside a Debian made by mmdebstrap", run: boot::run },
+    Kind {
+        name: "boot",
+        about: "power-on to multi-user, beside a Debian made by mmdebstrap",
+        run: boot::run,
+    },
     Kind { name: "build", about: "role bundles and the lock, from a copy of the checkout", run: build::run },
     Kind { name: "cluster", about: "a master and a node, from power-on to every check", run: cluster::run },
     Kind { name: "image", about: "root trees and disks, beside mmdebstrap and mke2fs", run: image::run },

@@ -104,8 +104,9 @@ const MODULES: &[&str] = &[
     "xt_MASQUERADE",
 ];
 
-/// Modules that a node may do without, although it has the device.
-const UNWANTED: &[&str] = &["kvm", "kvm_amd", "kvm_intel", "pcspkr", "powernow_k8", "psmouse"];
+/// Modules that a node may do without, although it has the device or systemd asks for them.
+const UNWANTED: &[&str] =
+    &["autofs4", "ip_tables", "kvm", "kvm_amd", "kvm_intel", "pcspkr", "powernow_k8", "psmouse"];
 
 /// Variables of `/etc/default/kubelet`.
 const VARIABLES: &[&str] = &["KUBELET_EXTRA_ARGS"];
