@@ -15,6 +15,7 @@ const UNIT: &[&str] = &[
     "ConditionFileIsExecutable",
     "ConditionPathExists",
     "ConditionPathIsDirectory",
+    "ConditionPathIsReadWrite",
     "ConditionFileNotEmpty",
     "ConditionVirtualization",
     "Conflicts",
