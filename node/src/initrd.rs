@@ -55,6 +55,7 @@ struct CommandLine {
     panic: Option<u64>,
     /// What `rw` or `ro` asks for; else it is the root's state that decides.
     writable: Option<bool>,
+    /// Whether the root is looked at whatever its state is.
     checked: bool,
 }
 
@@ -96,7 +97,10 @@ fn boot(line: &CommandLine) -> Result<std::convert::Infallible> {
     let patience = line.patience.map_or(PATIENCE, Duration::from_secs);
     // Each by a processor of its own: the file system's driver is as large as those of disks.
     let device = std::thread::scope(|scope| {
-        scope.spawn(|| index.always().iter().for_each(|name| Loader::new(&index).load(name)));
+        scope.spawn(|| {
+            let mut loader = Loader::new(&index);
+            index.always().iter().for_each(|name| loader.load(name));
+        });
         wait_for(&wanted, &mut Loader::new(&index), patience)
     })?;
     let writable = line.writable.unwrap_or_else(|| !line.checked && root::is_clean(&device));
@@ -174,8 +178,9 @@ impl<'a> Loader<'a> {
         self.loaded.len() > before
     }
 
-    /// Loads a module after what it needs, once. What another loader is about to load the kernel waits for. One that the machine refuses (a processor without the
-    /// instruction, say) is no reason to stop: without the root we stop anyway, and say so.
+    /// Loads a module after what it needs, once. What another loader is about to load the kernel waits for. One
+    /// that the machine refuses (a processor without the instruction, say) is no reason to stop: without the root
+    /// we stop anyway, and say so.
     fn load(&mut self, name: &str) {
         for name in self.index.with_needs(name) {
             if !self.loaded.insert(name.clone()) {
