@@ -48,7 +48,7 @@ fn initramfs(epoch: Epoch, root: &Tree, store: &Store) -> Result<Vec<u8>> {
     };
     let (tree, own) = initramfs::tree(&Kernel::find(root)?, root, store, &init)?;
     // By what the store remembers it; the number grows when the same files give other bytes.
-    let id = StepId(Digest::of(json::canonical(&("initramfs", 2, &tree, epoch))?));
+    let id = StepId(Digest::of(json::canonical(&("initramfs", 3, &tree, epoch))?));
     if let Some(known) = store.output(&id)? {
         return store.read(&known.digest());
     }

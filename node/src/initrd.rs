@@ -12,7 +12,7 @@ mod root;
 use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,7 +22,8 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_move};
 use rustix::process::{chdir, chroot};
-use rustix::system::{RebootCommand, finit_module, reboot};
+use rustix::system::{RebootCommand, finit_module, init_module, reboot};
+use ruzstd::decoding::StreamingDecoder;
 
 use crate::fault::{Fault, Result};
 use modules::Index;
@@ -187,16 +188,26 @@ impl<'a> Loader<'a> {
                 continue;
             }
             let Some(path) = self.index.path(&name) else { continue };
-            let loaded = File::open(Path::new("/").join(path)).map_err(|e| e.to_string()).and_then(|file| {
-                match finit_module(&file, c"", 0) {
-                    Ok(()) | Err(Errno::EXIST | Errno::NODEV) => Ok(()),
-                    Err(error) => Err(error.to_string()),
-                }
-            });
-            if let Err(error) = loaded {
+            if let Err(error) = insert(&Path::new("/").join(path)) {
                 say(&format!("module {name}: {error}"));
             }
         }
+    }
+}
+
+/// Gives a module to the kernel. The builder compresses what only some machines load (`pack::initramfs`).
+fn insert(path: &Path) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    let inserted = if path.extension().is_some_and(|end| end == "zst") {
+        let mut module = Vec::new();
+        StreamingDecoder::new(&mut file).map_err(io::Error::other)?.read_to_end(&mut module)?;
+        init_module(&module, c"")
+    } else {
+        finit_module(&file, c"", 0)
+    };
+    match inserted {
+        Ok(()) | Err(Errno::EXIST | Errno::NODEV) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 

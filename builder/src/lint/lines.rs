@@ -105,8 +105,17 @@ const MODULES: &[&str] = &[
 ];
 
 /// Modules that a node may do without, although it has the device or systemd asks for them.
-const UNWANTED: &[&str] =
-    &["autofs4", "ip_tables", "kvm", "kvm_amd", "kvm_intel", "pcspkr", "powernow_k8", "psmouse"];
+const UNWANTED: &[&str] = &[
+    "autofs4",
+    "ip_tables",
+    "kvm",
+    "kvm_amd",
+    "kvm_intel",
+    "pcspkr",
+    "powernow_k8",
+    "psmouse",
+    "qemu_fw_cfg",
+];
 
 /// Variables of `/etc/default/kubelet`.
 const VARIABLES: &[&str] = &["KUBELET_EXTRA_ARGS"];

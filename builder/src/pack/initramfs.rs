@@ -9,14 +9,18 @@
 //!                        module NAME PATH NEEDED…   NEEDED are names, loaded before it
 //!                        alias PATTERN NAME         as modules.alias has it
 //!                        always NAME                loaded whatever the devices are
-//! lib/modules/…        the modules, each by its file's own name
+//! lib/modules/…        the modules, each by its file's own name: `.ko`, or `.ko.zst`, compressed
 //! dev proc sys root    mount points
 //! ```
+//!
+//! The archive itself is not compressed: the kernel would unpack all of it before it looks for a disk, and `init`
+//! needs a dozen of its modules.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::cpio;
+use super::sink::Layered;
 use super::zstd::{self, Effort};
 use crate::base::{Epoch, Fault, Result};
 use crate::tree::{Contents, Kind, Memory, Node, Tree, TreePath};
@@ -70,6 +74,9 @@ pub const WANTED: &[&str] = &[
 /// Loaded whatever the devices are: no device asks for a file system or its checksum.
 const ALWAYS: &[&str] = &["crc32c_generic", "crc32c_intel", "ext4"];
 
+/// How the name of a module ends that is compressed in the archive.
+const COMPRESSED: &str = ".zst";
+
 /// The kernel that a tree boots.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kernel {
@@ -122,22 +129,23 @@ pub fn tree(kernel: &Kernel, root: &Tree, contents: &dyn Contents, init: &[u8]) 
         let node = root.get(&path).filter(|node| matches!(node.kind, Kind::File { .. }));
         let node =
             node.ok_or_else(|| Fault::integrity(format!("modules.dep names {path}, which is missing")))?;
-        tree.insert(TreePath::new(in_archive(&index.modules[name].path))?, node.clone())?;
+        tree.insert(TreePath::new(index.in_archive(name))?, node.clone())?;
     }
     Ok((tree, memory))
 }
 
-/// The initramfs that has this in it, compressed with zstd, which the kernel unpacks fastest.
+/// The initramfs that has this in it, the modules compressed whose names say so.
 pub fn pack(tree: &Tree, contents: &dyn Contents, epoch: Epoch) -> Result<Vec<u8>> {
+    let (mut packed, mut own) = (tree.clone(), Memory::default());
+    for (path, node) in tree.iter().filter(|(path, _)| path.as_str().ends_with(COMPRESSED)) {
+        let Kind::File { content, .. } = &node.kind else { continue };
+        let (module, mut bytes) = (contents.read(content)?, Vec::new());
+        zstd::compress(&mut module.as_slice(), module.len() as u64, Effort::Quick, &mut bytes)?;
+        packed.replace(path.clone(), own.file(bytes, 0o644))?;
+    }
     let mut archive = Vec::new();
-    cpio::write(tree, contents, epoch, &mut archive)?;
-    let mut packed = Vec::new();
-    zstd::compress(&mut archive.as_slice(), archive.len() as u64, Effort::Quick, &mut packed)?;
-    Ok(packed)
-}
-
-fn in_archive(path: &str) -> String {
-    format!("lib/modules/{}", path.rsplit('/').next().unwrap_or(path))
+    cpio::write(&packed, &Layered(&own, contents), epoch, &mut archive)?;
+    Ok(archive)
 }
 
 struct Module {
@@ -194,11 +202,23 @@ impl Index {
         Ok(chosen)
     }
 
+    /// Where a module is in the archive. One that each machine loads is not compressed.
+    fn in_archive(&self, name: &str) -> String {
+        let path = &self.modules[name].path;
+        let file = path.rsplit('/').next().unwrap_or(path);
+        let always = |one: &&str| *one == name || self.needs(one).iter().any(|need| need == name);
+        format!("lib/modules/{file}{}", if ALWAYS.iter().any(always) { "" } else { COMPRESSED })
+    }
+
+    fn needs(&self, name: &str) -> &[String] {
+        self.modules.get(name).map_or(&[], |module| &module.needs)
+    }
+
     fn text(&self, chosen: &BTreeSet<String>) -> String {
         let mut text = String::new();
         for name in chosen {
             let module = &self.modules[name];
-            let _ = write!(text, "module {name} {}", in_archive(&module.path));
+            let _ = write!(text, "module {name} {}", self.in_archive(name));
             for need in &module.needs {
                 let _ = write!(text, " {need}");
             }
@@ -241,7 +261,6 @@ fn canonical(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pack::sink::Layered;
 
     const DEP: &str = "kernel/fs/ext4/ext4.ko: kernel/fs/jbd2/jbd2.ko kernel/lib/crc16.ko\n\
                        kernel/fs/jbd2/jbd2.ko:\nkernel/lib/crc16.ko:\n\
@@ -271,7 +290,7 @@ mod tests {
                         module crc32c_intel lib/modules/crc32c-intel.ko\n\
                         module ext4 lib/modules/ext4.ko crc16 jbd2\n\
                         module jbd2 lib/modules/jbd2.ko\n\
-                        module virtio_blk lib/modules/virtio_blk.ko\n\
+                        module virtio_blk lib/modules/virtio_blk.ko.zst\n\
                         alias virtio:d00000002v* virtio_blk\n\
                         always crc32c_intel\nalways ext4\n";
         assert_eq!(index.text(&index.closure().unwrap()), expected);
@@ -279,7 +298,8 @@ mod tests {
         let (archive, own) = super::tree(&kernel, &tree, &contents, b"program").unwrap();
         let bytes = pack(&archive, &Layered(&own, &contents), epoch).unwrap();
         assert_eq!(bytes, pack(&archive, &Layered(&own, &contents), epoch).unwrap());
-        assert!(bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]), "a zstd frame");
+        assert!(bytes.starts_with(b"070701"), "the kernel unpacks it as it is");
+        assert!(bytes.windows(4).any(|four| four == [0x28, 0xb5, 0x2f, 0xfd]), "a module is a zstd frame");
     }
 
     #[test]

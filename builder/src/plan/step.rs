@@ -259,7 +259,7 @@ impl Step {
     fn format(&self) -> u32 {
         match self {
             // Compressed by libzstd since 2; its command line leaves the root's state to the first root since 3.
-            Self::Disk { .. } => 3,
+            Self::Disk { .. } => 4,
             // Compressed by libzstd since.
             Self::Converted { format: DiskFormat::RawZst, .. } => 2,
             _ => 1,
