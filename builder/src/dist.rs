@@ -174,9 +174,7 @@ pub(crate) fn pack(
 
 /// Adds the step of a role package's rendered files, which go into the store; and their digest.
 pub(crate) fn files(plan: &mut Plan, bundle: &Bundle, store: &Store) -> Result<(Digest, StepId)> {
-    for (_, bytes) in bundle.rendered.contents.iter() {
-        store.put_bytes(bytes)?;
-    }
+    store.put_all(&bundle.rendered.contents)?;
     let files = store.put_tree(&bundle.rendered.tree)?;
     let tree = plan.add(format!("files {}", bundle.name), Step::Files { tree: files })?;
     Ok((files, tree))

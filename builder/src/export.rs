@@ -166,9 +166,7 @@ mod tests {
             let (mut tree, mut memory) = (Tree::new(), Memory::default());
             tree.insert(TreePath::new(format!("pool/{text}")).unwrap(), memory.file(text, 0o644)).unwrap();
             tree.insert(TreePath::new("link").unwrap(), Node::symlink("pool")).unwrap();
-            for (_, bytes) in memory.iter() {
-                store.put_bytes(bytes).unwrap();
-            }
+            store.put_all(&memory).unwrap();
             export(&store, &tree, &to).unwrap();
             assert_eq!(fs::read_to_string(to.join("link").join(text)).unwrap(), text);
             assert_eq!(fs::read_dir(to.join("pool")).unwrap().count(), 1);

@@ -94,9 +94,7 @@ pub fn publish(
     to: &Path,
 ) -> Result<Tree> {
     let (tree, documents) = repository(suite, gathered.offers, key)?;
-    for (_, bytes) in documents.iter() {
-        store.put_bytes(bytes)?;
-    }
+    store.put_all(&documents)?;
     export(store, &tree, to)?;
     Ok(tree)
 }

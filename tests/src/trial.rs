@@ -40,9 +40,7 @@ pub fn image(world: &World, mut tree: Tree, name: &str, to: &Path) -> Result<()>
     let wanted = Node::symlink("/etc/systemd/system/hale-trial.service");
     tree.insert(TreePath::new("etc/systemd/system/hale-trial.service")?, unit)?;
     tree.insert(TreePath::new("etc/systemd/system/multi-user.target.wants/hale-trial.service")?, wanted)?;
-    for (_, bytes) in own.iter() {
-        world.store.put_bytes(bytes)?;
-    }
+    world.store.put_all(&own)?;
     let arguments = world.recipe.line.kernel_arguments.join(" ");
     let disk = DiskOf { identity: Digest::of(name), epoch: world.epoch(), arguments, slack: SLACK };
     let made = image::assemble(&disk, &tree, &world.store, &world.tools("boot")?)?;

@@ -1,5 +1,5 @@
-//! Deterministic zstd, through libzstd alone: disks for a download, and the initramfs, which the kernel unpacks
-//! fastest in this form.
+//! Deterministic zstd, through libzstd alone: disks for a download, and the drivers in the initramfs that only some
+//! machines load.
 //!
 //! The stream is cut into jobs by its length and the level alone, so any number of threads gives the same bytes.
 

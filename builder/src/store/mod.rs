@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{Digest, Fault, Result, json};
 use crate::plan::{Output, StepId};
-use crate::tree::{Contents, Tree};
+use crate::tree::{Contents, Memory, Tree};
 
 pub use batch::Batch;
 pub use blob::BlobWriter;
@@ -131,6 +131,11 @@ impl Store {
         io::copy(&mut reader, &mut writer)
             .map_err(|e| place::full(Fault::io("write into", &self.root, e)))?;
         writer.commit()
+    }
+
+    /// Keeps all that a memory has.
+    pub fn put_all(&self, memory: &Memory) -> Result<()> {
+        memory.iter().try_for_each(|(_, bytes)| self.put_bytes(bytes).map(drop))
     }
 
     /// Keeps `bytes`.

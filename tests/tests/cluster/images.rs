@@ -47,9 +47,9 @@ pub(crate) fn at_first_boot(world: &World, plan: &Plan, tree: Tree) -> Result<Tr
         for (path, node) in layout.iter() {
             tree.insert(TreePath::new(format!("{SHIPPED}/{}/{path}", image.component))?, node.clone())?;
         }
-        keep(world, &documents)?;
+        world.store.put_all(&documents)?;
     }
-    keep(world, &own)?;
+    world.store.put_all(&own)?;
     Ok(tree)
 }
 
@@ -86,8 +86,4 @@ fn shipped(world: &World, image: &Preloaded, arch: Arch, epoch: Epoch) -> Result
         annotations: BTreeMap::new(),
         layers: vec![oci::Packed { package, version, layer }],
     })
-}
-
-fn keep(world: &World, memory: &Memory) -> Result<()> {
-    memory.iter().try_for_each(|(_, bytes)| world.store.put_bytes(bytes).map(drop))
 }

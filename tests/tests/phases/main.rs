@@ -101,8 +101,6 @@ fn with_stand_in(world: &World, mut tree: Tree) -> Result<Tree> {
     for (path, text) in [(STAND_IN, include_str!("../../guests/kubelet.py")), (DROP_IN, &drop_in)] {
         tree.insert(TreePath::new(path)?, own.file(text, 0o644))?;
     }
-    for (_, bytes) in own.iter() {
-        world.store.put_bytes(bytes)?;
-    }
+    world.store.put_all(&own)?;
     Ok(tree)
 }

@@ -110,9 +110,7 @@ fn hale(context: &Context, boot: &Tools, to: &Path) -> Result<()> {
     let (mut tree, mut own) = (store.tree(&root)?, Memory::default());
     tree.insert(TreePath::new(UNIT)?, own.file(unit(), 0o644))?;
     tree.insert(TreePath::new(WANTED)?, Node::symlink(format!("/{UNIT}")))?;
-    for (_, bytes) in own.iter() {
-        store.put_bytes(bytes)?;
-    }
+    store.put_all(&own)?;
     let Step::Disk { arguments, epoch, .. } = &plan.find("disk")?.1.step else {
         return Err(Fault::bug("the disk is made in another way"));
     };
