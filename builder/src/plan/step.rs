@@ -258,7 +258,8 @@ impl Step {
     /// Raised when the same text gives other bytes than before.
     fn format(&self) -> u32 {
         match self {
-            // Compressed by libzstd since 2; its command line leaves the root's state to the first root since 3.
+            // Compressed by libzstd since 2; its command line leaves the root's state to the first root since 3; its
+            // initramfs has drivers that are compressed one by one since 4.
             Self::Disk { .. } => 4,
             // Compressed by libzstd since.
             Self::Converted { format: DiskFormat::RawZst, .. } => 2,
