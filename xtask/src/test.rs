@@ -18,6 +18,7 @@ const ORACLES: &[(&str, &str)] = &[
     ("apt-get", "apt"),
     ("ar", "binutils"),
     ("chroot", "coreutils"),
+    ("conmon", "conmon"),
     ("cp", "coreutils"),
     ("crun", "crun"),
     ("debsums", "debsums"),
