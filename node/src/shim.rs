@@ -42,6 +42,7 @@ pub use container::Ids;
 #[cfg(any(test, fuzzing))]
 pub(crate) use edit::others;
 pub use edit::{Defaults, edit};
+pub use exposure::Mounted;
 pub use settings::{Settings, check_ids};
 
 /// The pinned crun.
@@ -126,12 +127,12 @@ fn prepare(path: &Path, world: &dyn World) -> Result<()> {
     let within = |fault: Fault| fault.within(path.display());
     let container = Container::parse(&text, bundle.id()).map_err(within)?;
     let settings = Settings::parse(&files::need(world, Settings::PATH)?)?;
-    let hidden = exposure::hidden(&container).map_err(within)?;
+    let mounted = exposure::judge(&container).map_err(within)?;
     let seccomp = files::need(world, SECCOMP)?;
     let defaults = Defaults {
         seccomp: &seccomp,
         apparmor: &|| apparmor(world, &settings.apparmor_profile),
-        hidden: &hidden,
+        mounted: &mounted,
         ids: container.ids(&settings).map_err(within)?,
     };
     let edited = edit(&text, &defaults).map_err(within)?;

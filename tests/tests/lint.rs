@@ -179,7 +179,8 @@ fn the_user_and_the_directories_are_made_as_promised() {
         ("k8s-control-plane", 20_000_000, "Control plane inside containers"),
         ("etcd", 20_000_001, "etcd inside containers"),
     ];
-    let entry = |(name, id, about): &(&str, u32, &str)| format!("{name}:x:{id}:{id}:{about}:/:/usr/sbin/nologin\n");
+    let entry =
+        |(name, id, about): &(&str, u32, &str)| format!("{name}:x:{id}:{id}:{about}:/:/usr/sbin/nologin\n");
     assert_eq!(read("etc/passwd"), users.iter().map(entry).collect::<String>());
     assert_eq!(read("etc/group"), users.map(|(name, id, _)| format!("{name}:x:{id}:\n")).concat());
     let locked = |line: &str| line.split(':').nth(1).is_some_and(|password| password.starts_with('!'));

@@ -32,6 +32,8 @@ pub(super) struct Container {
 /// A folder or file of the host's in a container.
 #[derive(Debug)]
 pub(super) struct Bind {
+    /// Its place in the list of mounts.
+    pub(super) index: usize,
     pub(super) source: PathBuf,
     pub(super) destination: PathBuf,
     /// With what is mounted below.
@@ -167,7 +169,7 @@ impl Container {
         let volumes = pod.iter().map(|uid| Path::new(PODS).join(&uid.0));
         Ok(Self {
             own: volumes.chain(bundles).collect(),
-            binds: config.mounts.unwrap_or_default().into_iter().filter_map(bind).collect(),
+            binds: config.mounts.unwrap_or_default().into_iter().enumerate().filter_map(bind).collect(),
             mounts_itself: capabilities
                 .bounding
                 .unwrap_or_default()
@@ -223,14 +225,14 @@ fn namespace(all: Vec<NamespaceText>) -> Result<Namespace> {
     }
 }
 
-fn bind(mount: Mount) -> Option<Bind> {
+fn bind((index, mount): (usize, Mount)) -> Option<Bind> {
     let options = mount.options.unwrap_or_default();
     let has = |name: &str| options.iter().any(|option| option == name);
     let is_bind = has("bind")
         || has("rbind")
         || mount.kind.is_none_or(|kind| matches!(kind.as_str(), "" | "bind" | "none"));
     let source = mount.source.filter(|_| is_bind)?;
-    Some(Bind { source, destination: mount.destination, recursive: has("rbind") || !has("bind") })
+    Some(Bind { index, source, destination: mount.destination, recursive: has("rbind") || !has("bind") })
 }
 
 /// CRI-O's names of containers.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::fault::Result;
 
 use super::container::Ids;
+use super::exposure::Mounted;
 use super::refused;
 use object::{Edit, Object, words};
 
@@ -25,8 +26,8 @@ pub struct Defaults<'a> {
     /// The name for a sandbox's `process.apparmorProfile`; `None` where the kernel knows no such profile, and crun
     /// would start nothing under it. Asked for when there is a sandbox to put it in.
     pub apparmor: &'a dyn Fn() -> Result<Option<String>>,
-    /// Paths inside the container that are covered by something empty.
-    pub hidden: &'a [String],
+    /// What becomes of its mounts.
+    pub mounted: &'a Mounted,
     /// The ids that its processes are to have.
     pub ids: Ids,
 }
@@ -71,8 +72,14 @@ pub fn edit(text: &str, defaults: &Defaults) -> Result<Option<String>> {
         edits.extend(linux.values("rootfsPropagation").filter_map(|value| one_way(text, value)));
         edits.extend(maps(&linux, defaults.ids)?);
     }
-    edits.extend(mount_options(&root)?.into_iter().filter_map(|option| one_way(text, option)));
-    edits.extend(covers(&root, defaults.hidden)?);
+    for (index, option) in mount_options(&root)? {
+        edits.extend(one_way(text, option.clone()));
+        let is_recursive = words(&text[option.clone()]).is_some_and(|word| word == "rbind");
+        if is_recursive && defaults.mounted.alone.contains(&index) {
+            edits.push((option, "\"bind\"".to_owned()));
+        }
+    }
+    edits.extend(covers(&root, &defaults.mounted.hidden)?);
     for process in root.objects("process")? {
         edits.extend(user(&process, defaults.ids));
         edits.extend(apparmor(&process, defaults.apparmor, is_sandbox)?);
@@ -192,12 +199,12 @@ fn one_way(text: &str, propagation: Range<usize>) -> Option<Edit> {
     Some((propagation, by.to_owned()))
 }
 
-/// Where the options of all mounts stand.
-fn mount_options(root: &Object) -> Result<Vec<Range<usize>>> {
+/// Where the options of all mounts stand, each with its mount's place in the list.
+fn mount_options(root: &Object) -> Result<Vec<(usize, Range<usize>)>> {
     let mut found = Vec::new();
-    for mount in root.items("mounts")? {
+    for (index, mount) in root.items("mounts")?.into_iter().enumerate() {
         let mount = Object::parse(root.text, mount).map_err(|f| f.within("mounts"))?;
-        found.extend(mount.items("options")?);
+        found.extend(mount.items("options")?.into_iter().map(|option| (index, option)));
     }
     Ok(found)
 }

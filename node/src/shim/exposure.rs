@@ -5,6 +5,7 @@
 //! | what a pod mounts | what becomes of it |
 //! |---|---|
 //! | a path above such a folder | the folder is covered, empty and read-only |
+//! | a path above a file system with such a folder, `rbind` | `bind`: without what is mounted below, as crun before 1.9 has it |
 //! | the same, in a container that could uncover it (`CAP_SYS_ADMIN`) | refused |
 //! | a path in such a folder | refused, but for what is the pod's own |
 //! | a path that others than root can make lead elsewhere | refused |
@@ -33,12 +34,28 @@ pub(super) const TREES: [&str; 9] = [
     "/var/lib/kubelet",
 ];
 
-/// Where to cover something: paths inside the container.
-pub(super) fn hidden(container: &Container) -> Result<Vec<String>> {
+/// What is to become of a container's mounts.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Mounted {
+    /// Paths inside the container that are covered by something empty.
+    pub hidden: Vec<String>,
+    /// The places in the list of those that are to be without what is mounted below.
+    pub alone: Vec<usize>,
+}
+
+/// What is to become of a container's mounts, or why it is not to start.
+pub(super) fn judge(container: &Container) -> Result<Mounted> {
+    let mut mounted = Mounted::default();
     if container.binds.is_empty() {
-        return Ok(Vec::new());
+        return Ok(mounted);
     }
-    Judge::new(container)?.all(&container.binds)
+    let judge = Judge::new(container)?;
+    for bind in &container.binds {
+        judge
+            .one(bind, &mut mounted)
+            .map_err(|fault| fault.within(format!("mount of {}", bind.source.display())))?;
+    }
+    Ok(mounted)
 }
 
 /// What is judged by.
@@ -62,60 +79,45 @@ impl<'a> Judge<'a> {
         Ok(Self { container, mounts, trees, own })
     }
 
-    fn all(&self, binds: &[Bind]) -> Result<Vec<String>> {
-        let mut hidden = Vec::new();
-        for bind in binds {
-            hidden.extend(
-                self.one(bind)
-                    .map_err(|fault| fault.within(format!("mount of {}", bind.source.display())))?,
-            );
-        }
-        Ok(hidden)
-    }
-
-    fn one(&self, bind: &Bind) -> Result<Vec<String>> {
+    fn one(&self, bind: &Bind, mounted: &mut Mounted) -> Result<()> {
         let source = walk(&bind.source)?;
-        let Some(place) = self.mounts.place(&source) else { return Ok(Vec::new()) };
-        let is_own = |path: &Path| self.own.iter().any(|(own, _)| path.starts_with(own));
+        let Some(place) = self.mounts.place(&source) else { return Ok(()) };
+        let is_own = self.own.iter().any(|(own, _)| source.starts_with(own));
         if let Some((tree, _)) =
-            self.trees.iter().find(|(tree, _)| source.starts_with(tree)).filter(|_| !is_own(&source))
+            self.trees.iter().find(|(tree, _)| source.starts_with(tree)).filter(|_| !is_own)
         {
             return Err(self.closed(tree));
         }
-        let mut ways = self.ways(&place, Path::new(""))?;
-        for (below, place) in self.mounts.below(&source).filter(|_| bind.recursive) {
-            ways.extend(self.ways(place, below)?);
+        for (tree, way) in self.shown(&place) {
+            let Some(way) = way.filter(|way| !way.as_os_str().is_empty()) else {
+                return Err(self.closed(tree));
+            };
+            if self.container.mounts_itself {
+                let what = format!(
+                    "{} lies below, and a container with CAP_SYS_ADMIN could uncover it",
+                    tree.display()
+                );
+                return Err(refused(what).mend("mount a folder further down, or do without CAP_SYS_ADMIN"));
+            }
+            let inside = bind.destination.join(way);
+            let inside = inside.to_str().ok_or_else(|| refused("a destination that is no UTF-8"))?;
+            mounted.hidden.push(inside.to_owned());
         }
-        if self.container.mounts_itself && !ways.is_empty() {
-            let what =
-                "it shows what no container may reach, and a container with CAP_SYS_ADMIN could uncover it";
-            return Err(refused(what).mend("mount a folder further down, or do without CAP_SYS_ADMIN"));
+        if bind.recursive && self.mounts.below(&source).any(|place| self.shown(place).next().is_some()) {
+            mounted.alone.push(bind.index);
         }
-        ways.sort();
-        ways.dedup();
-        let inside = |way: PathBuf| bind.destination.join(way).to_str().map(str::to_owned);
-        ways.into_iter().map(|way| inside(way).ok_or_else(|| refused("a path that is no UTF-8"))).collect()
+        Ok(())
     }
 
-    /// The ways to what is to be hidden, from what is seen at `below` of a mount.
-    fn ways(&self, seen: &Place, below: &Path) -> Result<Vec<PathBuf>> {
-        let mut ways = Vec::new();
-        for (tree, place) in &self.trees {
-            if let Some(way) = seen.way_to(place) {
-                if below.as_os_str().is_empty() && way.as_os_str().is_empty() {
-                    return Err(self.closed(tree));
-                }
-                ways.push(below.join(way));
-            } else if place.way_to(seen).is_some()
-                && !self.own.iter().any(|(_, own)| own.way_to(seen).is_some())
-            {
-                if below.as_os_str().is_empty() {
-                    return Err(self.closed(tree));
-                }
-                ways.push(below.to_owned());
-            }
-        }
-        Ok(ways)
+    /// The folders that a place shows something of, with the ways to those that lie below it.
+    fn shown<'b>(&'b self, seen: &'b Place) -> impl Iterator<Item = (&'b Path, Option<&'b Path>)> {
+        let is_own = self.own.iter().any(|(_, own)| own.way_to(seen).is_some());
+        let look = move |(tree, place): &'b (PathBuf, Place)| {
+            let way = seen.way_to(place);
+            let within = place.way_to(seen).is_some() && !is_own;
+            (way.is_some() || within).then_some((tree.as_path(), way))
+        };
+        self.trees.iter().filter_map(look)
     }
 
     fn closed(&self, tree: &Path) -> crate::fault::Fault {

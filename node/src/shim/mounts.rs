@@ -62,10 +62,10 @@ impl Mounts {
         Some(Place { device: mount.place.device.clone(), path: mount.place.path.join(below) })
     }
 
-    /// What is mounted below a path without links, each with the way to it.
-    pub(super) fn below<'a>(&'a self, path: &'a Path) -> impl Iterator<Item = (&'a Path, &'a Place)> {
-        let way = move |mount: &'a Mount| Some((mount.at.strip_prefix(path).ok()?, &mount.place));
-        self.0.iter().filter_map(way).filter(|(way, _)| !way.as_os_str().is_empty())
+    /// What is mounted below a path without links.
+    pub(super) fn below<'a>(&'a self, path: &'a Path) -> impl Iterator<Item = &'a Place> {
+        let is_below = move |mount: &&Mount| mount.at.starts_with(path) && mount.at != path;
+        self.0.iter().filter(is_below).map(|mount| &mount.place)
     }
 }
 
@@ -106,8 +106,8 @@ mod tests {
         check("/run/crio", "0:21", "/crio");
         check("/run/x/y", "0:30", "/y");
         check("/mnt/z", "0:31", "/z");
-        let below: Vec<_> = mounts.below(Path::new("/run")).map(|(way, _)| way.to_owned()).collect();
-        assert_eq!(below, [Path::new("x")]);
+        let below: Vec<_> = mounts.below(Path::new("/run")).map(|place| place.device.as_str()).collect();
+        assert_eq!(below, ["0:30"]);
         assert!(Mounts::parse(b"22 1 254:1\n").is_err());
         assert_eq!(unescape(b"/a\\040b\\134\\0"), Path::new("/a b\\\\0"));
     }

@@ -7,11 +7,11 @@ use super::*;
 const APPARMOR: &str = "a \"b\"";
 
 fn edit(text: &str, seccomp: &str) -> Result<Option<String>> {
-    edit_for(text, seccomp, &[], Ids::Pods)
+    edit_for(text, seccomp, &Mounted::default(), Ids::Pods)
 }
 
-fn edit_for(text: &str, seccomp: &str, hidden: &[String], ids: Ids) -> Result<Option<String>> {
-    super::edit(text, &Defaults { seccomp, apparmor: &|| Ok(Some(APPARMOR.to_owned())), hidden, ids })
+fn edit_for(text: &str, seccomp: &str, mounted: &Mounted, ids: Ids) -> Result<Option<String>> {
+    super::edit(text, &Defaults { seccomp, apparmor: &|| Ok(Some(APPARMOR.to_owned())), mounted, ids })
 }
 
 #[test]
@@ -110,7 +110,10 @@ fn only_a_sandbox_asks_what_the_kernel_knows() {
     let check = |kind: &str, apparmor: &dyn Fn() -> Result<Option<String>>, edits: Option<bool>| {
         let text =
             format!(r#"{{"process":{{}},"linux":{{"seccomp":{{}},"namespaces":[{{"type":"{kind}"}}]}}}}"#);
-        let edited = super::edit(&text, &Defaults { seccomp: "{}", apparmor, hidden: &[], ids: Ids::Pods });
+        let edited = super::edit(
+            &text,
+            &Defaults { seccomp: "{}", apparmor, mounted: &Mounted::default(), ids: Ids::Pods },
+        );
         assert_eq!(edited.ok().map(|edited| edited.is_some()), edits, "{kind}");
     };
     check("user", &|| Ok(None), Some(false));
@@ -144,34 +147,47 @@ fn a_static_pod_gets_ids_of_its_own() {
         )
     };
     let edited: Value =
-        serde_json::from_str(&edit_for(&text(pods), "{}", &[], mapped).unwrap().unwrap()).unwrap();
+        serde_json::from_str(&edit_for(&text(pods), "{}", &Mounted::default(), mapped).unwrap().unwrap())
+            .unwrap();
     let expect = json!([{"containerID": 0, "hostID": 1000, "size": 99}, {"containerID": 99, "hostID": 5000, "size": 1}]);
     assert_eq!([&edited["linux"]["uidMappings"], &edited["linux"]["gidMappings"]], [&expect, &expect]);
     assert_eq!(edited["process"]["user"], json!({"uid": 99, "gid": 99}));
-    assert_eq!(edit_for(&edited.to_string(), "{}", &[], mapped).unwrap(), None);
+    assert_eq!(edit_for(&edited.to_string(), "{}", &Mounted::default(), mapped).unwrap(), None);
     for other in ["[]", "null", r#"[{"containerID":0,"hostID":0,"size":100}]"#] {
-        assert!(edit_for(&text(other), "{}", &[], mapped).is_err(), "{other}");
+        assert!(edit_for(&text(other), "{}", &Mounted::default(), mapped).is_err(), "{other}");
     }
-    let member: Value =
-        serde_json::from_str(&edit_for(&text(pods), "{}", &[], Ids::Last(99)).unwrap().unwrap()).unwrap();
+    let member: Value = serde_json::from_str(
+        &edit_for(&text(pods), "{}", &Mounted::default(), Ids::Last(99)).unwrap().unwrap(),
+    )
+    .unwrap();
     assert_eq!(member["process"]["user"]["uid"], 99);
     assert_eq!(member["linux"]["uidMappings"].to_string().len(), pods.len());
 }
 
 #[test]
 fn what_is_hidden_is_covered_last() {
-    let hidden = ["/host/run/crio".to_owned(), "/host/a \"b".to_owned()];
+    let hidden = vec!["/host/run/crio".to_owned(), "/host/a \"b".to_owned()];
+    let mounted = Mounted { hidden: hidden.clone(), alone: Vec::new() };
     for mounts in ["[]", r#"[{"destination":"/a"} ]"#] {
         let text = format!(r#"{{"mounts":{mounts},"process":{{}}}}"#);
-        let edited = edit_for(&text, "{}", &hidden, Ids::Pods).unwrap().unwrap();
+        let edited = edit_for(&text, "{}", &mounted, Ids::Pods).unwrap().unwrap();
         let value: Value = serde_json::from_str(&edited).unwrap();
         let list = value["mounts"].as_array().unwrap();
         let last: Vec<_> =
             list[list.len() - 2..].iter().map(|mount| mount["destination"].as_str().unwrap()).collect();
         assert_eq!(last, hidden);
         assert!(list[list.len() - 1]["options"].as_array().unwrap().contains(&json!("ro")));
-        assert_eq!(edit_for(&edited, "{}", &hidden, Ids::Pods).unwrap(), None);
+        assert_eq!(edit_for(&edited, "{}", &mounted, Ids::Pods).unwrap(), None);
     }
+}
+
+#[test]
+fn a_mount_that_shows_too_much_is_alone() {
+    let text = r#"{"mounts":[{"options":["rbind"]},{"options":["rbind","rshared"]},{"options":["bind"]}]}"#;
+    let mounted = Mounted { hidden: Vec::new(), alone: vec![1, 2] };
+    let expect = r#"{"mounts":[{"options":["rbind"]},{"options":["bind","rslave"]},{"options":["bind"]}]}"#;
+    assert_eq!(edit_for(text, "{}", &mounted, Ids::Pods).unwrap().as_deref(), Some(expect));
+    assert_eq!(edit_for(expect, "{}", &mounted, Ids::Pods).unwrap(), None);
 }
 
 #[test]
