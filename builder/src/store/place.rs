@@ -203,6 +203,18 @@ impl Temporary {
         Ok((file, Self(path)))
     }
 
+    /// Makes an empty file in a folder that others may write to: under a name on which nothing lies, no link either.
+    fn beside(folder: &Path, name: &str) -> io::Result<(File, Self)> {
+        for number in 0u64.. {
+            let path = folder.join(format!(".{name}.{}-{number}", std::process::id()));
+            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                file => return file.map(|file| (file, Self(path))),
+            }
+        }
+        Err(io::Error::other("no name left"))
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.0
     }
@@ -259,10 +271,8 @@ pub(super) fn sync_folder(folder: &Path) -> Result<()> {
 pub fn write_whole(to: &Path, mode: u32, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
     let folder = to.parent().unwrap_or(Path::new("/"));
     let name = to.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = Temporary(folder.join(format!(".{name}.{}", std::process::id())));
-    let opened =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(temporary.path());
-    let mut file = opened.map_err(|e| full(Fault::io("make", to, e)))?;
+    let (mut file, temporary) =
+        Temporary::beside(folder, &name).map_err(|e| full(Fault::io("make", to, e)))?;
     let written = write(&mut file)
         .and_then(|()| file.flush())
         .and_then(|()| file.set_permissions(fs::Permissions::from_mode(mode)))
