@@ -59,6 +59,9 @@ pub fn flash(
     let body = Found::LENGTH as u64..end;
     let total = body.end - body.start;
     let mut disk = target;
+    if seed.is_some() {
+        target.close_to_others()?;
+    }
     target.clear(0, ALIGN)?;
     target.clear(length - ALIGN, ALIGN)?;
     each(&source, image, body.clone(), |offset, bytes| {

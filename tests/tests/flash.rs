@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
@@ -169,8 +169,23 @@ fn a_seed_is_a_disk_of_its_own() {
     assert_eq!(text, b"name = \"one\"\n");
     let first = fs::read(&disk).unwrap();
     assert_eq!(&first[43..52], b"HALE-SEED");
+    assert_eq!(mode(&disk), 0o600, "its token is for nobody else");
+    fs::set_permissions(&disk, fs::Permissions::from_mode(0o644)).unwrap();
     desk.succeeds(&words);
     assert!(fs::read(&disk).unwrap() == first, "the same files are the same disk");
+    assert_eq!(mode(&disk), 0o600);
+    // A disk with a seed is as secret as the seed, and one without is an image as others.
+    image(&desk.root().join("dist/images/hale-node.raw"));
+    for (seed, expect) in [(&[][..], 0o644), (&["--seed", "seed"], 0o600)] {
+        put(desk.path("disk"), "");
+        fs::set_permissions(desk.path("disk"), fs::Permissions::from_mode(0o644)).unwrap();
+        desk.succeeds(&[&["flash", "node", "--to", "disk"], seed].concat());
+        assert_eq!(mode(&desk.path("disk")), expect, "{seed:?}");
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
 /// A disk that takes some MiB and then fails, as a stick does that is pulled: a loop device over a file in

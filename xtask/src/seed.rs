@@ -28,7 +28,7 @@ impl Seed {
         let seed = Files::read(&self.folder)?;
         let overwrite = if self.overwrite { Overwrite::Any } else { Overwrite::Own };
         Form::Seed.check(&self.to, overwrite)?;
-        let mut file = Publishing::new(&self.to)?;
+        let mut file = Publishing::secret(&self.to)?;
         seed.write(&mut file)?;
         file.publish(seed.length())?;
         if context.json {

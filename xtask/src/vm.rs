@@ -75,7 +75,7 @@ impl Vm {
         let mut attached = vec![overlay(&tools, &image, self.disk, scratch.path())?];
         if let Some(folder) = &self.seed {
             let (seed, path) = (Seed::read(folder)?, scratch.path().join("seed.img"));
-            let mut file = Publishing::new(&path)?;
+            let mut file = Publishing::secret(&path)?;
             seed.write(&mut file)?;
             file.publish(seed.length())?;
             attached.push(Disk::Kept(path));

@@ -1,9 +1,9 @@
 //! Where an image goes: an ordinary file, or a block device that nothing uses.
 
 use std::fmt;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Advice, FallocateFlags, OFlags, fadvise, fallocate};
@@ -101,6 +101,15 @@ impl Target {
     /// What a person needs to know before saying yes: `None` for an ordinary file.
     pub fn device(&self) -> Option<&Device> {
         self.device.as_ref()
+    }
+
+    /// Lets nobody else read a file that gets a seed: there are secrets in it.
+    pub(super) fn close_to_others(&self) -> Result<()> {
+        if self.device.is_some() {
+            return Ok(());
+        }
+        let closed = self.file.set_permissions(Permissions::from_mode(0o600));
+        closed.map_err(|e| Fault::io("close", &self.path, e))
     }
 
     /// The length that a disk which needs `least` bytes gets here.
