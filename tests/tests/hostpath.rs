@@ -11,12 +11,15 @@ use tests::tools::{is_root, put, run, said, tool};
 const RUN: &str = r#"
 mount --make-rprivate /
 ! mountpoint -q /sys/fs/cgroup/unified || umount /sys/fs/cgroup/unified
-mount -t overlay overlay -o "lowerdir=$1/usr:/usr" /usr
 for folder in /run /var/lib /srv; do mount -t tmpfs -o mode=755 tmpfs "$folder"; done
+# A copy of what is laid over /usr has the images.
+mount -t tmpfs tmpfs /media
+mkdir /media/upper /media/work
+mount -t overlay overlay -o "lowerdir=$1/usr:/usr,upperdir=/media/upper,workdir=/media/work" /usr
 own=01234567-89ab-cdef-0123-456789abcdef
 other=ffffffff-89ab-cdef-0123-456789abcdef
 for folder in /run/containers/storage /run/crio /var/lib/containers /var/lib/kubelet/pods/$own/volumes/v \
-    /var/lib/kubelet/pods/$other/volumes/v /srv/plain /srv/volume /srv/theirs/x; do
+    /var/lib/kubelet/pods/$other/volumes/v /usr/lib/hale/images/overlay /srv/plain /srv/volume /srv/theirs/x; do
     mkdir -p "$folder"
     echo secret >"$folder/planted"
     chmod 0777 "$folder"
@@ -102,8 +105,10 @@ fn what_lies_above_is_shown_without_them() {
     check("/run", "rbind", &[], Some(&[]), &["/containers/storage/planted written", "/crio/planted written"]);
     check("/run", "bind", &["CAP_DAC_OVERRIDE"], Some(&[]), &["/crio/planted written"]);
     check("/var/lib", "rbind", &[], Some(&[]), &["/containers/planted written"]);
+    check("/usr", "rbind", &[], Some(&[]), &["/lib/hale/images/overlay/planted written"]);
+    check("/usr/lib/hale", "bind", &[], Some(&[]), &["/images/overlay/planted written"]);
     let plain = "/planted written";
-    check("/srv/plain", "rbind", &["CAP_SYS_ADMIN"], Some(&[plain]), &[plain]);
+    check("/srv/plain", "rbind", &["CAP_DAC_OVERRIDE"], Some(&[plain]), &[plain]);
     // What is mounted below is not shown with it; Debian's crun would not show it either.
     check("/", "rbind", &[], Some(&[]), &[]);
     check("/var", "rbind", &[], Some(&[]), &[]);

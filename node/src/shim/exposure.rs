@@ -1,5 +1,5 @@
 //! What no container may reach, whatever its pod mounts: the folders in which the host's root keeps what it runs, reads and
-//! follows of containers, and other pods' volumes and secrets. Many of them belong to containers' root, since they are
+//! follows of containers, the images that other pods will run, and other pods' volumes and secrets. Many of them belong to containers' root, since they are
 //! containers' file systems; so that nobody writes there beside CRI-O, they are hidden.
 //!
 //! | what a pod mounts | what becomes of it |
@@ -22,11 +22,12 @@ use super::refused;
 use super::walk::walk;
 
 /// The folders.
-pub(super) const TREES: [&str; 9] = [
+pub(super) const TREES: [&str; 10] = [
     "/run/containers",
     "/run/crio",
     "/run/crun",
     "/run/hale",
+    "/usr/lib/hale/images",
     "/var/lib/cni",
     "/var/lib/containers",
     "/var/lib/crio",
