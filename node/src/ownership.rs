@@ -38,7 +38,7 @@ const EVERYWHERE: [Row; 6] = [
 ];
 
 /// On the master: what the four static pods mount and must read (facts of kubeadm's manifests).
-const MASTER: [Row; 28] = [
+const MASTER: [Row; 32] = [
     ("/etc/kubernetes/admin.conf", Root, 0o600),
     ("/etc/kubernetes/controller-manager.conf", Mapped, 0o600),
     ("/etc/kubernetes/scheduler.conf", Mapped, 0o600),
@@ -66,8 +66,12 @@ const MASTER: [Row; 28] = [
     ("/etc/kubernetes/pki/etcd/peer.key", Mapped, 0o600),
     ("/etc/kubernetes/pki/etcd/server.crt", Mapped, 0o644),
     ("/etc/kubernetes/pki/etcd/server.key", Mapped, 0o600),
+    ("/etc/kubernetes/apiserver/", Root, 0o755),
+    ("/etc/kubernetes/apiserver/audit.json", Mapped, 0o600),
+    ("/etc/kubernetes/apiserver/encryption.json", Mapped, 0o600),
     ("/var/lib/etcd/", Mapped, 0o700),
     ("/var/lib/kubelet/pki/", Root, 0o755),
+    ("/var/log/kubernetes/", Mapped, 0o700),
 ];
 
 fn table(node: &Node) -> Vec<Row> {
