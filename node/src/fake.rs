@@ -41,6 +41,8 @@ pub(crate) struct State {
     pub(crate) invitations: BTreeMap<String, String>,
     /// Ranges that nodes claim for their pods, by name; those that were given are objects.
     pub(crate) claims: BTreeMap<String, String>,
+    /// The addresses of other nodes, by name.
+    pub(crate) others: BTreeMap<String, String>,
     /// The addresses of the bridge.
     pub(crate) addresses: Vec<String>,
 }

@@ -70,7 +70,12 @@ fn audit_policy() -> Value {
                 "verbs": ["get", "update"],
                 "resources": [{"group": "coordination.k8s.io", "resources": ["leases"]}],
             },
-            {"level": "None", "verbs": ["get"], "nonResourceURLs": ["/healthz*", "/livez*", "/readyz*", "/version"]},
+            // Health, and which kinds of objects there are.
+            {
+                "level": "None",
+                "verbs": ["get"],
+                "nonResourceURLs": ["/api", "/api/*", "/apis", "/apis/*", "/healthz*", "/livez*", "/readyz*", "/version"],
+            },
             {"level": "Metadata"},
         ],
     })

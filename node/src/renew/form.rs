@@ -22,8 +22,8 @@ pub enum Form {
 }
 
 /// What the kubelet asks for whether as client or server, in the order of the alphabet.
-const CLIENT: [&str; 3] = ["client auth", "digital signature", "key encipherment"];
-const SERVER: [&str; 3] = ["digital signature", "key encipherment", "server auth"];
+pub(crate) const CLIENT: [&str; 3] = ["client auth", "digital signature", "key encipherment"];
+pub(crate) const SERVER: [&str; 3] = ["digital signature", "key encipherment", "server auth"];
 
 impl Form {
     /// What the certificate is for, in the order of the alphabet.

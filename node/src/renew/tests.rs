@@ -7,6 +7,7 @@ use crate::role::Role;
 use crate::world::World;
 
 mod flow;
+mod nodes;
 mod requests;
 
 #[test]

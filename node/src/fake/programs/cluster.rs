@@ -56,13 +56,15 @@ pub(super) fn kubectl(fake: &Fake, words: &[&str]) -> Option<Ran> {
 /// One line a node: its name, the range that it claims, the one that it was given, its addresses.
 fn nodes(state: &State, own: &str) -> String {
     let given = |object: &String| Some(object.strip_prefix("range ")?.split_once(' ')?.0.to_owned());
+    let ranges = state.objects.iter().filter_map(given);
     let names: BTreeSet<String> =
-        state.claims.keys().cloned().chain(state.objects.iter().filter_map(given)).collect();
+        state.claims.keys().chain(state.others.keys()).cloned().chain(ranges).collect();
     let line = |name: String| {
         let claim = state.claims.get(&name).cloned().unwrap_or_default();
         let begin = format!("range {name} ");
         let given = state.objects.iter().find_map(|object| object.strip_prefix(&begin)).unwrap_or_default();
-        let addresses = if name == own { state.addresses.join(" ") } else { String::new() };
+        let other = || state.others.get(&name).cloned().unwrap_or_default();
+        let addresses = if name == own { state.addresses.join(" ") } else { other() };
         format!("{name}|{claim}|{given}|{addresses}\n")
     };
     names.into_iter().map(line).collect()
