@@ -209,4 +209,6 @@ pub fn check_version(node: &Node) -> Result<()> {
 }
 
 #[cfg(test)]
+mod cis;
+#[cfg(test)]
 mod tests;

@@ -185,7 +185,7 @@ fn registration(node: &Node) -> Result<Registration> {
     options.insert("node-labels", format!("{PODS_LABEL}={pods}"));
     // As many as have addresses; the static pods have the host's.
     let without_address = if node.role.is_master() { manifest::NAMES.len() } else { 0 };
-    options.insert("max-pods", (pods.len() + without_address).to_string());
+    options.insert("max-pods", (pods.count() + without_address).to_string());
     Ok(Registration {
         name: node.name.clone(),
         cri_socket: CRI_SOCKET,

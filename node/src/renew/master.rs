@@ -85,7 +85,7 @@ impl Cluster<'_> {
         let fits = match self.invitation_of(&member.name).and_then(|(_, invitation)| invitation.pods) {
             _ if member.name == self.node.name => claim == own,
             Some(told) => claim == told,
-            None => claim.len() <= own.len() && !claim.overlaps(&own),
+            None => claim.count() <= own.count() && !claim.overlaps(&own),
         };
         free && fits && claim.check_within(cluster.subnet, &reserved).is_ok()
     }

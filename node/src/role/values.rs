@@ -98,7 +98,7 @@ impl Range {
     }
 
     /// How many addresses it has.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         (u32::from(self.first)..=u32::from(self.last)).count()
     }
 
