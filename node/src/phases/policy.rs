@@ -201,9 +201,9 @@ fn apply(node: &Node, objects: &[Value]) -> Result<()> {
     files::remove(node.world, &path)
 }
 
-/// Lets the pods of one namespace have more: a RoleBinding for its service accounts, which an operator takes back by
-/// deleting it.
-pub fn allow(node: &Node, namespace: &Name, more: More) -> Result<()> {
+/// Lets the pods of one namespace have more: a RoleBinding for its service accounts, whose name is given back. An operator
+/// takes it back by deleting it.
+pub fn allow(node: &Node, namespace: &Name, more: More) -> Result<String> {
     if !node.role.is_master() {
         return Err(Fault::input("this is no master").mend("run `hale allow` on the master"));
     }
@@ -212,5 +212,95 @@ pub fn allow(node: &Node, namespace: &Name, more: More) -> Result<()> {
             .mend(format!("kubectl create namespace {namespace}")));
     }
     let accounts = format!("system:serviceaccounts:{namespace}");
-    apply(node, &[binding(more.name(), Some(namespace.as_str()), "Group", &[&accounts])])
+    apply(node, &[binding(more.name(), Some(namespace.as_str()), "Group", &[&accounts])])?;
+    Ok(format!("hale:{}", more.name()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bootstrap::attempt;
+    use crate::fake::Fake;
+    use crate::identity::Identity;
+    use crate::role::Role;
+
+    fn master() -> (Fake, Role) {
+        let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
+        let world = Fake::of(&role, "10.0.3.1");
+        attempt(&world, &role, &mut |_| {}).unwrap();
+        (world, role)
+    }
+
+    /// What each policy lets through, and that none lets through more.
+    #[test]
+    fn no_policy_gives_what_it_is_not_for() {
+        let (world, role) = master();
+        let identity = Identity::default();
+        let objects = objects(&Node::new(&world, &role, &identity).unwrap());
+        let policies: Vec<_> =
+            objects.iter().filter(|object| object["kind"] == "PodSecurityPolicy").collect();
+        let names: Vec<_> =
+            policies.iter().map(|policy| policy["metadata"]["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["hale-restricted", "hale-control-plane", "hale-host-paths", "hale-host-network"]);
+        for (policy, name) in policies.iter().zip(&names) {
+            let spec = &policy["spec"];
+            for closed in ["privileged", "allowPrivilegeEscalation", "hostIPC", "hostPID"] {
+                assert_eq!(spec[closed], false, "{name}: {closed}");
+            }
+            assert_eq!(spec["requiredDropCapabilities"], json!(["ALL"]), "{name}");
+            assert!(spec["allowedCapabilities"].is_null(), "{name}");
+            assert_eq!(
+                spec["defaultAddCapabilities"],
+                json!(role.runtime.capabilities),
+                "{name}: the runtime's own"
+            );
+            let has_network = ["hale-control-plane", "hale-host-network"].contains(name);
+            assert_eq!(spec["hostNetwork"], has_network, "{name}");
+            let volumes: Vec<_> =
+                spec["volumes"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+            assert!(!volumes.iter().any(|kind| ["*", "gitRepo"].contains(kind)), "{name}");
+            let has_paths = volumes.contains(&"hostPath");
+            assert_eq!(has_paths, ["hale-control-plane", "hale-host-paths"].contains(name), "{name}");
+            // Without a list every path would be allowed.
+            let paths = spec["allowedHostPaths"].as_array().map_or(0, Vec::len);
+            assert_eq!(paths > 0, has_paths, "{name}");
+            let annotations = policy["metadata"]["annotations"].as_object().unwrap();
+            assert!(
+                annotations.len() == 4 && annotations.values().all(|value| value == "runtime/default"),
+                "{name}"
+            );
+        }
+    }
+
+    /// The static pods' manifests, as kubeadm writes them, mount nothing that their policy does not name.
+    #[test]
+    fn the_static_pods_objects_may_be_shown() {
+        let (world, _) = master();
+        for name in crate::kubeadm::manifest::NAMES {
+            let text =
+                files::need(&world, &format!("{}/{name}.yaml", crate::kubeadm::manifest::DIRECTORY)).unwrap();
+            let paths = text.lines().filter_map(|line| line.strip_prefix("      path: ")).collect::<Vec<_>>();
+            assert!(!paths.is_empty(), "{name}");
+            for path in paths {
+                let covers = |prefix: &&str| path == *prefix || path.starts_with(&format!("{prefix}/"));
+                assert!(CONTROL_PLANE_PATHS.iter().any(|prefix| covers(&prefix)), "{name}: {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_namespace_is_given_more_on_the_master_alone() {
+        let (world, role) = master();
+        world.state.borrow_mut().objects.insert("web".into());
+        let identity = Identity::default();
+        let node = Node::new(&world, &role, &identity).unwrap();
+        let name = |text: &str| text.parse::<Name>().unwrap();
+        assert_eq!(allow(&node, &name("web"), More::HostPaths).unwrap(), "hale:host-paths");
+        let told = allow(&node, &name("nowhere"), More::HostNetwork).unwrap_err().to_string();
+        assert!(told.contains("kubectl create namespace nowhere"), "{told}");
+        let text = include_str!("../../examples/role.toml").replacen("\"master\"", "\"node\"", 1);
+        let worker = Role::parse(&text).unwrap();
+        let node = Node::new(&world, &worker, &identity).unwrap();
+        assert!(allow(&node, &name("web"), More::HostPaths).unwrap_err().to_string().contains("no master"));
+    }
 }
