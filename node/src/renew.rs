@@ -11,7 +11,7 @@ use crate::files;
 use crate::kubeadm::{self, ways};
 use crate::node::Node;
 use crate::world::Call;
-use crate::{invitation, ownership, phases, proxy};
+use crate::{ownership, phases, proxy};
 
 pub mod form;
 mod master;
@@ -85,8 +85,7 @@ pub fn renew(node: &Node, force: bool) -> Result<Outcome> {
     let outcome = renew_own(node, force)?;
     // The timer comes at a boot too, long before anything answers.
     cluster::wait_for_answer(node)?;
-    approve(node)?;
-    if !invitation::list(node)?.is_empty() {
+    if approve(node)? {
         start_approver(node)?;
     }
     Ok(outcome)
@@ -103,9 +102,8 @@ pub fn start_approver(node: &Node) -> Result<()> {
 /// What that unit does: decides again and again, for as long as anybody is invited.
 pub fn approve_the_invited(node: &Node) -> Result<()> {
     loop {
-        let decided = approve(node).and_then(|()| invitation::list(node));
-        match decided {
-            Ok(invitations) if invitations.is_empty() => return Ok(()),
+        match approve(node) {
+            Ok(false) => return Ok(()),
             Err(fault) if fault.class() != Class::Passing => return Err(fault),
             _ => node.world.pause(PAUSE),
         }
@@ -113,7 +111,7 @@ pub fn approve_the_invited(node: &Node) -> Result<()> {
 }
 
 /// Between two looks at what nodes ask for.
-const PAUSE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_secs(10);
 
 fn renew_own(node: &Node, force: bool) -> Result<Outcome> {
     let proxy = node.role.kube_proxy.here && proxy::ends_within(node, DAYS)?;

@@ -36,8 +36,8 @@ const TOKEN: &str = "system:bootstrap:";
 /// How long a question is asked again: one that has no answer holds all others up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Decides about all that is asked for now.
-pub fn approve(node: &Node) -> Result<()> {
+/// Decides about all that is asked for now, and says whether anybody is invited still.
+pub fn approve(node: &Node) -> Result<bool> {
     let ways = ways(node.role.kubernetes.minor());
     let members = answer(node, PATIENCE, &|| cluster::members(node))?;
     let invitations = answer(node, PATIENCE, &|| invitation::list(node))?;
@@ -46,7 +46,7 @@ pub fn approve(node: &Node) -> Result<()> {
     for (name, user) in cluster.open_requests()? {
         cluster.decide(&name, &user)?;
     }
-    Ok(())
+    Ok(!cluster.invitations.is_empty())
 }
 
 /// What is known of the cluster while requests are decided about.
@@ -172,9 +172,10 @@ impl Cluster<'_> {
             return Ok(());
         }
         if self.judge(&Form::Server(own, address), name, object)?
-            && let Some((id, _)) = self.invitation_of(who)
+            && let Some((id, _)) = self.invitation_of(who).cloned()
         {
-            answer(self.node, PATIENCE, &|| invitation::end(self.node, id))?;
+            answer(self.node, PATIENCE, &|| invitation::end(self.node, &id))?;
+            self.invitations.retain(|(other, _)| *other != id);
         }
         Ok(())
     }

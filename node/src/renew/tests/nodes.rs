@@ -274,3 +274,20 @@ fn ranges_are_given_by_the_master() {
         |world: &Fake| drop(world.state.borrow_mut().others.insert("node-2".into(), "10.0.3.70".into()));
     assert_eq!(given("10.0.3.61-10.0.3.105", &other), None, "another node's address is in it");
 }
+
+/// The approver ends when nobody is invited any more, and not before.
+#[test]
+fn the_approver_ends_with_the_last_invitation() {
+    let (world, role) = cluster("1.20.2");
+    let identity = Identity::default();
+    let node = Node::new(&world, &role, &identity).unwrap();
+    approve_the_invited(&node).unwrap();
+    joined(&world);
+    world.state.borrow_mut().invitations.insert("abcdef".into(), "hale: was taken by node-1".into());
+    assert!(approve(&node).unwrap(), "it has not asked for all that it needs");
+    let request = object(&role, &server(), "system:node:node-1", SERVER_OF_NODE_1);
+    world.state.borrow_mut().requests.insert("csr-1".into(), request);
+    let begun = world.now();
+    approve_the_invited(&node).unwrap();
+    assert!(world.now() == begun && world.state.borrow().invitations.is_empty());
+}
