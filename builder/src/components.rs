@@ -28,9 +28,7 @@ pub use crate::supply::{Missing, Planned};
 /// each role's images.
 /// Refuses a combination of versions that the line's rules forbid.
 pub fn plan(files: &Files, recipe: &Recipe, lock: &Lock, store: &Store) -> Result<Planned> {
-    let mut versions = recipe.line.versions();
-    versions.extend(lock.inputs.values().map(|input| (input.component.clone(), input.version.clone())));
-    recipe.line.check(&versions)?;
+    recipe.line.check(&lock.versions(recipe))?;
     let (mut planned, mut parts) = (Planned::default(), BTreeMap::new());
     for (name, component) in &recipe.components {
         let Some(package) = component.package() else { continue };

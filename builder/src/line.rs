@@ -293,6 +293,16 @@ impl Line {
         self.refusal(versions).map_or(Ok(()), |(name, rule)| Err(refused(name, rule)))
     }
 
+    /// The refusing rules that a combination meets and that are overridden: the rule's name, what is wrong, and why it
+    /// is taken all the same.
+    pub fn overridden(&self, versions: &Versions) -> Vec<(&str, &str, &str)> {
+        let met = self.overrides.iter().filter_map(|(name, reason)| {
+            let rule = self.rules.get(name).filter(|rule| rule.applies(versions))?;
+            Some((name.as_str(), rule.because.as_str(), reason.as_str()))
+        });
+        met.collect()
+    }
+
     /// A line that needs the legacy cgroups asks systemd for them (systemd(1)).
     fn check_cgroups(&self, versions: &Versions) -> Result<()> {
         let legacy = "systemd.unified_cgroup_hierarchy=0";

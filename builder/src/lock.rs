@@ -48,7 +48,7 @@ use crate::base::name::{Arch, ComponentName, GroupName, LineName, PackageName, S
 use crate::base::{Digest, Epoch, Fault, Result};
 use crate::debian::source::{SourceFile, SourcePackage};
 use crate::debian::version::Version;
-use crate::line::Pin;
+use crate::line::{Pin, Versions};
 use crate::recipe::{Recipe, Source};
 use crate::text::Text;
 use crate::tree::TreePath;
@@ -255,6 +255,13 @@ impl Lock {
     /// The packages that a role or group wants.
     pub fn wanted_by(&self, group: &str) -> impl Iterator<Item = &LockedPackage> {
         self.packages.values().filter(move |package| package.wanted_by.contains(group))
+    }
+
+    /// The versions that the line's rules judge: pinned, or as the inputs have them.
+    pub fn versions(&self, recipe: &Recipe) -> Versions {
+        let mut versions = recipe.line.versions();
+        versions.extend(self.inputs.values().map(|input| (input.component.clone(), input.version.clone())));
+        versions
     }
 
     /// The version of a component: Debian's as locked, or the input's.

@@ -3,10 +3,11 @@
 //! A question is answered with yes, with no, or not at all: on a slow machine time-outs are common, and mean
 //! nothing. So no answer is a passing fault, and whoever can wait asks again.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::fault::{Fault, Result};
-use crate::node::{Node, PODS_LABEL};
+use crate::node::{GIVEN_LABEL, Node, PODS_LABEL};
 use crate::patience::{answer, until};
 use crate::role::Range;
 
@@ -109,33 +110,68 @@ pub fn wait_until_ready(node: &Node) -> Result<()> {
     until(node, "the node is not ready", PATIENCE, &|| is_ready(node))
 }
 
-/// The pod ranges that nodes have, by their label.
-pub fn ranges(node: &Node) -> Result<Vec<(String, Range)>> {
-    let label = PODS_LABEL.replace('/', "\\/");
+/// A node as the cluster knows it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// The range that it claims for its pods.
+    pub claim: Option<Range>,
+    /// The range that the master gave it.
+    pub given: Option<Range>,
+    /// Its addresses.
+    pub addresses: Vec<Ipv4Addr>,
+}
+
+/// All nodes.
+pub fn members(node: &Node) -> Result<Vec<Member>> {
+    let label = |name: &str| format!("{{.metadata.labels.{}}}", name.replace('.', "\\.").replace('/', "\\/"));
     let template = format!(
-        "jsonpath={{range .items[*]}}{{.metadata.name}} {{.metadata.labels.{label}}}{{\"\\n\"}}{{end}}"
+        "jsonpath={{range .items[*]}}{{.metadata.name}}|{}|{}|{{.status.addresses[?(@.type==\"InternalIP\")].address}}{{\"\\n\"}}{{end}}",
+        label(PODS_LABEL),
+        label(GIVEN_LABEL),
     );
     let text = ask(node, &["get", "nodes", "-o", &template])?;
     let line = |line: &str| {
-        let (name, range) = line.trim().split_once(' ')?;
-        Some((name.to_owned(), range.parse().ok()?))
+        let mut words = line.split('|');
+        let name = words.next()?.to_owned();
+        let mut range = || words.next()?.parse().ok();
+        let (claim, given) = (range(), range());
+        let addresses = words.next()?.split(' ').filter_map(|address| address.parse().ok()).collect();
+        Some(Member { name, claim, given, addresses })
     };
     Ok(text.lines().filter_map(line).collect())
 }
 
-/// Refuses a range that another node has too.
+/// The pod ranges that the master gave to nodes.
+pub fn ranges(node: &Node) -> Result<Vec<(String, Range)>> {
+    let given = |member: Member| member.given.map(|range| (member.name, range));
+    Ok(members(node)?.into_iter().filter_map(given).collect())
+}
+
+/// Waits until the master has given this node the range that it claims; refuses one that another node has.
 ///
 /// A range of `join.taken`, which `hale token` printed, is refused before anything is done. One that was given away
 /// since is found only here, behind the join: a bootstrap token may list no nodes (kubeadm gives its group none of that).
-pub fn check_ranges(node: &Node) -> Result<()> {
+pub fn wait_for_range(node: &Node) -> Result<()> {
     let own = node.identity.pods(node.role);
-    let others = answer(node, PATIENCE, &|| ranges(node))?;
-    let clash = others.iter().find(|(name, range)| *name != node.name && range.overlaps(&own));
-    match clash {
-        None => Ok(()),
-        Some((name, range)) => {
+    answer(node, PATIENCE, &|| {
+        let ranges = ranges(node)?;
+        let clash = ranges.iter().find(|(name, range)| *name != node.name && range.overlaps(&own));
+        if let Some((name, range)) = clash {
             let what = format!("pod range {own} overlaps {range} of node {name}");
-            Err(Fault::input(what).mend("choose a free range in /etc/hale/node.toml; it goes on by itself"))
+            let fault = Fault::input(what);
+            return Err(fault.mend("choose a free range in /etc/hale/node.toml; it goes on by itself"));
         }
-    }
+        match ranges.iter().find(|(name, _)| *name == node.name) {
+            Some((_, range)) if *range == own => Ok(()),
+            Some((_, range)) => {
+                let what = format!("the master gave this node the pod range {range}, not {own}");
+                Err(Fault::input(what).mend("put that into /etc/hale/node.toml; it goes on by itself"))
+            }
+            None => {
+                Err(Fault::passing(format!("the master has not given this node the pod range {own} yet")))
+            }
+        }
+    })
 }

@@ -37,6 +37,12 @@ pub(crate) struct State {
     pub(crate) seen: Option<i64>,
     /// Requests for certificates that it knows, by name.
     pub(crate) requests: BTreeMap<String, Value>,
+    /// Descriptions of the bootstrap tokens that it knows, by their public part.
+    pub(crate) invitations: BTreeMap<String, String>,
+    /// Ranges that nodes claim for their pods, by name; those that were given are objects.
+    pub(crate) claims: BTreeMap<String, String>,
+    /// The addresses of other nodes, by name.
+    pub(crate) others: BTreeMap<String, String>,
     /// The addresses of the bridge.
     pub(crate) addresses: Vec<String>,
 }
@@ -126,7 +132,8 @@ impl Fake {
         for controller in ["cpu", "cpuset", "memory", "pids"] {
             fake.make(&format!("/sys/fs/cgroup/{controller}/"), "");
         }
-        for directory in ["/sys/class/net/lxcbr0/bridge/", "/var/lib/", "/etc/systemd/network/"] {
+        for directory in ["/sys/class/net/lxcbr0/bridge/", "/var/lib/", "/var/log/", "/etc/systemd/network/"]
+        {
             fake.make(directory, "");
         }
         fake.state.borrow_mut().enabled.insert("crio.service".into());
@@ -145,6 +152,13 @@ impl Fake {
         *fake.version.borrow_mut() = format!("v{}", role.kubernetes);
         fake.state.borrow_mut().addresses.push(address.into());
         fake
+    }
+
+    /// The node's name: what it is told, or the machine's.
+    pub(crate) fn node_name(&self) -> String {
+        let told = fs::read_to_string(self.path("/etc/hale/node.toml")).unwrap_or_default();
+        let name = told.lines().find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
+        name.unwrap_or("seed").to_owned()
     }
 
     /// Writes a file, or with a `/` at the end makes a directory.

@@ -14,6 +14,7 @@ pub mod fuzz;
 pub mod hold;
 pub mod identity;
 pub mod initrd;
+pub mod invitation;
 pub mod journal;
 pub mod kubeadm;
 pub mod network;

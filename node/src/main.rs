@@ -7,13 +7,15 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use node::fault::{Fault, Result};
-use node::identity::Identity;
+use node::identity::{Identity, Name};
 use node::journal::Journal;
 use node::node::Node;
+use node::phases::{self, More};
 use node::progress::Progress;
-use node::role::Role;
+use node::role::{Range, Role};
+use node::token::{self, Guest};
 use node::world::Real;
-use node::{bootstrap, cluster, doctor, files, hold, renew, report, reset, seed, status, token};
+use node::{bootstrap, cluster, doctor, files, hold, renew, report, reset, seed, status};
 
 /// Sets a Hale node up, proves its promises, and keeps them.
 #[derive(Parser)]
@@ -51,10 +53,16 @@ enum Verb {
         #[arg(long)]
         wait: bool,
     },
-    /// On the master: print what a new node must be told to join. It is a secret.
+    /// On the master: print what a new node must be told to join. It is a secret, and good for one node.
     Token {
-        /// How long it is good for.
-        #[arg(long, default_value_t = 24)]
+        /// The node's name; without it, any that the cluster does not know yet.
+        #[arg(long = "for")]
+        name: Option<Name>,
+        /// The range that its pods must have.
+        #[arg(long)]
+        pods: Option<Range>,
+        /// How long it is good for, at most 72.
+        #[arg(long, default_value_t = token::HOURS)]
         hours: u16,
         /// With credentials for a kube-proxy of the node's own.
         #[arg(long)]
@@ -65,6 +73,15 @@ enum Verb {
         /// Renew them all now.
         #[arg(long)]
         force: bool,
+    },
+    /// On the master: approve what invited nodes ask for, until nobody is invited any more.
+    Approve,
+    /// On the master: let the pods of one namespace have more than others.
+    Allow {
+        /// The namespace.
+        namespace: Name,
+        /// What.
+        more: More,
     },
     /// Wait until the API server answers: kube-proxy's unit starts after it.
     Wait,
@@ -101,10 +118,22 @@ fn run(verb: Verb) -> Result<ExitCode> {
             print(json, &findings, &doctor::table(&findings))?;
             return Ok(ExitCode::from(u8::from(findings.iter().any(|finding| !finding.holds))));
         }
-        Verb::Token { hours, kube_proxy } => {
+        Verb::Token { name, pods, hours, kube_proxy } => {
             let identity = Identity::load(&world, &role)?;
-            let join = token::token(&Node::new(&world, &role, &identity)?, hours, kube_proxy)?;
+            let guest = Guest { name, pods, hours };
+            let join = token::token(&Node::new(&world, &role, &identity)?, &guest, kube_proxy)?;
             print!("{}", join.expose());
+        }
+        Verb::Approve => {
+            let identity = Identity::load(&world, &role)?;
+            renew::approve_the_invited(&Node::new(&world, &role, &identity)?)?;
+        }
+        Verb::Allow { namespace, more } => {
+            let identity = Identity::load(&world, &role)?;
+            phases::allow(&Node::new(&world, &role, &identity)?, &namespace, more)?;
+            println!(
+                "pods of {namespace} may have it; `kubectl delete rolebinding -n {namespace}` takes it back"
+            );
         }
         Verb::Renew { force } => {
             let identity = Identity::load(&world, &role)?;

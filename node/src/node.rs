@@ -8,8 +8,11 @@ use crate::identity::{self, Identity, Name, Secret};
 use crate::role::Role;
 use crate::world::{Call, World};
 
-/// The label that tells other nodes which addresses this node's pods have.
+/// The label by which a node claims a range of addresses for its pods.
 pub const PODS_LABEL: &str = "hale/pods";
+/// The label by which the master gives it. A node can set none of these on itself (the admission plugin NodeRestriction),
+/// so what it says is what the master has judged.
+pub const GIVEN_LABEL: &str = "node-restriction.kubernetes.io/hale-pods";
 /// A token that kubeadm must be given and that ends at once; kept, so that a second run asks for the same.
 const FIRST_TOKEN: &str = "/var/lib/hale/first-token";
 

@@ -41,7 +41,7 @@ const EVERYWHERE: [Row; 6] = [
 ];
 
 /// On the master: what the four static pods mount and must read (facts of kubeadm's manifests).
-const MASTER: [Row; 28] = [
+const MASTER: [Row; 32] = [
     ("/etc/kubernetes/admin.conf", Root, 0o600),
     ("/etc/kubernetes/controller-manager.conf", ControlPlane, 0o600),
     ("/etc/kubernetes/scheduler.conf", ControlPlane, 0o600),
@@ -69,8 +69,12 @@ const MASTER: [Row; 28] = [
     ("/etc/kubernetes/pki/etcd/peer.key", Etcd, 0o600),
     ("/etc/kubernetes/pki/etcd/server.crt", Etcd, 0o644),
     ("/etc/kubernetes/pki/etcd/server.key", Etcd, 0o600),
+    ("/etc/kubernetes/apiserver/", Root, 0o755),
+    ("/etc/kubernetes/apiserver/audit.json", ControlPlane, 0o600),
+    ("/etc/kubernetes/apiserver/encryption.json", ControlPlane, 0o600),
     ("/var/lib/etcd/", Etcd, 0o700),
     ("/var/lib/kubelet/pki/", Root, 0o755),
+    ("/var/log/kubernetes/", ControlPlane, 0o700),
 ];
 
 fn table(node: &Node) -> Vec<Row> {

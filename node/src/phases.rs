@@ -3,20 +3,24 @@
 //! The manifests are written, and made patient, before the kubelet starts: so it never sees a half-written
 //! one, nor one that kills a slow API server.
 
+use crate::cluster::PATIENCE;
 use crate::fault::Result;
 use crate::files;
 use crate::identity::Identity;
-use crate::kubeadm::{self, config, manifest};
+use crate::kubeadm::{self, config, manifest, server};
 use crate::node::Node;
+use crate::patience::{answer, until};
 use crate::role::Role;
 use crate::world::Call;
-use crate::{cluster, ownership, preflight, proxy, runtime};
+use crate::{cluster, invitation, ownership, preflight, proxy, renew, runtime};
 
 mod certificates;
 mod join;
+mod policy;
 mod rights;
 
 pub use certificates::is_pem;
+pub use policy::{More, allow};
 
 /// One phase. Its action can be repeated; its check changes nothing.
 pub struct Phase {
@@ -52,11 +56,13 @@ pub fn of(role: &Role) -> Vec<Phase> {
                 certificates::act_confs
             ),
             phase!("ownership", "each file belongs to whom must read it", owned, ownership::apply),
-            phase!("control-plane", "four patient static pods", manifest::are_patient, control_plane),
+            phase!("control-plane", "four patient static pods", has_control_plane, control_plane),
             phase!("kubelet", "the kubelet runs, and will after a reboot", kubelet_check, kubelet),
             phase!("wait", "the API server answers", cluster::answers, cluster::wait_for_answer),
+            phase!("policy", "no pod may ask for what is the host's", policy::check, policy::act),
             phase!("upload", "the cluster knows its configuration and its master", uploaded, upload),
-            phase!("token", "nodes can join with a token", cluster::has_info, token),
+            phase!("serving", "the kubelet is who it says, by the cluster's CA", serves, serving),
+            phase!("token", "nodes can join with a token that invites them", can_invite, token),
             phase!("dns", "CoreDNS", cluster::has_dns, dns),
             phase!("rights", "kube-proxies may ask for certificates", rights::check, rights::act),
         ]);
@@ -78,7 +84,12 @@ fn owned(node: &Node) -> Result<bool> {
     ownership::differences(node).map(|differences| differences.is_empty())
 }
 
+fn has_control_plane(node: &Node) -> Result<bool> {
+    Ok(server::is_ready(node)? && manifest::are_patient(node)?)
+}
+
 fn control_plane(node: &Node) -> Result<()> {
+    server::prepare(node)?;
     let config = kubeadm::configure(node, "init.json", &config::init(node, kubeadm::PKI)?)?;
     kubeadm::phase(node, &["control-plane", "all"], &config)?;
     kubeadm::phase(node, &["etcd", "local"], &config)?;
@@ -146,9 +157,29 @@ fn upload(node: &Node) -> Result<()> {
     files::remove(node.world, &config)
 }
 
+/// The kubelet's certificate as a server; a link to the newest.
+const SERVING: &str = "/var/lib/kubelet/pki/kubelet-server-current.pem";
+
+fn serves(node: &Node) -> Result<bool> {
+    Ok(node.world.path(SERVING).exists())
+}
+
+/// The kubelet asks when it has told the API server its addresses; the master approves, and somebody signs.
+fn serving(node: &Node) -> Result<()> {
+    until(node, "the kubelet has no certificate as a server", PATIENCE, &|| {
+        renew::approve(node)?;
+        serves(node)
+    })
+}
+
+fn can_invite(node: &Node) -> Result<bool> {
+    Ok(cluster::has_info(node)? && answer(node, PATIENCE, &|| invitation::is_closed(node))?)
+}
+
 fn token(node: &Node) -> Result<()> {
     let config = kubeadm::configure(node, "init.json", &config::init(node, kubeadm::PKI)?)?;
     kubeadm::phase(node, &["bootstrap-token", "--skip-token-print"], &config)?;
+    answer(node, PATIENCE, &|| invitation::close(node))?;
     files::remove(node.world, &config)
 }
 

@@ -3,17 +3,22 @@
 //! kubeadm writes renewed files as root's; without the table the static pods could not read them. The pods
 //! read them at their start, so those that hold one are started anew.
 
+use std::time::Duration;
+
 use crate::cluster;
-use crate::fault::Result;
+use crate::fault::{Class, Result};
 use crate::files;
 use crate::kubeadm::{self, ways};
 use crate::node::Node;
 use crate::world::Call;
 use crate::{ownership, phases, proxy};
 
+pub mod form;
 mod master;
 pub mod request;
 mod worker;
+
+pub use master::approve;
 
 /// Renewed when fewer days are left: the timer has a month of chances before anybody is warned.
 const DAYS: u64 = 60;
@@ -80,9 +85,33 @@ pub fn renew(node: &Node, force: bool) -> Result<Outcome> {
     let outcome = renew_own(node, force)?;
     // The timer comes at a boot too, long before anything answers.
     cluster::wait_for_answer(node)?;
-    master::approve(node)?;
+    if approve(node)? {
+        start_approver(node)?;
+    }
     Ok(outcome)
 }
+
+/// The unit that approves what an invited node asks for: the timer would let it wait for too long.
+const APPROVER: &str = "hale-approve.service";
+
+/// Has it run. It ends by itself.
+pub fn start_approver(node: &Node) -> Result<()> {
+    phases::systemctl(node, &["start", "--no-block", APPROVER])
+}
+
+/// What that unit does: decides again and again, for as long as anybody is invited.
+pub fn approve_the_invited(node: &Node) -> Result<()> {
+    loop {
+        match approve(node) {
+            Ok(false) => return Ok(()),
+            Err(fault) if fault.class() != Class::Passing => return Err(fault),
+            _ => node.world.pause(PAUSE),
+        }
+    }
+}
+
+/// Between two looks at what nodes ask for.
+const PAUSE: Duration = Duration::from_secs(10);
 
 fn renew_own(node: &Node, force: bool) -> Result<Outcome> {
     let proxy = node.role.kube_proxy.here && proxy::ends_within(node, DAYS)?;

@@ -23,13 +23,14 @@ pub fn losses(node: &Node) -> Vec<String> {
 
 /// What is removed, in this order: what says that a bootstrap was done goes first, so that a cut leaves no node
 /// that believes itself whole.
-const PATHS: [&str; 10] = [
+const PATHS: [&str; 11] = [
     bootstrap::MARKER,
     "/etc/kubernetes",
     "/var/lib/etcd",
     "/var/lib/kubelet",
     proxy::DIRECTORY,
     "/var/lib/cni/networks",
+    "/var/log/kubernetes",
     runtime::CNI,
     "/run/hale",
     "/var/lib/hale/first-token",

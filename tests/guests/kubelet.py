@@ -1,8 +1,9 @@
 """A stand-in of Hale's tests for the kubelet, which cannot work without CRI-O.
 
 What it does of a kubelet's work: it runs the containers of static pods, by podman and Hale's shim, mapped,
-confined and mounted as role and manifests say; and with the kubelet's own credentials it registers the node
-and keeps saying that it is ready. Probes, mirror pods and ordinary pods are none of it.
+confined and mounted as role and manifests say; and with the kubelet's own credentials it registers the node,
+asks for a certificate as a server, and keeps saying that it is ready. Probes, mirror pods and ordinary pods are
+none of it.
 """
 
 import base64
@@ -28,6 +29,9 @@ PODMAN = [
     "--conmon=/usr/bin/conmon",
     "--storage-opt=additionalimagestore=/usr/lib/hale/images",
 ]
+SERVING = pathlib.Path("/var/lib/kubelet/pki/kubelet-server-current.pem")
+# As Go writes names: so that fits which must be the kubelet's to the last byte.
+REQUEST = "[req]\ndistinguished_name = none\nstring_mask = default\n[none]\n"
 # Seconds from one look to the next; a node that is silent for 40 is given up.
 PULSE = 10
 
@@ -94,19 +98,44 @@ class Node:
         words = shlex.split(FLAGS.read_text().split("=", 1)[1])
         self.flags = dict(word.lstrip("-").split("=", 1) for word in " ".join(words).split())
 
-    def ask(self, method, path, body, kind):
-        request = urllib.request.Request(
-            self.server + path, json.dumps(body).encode(), {"Content-Type": kind}, method=method
-        )
+    def ask(self, method, path, body=None, kind="application/json"):
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.server + path, data, {"Content-Type": kind}, method=method)
         with urllib.request.urlopen(request, timeout=30, context=self.tls) as answer:
             return json.load(answer)
+
+    def serve(self):
+        """Asks for a certificate as a server, and takes it once somebody has signed it."""
+        requests = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+        own, asked = pathlib.Path("/run/hale-trial-serving.key"), f"{self.name}-serving"
+        if not own.exists():
+            names = f"subjectAltName=DNS:{self.name},IP:{self.flags['node-ip']}"
+            subject = f"/O=system:nodes/CN=system:node:{self.name}"
+            pathlib.Path("/run/hale-trial.cnf").write_text(REQUEST)
+            make = ["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+            make += ["-config", "/run/hale-trial.cnf", "-subj", subject, "-addext", names]
+            pem = subprocess.run([*make, "-keyout", own], check=True, capture_output=True).stdout
+            spec = {
+                "request": base64.b64encode(pem).decode(),
+                "signerName": "kubernetes.io/kubelet-serving",
+                "usages": ["digital signature", "key encipherment", "server auth"],
+            }
+            kind = {"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest"}
+            try:
+                self.ask("POST", requests, {**kind, "metadata": {"name": asked}, "spec": spec})
+            except OSError:
+                own.unlink()
+                raise
+        status = self.ask("GET", f"{requests}/{asked}").get("status", {})
+        if "certificate" in status:
+            SERVING.write_bytes(base64.b64decode(status["certificate"]) + own.read_bytes())
 
     def register(self):
         name, value = self.flags["node-labels"].split("=")
         labels = {"kubernetes.io/hostname": self.name, "kubernetes.io/os": "linux", name: value}
         node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": self.name, "labels": labels}}
         try:
-            self.ask("POST", "/api/v1/nodes", node, "application/json")
+            self.ask("POST", "/api/v1/nodes", node)
         except urllib.error.HTTPError as error:
             if error.code != 409:
                 raise
@@ -137,6 +166,8 @@ def main():
                 node.register()
                 known = True
             node.is_ready()
+            if not SERVING.exists():
+                node.serve()
         except OSError as error:
             print(f"the API server does not take it: {error}", flush=True)
         time.sleep(PULSE)

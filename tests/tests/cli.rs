@@ -339,11 +339,13 @@ fn what_is_handed_over_is_judged() {
             desk.succeeds(&["input", "remove", name]);
         }
     }
-    desk.edit(LINE, "[rejected]", "[overrides]\nold-kubernetes = \"\"\n\n[rejected]");
+    desk.edit(LINE, "[overrides]\n", "[overrides]\nold-kubernetes = \"\"\n");
     let refused = desk.refuses(&["build", "components"], 2);
     assert!(refused.contains("without a reason"), "{refused}");
     desk.edit(LINE, "old-kubernetes = \"\"", "old-kubernetes = \"to compare with what was\"");
-    desk.succeeds(&["build", "components"]);
+    let told = desk.succeeds(&["build", "components"]);
+    assert!(told.contains("OVERRIDDEN: rule old-kubernetes: every earlier 1.17"), "{told}");
+    assert!(told.contains("taken all the same: to compare with what was"), "{told}");
     assert!(desk.root().join("dist/components/kubelet_1.17.4+hale1+local_amd64.deb").is_file());
     desk.succeeds(&["input", "remove", "kubelet"]);
     // Half a bundle.

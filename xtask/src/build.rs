@@ -19,7 +19,7 @@ use builder::tree::Kind;
 use clap::Args;
 use serde::Serialize;
 
-use crate::components::{self, Lack};
+use crate::components::{self, Lack, Overridden};
 use crate::context::Context;
 use crate::table::{self, Table};
 
@@ -82,6 +82,7 @@ struct Summary {
     files: BTreeMap<String, Made>,
     missing: BTreeMap<String, Lack>,
     local: Vec<String>,
+    overridden: BTreeMap<String, Overridden>,
     /// Bytes that the store has hashed and written for this process so far.
     spent: Spent,
     /// The most memory that this process has had, in bytes.
@@ -177,6 +178,7 @@ impl Bundle<'_> {
             files,
             missing: self.missing(store)?,
             local: local.map(|input| format!("{} {}", input.component, input.version)).collect(),
+            overridden: components::overridden(&self.planned.recipe, &self.planned.lock),
             spent: store.spent(),
             peak_memory: peak_memory(),
         })
@@ -234,6 +236,7 @@ impl Summary {
         for name in &self.local {
             println!("LOCAL: {name} was handed over to this checkout; its package's version ends in +local");
         }
+        components::show_overridden(&self.overridden);
         let (made, steps) = (self.made, self.steps);
         println!("{}: {made} of {steps} steps made, {:.2} s; {}", self.role, self.seconds, self.dist);
         Ok(())

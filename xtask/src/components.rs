@@ -8,7 +8,9 @@ use builder::base::Result;
 use builder::base::name::LineName;
 use builder::build;
 use builder::components::{self, Missing};
+use builder::lock::Lock;
 use builder::project::Project;
+use builder::recipe::Recipe;
 use builder::store::Store;
 use serde::Serialize;
 
@@ -22,6 +24,30 @@ struct Summary {
     dist: String,
     packages: BTreeMap<String, String>,
     missing: BTreeMap<String, Lack>,
+    overridden: BTreeMap<String, Overridden>,
+}
+
+/// A rule of the line that refuses, and why it does not here.
+#[derive(Serialize)]
+pub(crate) struct Overridden {
+    because: String,
+    reason: String,
+}
+
+/// What the line takes although one of its own rules refuses it, by the rule's name.
+pub(crate) fn overridden(recipe: &Recipe, lock: &Lock) -> BTreeMap<String, Overridden> {
+    let all = recipe.line.overridden(&lock.versions(recipe));
+    let one = |(rule, because, reason): (&str, &str, &str)| {
+        (rule.to_owned(), Overridden { because: because.to_owned(), reason: reason.to_owned() })
+    };
+    all.into_iter().map(one).collect()
+}
+
+/// Prints that.
+pub(crate) fn show_overridden(overridden: &BTreeMap<String, Overridden>) {
+    for (rule, Overridden { because, reason }) in overridden {
+        println!("OVERRIDDEN: rule {rule}: {because}. It is taken all the same: {reason}");
+    }
 }
 
 /// A component that a bundle does not hold.
@@ -70,7 +96,8 @@ pub(crate) fn build(
     let missing =
         planned.missing.into_iter().map(|missing| (missing.component.to_string(), Lack::from(missing)));
     let dist = to.display().to_string();
-    Summary { dist, packages: packages.collect(), missing: missing.collect() }.show(context)
+    let overridden = overridden(&recipe, &lock);
+    Summary { dist, packages: packages.collect(), missing: missing.collect(), overridden }.show(context)
 }
 
 impl Summary {
@@ -86,6 +113,7 @@ impl Summary {
             print!("{table}");
         }
         show_missing(&self.missing);
+        show_overridden(&self.overridden);
         println!(
             "components: {} of {} packed; {}",
             self.packages.len(),

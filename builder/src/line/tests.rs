@@ -52,8 +52,8 @@ fn a_wrong_line_is_refused() {
         ("when = [\"kubelet < 1.17.17\"]", "when = []", "has no condition"),
         ("when = [\"kubelet < 1.17.17\"]", "when = [\"kublet < 1.17.17\"]", "no pin for `kublet`"),
         ("needs = \"shim\"", "needs = \"a shim\"", "unknown value `a shim`"),
-        ("[rejected]", "[overrides]\nshim = \"because\"\n[rejected]", "unknown key `shim`"),
-        ("[rejected]", "[overrides]\nold-etcd = \" \"\n[rejected]", "without a reason"),
+        ("[overrides]\n", "[overrides]\nshim = \"because\"\n", "unknown key `shim`"),
+        ("[overrides]\n", "[overrides]\nold-etcd = \" \"\n", "without a reason"),
     ];
     for (from, to, what) in table {
         assert!(LINE.contains(from), "{from}");
@@ -69,8 +69,38 @@ fn an_override_needs_its_reason() {
         LINE.replacen("[pins.kubelet]\nversion = \"1.17.17\"", "[pins.kubelet]\nversion = \"1.17.4\"", 1);
     let fault = parse(&old).unwrap_err();
     assert!(fault.how_to_mend().is_some_and(|mend| mend.contains("[overrides]")), "{fault}");
-    let allowed = format!("{old}\n[overrides]\nold-kubernetes = \"to compare with the first report\"\n");
-    assert_eq!(parse(&allowed).unwrap().overrides.len(), 1);
+    let allowed = old.replacen(
+        "[overrides]\n",
+        "[overrides]\nold-kubernetes = \"to compare with the first report\"\n",
+        1,
+    );
+    let allowed = parse(&allowed).unwrap();
+    let told = allowed.overridden(&allowed.versions());
+    let told = told.iter().find(|(rule, ..)| *rule == "old-kubernetes").unwrap();
+    assert!(told.1.starts_with("every earlier 1.17") && told.2.starts_with("to compare"), "{told:?}");
+    // It is said of what it is about, and of nothing else.
+    let pinned = parse(LINE).unwrap();
+    assert!(pinned.overridden(&pinned.versions()).iter().all(|(rule, ..)| *rule != "old-kubernetes"));
+}
+
+/// What was published of the pinned patch levels and is open in them (Kubernetes' official feed of vulnerabilities) is
+/// a rule of each line, with a reason why it is taken; with the release that mends it, nothing is said any more.
+#[test]
+fn what_is_open_in_a_shipped_line_is_said() {
+    let lines = [("1.17", LINE), ("1.20", include_str!("../../../recipes/lines/1.20.toml"))];
+    let open = "2021-25735 2021-25737 2021-25741 2022-3162 2022-3172 2023-2431 2024-10220";
+    for (name, text) in lines {
+        let line = Line::parse(LineName::new(name).unwrap(), Text::new("line.toml", text)).unwrap();
+        let told = line.overridden(&line.versions());
+        for hole in open.split(' ') {
+            assert!(told.iter().any(|(_, because, _)| because.contains(hole)), "{name}: {hole}: {told:?}");
+        }
+        let mut mended = line.versions();
+        for component in ["kubelet", "kube-apiserver"] {
+            mended.insert(ComponentName::new(component).unwrap(), Version::new("1.28.12").unwrap());
+        }
+        assert_eq!(line.overridden(&mended), [], "{name}");
+    }
 }
 
 #[test]

@@ -234,12 +234,22 @@ pub(super) fn fstab(text: Text<'_>) -> Result<()> {
 
 /// repart.d(5): one partition, found by its type.
 pub(super) fn repart(text: Text<'_>) -> Result<()> {
+    section(text, "[Partition]", &["Type", "Weight"])
+}
+
+/// journald.conf(5): how much is kept, and how soon it is.
+pub(super) fn journald(text: Text<'_>) -> Result<()> {
+    section(text, "[Journal]", &["RuntimeMaxUse", "SyncIntervalSec", "SystemMaxFileSize", "SystemMaxUse"])
+}
+
+/// One section, and keys that are known.
+fn section(text: Text<'_>, name: &str, keys: &[&str]) -> Result<()> {
     let lines = lines(text, &["#"]);
     match lines.split_first() {
-        Some((head, keys)) if head.text == "[Partition]" => {
-            keys.iter().try_for_each(|line| known(text, &pair(text, line)?.0, &["Type", "Weight"]))
+        Some((head, rest)) if head.text == name => {
+            rest.iter().try_for_each(|line| known(text, &pair(text, line)?.0, keys))
         }
-        _ => Err(text.fault(0..0, "no `[Partition]` at the top")),
+        _ => Err(text.fault(0..0, format!("no `{name}` at the top"))),
     }
 }
 

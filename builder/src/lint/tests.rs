@@ -37,6 +37,7 @@ fn keys(path: &str, text: Text<'_>) -> Vec<Range<usize>> {
         | Format::Fstab
         | Format::Modprobe
         | Format::ModulesLoad
+        | Format::Journald
         | Format::Repart
         | Format::Sysctl
         | Format::Sysusers

@@ -12,6 +12,7 @@ use crate::fault::Result;
 use crate::kubeadm::manifest;
 use crate::world::{Call, Ran, Real, World};
 
+mod cluster;
 pub(crate) mod grammar;
 mod member;
 mod requests;
@@ -113,14 +114,16 @@ fn openssl(fake: &Fake, call: &Call, words: &[&str]) -> Result<Ran> {
     }
     let soon = || fs::read_to_string(words.last().unwrap()).is_ok_and(|text| text == ENDS_SOON);
     Ok(match words {
-        _ if words.contains(&"-pubkey") || words.contains(&"-pubout") => {
-            ok("-----BEGIN PUBLIC KEY-----\nZm9v\n-----END PUBLIC KEY-----\n")
-        }
+        _ if words.contains(&"-verify") => Ran { stderr: "verify OK".into(), ..ok(PUBLIC_KEY) },
+        _ if words.contains(&"-pubkey") || words.contains(&"-pubout") => ok(PUBLIC_KEY),
         _ if words.contains(&"-subject") => ok("subject=CN=system:kube-proxy\n"),
         _ if fake.certificates_end.get() || soon() => failed(""),
         _ => ok(""),
     })
 }
+
+/// What stands for every key.
+const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----\nZm9v\n-----END PUBLIC KEY-----\n";
 
 /// What stands for a certificate that ends soon.
 pub(crate) const ENDS_SOON: &str = "ends soon";
@@ -189,19 +192,8 @@ fn kubectl(fake: &Fake, words: &[&str]) -> Ran {
     if let Some(ran) = requests::kubectl(fake, words[1], &words[3..]) {
         return ran;
     }
-    if let ["apply", "-f", file] = words[3..] {
-        let list: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
-        let names =
-            list["items"].as_array().unwrap().iter().map(|item| item["metadata"]["name"].as_str().unwrap());
-        fake.state.borrow_mut().objects.extend(names.map(str::to_owned));
-        return ok("");
-    }
-    if let ["label", "--overwrite", "node", name, label] = words[3..] {
-        let begin = format!("range {name} ");
-        let objects = &mut fake.state.borrow_mut().objects;
-        objects.retain(|object| !object.starts_with(&begin));
-        objects.extend(label.strip_prefix("hale/pods=").map(|range| format!("{begin}{range}")));
-        return ok("");
+    if let Some(ran) = cluster::kubectl(fake, &words[3..]) {
+        return ran;
     }
     let (registered, ready) = (member::is_registered(fake), member::is_ready(fake));
     let objects = &fake.state.borrow().objects;
@@ -211,14 +203,12 @@ fn kubectl(fake: &Fake, words: &[&str]) -> Ran {
         ["get", "--raw", "/healthz"] => ok("ok"),
         ["get", "configmap", "-n", _, name] => has(name),
         ["get", "deployment", "-n", _, name] => has(name),
-        ["get", "clusterrolebinding", name] => has(name),
+        ["get", "clusterrolebinding", name] | ["get", "namespace", name] => has(name),
+        ["get", "-n", "kube-system", ref things @ ..] => {
+            there(things.iter().all(|thing| objects.contains(thing.split_once('/').unwrap().1)))
+        }
         ["get", "node", _, "-o", _] => ok(if ready { "True" } else { "Unknown" }),
         ["get", "node", _] | ["annotate", "--overwrite", "node", _, _] => there(registered),
-        ["get", "nodes", "-o", _] => {
-            let ranges =
-                objects.iter().filter_map(|name| name.strip_prefix("range ")).map(|line| format!("{line}\n"));
-            ok(&ranges.collect::<String>())
-        }
         ref other => panic!("no fake kubectl {other:?}"),
     }
 }
@@ -259,7 +249,10 @@ fn kubeadm(fake: &Fake, words: &[&str]) -> Result<Ran> {
             fake.own(&renewed, 0, 0).unwrap();
             Ok(ok(""))
         }
-        ["--kubeconfig", _, "token", "create", ..] => Ok(ok(&format!("{TOKEN}\n"))),
+        ["--kubeconfig", _, "token", "create", "--ttl", _, "--description", words] => {
+            fake.state.borrow_mut().invitations.insert(TOKEN[..6].into(), (*words).into());
+            Ok(ok(&format!("{TOKEN}\n")))
+        }
         ["alpha", "kubeconfig", "user", ..] => Ok(ok(USER)),
         other => panic!("no fake kubeadm {other:?}"),
     }
@@ -288,7 +281,10 @@ fn init(fake: &Fake, phase: &str, words: &[&str], documents: &[Value]) -> Result
         }
         _ if !api_is_up(fake) => return Ok(failed("dial tcp 10.0.3.1:6443: connect: connection refused")),
         "upload-config all" => drop(object("kubeadm-config")),
-        "bootstrap-token" => drop(object("cluster-info")),
+        "bootstrap-token" => {
+            object("cluster-info");
+            object("kubeadm:node-autoapprove-bootstrap");
+        }
         "addon coredns" => drop(object("coredns")),
         "mark-control-plane" => drop(object("the master's taint")),
         "kubelet-finalize all" => drop(object("the kubelet's own certificate")),

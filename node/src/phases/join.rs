@@ -45,7 +45,7 @@ pub(super) fn act(node: &Node) -> Result<()> {
     change(node, "annotate", &note)?;
     // The kubelet itself does so only for an object that it makes; this one may be of an earlier life of the node.
     change(node, "label", &format!("{PODS_LABEL}={}", node.identity.pods(node.role)))?;
-    cluster::check_ranges(node).or_else(|fault| leave(node, fault))
+    cluster::wait_for_range(node).or_else(|fault| leave(node, fault))
 }
 
 /// Changes this node's object, which the kubelet may.

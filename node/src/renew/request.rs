@@ -1,19 +1,15 @@
-//! The one request for a certificate that nodes make and the master approves: for `system:kube-proxy`, as a
-//! client, and nothing else.
-//!
-//! It travels as a `CertificateSigningRequest` of the API group `certificates.k8s.io`.
+//! Requests for certificates as they travel: `CertificateSigningRequest` of the API group `certificates.k8s.io`. What is
+//! in one is [`Form`]'s to say.
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::form::Form;
 use crate::base64;
 use crate::kubeadm::Ways;
-use crate::proxy::USER;
 
-/// What the names of such objects begin with.
+/// What the names of objects begin with that ask for kube-proxy's certificate.
 const PREFIX: &str = "hale-kube-proxy-";
-/// The one use of the certificate.
-const USAGES: [&str; 1] = ["client auth"];
 
 /// The resource, for kubectl.
 pub fn resource(ways: &Ways) -> String {
@@ -32,10 +28,10 @@ pub fn name(node: &str, pem: &str) -> String {
     format!("{PREFIX}{node}-{digest}")
 }
 
-/// The object that asks for a certificate.
-pub fn object(ways: &Ways, name: &str, pem: &str) -> Value {
-    let mut spec = json!({"request": base64::encode(pem.as_bytes()), "usages": USAGES});
-    if let Some(signer) = ways.signer {
+/// The object that asks for a certificate of this form.
+pub fn object(ways: &Ways, form: &Form, name: &str, pem: &str) -> Value {
+    let mut spec = json!({"request": base64::encode(pem.as_bytes()), "usages": form.usages()});
+    if let Some(signer) = form.signer(ways) {
         spec["signerName"] = signer.into();
     }
     json!({
@@ -74,74 +70,25 @@ pub fn state(object: &Value) -> State {
     }
 }
 
-/// The request in an object that nobody has decided about and that says of itself what it must; `None` for any
-/// other object. That `spec.username` is true, the API server vouches for. The request itself is for
-/// [`is_exact`] to judge.
-pub fn asked(ways: &Ways, object: &Value) -> Option<String> {
-    let (spec, status) = (&object["spec"], &object["status"]);
-    let ours = object["metadata"]["name"].as_str().is_some_and(|name| name.starts_with(PREFIX))
-        && spec["username"] == USER
-        && spec["usages"] == json!(USAGES)
-        && spec["signerName"].as_str() == ways.signer
-        && status["conditions"].as_array().is_none_or(Vec::is_empty)
-        && status["certificate"].is_null();
+/// Whether nobody has decided about an object.
+pub fn is_open(object: &Value) -> bool {
+    let status = &object["status"];
+    status["conditions"].as_array().is_none_or(Vec::is_empty) && status["certificate"].is_null()
+}
+
+/// The request in an open object that says of itself what one of this form must; `None` for any other object. That
+/// `spec.username` is true, the API server vouches for, and who may ask for what is the caller's to know. The request
+/// itself is for [`Form::is_exact`] to judge.
+pub fn asked(ways: &Ways, form: &Form, object: &Value) -> Option<String> {
+    let spec = &object["spec"];
+    let mut usages: Vec<_> = spec["usages"].as_array()?.iter().filter_map(Value::as_str).collect();
+    usages.sort_unstable();
+    let named = object["metadata"]["name"].as_str().is_some_and(|name| name.starts_with(PREFIX));
+    let ours = (named || *form != Form::Proxy)
+        && usages == form.usages()
+        && spec["usages"].as_array().is_some_and(|all| all.len() == usages.len())
+        && spec["signerName"].as_str() == form.signer(ways)
+        && is_open(object);
     let pem = ours.then(|| spec["request"].as_str().and_then(base64::decode)).flatten()?;
     String::from_utf8(pem).ok()
-}
-
-/// Whether a request of this public key (DER) asks for the subject `CN=system:kube-proxy` and no more: no
-/// organisation, no other name, no extension. What is not byte for byte the one thing that is expected (RFC
-/// 2986, in DER and canonical PEM) is refused, so nothing has to be understood that somebody else wrote.
-pub fn is_exact(pem: &str, public_key: &[u8]) -> bool {
-    let common_name =
-        element(SEQUENCE, &[element(OBJECT, &[0x55, 0x04, 0x03]), element(UTF8, USER.as_bytes())].concat());
-    let subject = element(SEQUENCE, &element(SET, &common_name));
-    let parts = [element(INTEGER, &[0]), subject, public_key.to_vec(), element(ATTRIBUTES, &[])];
-    let information = element(SEQUENCE, &parts.concat());
-    let Some(der) = der(pem) else { return false };
-    // Behind it are the signature and its algorithm, which openssl(1) has verified.
-    content(&der).is_some_and(|content| content.starts_with(&information))
-}
-
-const INTEGER: u8 = 0x02;
-const OBJECT: u8 = 0x06;
-const UTF8: u8 = 0x0c;
-const SEQUENCE: u8 = 0x30;
-const SET: u8 = 0x31;
-/// `[0]` of a request: its attributes, where extensions would be.
-const ATTRIBUTES: u8 = 0xa0;
-
-/// An element of DER (X.690, 8.1): tag, length, content.
-fn element(tag: u8, content: &[u8]) -> Vec<u8> {
-    let length = content.len().to_be_bytes();
-    let length = &length[length.iter().take_while(|byte| **byte == 0).count()..];
-    let mut bytes = vec![tag];
-    match length {
-        [] => bytes.push(0),
-        [short @ 0..0x80] => bytes.push(*short),
-        // At most eight bytes.
-        long => bytes.extend([0x80 | long.len() as u8].iter().chain(long)),
-    }
-    bytes.extend_from_slice(content);
-    bytes
-}
-
-/// The content of a sequence that is all of `der`.
-fn content(der: &[u8]) -> Option<&[u8]> {
-    // Its length takes one byte, or more by the low bits of the first.
-    let first = usize::from(*der.get(1)?);
-    let content = der.get(if first < 0x80 { 2 } else { 2 + (first & 0x7f) }..)?;
-    (element(SEQUENCE, content) == der).then_some(content)
-}
-
-/// The bytes of a request in the one form of PEM that openssl(1) writes (RFC 7468): lines of 64, no more text.
-fn der(pem: &str) -> Option<Vec<u8>> {
-    let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
-    let lines: Vec<&str> =
-        body.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
-    let canonical = format!(
-        "-----BEGIN CERTIFICATE REQUEST-----\n{}\n-----END CERTIFICATE REQUEST-----\n",
-        lines.join("\n")
-    );
-    if pem == canonical { base64::decode(&body) } else { None }
 }

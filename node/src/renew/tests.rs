@@ -7,6 +7,7 @@ use crate::role::Role;
 use crate::world::World;
 
 mod flow;
+mod nodes;
 mod requests;
 
 #[test]
@@ -30,6 +31,13 @@ fn renewed_files_get_their_owners_again() {
     assert_eq!(files::need(&world, proxy::KUBECONFIG).unwrap(), credentials);
     world.certificates_end.set(false);
     assert_eq!(renew(&node, false).unwrap(), Outcome::Nothing);
+    // Where somebody is invited still, a boot has ended what waits for him.
+    let starts =
+        |world: &Fake| world.calls.borrow().iter().any(|call| call.ends_with("hale-approve.service"));
+    assert!(!starts(&world));
+    world.state.borrow_mut().invitations.insert("abcdef".into(), "hale: invites a new node".into());
+    renew(&node, false).unwrap();
+    assert!(starts(&world));
 }
 
 /// The power is cut, or a program fails, at any moment: later runs end with what one run would have left, and with

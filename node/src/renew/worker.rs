@@ -14,6 +14,7 @@ use crate::node::Node;
 use crate::proxy::{self, USER};
 use crate::world::Call;
 
+use super::form::Form;
 use super::request::{self, State};
 use super::{DAYS, Outcome, ends_within, is_pair};
 
@@ -82,7 +83,7 @@ fn ask(node: &Node) -> Result<Outcome> {
 }
 
 fn hand_in(node: &Node, pem: &str) -> Result<Outcome> {
-    let object = request::object(own_ways(node), &request::name(&node.name, pem), pem);
+    let object = request::object(own_ways(node), &Form::Proxy, &request::name(&node.name, pem), pem);
     files::write(node.world, OBJECT, object.to_string().as_bytes(), 0o600)?;
     kubectl(node, &["create", "--validate=false", "-f", &node.world.argument(OBJECT)])?;
     files::remove(node.world, OBJECT)?;

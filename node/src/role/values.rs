@@ -97,6 +97,11 @@ impl Range {
         (self.first..=self.last).contains(address)
     }
 
+    /// How many addresses it has.
+    pub fn count(&self) -> usize {
+        (u32::from(self.first)..=u32::from(self.last)).count()
+    }
+
     /// Refuses a range that leaves the subnet, takes its network or broadcast address, or one of `taken`.
     pub fn check_within(&self, subnet: Ipv4Net, taken: &[Ipv4Addr]) -> Result<()> {
         if !subnet.contains(&self.first) || !subnet.contains(&self.last) {

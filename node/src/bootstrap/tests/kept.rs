@@ -38,6 +38,10 @@ fn what_is_made_has_its_owner_and_mode() {
         ("etc/kubernetes/pki/apiserver.key", "f 0600 20000000:20000000"),
         ("etc/kubernetes/pki/ca.key", "f 0600 20000000:20000000"),
         ("etc/kubernetes/pki/etcd/ca.key", "f 0600 0:0"),
+        ("etc/kubernetes/apiserver", "d 0755 0:0"),
+        ("etc/kubernetes/apiserver/audit.json", "f 0600 20000000:20000000"),
+        ("etc/kubernetes/apiserver/encryption.json", "f 0600 20000000:20000000"),
+        ("var/log/kubernetes", "d 0700 20000000:20000000"),
         ("etc/kubernetes/pki/etcd/server.key", "f 0600 20000001:20000001"),
         ("etc/kubernetes/scheduler.conf", "f 0600 20000000:20000000"),
         ("var/lib/etcd", "d 0700 20000001:20000001"),
@@ -101,7 +105,10 @@ fn what_is_gone_is_made_again() {
     let remove = |path: &'static str| move |fake: &Fake| std::fs::remove_file(fake.path(path)).unwrap();
     check("master", &remove("/etc/kubernetes/scheduler.conf"));
     check("master", &remove("/etc/kubernetes/manifests/etcd.yaml"));
+    check("master", &remove("/etc/kubernetes/apiserver/audit.json"));
+    check("master", &remove("/etc/kubernetes/apiserver/encryption.json"));
     check("master", &remove("/var/lib/kubelet/config.yaml"));
+    check("master", &remove("/var/lib/kubelet/pki/kubelet-server-current.pem"));
     check("master", &remove(crate::proxy::KUBECONFIG));
     check("master", &remove(crate::proxy::CONFIG));
     check("node", &remove(crate::runtime::CNI));
@@ -112,7 +119,18 @@ fn what_is_gone_is_made_again() {
             assert!(state.enabled.remove(what) || state.objects.remove(what), "{what}");
         }
     };
-    let known = ["kubeadm-config", "cluster-info", "coredns", "hale:kube-proxy-renewal"];
+    let known = [
+        "kubeadm-config",
+        "cluster-info",
+        "coredns",
+        "hale:kube-proxy-renewal",
+        "hale-restricted",
+        "hale-control-plane",
+        "hale-host-paths",
+        "hale-host-network",
+        "hale:restricted",
+        "hale:control-plane",
+    ];
     for what in known.into_iter().chain(["kubelet.service", "kube-proxy.service"]) {
         check("master", &forget(what));
     }
@@ -195,4 +213,41 @@ fn system_call(line: &str) -> Option<(&str, Vec<&Path>)> {
     let paths = rest.split(['<', '>', '"']).filter(|part| part.starts_with('/') && part.contains("/.tmp"));
     let paths: Vec<&Path> = paths.map(Path::new).collect();
     (!paths.is_empty()).then_some((head.rsplit(' ').next()?, paths))
+}
+
+/// The key that secrets were written with: made once, told to nobody, and never made anew over what it has written.
+#[test]
+fn the_key_of_the_secrets_is_made_once() {
+    let role = role("master", "1.20.2");
+    let path = "/etc/kubernetes/apiserver/encryption.json";
+    let made = || {
+        let fake = machine(&role);
+        boot(&fake, &role).unwrap();
+        let text = files::need(&fake, path).unwrap();
+        let object: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let secret = &object["resources"][0]["providers"][0]["secretbox"]["keys"][0]["secret"];
+        let key = secret.as_str().unwrap().to_owned();
+        assert_eq!(crate::base64::decode(&key).unwrap().len(), 32);
+        (fake, text, key)
+    };
+    let (fake, text, key) = made();
+    assert_ne!(key, made().2, "of all machines one");
+    assert_eq!(fake.holders(&key), [path.trim_start_matches('/')]);
+    assert!(!fake.calls.borrow().join("\n").contains(&key));
+    // The manifests are made anew, and it stays.
+    fake.make("/var/lib/etcd/member/", "");
+    std::fs::remove_file(fake.path("/etc/kubernetes/manifests/etcd.yaml")).unwrap();
+    boot(&fake, &role).unwrap();
+    assert_eq!(files::need(&fake, path).unwrap(), text);
+    for spoilt in [&|fake: &Fake| std::fs::remove_file(fake.path(path)).unwrap() as _, &|fake: &Fake| {
+        fake.make(path, "")
+    }] as [&dyn Fn(&Fake); 2]
+    {
+        spoilt(&fake);
+        let told = boot(&fake, &role).unwrap_err();
+        assert!(
+            told.class() == Class::Integrity && told.to_string().contains("restore it from a backup"),
+            "{told}"
+        );
+    }
 }

@@ -31,8 +31,27 @@ pub(super) fn heartbeat(fake: &Fake) {
             fs::write(&conf, super::content(kubeadm::KUBELET)).unwrap();
         }
         fake.state.borrow_mut().seen = Some(fake.clock.get());
+        introduce(fake);
     }
 }
+
+/// With its object it tells the API server which range it claims, and asks for a certificate as a server.
+fn introduce(fake: &Fake) {
+    let flags = fs::read_to_string(fake.path("/var/lib/kubelet/kubeadm-flags.env")).unwrap_or_default();
+    let claim = flags.split(&[' ', '"']).find_map(|flag| flag.strip_prefix("--node-labels=hale/pods="));
+    let state = &mut *fake.state.borrow_mut();
+    if let Some(claim) = claim.filter(|_| !state.objects.contains("elsewhere")) {
+        state.claims.entry(fake.node_name()).or_insert_with(|| claim.to_owned());
+        let asks = state.requests.values().any(|request| request["status"].is_null());
+        if !fake.path(SERVING).exists() && !asks {
+            let name = format!("csr-{}", state.requests.len());
+            state.requests.insert(name, super::requests::serving(fake));
+        }
+    }
+}
+
+/// Where the kubelet's certificate as a server is.
+pub(super) const SERVING: &str = "/var/lib/kubelet/pki/kubelet-server-current.pem";
 
 /// Whether the API server has the node's object.
 pub(super) fn is_registered(fake: &Fake) -> bool {

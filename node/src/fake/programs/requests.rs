@@ -4,10 +4,51 @@ use std::fs;
 
 use serde_json::Value;
 
+use super::member::SERVING;
 use super::{failed, ok};
+use crate::base64;
 use crate::fake::Fake;
+use crate::kubeadm::ways;
 use crate::proxy;
-use crate::world::Ran;
+use crate::renew::form::{Form, element};
+use crate::renew::request;
+use crate::role::Minor;
+use crate::world::{Call, Ran, Real, World};
+
+/// What the master's kubelet asks for.
+pub(super) fn serving(fake: &Fake) -> Value {
+    let name = fake.node_name();
+    let form = Form::Server(name.parse().unwrap(), [10, 0, 3, 1].into());
+    let pem = if fake.openssl.get() { signed(&name) } else { pem(&form.information(b"foo")) };
+    let is_old = fake.version.borrow().starts_with("v1.17.");
+    let mut object = request::object(ways(if is_old { Minor::V17 } else { Minor::V20 }), &form, "csr", &pem);
+    object["spec"]["username"] = format!("system:node:{name}").into();
+    object
+}
+
+/// A request with a key that is none.
+fn pem(information: &[u8]) -> String {
+    let text = base64::encode(&element(0x30, information));
+    let lines: Vec<&str> =
+        text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    let label = "CERTIFICATE REQUEST";
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
+/// A real one: the same bytes as Go's, with that mask.
+fn signed(name: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config");
+    fs::write(&config, "[req]\ndistinguished_name = none\nstring_mask = default\n[none]\n").unwrap();
+    let key = folder.path().join("key");
+    let words = format!(
+        "req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /O=system:nodes/CN=system:node:{name} \
+         -addext subjectAltName=DNS:{name},IP:10.0.3.1"
+    );
+    let mut words: Vec<&str> = words.split_whitespace().collect();
+    words.extend(["-config", config.to_str().unwrap(), "-keyout", key.to_str().unwrap()]);
+    Real::new(None).ask(&Call::new("/usr/bin/openssl", &words)).expect("openssl: Debian's package openssl")
+}
 
 /// What the API server says of an object: 1.17 has `v1beta1` alone, where nobody is named who signs; `v1` wants that.
 fn refusal(fake: &Fake, object: &Value) -> Option<Ran> {
@@ -46,7 +87,13 @@ pub(super) fn kubectl(fake: &Fake, kubeconfig: &str, words: &[&str]) -> Option<R
             failed("error: the server doesn't have a resource type \"certificatesigningrequests\"")
         }
         ["get", resource, "-o", _] if resource.starts_with("certificatesigningrequests") => {
-            ok(&state.requests.keys().map(|name| format!("{name}\n")).collect::<String>())
+            let line = |(name, object): (&String, &Value)| {
+                let kinds = object["status"]["conditions"].as_array().into_iter().flatten();
+                let kinds: String =
+                    kinds.map(|condition| format!(" {}", condition["type"].as_str().unwrap())).collect();
+                format!("{name} {}{kinds}\n", object["spec"]["username"].as_str().unwrap())
+            };
+            ok(&state.requests.iter().map(line).collect::<String>())
         }
         ["get", resource, name, "--ignore-not-found", "-o", "json"]
             if resource.starts_with("certificatesigningrequests") =>
@@ -55,7 +102,14 @@ pub(super) fn kubectl(fake: &Fake, kubeconfig: &str, words: &[&str]) -> Option<R
         }
         ["replace", "--raw", path, "-f", file] if !as_proxy => {
             let name = path.strip_suffix("/approval").unwrap().rsplit('/').next().unwrap();
-            state.requests.insert(name.to_owned(), read(file));
+            let object = read(file);
+            if object["spec"]["username"] == format!("system:node:{}", fake.node_name()) {
+                // It is signed, and the kubelet takes it.
+                let place = fake.path(SERVING);
+                fs::create_dir_all(place.parent().unwrap()).unwrap();
+                fs::write(place, "the kubelet's certificate").unwrap();
+            }
+            state.requests.insert(name.to_owned(), object);
             ok("")
         }
         _ => return None,

@@ -8,6 +8,7 @@ use super::flow::{approve, is_approved, request};
 use super::*;
 use crate::base64;
 use crate::kubeadm::ways;
+use crate::renew::form::Form;
 use crate::renew::request as format;
 
 const SUBJECT: &str = "-subj /CN=system:kube-proxy";
@@ -18,7 +19,7 @@ fn approves(version: &str, pem: &str, change: &dyn Fn(&mut Value)) -> bool {
         include_str!("../../../examples/role.toml").replacen("\"1.17.17\"", &format!("{version:?}"), 1);
     let role = Role::parse(&role).unwrap();
     let name = format::name("node-1", pem);
-    let mut object = format::object(ways(role.kubernetes.minor()), &name, pem);
+    let mut object = format::object(ways(role.kubernetes.minor()), &Form::Proxy, &name, pem);
     object["spec"]["username"] = proxy::USER.into();
     change(&mut object);
     let mut requests = BTreeMap::from([(name.clone(), object)]);
