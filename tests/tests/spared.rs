@@ -137,6 +137,7 @@ fn a_file_is_replaced_when_it_is_hales() {
     image(&desk.root().join("dist/images/hale-master.raw"), "the image");
     put(desk.path("seed/node.toml"), "name = \"one\"\n");
     put(desk.path("thesis.txt"), THESIS);
+    drop(Store::open(&desk.store()).unwrap());
     fs::create_dir(desk.path("folder")).unwrap();
     symlink("thesis.txt", desk.path("link")).unwrap();
     symlink("/dev/null", desk.path("device")).unwrap();
@@ -147,6 +148,10 @@ fn a_file_is_replaced_when_it_is_hales() {
     for words in [flash, seed, report, join] {
         for to in ["thesis.txt", "folder", "link", "device"] {
             spares(&desk, &words(to), &[to, "help: name "]);
+        }
+        for to in ["store/new", "store/blobs/sha256/new", "store/lock"] {
+            spares(&desk, &words(to), &[to, "lies in the store"]);
+            assert!(!to.ends_with("new") || !desk.path(to).exists(), "{to} was made");
         }
     }
     // Told to, and where nothing is lost.

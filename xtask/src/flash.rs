@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use builder::base::{Fault, Result};
 use builder::flash::{Device, Phase, Seed, Target, flash};
-use builder::overwrite::Overwrite;
+use builder::overwrite::{Overwrite, check_outside};
 use builder::progress::{Progress, Unit};
 use builder::store::Store;
 use clap::Args;
@@ -37,6 +37,7 @@ impl Flash {
         let image = disks::raw_image(&self.choice.order(context)?)?;
         let seed = self.seed.as_deref().map(Seed::read).transpose()?;
         let overwrite = if self.overwrite { Overwrite::Any } else { Overwrite::Own };
+        check_outside(&context.store, &self.to)?;
         let target = Target::open(&self.to, overwrite)?;
         target.check_outside(&Store::open(&context.store)?)?;
         if let (Some(device), false) = (target.device(), self.yes) {

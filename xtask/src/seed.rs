@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use builder::base::Result;
 use builder::flash::{SEED_LABEL, Seed as Files};
 use builder::image::Publishing;
-use builder::overwrite::{Form, Overwrite};
+use builder::overwrite::{Form, Overwrite, check_outside};
 use clap::Args;
 
 use crate::context::Context;
@@ -27,6 +27,7 @@ impl Seed {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let seed = Files::read(&self.folder)?;
         let overwrite = if self.overwrite { Overwrite::Any } else { Overwrite::Own };
+        check_outside(&context.store, &self.to)?;
         Form::Seed.check(&self.to, overwrite)?;
         let mut file = Publishing::secret(&self.to)?;
         seed.write(&mut file)?;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use builder::base::{Fault, Result};
 use builder::flash::Seed;
 use builder::image::Publishing;
-use builder::overwrite::{Form, Overwrite};
+use builder::overwrite::{Form, Overwrite, check_outside};
 use builder::store::Store;
 use builder::tools::Tools;
 use builder::vm::{Accelerator, Bus, Card, Console, Disk, Firmware, Forward, Machine};
@@ -68,7 +68,10 @@ impl Vm {
         let order = self.choice.order(context)?;
         let image = disks::raw_image(&order)?;
         for (form, path) in [(Form::Page, &self.report), (Form::Join, &self.join)] {
-            path.as_ref().map_or(Ok(()), |path| form.check(path, Overwrite::Own))?;
+            if let Some(path) = path {
+                check_outside(&context.store, path)?;
+                form.check(path, Overwrite::Own)?;
+            }
         }
         let tools = disks::tools(context)?;
         let scratch = tempfile::tempdir().map_err(|e| Fault::machine("no scratch folder").because(e))?;
