@@ -65,6 +65,11 @@ pub struct Users {
 }
 
 impl Users {
+    /// The names of all users that are made on a node: containers' root, the control plane, etcd.
+    pub fn names(&self) -> [String; 3] {
+        [self.name.to_string(), format!("{}-control-plane", self.name), "etcd".to_owned()]
+    }
+
     /// What etcd runs as.
     pub fn etcd_id(&self) -> u32 {
         self.control_plane_id + 1

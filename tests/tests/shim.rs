@@ -226,3 +226,33 @@ fn annotations_have_no_effect_on_the_host() {
     check("/usr/bin/crun", true);
     check("/usr/lib/hale/crun", false);
 }
+
+/// The kernel takes a family's lower 32 bits, whatever stands above them; so must the filter.
+#[test]
+fn sockets_are_of_five_families_however_their_number_is_written() {
+    const TRY: &str =
+        "for (@ARGV) { $! = 0; my $f = syscall(41, oct $_, 3, 0); print qq($_:), $!+0, qq(\\n) }";
+    const ABOVE: u64 = 1 << 32;
+    let families = |all: &[u64]| all.iter().map(|family| format!("{family:#x}")).collect::<Vec<_>>();
+    let (may, may_not) = ([1, 2, 10, 16, 17], [3, 9, 29, 31, 38, 39, 40, 44]);
+    let answers = |runtime: &str, asked: &[String]| {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut config = config(folder.path(), &Value::Null, None, Kind::Member);
+        let words = ["/usr/bin/perl", "-e", TRY].into_iter().chain(asked.iter().map(String::as_str));
+        config["process"]["args"] = words.collect();
+        let output = container(folder.path(), &config.to_string(), runtime, "", PODS);
+        assert!(output.status.success(), "{}", said(&output));
+        let lines = said(&output);
+        lines.lines().filter_map(|line| line.split_once(':')?.1.parse::<u32>().ok()).collect::<Vec<_>>()
+    };
+    let both =
+        |all: &[u64]| families(&[all, &all.iter().map(|family| family + ABOVE).collect::<Vec<_>>()].concat());
+    let refused = answers("/usr/lib/hale/crun", &both(&may_not));
+    assert_eq!(refused, vec![38; 2 * may_not.len()], "{:?}", both(&may_not));
+    // What is allowed is answered by the kernel: ENOSYS is the filter's alone.
+    let allowed = answers("/usr/lib/hale/crun", &both(&may));
+    assert!(allowed.len() == 2 * may.len() && !allowed.contains(&38), "{allowed:?}");
+    // Without the filter the kernel takes a number with more above it for the family that it is.
+    let unix = answers("/usr/bin/crun", &families(&[1, 1 + ABOVE]));
+    assert!(unix[0] == unix[1] && !unix.contains(&38), "{unix:?}");
+}
