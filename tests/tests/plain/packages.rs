@@ -7,7 +7,7 @@ use tests::tools::said;
 use crate::machine::{Machine, Root};
 
 pub(crate) fn the_master_comes_and_goes(root: &Root) {
-    comes_and_goes(root, "master", &["0700 k8s:k8s /var/lib/etcd"]);
+    comes_and_goes(root, "master", &["0700 k8s:k8s /var/lib/etcd", "0700 k8s:k8s /var/log/kubernetes"]);
 }
 
 pub(crate) fn the_node_comes_and_goes(root: &Root) {
