@@ -71,9 +71,11 @@ pub(crate) fn a_master_gets_as_far_as_its_api_server(root: &Root) {
         ("/etc/kubernetes/admin.conf", "0600 root:root"),
         ("/etc/kubernetes/scheduler.conf", "0600 k8s-control-plane:k8s-control-plane"),
         ("/etc/kubernetes/manifests/etcd.yaml", "0600 root:root"),
+        ("/etc/kubernetes/apiserver/encryption.json", "0600 k8s-control-plane:k8s-control-plane"),
         ("/etc/kubernetes/pki/ca.key", "0600 k8s-control-plane:k8s-control-plane"),
         ("/etc/kubernetes/pki/front-proxy-ca.key", "0600 root:root"),
         ("/var/lib/etcd", "0700 etcd:etcd"),
+        ("/var/log/kubernetes", "0700 k8s-control-plane:k8s-control-plane"),
         ("/var/lib/kubelet/pods", "2750 root:k8s"),
     ] {
         assert_eq!(is(path).trim(), expect, "{path}");
@@ -100,7 +102,8 @@ fn undone_by_reset(machine: &Machine) {
         "umount /bin/ip /bin/systemctl; ! mountpoint -q /usr/bin/kubeadm || umount /usr/bin/kubeadm
         apt-get -qy purge hale hale-common hale-master",
     );
-    let places = "/etc/cni /etc/hale /etc/kubernetes /run/hale /var/lib/etcd /var/lib/hale /var/lib/kube-proxy /var/lib/kubelet";
+    let places = "/etc/cni /etc/hale /etc/kubernetes /run/hale /var/lib/etcd /var/lib/hale /var/lib/kube-proxy /var/lib/kubelet \
+        /var/log/kubernetes";
     assert_eq!(machine.succeeds(&format!("ls -d {places} 2>/dev/null || true")), "", "what a purge leaves");
 }
 
