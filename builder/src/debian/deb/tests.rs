@@ -255,7 +255,7 @@ fn directories_that_are_implied() {
         Deb::read("demo.deb", &*package(&data), limits, &mut Forget)
     };
     assert_eq!(wide(4).unwrap().tree.len(), 4 * 64);
-    let fault = wide(400).err().expect("paths of more than 64 MiB");
+    let Err(fault) = wide(400) else { panic!("paths of more than 64 MiB") };
     assert!(fault.to_string().contains("paths"), "{fault}");
 }
 
