@@ -16,7 +16,7 @@ use crate::fault::{Fault, Result};
 
 use super::container::{BUNDLES, is_id};
 use super::refused;
-use super::walk::walk;
+use super::walk::{Distrusted, walk};
 
 /// Where CRI-O keeps what outlives the machine's uptime, the configuration's other copy among it.
 const COPIES: &str = "/var/lib/containers/storage/overlay-containers";
@@ -38,7 +38,7 @@ impl Bundle {
     /// Takes a bundle back; what is in it must be as CRI-O and conmon leave it.
     pub(super) fn take(path: &Path) -> Result<Self> {
         let path = std::path::absolute(path).map_err(|e| Fault::io("find", path, e))?;
-        let path = walk(&path)?;
+        let path = walk(&path, Distrusted::AllButRoot)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let io = |doing: &str, e: Errno| Fault::io(doing, &path, e);
         let folder = rustix::fs::openat(CWD, &path, flags, Mode::empty()).map_err(|e| io("open", e))?;
@@ -68,7 +68,8 @@ impl Bundle {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let (path, file) = match self.id() {
             Some(id) => {
-                let path = walk(&Path::new(COPIES).join(id).join("userdata").join(CONFIG))?;
+                let path =
+                    walk(&Path::new(COPIES).join(id).join("userdata").join(CONFIG), Distrusted::AllButRoot)?;
                 let file = rustix::fs::openat(CWD, &path, flags, Mode::empty());
                 (path, file)
             }

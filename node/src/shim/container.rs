@@ -24,6 +24,8 @@ pub(super) struct Container {
     pub(super) own: Vec<PathBuf>,
     /// Whether it has the capability to mount and unmount.
     pub(super) mounts_itself: bool,
+    /// Whether its bundle is one of CRI-O's.
+    is_crios: bool,
     namespace: Namespace,
     pod: Option<PodUid>,
     component: Option<String>,
@@ -176,6 +178,7 @@ impl Container {
                 .iter()
                 .any(|name| name == "CAP_SYS_ADMIN"),
             component: annotations.get("component").cloned(),
+            is_crios: id.is_some(),
             namespace,
             pod,
         })
@@ -192,19 +195,32 @@ impl Container {
             Namespace::Of(process) => {
                 let path = format!("/proc/{process}/uid_map");
                 let map = std::fs::read_to_string(&path).map_err(|e| Fault::io("read", &path, e))?;
-                let last = settings.ids - 1;
-                Ok(if holds_control_plane(&map, settings) { Ids::Last(last) } else { Ids::Pods })
+                joined(&map, settings)
             }
-            Namespace::Own | Namespace::None => Ok(Ids::Pods),
+            Namespace::Own => Ok(Ids::Pods),
+            Namespace::None if self.is_crios => Err(refused("it has no user namespace")),
+            Namespace::None => Ok(Ids::Pods),
         }
     }
 }
 
-/// Whether a map (user_namespaces(7)) holds one of the control plane's ids.
-fn holds_control_plane(map: &str, settings: &Settings) -> bool {
-    let own = [settings.control_plane_id, settings.control_plane_id + 1];
-    let host = |line: &str| line.split_whitespace().nth(1).and_then(|id| id.parse::<u32>().ok());
-    map.lines().filter_map(host).any(|id| own.contains(&id))
+/// The ids of who joins a namespace with this map (user_namespaces(7)): that of pods, or of the control plane's. Any other is
+/// refused, the host's above all.
+fn joined(map: &str, settings: &Settings) -> Result<Ids> {
+    let numbers =
+        |line: &str| line.split_whitespace().map(|number| number.parse().ok()).collect::<Option<Vec<u32>>>();
+    let found: Option<Vec<Vec<u32>>> = map.lines().map(numbers).collect();
+    let (first, ids) = (settings.first_id, settings.ids);
+    let own = |last: u32| vec![vec![0, first, ids - 1], vec![ids - 1, last, 1]];
+    match found {
+        Some(found) if found == [[0, first, ids]] => Ok(Ids::Pods),
+        Some(found)
+            if found == own(settings.control_plane_id) || found == own(settings.control_plane_id + 1) =>
+        {
+            Ok(Ids::Last(ids - 1))
+        }
+        _ => Err(refused(format!("the user namespace that it joins has a map of another kind: {map:?}"))),
+    }
 }
 
 fn namespace(all: Vec<NamespaceText>) -> Result<Namespace> {
@@ -290,7 +306,16 @@ mod tests {
         ] {
             assert!(Container::parse(&text("{}", bad), None).is_err(), "{bad}");
         }
-        let map = "0 10000000 65535\n65535 20000001 1\n";
-        assert!(holds_control_plane(map, &settings) && !holds_control_plane("0 10000000 65536\n", &settings));
+        assert!(
+            Container::parse("{}", Some(&id)).unwrap().ids(&settings).is_err(),
+            "CRI-O's has a user namespace"
+        );
+        let check = |map: &str, expect: Option<Ids>| assert_eq!(joined(map, &settings).ok(), expect, "{map}");
+        check("         0   10000000      65536\n", Some(Ids::Pods));
+        check("0 10000000 65535\n65535 20000000 1\n", Some(Ids::Last(65_535)));
+        check("0 10000000 65535\n65535 20000001 1\n", Some(Ids::Last(65_535)));
+        for other in ["0 0 4294967295\n", "0 10000000 65535\n65535 0 1\n", "0 20000000 65536\n", "", "x\n"] {
+            check(other, None);
+        }
     }
 }

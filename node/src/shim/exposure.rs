@@ -8,7 +8,7 @@
 //! | a path above a file system with such a folder, `rbind` | `bind`: without what is mounted below, as crun before 1.9 has it |
 //! | the same, in a container that could uncover it (`CAP_SYS_ADMIN`) | refused |
 //! | a path in such a folder | refused, but for what is the pod's own |
-//! | a path that others than root can make lead elsewhere | refused |
+//! | a path that a container could make lead elsewhere | refused |
 //!
 //! Paths are judged by the place of the file system that they show, so that a folder mounted elsewhere is the same folder.
 
@@ -19,7 +19,8 @@ use crate::fault::Result;
 use super::container::{Bind, Container};
 use super::mounts::{Mounts, Place};
 use super::refused;
-use super::walk::walk;
+use super::settings::Settings;
+use super::walk::{Distrusted, walk};
 
 /// The folders.
 pub(super) const TREES: [&str; 10] = [
@@ -45,12 +46,12 @@ pub struct Mounted {
 }
 
 /// What is to become of a container's mounts, or why it is not to start.
-pub(super) fn judge(container: &Container) -> Result<Mounted> {
+pub(super) fn judge(container: &Container, settings: &Settings) -> Result<Mounted> {
     let mut mounted = Mounted::default();
     if container.binds.is_empty() {
         return Ok(mounted);
     }
-    let judge = Judge::new(container)?;
+    let judge = Judge::new(container, Distrusted::Pods(settings.first_id, settings.ids))?;
     for bind in &container.binds {
         judge
             .one(bind, &mut mounted)
@@ -62,26 +63,27 @@ pub(super) fn judge(container: &Container) -> Result<Mounted> {
 /// What is judged by.
 struct Judge<'a> {
     container: &'a Container,
+    distrusted: Distrusted,
     mounts: Mounts,
     trees: Vec<(PathBuf, Place)>,
     own: Vec<(PathBuf, Place)>,
 }
 
 impl<'a> Judge<'a> {
-    fn new(container: &'a Container) -> Result<Self> {
+    fn new(container: &'a Container, distrusted: Distrusted) -> Result<Self> {
         let mounts = Mounts::read()?;
         let located = |paths: &[PathBuf]| {
-            let walked = paths.iter().filter(|path| path.exists()).map(|path| walk(path));
+            let walked = paths.iter().filter(|path| path.exists()).map(|path| walk(path, distrusted));
             let placed = |path: PathBuf| mounts.place(&path).map(|place| (path, place));
             Ok(walked.collect::<Result<Vec<_>>>()?.into_iter().filter_map(placed).collect::<Vec<_>>())
         };
         let trees = located(&TREES.map(PathBuf::from))?;
         let own = located(&container.own)?;
-        Ok(Self { container, mounts, trees, own })
+        Ok(Self { container, distrusted, mounts, trees, own })
     }
 
     fn one(&self, bind: &Bind, mounted: &mut Mounted) -> Result<()> {
-        let source = walk(&bind.source)?;
+        let source = walk(&bind.source, self.distrusted)?;
         let Some(place) = self.mounts.place(&source) else { return Ok(()) };
         let is_own = self.own.iter().any(|(own, _)| source.starts_with(own));
         if let Some((tree, _)) =
