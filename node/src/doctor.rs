@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::fault::Result;
 use crate::node::Node;
 use crate::patience::answer;
+use crate::plain::plain;
 use crate::world::Call;
 use crate::{bootstrap, cluster, hold, ownership, phases, proxy, renew};
 
@@ -22,20 +23,50 @@ pub struct Finding {
     /// The promise.
     pub promise: String,
     /// Whether it holds.
-    pub holds: bool,
-    /// What it was judged by: numbers when it holds, each exception when it does not.
+    pub verdict: Verdict,
+    /// What it was judged by, each of one line: numbers when it holds, each exception when it does not.
     pub evidence: Vec<String>,
 }
 
-/// What a check brings: exceptions, or what was counted.
+/// Whether a promise holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// It does.
+    Yes,
+    /// It does not, or nobody can say.
+    No,
+    /// What it is about is not there yet.
+    NothingToJudge,
+}
+
+impl Verdict {
+    /// For people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Yes => "yes",
+            Self::No => "NO",
+            Self::NothingToJudge => "-",
+        }
+    }
+}
+
+/// What a check brings: exceptions, or what was counted, if there was something to judge.
 struct Evidence {
     exceptions: Vec<String>,
     counted: String,
+    judged: bool,
 }
 
 impl Evidence {
     fn new(exceptions: Vec<String>, counted: impl Into<String>) -> Self {
-        Self { exceptions, counted: counted.into() }
+        Self { exceptions, counted: counted.into(), judged: true }
+    }
+
+    /// Of what is not there yet.
+    fn nothing(why: &str) -> Self {
+        let counted = format!("nothing to judge yet: {why}");
+        Self { exceptions: Vec::new(), counted, judged: false }
     }
 
     /// Of one question: `counted` when the answer is yes, `exception` when it is no.
@@ -69,12 +100,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Examines everything. A check that cannot be made is a no, with the reason.
 pub fn examine(node: &Node) -> Vec<Finding> {
     let find = |(promise, check): (&str, Check)| {
-        let (holds, evidence) = match answer(node, PATIENCE, &|| check(node)) {
-            Ok(Evidence { exceptions, counted }) if exceptions.is_empty() => (true, vec![counted]),
-            Ok(Evidence { exceptions, .. }) => (false, exceptions),
-            Err(fault) => (false, vec![fault.to_string()]),
+        let (verdict, evidence) = match answer(node, PATIENCE, &|| check(node)) {
+            Ok(Evidence { counted, judged: false, .. }) => (Verdict::NothingToJudge, vec![counted]),
+            Ok(Evidence { exceptions, counted, .. }) if exceptions.is_empty() => (Verdict::Yes, vec![counted]),
+            Ok(Evidence { exceptions, .. }) => (Verdict::No, exceptions),
+            Err(fault) => (Verdict::No, vec![fault.to_string()]),
         };
-        Finding { promise: promise.to_owned(), holds, evidence }
+        let evidence = evidence.iter().map(|line| plain(line)).collect();
+        Finding { promise: promise.to_owned(), verdict, evidence }
     };
     PROMISES.into_iter().map(find).collect()
 }
@@ -83,7 +116,7 @@ pub fn examine(node: &Node) -> Vec<Finding> {
 pub fn table(findings: &[Finding]) -> String {
     let mut text = String::new();
     for finding in findings {
-        let _ = writeln!(text, "{:<4} {}", if finding.holds { "yes" } else { "NO" }, finding.promise);
+        let _ = writeln!(text, "{:<4} {}", finding.verdict.word(), finding.promise);
         for line in &finding.evidence {
             let _ = writeln!(text, "       {line}");
         }

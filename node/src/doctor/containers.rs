@@ -2,10 +2,12 @@
 //! user namespace is still there, so it is found and told of.
 
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 
 use crate::fault::{Fault, Result};
 use crate::node::Node;
+use crate::role::User;
 
 use super::Evidence;
 
@@ -15,6 +17,7 @@ struct Process {
     name: String,
     status: String,
     uid_map: String,
+    gid_map: String,
     apparmor: String,
 }
 
@@ -51,7 +54,15 @@ fn process(proc: &Path, pid: u32) -> Option<Process> {
     }
     let name = read("comm")?.trim().to_owned();
     let apparmor = read("attr/current").unwrap_or_default().trim_end_matches(['\0', '\n']).to_owned();
-    Some(Process { pid, name, status: read("status")?, uid_map: read("uid_map")?, apparmor })
+    let map = |name: &str| Some(read(name)?.split_whitespace().collect::<Vec<_>>().join(" "));
+    Some(Process {
+        pid,
+        name,
+        status: read("status")?,
+        uid_map: map("uid_map")?,
+        gid_map: map("gid_map")?,
+        apparmor,
+    })
 }
 
 /// Judges every process; no process at all proves nothing.
@@ -62,18 +73,33 @@ fn each(node: &Node, judge: impl Fn(&Process) -> Option<String>) -> Result<Evide
     Ok(Evidence::new(exceptions.chain(none).collect(), format!("{} processes", processes.len())))
 }
 
+/// A user namespace's map, as `/proc` shows it (user_namespaces(7)), and the host's ids that its processes run as.
+struct Map {
+    text: String,
+    ids: Range<u32>,
+}
+
+/// The maps that there may be: that of pods, whose processes run as any of its ids, and those of static pods, whose
+/// processes run as the one id that no other pod has.
+fn maps(user: &User) -> [Map; 3] {
+    let (first, last) = (user.first_id, user.ids - 1);
+    let own = |id: u32| Map { text: format!("0 {first} {last} {last} {id} 1"), ids: id..id + 1 };
+    let pods = Map { text: format!("0 {first} {}", user.ids), ids: first..first.saturating_add(user.ids) };
+    [pods, own(user.control_plane_id), own(user.etcd_id())]
+}
+
 pub(super) fn mapped(node: &Node) -> Result<Evidence> {
-    let (first, ids) = (node.role.user.first_id, node.role.user.ids);
-    let expected = format!("0 {first} {ids}");
+    let maps = maps(&node.role.user);
     each(node, |process| {
-        let map = process.uid_map.split_whitespace().collect::<Vec<_>>().join(" ");
-        if map != expected {
-            return Some(format!("has the map {map}, not {expected}"));
+        let Some(map) = maps.iter().find(|map| map.text == process.uid_map) else {
+            return Some(format!("has the map {}, not {}", process.uid_map, maps[0].text));
+        };
+        if process.gid_map != process.uid_map {
+            return Some(format!("has the map {} for groups, not {}", process.gid_map, map.text));
         }
-        let all = process.field("Uid").split_whitespace().chain(process.field("Gid").split_whitespace());
-        let inside =
-            |id: &str| id.parse().is_ok_and(|id: u32| (first..first.saturating_add(ids)).contains(&id));
-        all.clone().find(|id| !inside(id)).map(|id| format!("runs as {id}"))
+        let mut all = process.field("Uid").split_whitespace().chain(process.field("Gid").split_whitespace());
+        let inside = |id: &str| id.parse().is_ok_and(|id| map.ids.contains(&id));
+        all.find(|id| !inside(id)).map(|id| format!("runs as {id}"))
     })
 }
 

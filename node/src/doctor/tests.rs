@@ -14,9 +14,48 @@ fn process(world: &Fake, pid: u32, from: &str, to: &str) {
     let file = |name: &str, text: &str| world.make(&format!("/proc/{pid}/{name}"), &text.replace(from, to));
     file("cgroup", "4:memory:/kubepods.slice/crio-0123abcd.scope\n");
     file("status", STATUS);
-    file("uid_map", "         0   10000000      65536\n");
+    for name in ["uid_map", "gid_map"] {
+        file(name, "         0   10000000      65536\n");
+    }
     file("attr/current", "crio-default-1.17.4 (enforce)\n");
     file("comm", "coredns\n");
+}
+
+/// A static pod's process: its ids, and the id that its map ends with.
+fn own(world: &Fake, pid: u32, uids: &str, gid: u32, last: u32) {
+    process(world, pid, "", "");
+    let status = STATUS.replace("Uid:\t10000000\t10000000\t10000000\t10000000", &format!("Uid:\t{uids}"));
+    let gids = format!("Gid:\t{gid}\t{gid}\t{gid}\t{gid}");
+    let status = status.replace("Gid:\t10000000\t10000000\t10000000\t10000000", &gids);
+    world.make(&format!("/proc/{pid}/status"), &status);
+    for name in ["uid_map", "gid_map"] {
+        let map = format!("         0   10000000      65535\n     65535   {last}          1\n");
+        world.make(&format!("/proc/{pid}/{name}"), &map);
+    }
+}
+
+#[test]
+fn a_static_pods_processes_run_as_the_id_that_its_map_ends_with() {
+    let check = |uids: &str, gid: u32, last: u32, evidence: &str| {
+        let found = broken(&|world| own(world, 200, uids, gid, last));
+        let why: String = found.into_iter().map(|(_, why)| why).collect();
+        assert_eq!(why, evidence, "{uids} {gid} {last}");
+    };
+    let (plane, etcd) = ("20000000\t20000000\t20000000\t20000000", "20000001\t20000001\t20000001\t20000001");
+    check(plane, 20_000_000, 20_000_000, "");
+    check(etcd, 20_000_001, 20_000_001, "");
+    check(plane, 10_000_000, 20_000_000, "200 (coredns) runs as 10000000");
+    check(etcd, 20_000_001, 20_000_000, "200 (coredns) runs as 20000001");
+    check("20000000\t20000000\t10000000\t20000000", 20_000_000, 20_000_000, "200 (coredns) runs as 10000000");
+    let foreign = "200 (coredns) has the map 0 10000000 65535 65535 20000002 1, not 0 10000000 65536";
+    check(plane, 20_000_000, 20_000_002, foreign);
+    check(plane, 20_000_000, 0, "200 (coredns) has the map 0 10000000 65535 65535 0 1, not 0 10000000 65536");
+    let groups = |world: &Fake| {
+        own(world, 200, plane, 20_000_000, 20_000_000);
+        world.make("/proc/200/gid_map", "0 0 4294967295\n");
+    };
+    let found = broken(&groups);
+    assert!(found.iter().any(|(_, why)| why.contains("has the map 0 0 4294967295 for groups")), "{found:?}");
 }
 
 #[test]
@@ -93,4 +132,49 @@ fn each_broken_promise_is_seen_alone() {
     let elsewhere = |world: &Fake| world.resolved.set(Some([10, 96, 0, 9].into()));
     check(&elsewhere, "DNS", "kubernetes.default.svc.cluster.local is Some(10.96.0.9)");
     check(&|world| world.resolved.set(None), "DNS", "10.96.0.10 does not answer");
+}
+
+/// A name that would write a promise of its own over the line above.
+const FORGERY: &str = "\u{1b}[1A\u{1b}[2K\n yes";
+
+#[test]
+fn no_name_from_outside_can_forge_a_line() {
+    let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
+    let (world, identity) = (Fake::of(&role, "10.0.3.1"), Identity::default());
+    process(&world, 200, "Seccomp:\t2", "Seccomp:\t0");
+    world.make("/proc/200/comm", FORGERY);
+    world.make("/proc/net/tcp", "0: 0103000A:0016 0:0 0A 0:0 0:0 0  0  0 4711 1\n");
+    world.make("/proc/77/fd/", "");
+    std::os::unix::fs::symlink("socket:[4711]", world.path("/proc/77/fd/3")).unwrap();
+    std::os::unix::fs::symlink(format!("/usr/bin/{FORGERY}"), world.path("/proc/77/exe")).unwrap();
+    let findings = examine(&Node::new(&world, &role, &identity).unwrap());
+    let text = table(&findings);
+    let begins = ["yes  ", "NO   ", "-    ", "       "];
+    for line in text.lines() {
+        assert!(begins.iter().any(|begin| line.starts_with(begin)) && !line.contains('\u{1b}'), "{line:?}");
+    }
+    let told = r"\u{1b}[1A\u{1b}[2K\n yes";
+    assert!(text.contains(&format!("200 ({told}) has seccomp mode 0")), "{text}");
+    assert!(text.contains(&format!("/usr/bin/{told} on 10.0.3.1:22")), "{text}");
+    let evidence = findings.iter().flat_map(|finding| &finding.evidence);
+    assert!(evidence.flat_map(|line| line.chars()).all(|c| !c.is_control()));
+}
+
+#[test]
+fn only_a_static_pod_has_an_id_of_the_control_plane() {
+    let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
+    let check = |uid: &str, id: &str, expect: Verdict| {
+        let (world, identity) = (Fake::of(&role, "10.0.3.1"), Identity::default());
+        process(&world, 200, "10000000\t", &format!("{id}\t"));
+        world.make("/proc/200/status", &STATUS.replace("10000000", id));
+        world.make("/proc/200/cgroup", &format!("0::/kubepods-burstable-pod{uid}.slice/crio-0123.scope\n"));
+        world.make("/proc/200/uid_map", &format!("  0 10000000 65535\n 65535 {id} 1\n"));
+        let findings = examine(&Node::new(&world, &role, &identity).unwrap());
+        assert_eq!(findings[1].verdict, expect, "{uid} {id}: {findings:?}");
+    };
+    let (hash, uuid) = ("0123456789abcdef0123456789abcdef", "01234567_89ab_cdef_0123_456789abcdef");
+    check(hash, "20000000", Verdict::Yes);
+    check(hash, "20000001", Verdict::Yes);
+    check(hash, "20000002", Verdict::No);
+    check(uuid, "20000000", Verdict::No);
 }
