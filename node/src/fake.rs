@@ -117,7 +117,7 @@ impl Fake {
             certificates_end: Cell::default(),
             openssl: Cell::default(),
             spoilt: RefCell::default(),
-            resolved: Cell::default(),
+            resolved: Cell::new(Some(Ipv4Addr::new(10, 96, 0, 1))),
             verified: RefCell::default(),
             calls: RefCell::default(),
             kubeadm: None,
