@@ -10,10 +10,13 @@ use crate::node::Node;
 use crate::patience::answer;
 use crate::plain::plain;
 use crate::world::Call;
-use crate::{bootstrap, cluster, hold, ownership, phases, proxy, renew};
+use crate::{bootstrap, cluster, hold, ownership, phases};
 
+mod bundles;
+pub(crate) mod certificates;
 mod containers;
 pub(crate) mod dns;
+mod machine;
 mod sockets;
 
 /// A promise and what was found.
@@ -79,17 +82,23 @@ impl Evidence {
 type Check = fn(&Node) -> Result<Evidence>;
 
 /// Every promise, in the order of the report.
-const PROMISES: [(&str, Check); 12] = [
+const PROMISES: [(&str, Check); 18] = [
     ("the bootstrap is done", done),
     ("every container process is mapped to the role's ids", containers::mapped),
     ("every container process has only the role's capabilities", containers::capable),
     ("every container process runs under AppArmor", containers::confined),
     ("every container process runs under seccomp", containers::filtered),
+    ("every bundle is root's", bundles::check),
     ("nothing listens but what the role allows", sockets::check),
     ("every file that pods and kubelet read has its owner", owned),
     ("packaged files are as packaged", packaged),
     ("pinned packages have their versions and are held", pinned),
-    ("certificates do not end soon", valid),
+    ("every program that runs is the one that is installed", machine::programs),
+    ("the kernel is set as the package says", machine::sysctls),
+    ("no unit failed", machine::units),
+    ("there is space left", machine::space),
+    ("something sets the clock", machine::clock),
+    ("certificates do not end soon", certificates::check),
     ("the node is ready", ready),
     ("DNS answers through the service address", dns::check),
 ];
@@ -161,21 +170,6 @@ fn pinned(node: &Node) -> Result<Evidence> {
         exceptions.push("/etc/apt/preferences.d/hale is missing".to_owned());
     }
     Ok(Evidence::new(exceptions, format!("{} packages", node.role.packages.len())))
-}
-
-fn valid(node: &Node) -> Result<Evidence> {
-    let master = ["/etc/kubernetes/pki/apiserver.crt", "/etc/kubernetes/pki/ca.crt"];
-    let paths = if node.role.is_master() { master.as_slice() } else { &["/etc/kubernetes/pki/ca.crt"] };
-    let mut exceptions = Vec::new();
-    for path in paths {
-        if renew::ends_within(node, path, renew::WARNING)? {
-            exceptions.push(format!("{path} ends within {} days: `hale renew`", renew::WARNING));
-        }
-    }
-    if node.role.kube_proxy.here && proxy::ends_within(node, renew::WARNING)? {
-        exceptions.push(format!("kube-proxy's ends within {} days: `hale renew`", renew::WARNING));
-    }
-    Ok(Evidence::new(exceptions, format!("more than {} days are left", renew::WARNING)))
 }
 
 fn ready(node: &Node) -> Result<Evidence> {

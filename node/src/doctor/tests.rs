@@ -88,6 +88,24 @@ fn a_machine_without_containers_proves_nothing() {
     assert!(serde_json::to_string(&findings).unwrap().contains(r#""verdict":"nothing-to-judge""#));
 }
 
+/// In seconds.
+const YEAR: i64 = 365 * 86_400;
+
+/// A kubeconfig whose certificate ends in so many seconds.
+fn conf(seconds: i64) -> String {
+    let pem = certificates::ending(crate::fake::NOW + seconds);
+    format!("users:\n    client-certificate-data: {}\n", crate::base64::encode(pem.as_bytes()))
+}
+
+/// A container's bundle, as the shim leaves it.
+fn bundle(world: &Fake, id: &str) -> String {
+    use std::os::unix::fs::PermissionsExt;
+    let path = format!("/run/containers/storage/overlay-containers/{id}/userdata");
+    world.make(&format!("{path}/config.json"), "{}");
+    std::fs::set_permissions(world.path(&path), std::fs::Permissions::from_mode(0o700)).unwrap();
+    path
+}
+
 /// The promises that do not hold on a master that was set up, once something was done to it, each with its evidence.
 fn broken(spoil: &dyn Fn(&Fake)) -> BTreeSet<(String, String)> {
     let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
@@ -103,7 +121,13 @@ fn broken(spoil: &dyn Fn(&Fake)) -> BTreeSet<(String, String)> {
         world.installed.borrow_mut().insert(package.name.clone(), package.version.clone());
         world.held.borrow_mut().insert(package.name.clone());
     }
+    world.make(machine::SYSCTLS, "# Why.\nkernel.panic = 10\n\nnet.ipv4.ip_forward = 1\n");
+    world.make("/proc/sys/kernel/panic", "10\n");
+    world.make("/proc/sys/net/ipv4/ip_forward", "1\n");
+    world.make(machine::SYNCHRONIZED, "");
+    bundle(&world, "a");
     bootstrap::until_done(&world, &role, &|| Ok(()), &mut |_| {}).unwrap();
+    world.make(crate::proxy::KUBECONFIG, &conf(YEAR));
     spoil(&world);
     let node = Node::new(&world, &role, &identity).unwrap();
     let broken = examine(&node).into_iter().filter(|finding| finding.verdict != Verdict::Yes);
@@ -143,9 +167,6 @@ fn each_broken_promise_is_seen_alone() {
     check(&moved, "pinned", "crun is 99, not 1.8.1-1+deb12u1");
     check(&|world| world.installed.borrow_mut().clear(), "pinned", "crun is not installed");
     check(&remove("/etc/apt/preferences.d/hale"), "pinned", "preferences.d/hale is missing");
-    let end = |world: &Fake| world.certificates_end.set(true);
-    check(&end, "certificates", "apiserver.crt ends within 30 days: `hale renew`");
-    check(&end, "certificates", "kube-proxy's ends within 30 days: `hale renew`");
     let stop = |unit: &'static str| {
         move |world: &Fake| world.state.borrow_mut().active.retain(|other| other != unit)
     };
@@ -156,6 +177,74 @@ fn each_broken_promise_is_seen_alone() {
     let elsewhere = |world: &Fake| world.resolved.set(Some([10, 96, 0, 9].into()));
     check(&elsewhere, "DNS", "kubernetes.default.svc.cluster.local is Some(10.96.0.9)");
     check(&|world| world.resolved.set(None), "DNS", "10.96.0.10 does not answer");
+}
+
+#[test]
+fn each_fault_of_the_machine_is_seen_alone() {
+    let check = |spoil: &dyn Fn(&Fake), promise: &str, evidence: &str| {
+        let found: Vec<_> = broken(spoil).into_iter().collect();
+        let [(of, why)] = &found[..] else { panic!("{promise}: {found:?}") };
+        assert!(of.contains(promise) && why.contains(evidence), "{of}: {why}");
+    };
+    let ending = |path: &'static str, days: i64| {
+        move |world: &Fake| {
+            let end = crate::fake::NOW + days * 86_400 + 60 * 60;
+            let text = if path.ends_with("conf") { conf(days * 86_400 + 3600) } else { certificates::ending(end) };
+            std::fs::write(world.path(path), text).unwrap();
+        }
+    };
+    for path in [
+        "/etc/kubernetes/pki/ca.crt",
+        "/etc/kubernetes/pki/apiserver.crt",
+        "/etc/kubernetes/pki/etcd/peer.crt",
+        "/etc/kubernetes/pki/front-proxy-client.crt",
+        "/etc/kubernetes/scheduler.conf",
+        "/etc/kubernetes/kubelet.conf",
+        crate::proxy::KUBECONFIG,
+    ] {
+        check(&ending(path, 29), "certificates", &format!("{path} ends within 30 days: `hale renew`"));
+        check(&ending(path, -2), "certificates", &format!("{path} ended 2 days ago: `hale renew`"));
+    }
+    let rotated = |world: &Fake| {
+        let pem = "/var/lib/kubelet/pki/kubelet-client-current.pem";
+        world.make(pem, &certificates::ending(crate::fake::NOW - 1));
+        std::fs::write(world.path(crate::kubeadm::KUBELET), format!("    client-certificate: {pem}\n")).unwrap();
+    };
+    check(&rotated, "certificates", "kubelet.conf ended 1 days ago");
+    let gone = |world: &Fake| std::fs::remove_file(world.path("/etc/kubernetes/pki/etcd/server.crt")).unwrap();
+    check(&gone, "certificates", "etcd/server.crt");
+    let panic = |world: &Fake| world.make("/proc/sys/kernel/panic", "0\n");
+    check(&panic, "kernel", "kernel.panic is 0, not 10");
+    let failed = |world: &Fake| *world.failed.borrow_mut() = "x.service loaded failed failed X\n".into();
+    check(&failed, "unit", "x.service failed");
+    let space = |bytes, inodes| move |world: &Fake| world.space.set(crate::world::Space { bytes, inodes });
+    check(&space(9, 50), "space", "/ has 9 % of its space left");
+    check(&space(50, 4), "space", "/ has 4 % of its inodes left");
+    let silent = |world: &Fake| std::fs::remove_file(world.path(machine::SYNCHRONIZED)).unwrap();
+    check(&silent, "clock", "none of systemd-timesyncd.service");
+    let trying = |world: &Fake| {
+        silent(world);
+        world.state.borrow_mut().active.insert("systemd-timesyncd.service".into());
+    };
+    check(&trying, "clock", "nothing to judge yet: systemd-timesyncd.service runs");
+    let replaced = |world: &Fake| {
+        world.make("/proc/500/cgroup", "0::/system.slice/kubelet.service\n");
+        std::os::unix::fs::symlink("/usr/bin/kubelet (deleted)", world.path("/proc/500/exe")).unwrap();
+    };
+    check(&replaced, "program", "500 runs a /usr/bin/kubelet that was replaced or removed: systemctl restart kubelet");
+    let given = |world: &Fake| world.own(&world.path(&bundle(world, "b")), 10_000_000, 10_000_000).unwrap();
+    check(&given, "bundle", "overlay-containers/b/userdata is 10000000:10000000, not root's");
+    let entry = |world: &Fake| {
+        let path = world.path(&format!("{}/config.json", bundle(world, "b")));
+        world.own(&path, 10_000_000, 10_000_000).unwrap();
+    };
+    check(&entry, "bundle", "b/userdata/config.json is 10000000:10000000");
+    let open = |world: &Fake| {
+        use std::os::unix::fs::PermissionsExt;
+        let path = world.path(&bundle(world, "b"));
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o711)).unwrap();
+    };
+    check(&open, "bundle", "b/userdata has mode 0711, not 0700");
 }
 
 /// A name that would write a promise of its own over the line above.
