@@ -8,11 +8,15 @@ use serde::{Deserialize, Serialize};
 use crate::fault::Result;
 use crate::node::Node;
 use crate::patience::answer;
+use crate::plain::plain;
 use crate::world::Call;
-use crate::{bootstrap, cluster, hold, ownership, phases, proxy, renew};
+use crate::{bootstrap, cluster, hold, ownership, phases};
 
+mod bundles;
+pub(crate) mod certificates;
 mod containers;
 pub(crate) mod dns;
+mod machine;
 mod sockets;
 
 /// A promise and what was found.
@@ -22,20 +26,50 @@ pub struct Finding {
     /// The promise.
     pub promise: String,
     /// Whether it holds.
-    pub holds: bool,
-    /// What it was judged by: numbers when it holds, each exception when it does not.
+    pub verdict: Verdict,
+    /// What it was judged by, each of one line: numbers when it holds, each exception when it does not.
     pub evidence: Vec<String>,
 }
 
-/// What a check brings: exceptions, or what was counted.
+/// Whether a promise holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// It does.
+    Yes,
+    /// It does not, or nobody can say.
+    No,
+    /// What it is about is not there yet.
+    NothingToJudge,
+}
+
+impl Verdict {
+    /// For people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Yes => "yes",
+            Self::No => "NO",
+            Self::NothingToJudge => "-",
+        }
+    }
+}
+
+/// What a check brings: exceptions, or what was counted, if there was something to judge.
 struct Evidence {
     exceptions: Vec<String>,
     counted: String,
+    judged: bool,
 }
 
 impl Evidence {
     fn new(exceptions: Vec<String>, counted: impl Into<String>) -> Self {
-        Self { exceptions, counted: counted.into() }
+        Self { exceptions, counted: counted.into(), judged: true }
+    }
+
+    /// Of what is not there yet.
+    fn nothing(why: &str) -> Self {
+        let counted = format!("nothing to judge yet: {why}");
+        Self { exceptions: Vec::new(), counted, judged: false }
     }
 
     /// Of one question: `counted` when the answer is yes, `exception` when it is no.
@@ -48,17 +82,23 @@ impl Evidence {
 type Check = fn(&Node) -> Result<Evidence>;
 
 /// Every promise, in the order of the report.
-const PROMISES: [(&str, Check); 12] = [
+const PROMISES: [(&str, Check); 18] = [
     ("the bootstrap is done", done),
     ("every container process is mapped to the role's ids", containers::mapped),
     ("every container process has only the role's capabilities", containers::capable),
     ("every container process runs under AppArmor", containers::confined),
     ("every container process runs under seccomp", containers::filtered),
+    ("every bundle is root's", bundles::check),
     ("nothing listens but what the role allows", sockets::check),
     ("every file that pods and kubelet read has its owner", owned),
     ("packaged files are as packaged", packaged),
     ("pinned packages have their versions and are held", pinned),
-    ("certificates do not end soon", valid),
+    ("every program that runs is the one that is installed", machine::programs),
+    ("the kernel is set as the package says", machine::sysctls),
+    ("no unit failed", machine::units),
+    ("there is space left", machine::space),
+    ("something sets the clock", machine::clock),
+    ("certificates do not end soon", certificates::check),
     ("the node is ready", ready),
     ("DNS answers through the service address", dns::check),
 ];
@@ -69,12 +109,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Examines everything. A check that cannot be made is a no, with the reason.
 pub fn examine(node: &Node) -> Vec<Finding> {
     let find = |(promise, check): (&str, Check)| {
-        let (holds, evidence) = match answer(node, PATIENCE, &|| check(node)) {
-            Ok(Evidence { exceptions, counted }) if exceptions.is_empty() => (true, vec![counted]),
-            Ok(Evidence { exceptions, .. }) => (false, exceptions),
-            Err(fault) => (false, vec![fault.to_string()]),
+        let (verdict, evidence) = match answer(node, PATIENCE, &|| check(node)) {
+            Ok(Evidence { counted, judged: false, .. }) => (Verdict::NothingToJudge, vec![counted]),
+            Ok(Evidence { exceptions, counted, .. }) if exceptions.is_empty() => {
+                (Verdict::Yes, vec![counted])
+            }
+            Ok(Evidence { exceptions, .. }) => (Verdict::No, exceptions),
+            Err(fault) => (Verdict::No, vec![fault.to_string()]),
         };
-        Finding { promise: promise.to_owned(), holds, evidence }
+        let evidence = evidence.iter().map(|line| plain(line)).collect();
+        Finding { promise: promise.to_owned(), verdict, evidence }
     };
     PROMISES.into_iter().map(find).collect()
 }
@@ -83,7 +127,7 @@ pub fn examine(node: &Node) -> Vec<Finding> {
 pub fn table(findings: &[Finding]) -> String {
     let mut text = String::new();
     for finding in findings {
-        let _ = writeln!(text, "{:<4} {}", if finding.holds { "yes" } else { "NO" }, finding.promise);
+        let _ = writeln!(text, "{:<4} {}", finding.verdict.word(), finding.promise);
         for line in &finding.evidence {
             let _ = writeln!(text, "       {line}");
         }
@@ -128,21 +172,6 @@ fn pinned(node: &Node) -> Result<Evidence> {
         exceptions.push("/etc/apt/preferences.d/hale is missing".to_owned());
     }
     Ok(Evidence::new(exceptions, format!("{} packages", node.role.packages.len())))
-}
-
-fn valid(node: &Node) -> Result<Evidence> {
-    let master = ["/etc/kubernetes/pki/apiserver.crt", "/etc/kubernetes/pki/ca.crt"];
-    let paths = if node.role.is_master() { master.as_slice() } else { &["/etc/kubernetes/pki/ca.crt"] };
-    let mut exceptions = Vec::new();
-    for path in paths {
-        if renew::ends_within(node, path, renew::WARNING)? {
-            exceptions.push(format!("{path} ends within {} days: `hale renew`", renew::WARNING));
-        }
-    }
-    if node.role.kube_proxy.here && proxy::ends_within(node, renew::WARNING)? {
-        exceptions.push(format!("kube-proxy's ends within {} days: `hale renew`", renew::WARNING));
-    }
-    Ok(Evidence::new(exceptions, format!("more than {} days are left", renew::WARNING)))
 }
 
 fn ready(node: &Node) -> Result<Evidence> {

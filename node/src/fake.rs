@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::fault::{Fault, Result};
 use crate::role::Role;
-use crate::world::{Call, Ran, World};
+use crate::world::{Call, Ran, Space, World};
 
 mod programs;
 
@@ -91,6 +91,9 @@ pub(crate) struct Fake {
     pub(crate) spoilt: RefCell<BTreeMap<usize, Spoilt>>,
     /// What every name is resolved to; `None` when no name server answers.
     pub(crate) resolved: Cell<Option<Ipv4Addr>>,
+    /// What is left of every disk, and the units that failed.
+    pub(crate) space: Cell<Space>,
+    pub(crate) failed: RefCell<String>,
     /// What `dpkg --verify` says.
     pub(crate) verified: RefCell<String>,
     /// Every command line.
@@ -123,7 +126,9 @@ impl Fake {
             certificates_end: Cell::default(),
             openssl: Cell::default(),
             spoilt: RefCell::default(),
-            resolved: Cell::default(),
+            resolved: Cell::new(Some(Ipv4Addr::new(10, 96, 0, 1))),
+            space: Cell::new(Space { bytes: 50, inodes: 50 }),
+            failed: RefCell::default(),
             verified: RefCell::default(),
             calls: RefCell::default(),
             kubeadm: None,
@@ -273,6 +278,10 @@ impl World for Fake {
     fn datagram(&self, _to: std::net::SocketAddrV4, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
         let address = self.resolved.get().ok_or(std::io::ErrorKind::TimedOut)?;
         Ok(crate::doctor::dns::reply(bytes, address))
+    }
+
+    fn space(&self, _absolute: &str) -> std::io::Result<Space> {
+        Ok(self.space.get())
     }
 
     fn now(&self) -> i64 {

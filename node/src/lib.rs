@@ -22,6 +22,7 @@ pub mod node;
 pub mod ownership;
 pub mod patience;
 pub mod phases;
+pub mod plain;
 pub mod preflight;
 pub mod progress;
 pub mod proxy;

@@ -4,6 +4,7 @@
 //! one, nor one that kills a slow API server.
 
 use crate::cluster::PATIENCE;
+use crate::doctor::dns;
 use crate::fault::Result;
 use crate::files;
 use crate::identity::Identity;
@@ -76,7 +77,12 @@ pub fn of(role: &Role) -> Vec<Phase> {
     if role.kube_proxy.here {
         phases.push(phase!("kube-proxy", "Services work from here", proxy::check, proxy::act));
     }
-    phases.push(phase!("verify", "the node is ready, and its secrets are wiped", verified, verify));
+    phases.push(phase!(
+        "verify",
+        "the node is ready, names are answered, and its secrets are wiped",
+        verified,
+        verify
+    ));
     phases
 }
 
@@ -192,10 +198,14 @@ fn dns(node: &Node) -> Result<()> {
 fn verified(node: &Node) -> Result<bool> {
     let wiped =
         files::read(node.world, Identity::PATH)?.is_none_or(|text| !crate::identity::holds_secret(&text));
-    Ok(wiped && cluster::is_ready(node)?)
+    Ok(wiped && cluster::is_ready(node)? && dns::answers(node)?)
 }
 
 fn verify(node: &Node) -> Result<()> {
     cluster::wait_until_ready(node)?;
-    node.wipe()
+    node.wipe()?;
+    // kube-proxy, CoreDNS and the pod network come up after the node, and are what pods need of it.
+    until(node, "names are not answered through the service address", cluster::PATIENCE, &|| {
+        dns::answers(node)
+    })
 }

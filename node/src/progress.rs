@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 use crate::journal::{Entry, Event};
+use crate::plain::plain;
 use crate::report::Report;
 use crate::world::World;
 
@@ -74,15 +75,15 @@ impl Progress {
     }
 }
 
-/// An entry for people.
+/// An entry for people: one line, whatever it tells of.
 pub fn line(entry: &Entry) -> String {
-    match &entry.event {
+    plain(&match &entry.event {
         Event::Begun => format!("hale: {} ...", entry.phase),
         Event::Polling(why) => format!("hale: {} goes on: {why}", entry.phase),
         Event::Done => format!("hale: {} done", entry.phase),
         Event::Failed(why) => format!("hale: {} failed: {why}", entry.phase),
         Event::Waiting(why) => format!("hale: {} waits: {why}", entry.phase),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -105,6 +106,8 @@ mod tests {
         let text = std::fs::read_to_string(world.path(PORT)).unwrap();
         assert_eq!(serde_json::from_str::<Report>(text.strip_suffix('\n').unwrap()).unwrap(), report);
         assert_eq!(std::fs::read_to_string(world.path(agent)).unwrap(), "");
+        let forged = Entry { event: Event::Failed("x\u{1b}[1A\nhale: dns done".into()), ..entry.clone() };
+        assert_eq!(line(&forged), "hale: dns failed: x\\u{1b}[1A\\nhale: dns done");
         let silent = &mut Progress::open(&Fake::new());
         assert!(!silent.has_port());
         silent.tell(&entry);

@@ -7,6 +7,7 @@ use crate::doctor::{self, Finding};
 use crate::fault::{Fault, Result};
 use crate::files;
 use crate::node::Node;
+use crate::plain::plain;
 use crate::world::{Call, World};
 
 /// The whole line. Times are microseconds since the kernel started.
@@ -77,7 +78,7 @@ fn number(block: &str, name: &str) -> u64 {
 /// The units that are up. A device is up when the kernel shows it: it is not started.
 fn units(text: &str) -> Vec<Unit> {
     let unit = |block: &str| {
-        let name = value(block, "Id")?.to_owned();
+        let name = plain(value(block, "Id")?);
         let (began, active) = (number(block, BEGAN), number(block, ACTIVE));
         (began > 0 && active >= began && !name.ends_with(".device")).then_some(Unit { began, active, name })
     };
@@ -109,7 +110,10 @@ mod tests {
         let names: Vec<&str> = report.units.iter().map(|unit| unit.name.as_str()).collect();
         assert_eq!(names, ["-.mount", "kubelet.service"]);
         assert_eq!((report.uptime, report.userspace, report.finished), (526_070_000, 2_500_000, 0));
-        assert!(report.findings.len() > 10 && report.findings.iter().any(|finding| !finding.holds));
+        assert!(
+            report.findings.len() > 10
+                && report.findings.iter().any(|finding| finding.verdict == doctor::Verdict::No)
+        );
         let line = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<Report>(&line).unwrap(), report);
     }

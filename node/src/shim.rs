@@ -38,6 +38,8 @@ pub mod refusal;
 mod settings;
 mod walk;
 
+pub(crate) use bundle::THEIRS;
+pub(crate) use container::BUNDLES;
 pub use container::Ids;
 #[cfg(any(test, fuzzing))]
 pub(crate) use edit::others;

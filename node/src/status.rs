@@ -8,6 +8,7 @@ use crate::fault::Result;
 use crate::identity::Moment;
 use crate::journal::{Entry, Event};
 use crate::phases;
+use crate::plain::plain;
 use crate::role::Role;
 
 /// A phase as it stands.
@@ -59,7 +60,8 @@ pub fn lines(role: &Role, entries: &[Entry]) -> Vec<Line> {
         let begun = of.iter().rev().find(|entry| entry.event == Event::Begun);
         let seconds =
             last.zip(begun).filter(|_| state == State::Done).map(|(last, begun)| last.at - begun.at);
-        Line { phase: phase.name, about: phase.about, state, at: last.map(|entry| entry.at), seconds, why }
+        let (at, why) = (last.map(|entry| entry.at), why.as_deref().map(plain));
+        Line { phase: phase.name, about: phase.about, state, at, seconds, why }
     };
     phases::of(role).into_iter().map(line).collect()
 }
@@ -92,7 +94,7 @@ mod tests {
             entry(5, "preflight", Event::Waiting("there is no bridge".into())),
             entry(9, "preflight", Event::Done),
             entry(10, "runtime", Event::Begun),
-            entry(70, "runtime", Event::Failed("CRI-O does not answer".into())),
+            entry(70, "runtime", Event::Failed("CRI-O does not answer\u{1b}[1A\u{1b}[2K\nruntime".into())),
             entry(80, "certificates", Event::Begun),
             entry(85, "certificates", Event::Polling("no answer within 3 min".into())),
         ];
@@ -101,7 +103,7 @@ mod tests {
         assert_eq!(states, [State::Done, State::Failed, State::Running, State::Pending]);
         let text = table(&lines).unwrap();
         assert!(text.contains("preflight      done     1970-01-01T00:00:09Z    9 s"), "{text}");
-        for why in ["CRI-O does not answer", "no answer within 3 min"] {
+        for why in ["CRI-O does not answer\\u{1b}[1A\\u{1b}[2K\\nruntime\n", "no answer within 3 min"] {
             assert!(text.contains(why), "{text}");
         }
     }

@@ -74,6 +74,15 @@ impl Ran {
 /// The most that is kept of a program's output, in bytes.
 pub const OUTPUT_LIMIT: u64 = 1 << 20;
 
+/// What is left of a file system, in per cent; one that counts no inodes has all of them left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Of its bytes.
+    pub bytes: u64,
+    /// Of its inodes.
+    pub inodes: u64,
+}
+
 /// What `hale` acts on. Everything that changes the machine goes through it.
 pub trait World {
     /// The directory that stands for `/`.
@@ -95,6 +104,16 @@ pub trait World {
 
     /// Sends a datagram and gives the first answer; asks three times, five seconds each.
     fn datagram(&self, to: std::net::SocketAddrV4, bytes: &[u8]) -> std::io::Result<Vec<u8>>;
+
+    /// What is left of the file system that a path is on.
+    fn space(&self, absolute: &str) -> std::io::Result<Space> {
+        let found = rustix::fs::statvfs(self.path(absolute))?;
+        let percent = |left: u64, all: u64| if all == 0 { 100 } else { left.saturating_mul(100) / all };
+        Ok(Space {
+            bytes: percent(found.f_bavail, found.f_blocks),
+            inodes: percent(found.f_favail, found.f_files),
+        })
+    }
 
     /// Seconds since 1970.
     fn now(&self) -> i64;

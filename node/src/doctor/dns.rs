@@ -7,6 +7,11 @@ use crate::node::Node;
 
 use super::Evidence;
 
+/// Whether names of the cluster are answered, and rightly; no answer is a passing fault.
+pub(crate) fn answers(node: &Node) -> Result<bool> {
+    Ok(check(node)?.exceptions.is_empty())
+}
+
 pub(super) fn check(node: &Node) -> Result<Evidence> {
     let cluster = &node.role.cluster;
     let (server, expected) = (cluster.dns_address(), cluster.api_service_address());

@@ -1,14 +1,16 @@
-//! Listening sockets by `/proc/net`, against the role's table. A socket belongs to whom has it open.
+//! Listening sockets by `/proc/net`, against the role's table. A socket belongs to whom has it open, and who that is says the
+//! file that it runs: any process can call itself what it likes.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 
 use crate::fault::Result;
 use crate::node::Node;
 use crate::role::{Bind, Protocol};
 
-use super::Evidence;
+use super::{Evidence, containers};
 
 /// What listens.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,9 +33,11 @@ pub(super) fn check(node: &Node) -> Result<Evidence> {
         listeners.extend(text.lines().filter_map(|line| parse(line, protocol)));
     }
     let told = |listener: &Listener| {
-        let program = owners.get(&listener.inode).map_or("(the kernel)", String::as_str);
-        let at = format!("{}:{}", listener.address, listener.port);
-        (!allowed(node, listener, program)).then(|| format!("{program} on {at}, {:?}", listener.protocol))
+        let owner = owners.get(&listener.inode);
+        let at = format!("{}:{}, {:?}", listener.address, listener.port, listener.protocol);
+        let name = owner.map_or("(the kernel)", |owner| owner.file.as_str());
+        let allowed = owner.and_then(Owner::program).is_some_and(|name| allowed(node, listener, name));
+        (!allowed).then(|| format!("{name} on {at}"))
     };
     let exceptions = listeners.iter().filter_map(told).collect();
     Ok(Evidence::new(exceptions, format!("{} sockets", listeners.len())))
@@ -46,10 +50,11 @@ fn allowed(node: &Node, listener: &Listener, program: &str) -> bool {
         _ => Bind::Every,
     };
     node.role.sockets.iter().any(|socket| {
-        // comm has 15 bytes.
-        let name: String = socket.program.chars().take(15).collect();
         let port = socket.port.is_none_or(|port| port == listener.port);
-        name == program && socket.protocol == listener.protocol && port && bound <= socket.bind
+        short(&socket.program) == short(program)
+            && socket.protocol == listener.protocol
+            && port
+            && bound <= socket.bind
     })
 }
 
@@ -79,24 +84,50 @@ fn parse_address(text: &str) -> Option<IpAddr> {
     Some(v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4))
 }
 
-/// Program by socket inode. systemd holds sockets for others, so a later holder wins over process 1.
-fn owners(node: &Node) -> BTreeMap<u64, String> {
+/// The table names programs as `/proc/PID/comm` would, with 15 bytes at most.
+fn short(program: &str) -> &str {
+    program.get(..15).unwrap_or(program)
+}
+
+/// Whose a socket is.
+struct Owner {
+    /// The file that it runs.
+    file: String,
+    /// Whether it may be what the table means: a program of the system's, or one in a static pod.
+    is_ours: bool,
+}
+
+impl Owner {
+    fn of(proc: &Path) -> Self {
+        let file = fs::read_link(proc.join("exe")).unwrap_or_default().to_string_lossy().into_owned();
+        // Where the file was replaced, the link goes on naming it.
+        let file = file.strip_suffix(" (deleted)").unwrap_or(&file).to_owned();
+        let cgroup = fs::read_to_string(proc.join("cgroup")).unwrap_or_default();
+        let is_ours = if containers::is_container(&cgroup) {
+            containers::is_static(&cgroup)
+        } else {
+            ["/usr/", "/bin/", "/sbin/"].iter().any(|system| file.starts_with(system))
+        };
+        Self { file, is_ours }
+    }
+
+    /// The program's name, if it may be one of the table's.
+    fn program(&self) -> Option<&str> {
+        self.file.rsplit('/').next().filter(|_| self.is_ours)
+    }
+}
+
+/// By socket inode. systemd holds sockets for others, so a later holder wins over process 1.
+fn owners(node: &Node) -> BTreeMap<u64, Owner> {
     let mut owners = BTreeMap::new();
-    let mut pids: Vec<u32> = fs::read_dir(node.world.path("/proc"))
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect();
-    pids.sort_unstable();
-    for pid in pids {
-        let comm = fs::read_to_string(node.world.path(&format!("/proc/{pid}/comm"))).unwrap_or_default();
-        let open = fs::read_dir(node.world.path(&format!("/proc/{pid}/fd"))).into_iter().flatten().flatten();
+    for pid in containers::pids(node).unwrap_or_default() {
+        let proc = node.world.path(&format!("/proc/{pid}"));
+        let open = fs::read_dir(proc.join("fd")).into_iter().flatten().flatten();
         for link in open.filter_map(|entry| fs::read_link(entry.path()).ok()) {
             let inode =
                 link.to_str().and_then(|text| text.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
             if let Some(inode) = inode {
-                owners.insert(inode, comm.trim().to_owned());
+                owners.insert(inode, Owner::of(&proc));
             }
         }
     }
@@ -111,34 +142,46 @@ mod tests {
     use crate::role::Role;
     use crate::world::World;
 
-    /// Evidence for one listening TCP socket of a program.
-    fn exceptions(program: &str, local: &str) -> Vec<String> {
+    const STATIC: &str = "0::/kubepods-burstable-pod0123456789abcdef0123456789abcdef.slice/crio-1.scope\n";
+    const POD: &str = "0::/kubepods-burstable-pod01234567_89ab_cdef_0123_456789abcdef.slice/crio-2.scope\n";
+    const HOST: &str = "0::/system.slice/some.service\n";
+
+    /// Evidence for one listening TCP socket of a program in a control group.
+    fn exceptions(file: &str, cgroup: &str, local: &str) -> Vec<String> {
         let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
         let (world, identity) = (Fake::of(&role, "10.0.3.1"), Identity::default());
         let line =
             format!("   0: {local} 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0  0 4711 1\n");
         world.make("/proc/net/tcp", &format!("  sl  local_address rem_address   st\n{line}"));
-        world.make("/proc/77/comm", program);
+        world.make("/proc/77/comm", "kubelet\n");
+        world.make("/proc/77/cgroup", cgroup);
         world.make("/proc/77/fd/", "");
         std::os::unix::fs::symlink("socket:[4711]", world.path("/proc/77/fd/3")).unwrap();
+        std::os::unix::fs::symlink(file, world.path("/proc/77/exe")).unwrap();
         let node = Node::new(&world, &role, &identity).unwrap();
         check(&node).unwrap().exceptions
     }
 
     #[test]
     fn what_listens_must_be_in_the_table_where_it_listens() {
-        let check = |program: &str, local: &str, allowed: bool| {
-            assert_eq!(exceptions(program, local).is_empty(), allowed, "{program} {local}");
+        let check = |file: &str, cgroup: &str, local: &str, allowed: bool| {
+            assert_eq!(exceptions(file, cgroup, local).is_empty(), allowed, "{file} {local}");
         };
-        check("kube-apiserver", "00000000:192B", true);
-        check("kubelet", "0103000A:280A", true);
-        check("kubelet", "00000000:280A", false);
-        check("kubelet", "0100007F:2808", true);
-        check("kubelet", "0103000A:2808", false);
-        check("crio", "0100007F:9999", true);
-        check("crio", "0103000A:9999", false);
-        check("nc", "0100007F:280A", false);
-        assert_eq!(exceptions("nc", "0103000A:0016"), ["nc on 10.0.3.1:22, Tcp"]);
+        check("/usr/bin/kube-apiserver", STATIC, "0103000A:192B", true);
+        check("/usr/bin/kube-apiserver", STATIC, "00000000:192B", false);
+        check("/usr/bin/kube-apiserver", POD, "0103000A:192B", false);
+        check("/usr/bin/kubelet", HOST, "0103000A:280A", true);
+        check("/usr/bin/kubelet (deleted)", HOST, "0103000A:280A", true);
+        check("/usr/bin/kubelet", HOST, "00000000:280A", false);
+        check("/usr/bin/kubelet", HOST, "0100007F:2808", true);
+        check("/usr/bin/kubelet", HOST, "0103000A:2808", false);
+        check("/usr/bin/kubelet", POD, "0103000A:280A", false);
+        check("/usr/bin/crio", HOST, "0100007F:9999", true);
+        check("/usr/bin/crio", HOST, "0103000A:9999", false);
+        // Each calls itself kubelet.
+        check("/tmp/kubelet", HOST, "0103000A:280A", false);
+        check("/usr/bin/nc", HOST, "0100007F:280A", false);
+        assert_eq!(exceptions("/usr/bin/nc", HOST, "0103000A:0016"), ["/usr/bin/nc on 10.0.3.1:22, Tcp"]);
     }
 
     #[test]

@@ -7,16 +7,70 @@ use crate::role::Role;
 use crate::world::World;
 
 const STATUS: &str = "Name:\tcoredns\nUid:\t10000000\t10000000\t10000000\t10000000\n\
-    Gid:\t10000000\t10000000\t10000000\t10000000\nCapEff:\t0000000000000400\nSeccomp:\t2\n";
+    Gid:\t10000000\t10000000\t10000000\t10000000\nCapInh:\t0000000000000000\n\
+    CapPrm:\t0000000000000400\nCapEff:\t0000000000000400\nCapBnd:\t0000000000000400\n\
+    CapAmb:\t0000000000000000\nSeccomp:\t2\n";
 
 /// A container process as the kernel shows it, with one thing changed.
 fn process(world: &Fake, pid: u32, from: &str, to: &str) {
     let file = |name: &str, text: &str| world.make(&format!("/proc/{pid}/{name}"), &text.replace(from, to));
     file("cgroup", "4:memory:/kubepods.slice/crio-0123abcd.scope\n");
     file("status", STATUS);
-    file("uid_map", "         0   10000000      65536\n");
+    for name in ["uid_map", "gid_map"] {
+        file(name, "         0   10000000      65536\n");
+    }
     file("attr/current", "crio-default-1.17.4 (enforce)\n");
     file("comm", "coredns\n");
+}
+
+/// A static pod's process: its ids, and the id that its map ends with.
+fn own(world: &Fake, pid: u32, uids: &str, gid: u32, last: u32) {
+    process(world, pid, "", "");
+    let uid = "0123456789abcdef0123456789abcdef";
+    world.make(
+        &format!("/proc/{pid}/cgroup"),
+        &format!("0::/kubepods-burstable-pod{uid}.slice/crio-0123.scope\n"),
+    );
+    let status = STATUS.replace("Uid:\t10000000\t10000000\t10000000\t10000000", &format!("Uid:\t{uids}"));
+    let gids = format!("Gid:\t{gid}\t{gid}\t{gid}\t{gid}");
+    let status = status.replace("Gid:\t10000000\t10000000\t10000000\t10000000", &gids);
+    world.make(&format!("/proc/{pid}/status"), &status);
+    for name in ["uid_map", "gid_map"] {
+        let map = format!("         0   10000000      65535\n     65535   {last}          1\n");
+        world.make(&format!("/proc/{pid}/{name}"), &map);
+    }
+}
+
+#[test]
+fn a_static_pods_processes_run_as_the_id_that_its_map_ends_with() {
+    let check = |uids: &str, gid: u32, last: u32, evidence: &str| {
+        let found = broken(&|world| own(world, 200, uids, gid, last));
+        let why: String = found.into_iter().map(|(_, why)| why).collect();
+        assert_eq!(why, evidence, "{uids} {gid} {last}");
+    };
+    let (plane, etcd) = ("20000000\t20000000\t20000000\t20000000", "20000001\t20000001\t20000001\t20000001");
+    check(plane, 20_000_000, 20_000_000, "");
+    check(etcd, 20_000_001, 20_000_001, "");
+    check(plane, 10_000_000, 20_000_000, "200 (coredns) runs as 10000000");
+    check(etcd, 20_000_001, 20_000_000, "200 (coredns) runs as 20000001");
+    check("20000000\t20000000\t10000000\t20000000", 20_000_000, 20_000_000, "200 (coredns) runs as 10000000");
+    let foreign = "200 (coredns) has the map 0 10000000 65535 65535 20000002 1, not 0 10000000 65536";
+    check(plane, 20_000_000, 20_000_002, foreign);
+    check(plane, 20_000_000, 0, "200 (coredns) has the map 0 10000000 65535 65535 0 1, not 0 10000000 65536");
+    let impostor = |world: &Fake| {
+        own(world, 200, plane, 20_000_000, 20_000_000);
+        let uid = "01234567_89ab_cdef_0123_456789abcdef";
+        let group = format!("0::/kubepods-burstable-pod{uid}.slice/crio-0123.scope\n");
+        world.make("/proc/200/cgroup", &group);
+    };
+    let found = broken(&impostor);
+    assert!(found.iter().any(|(_, why)| why.contains("not 0 10000000 65536")), "{found:?}");
+    let groups = |world: &Fake| {
+        own(world, 200, plane, 20_000_000, 20_000_000);
+        world.make("/proc/200/gid_map", "0 0 4294967295\n");
+    };
+    let found = broken(&groups);
+    assert!(found.iter().any(|(_, why)| why.contains("has the map 0 0 4294967295 for groups")), "{found:?}");
 }
 
 #[test]
@@ -26,8 +80,30 @@ fn a_machine_without_containers_proves_nothing() {
     world.make("/proc/1/cgroup", "0::/init.scope\n");
     let node = Node::new(&world, &role, &identity).unwrap();
     let findings = examine(&node);
-    assert!(findings.iter().all(|finding| !finding.holds || !finding.promise.contains("container")));
-    assert!(table(&findings).contains("NO   every container process runs under seccomp"));
+    for finding in findings.iter().filter(|finding| finding.promise.contains("container process")) {
+        assert_eq!(finding.verdict, Verdict::NothingToJudge, "{finding:?}");
+    }
+    let told = "-    every container process runs under seccomp\n       nothing to judge yet: ";
+    assert!(table(&findings).contains(told));
+    assert!(serde_json::to_string(&findings).unwrap().contains(r#""verdict":"nothing-to-judge""#));
+}
+
+/// In seconds.
+const YEAR: i64 = 365 * 86_400;
+
+/// A kubeconfig whose certificate ends in so many seconds.
+fn conf(seconds: i64) -> String {
+    let pem = certificates::ending(crate::fake::NOW + seconds);
+    format!("users:\n    client-certificate-data: {}\n", crate::base64::encode(pem.as_bytes()))
+}
+
+/// A container's bundle, as the shim leaves it.
+fn bundle(world: &Fake, id: &str) -> String {
+    use std::os::unix::fs::PermissionsExt;
+    let path = format!("/run/containers/storage/overlay-containers/{id}/userdata");
+    world.make(&format!("{path}/config.json"), "{}");
+    std::fs::set_permissions(world.path(&path), std::fs::Permissions::from_mode(0o700)).unwrap();
+    path
 }
 
 /// The promises that do not hold on a master that was set up, once something was done to it, each with its evidence.
@@ -45,10 +121,16 @@ fn broken(spoil: &dyn Fn(&Fake)) -> BTreeSet<(String, String)> {
         world.installed.borrow_mut().insert(package.name.clone(), package.version.clone());
         world.held.borrow_mut().insert(package.name.clone());
     }
+    world.make(machine::SYSCTLS, "# Why.\nkernel.panic = 10\n\nnet.ipv4.ip_forward = 1\n");
+    world.make("/proc/sys/kernel/panic", "10\n");
+    world.make("/proc/sys/net/ipv4/ip_forward", "1\n");
+    world.make(machine::SYNCHRONIZED, "");
+    bundle(&world, "a");
     bootstrap::until_done(&world, &role, &|| Ok(()), &mut |_| {}).unwrap();
+    world.make(crate::proxy::KUBECONFIG, &conf(YEAR));
     spoil(&world);
     let node = Node::new(&world, &role, &identity).unwrap();
-    let broken = examine(&node).into_iter().filter(|finding| !finding.holds);
+    let broken = examine(&node).into_iter().filter(|finding| finding.verdict != Verdict::Yes);
     broken.map(|finding| (finding.promise, finding.evidence.join("; "))).collect()
 }
 
@@ -65,8 +147,13 @@ fn each_broken_promise_is_seen_alone() {
     check(&process(ids, "0\t0\t0\t0"), "mapped", "200 (coredns) runs as 0");
     let map = process("10000000      65536", "0  4294967295");
     check(&map, "mapped", "200 (coredns) has the map 0 0 4294967295");
-    let capable = process("0000000000000400", "0000003fffffffff");
-    check(&capable, "capabilities", "200 (coredns) has 0000003fffffffff");
+    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        let spoil = |world: &Fake| {
+            let line = STATUS.lines().find(|line| line.starts_with(set)).unwrap();
+            self::process(world, 200, line, &format!("{set}:\t0000003fffffffff"));
+        };
+        check(&spoil, "capabilities", &format!("200 (coredns) has {set} 0000003fffffffff"));
+    }
     check(&process("(enforce)", "(complain)"), "AppArmor", "crio-default-1.17.4 (complain)");
     check(&process("Seccomp:\t2", "Seccomp:\t0"), "seccomp", "200 (coredns) has seccomp mode 0");
     let remove = |path: &'static str| move |world: &Fake| std::fs::remove_file(world.path(path)).unwrap();
@@ -80,9 +167,6 @@ fn each_broken_promise_is_seen_alone() {
     check(&moved, "pinned", "crun is 99, not 1.8.1-1+deb12u1");
     check(&|world| world.installed.borrow_mut().clear(), "pinned", "crun is not installed");
     check(&remove("/etc/apt/preferences.d/hale"), "pinned", "preferences.d/hale is missing");
-    let end = |world: &Fake| world.certificates_end.set(true);
-    check(&end, "certificates", "apiserver.crt ends within 30 days: `hale renew`");
-    check(&end, "certificates", "kube-proxy's ends within 30 days: `hale renew`");
     let stop = |unit: &'static str| {
         move |world: &Fake| world.state.borrow_mut().active.retain(|other| other != unit)
     };
@@ -93,4 +177,105 @@ fn each_broken_promise_is_seen_alone() {
     let elsewhere = |world: &Fake| world.resolved.set(Some([10, 96, 0, 9].into()));
     check(&elsewhere, "DNS", "kubernetes.default.svc.cluster.local is Some(10.96.0.9)");
     check(&|world| world.resolved.set(None), "DNS", "10.96.0.10 does not answer");
+}
+
+#[test]
+fn each_fault_of_the_machine_is_seen_alone() {
+    let check = |spoil: &dyn Fn(&Fake), promise: &str, evidence: &str| {
+        let found: Vec<_> = broken(spoil).into_iter().collect();
+        let [(of, why)] = &found[..] else { panic!("{promise}: {found:?}") };
+        assert!(of.contains(promise) && why.contains(evidence), "{of}: {why}");
+    };
+    let ending = |path: &'static str, days: i64| {
+        move |world: &Fake| {
+            let end = crate::fake::NOW + days * 86_400 + 60 * 60;
+            let text =
+                if path.ends_with("conf") { conf(days * 86_400 + 3600) } else { certificates::ending(end) };
+            std::fs::write(world.path(path), text).unwrap();
+        }
+    };
+    for path in [
+        "/etc/kubernetes/pki/ca.crt",
+        "/etc/kubernetes/pki/apiserver.crt",
+        "/etc/kubernetes/pki/etcd/peer.crt",
+        "/etc/kubernetes/pki/front-proxy-client.crt",
+        "/etc/kubernetes/scheduler.conf",
+        "/etc/kubernetes/kubelet.conf",
+        crate::proxy::KUBECONFIG,
+    ] {
+        check(&ending(path, 29), "certificates", &format!("{path} ends within 30 days: `hale renew`"));
+        check(&ending(path, -2), "certificates", &format!("{path} ended 2 days ago: `hale renew`"));
+    }
+    let rotated = |world: &Fake| {
+        let pem = "/var/lib/kubelet/pki/kubelet-client-current.pem";
+        world.make(pem, &certificates::ending(crate::fake::NOW - 1));
+        std::fs::write(world.path(crate::kubeadm::KUBELET), format!("    client-certificate: {pem}\n"))
+            .unwrap();
+    };
+    check(&rotated, "certificates", "kubelet.conf ended 1 days ago");
+    let gone =
+        |world: &Fake| std::fs::remove_file(world.path("/etc/kubernetes/pki/etcd/server.crt")).unwrap();
+    check(&gone, "certificates", "etcd/server.crt");
+    let panic = |world: &Fake| world.make("/proc/sys/kernel/panic", "0\n");
+    check(&panic, "kernel", "kernel.panic is 0, not 10");
+    let failed = |world: &Fake| *world.failed.borrow_mut() = "x.service loaded failed failed X\n".into();
+    check(&failed, "unit", "x.service failed");
+    let space = |bytes, inodes| move |world: &Fake| world.space.set(crate::world::Space { bytes, inodes });
+    check(&space(9, 50), "space", "/ has 9 % of its space left");
+    check(&space(50, 4), "space", "/ has 4 % of its inodes left");
+    let silent = |world: &Fake| std::fs::remove_file(world.path(machine::SYNCHRONIZED)).unwrap();
+    check(&silent, "clock", "none of systemd-timesyncd.service");
+    let trying = |world: &Fake| {
+        silent(world);
+        world.state.borrow_mut().active.insert("systemd-timesyncd.service".into());
+    };
+    check(&trying, "clock", "nothing to judge yet: systemd-timesyncd.service runs");
+    let replaced = |world: &Fake| {
+        world.make("/proc/500/cgroup", "0::/system.slice/kubelet.service\n");
+        std::os::unix::fs::symlink("/usr/bin/kubelet (deleted)", world.path("/proc/500/exe")).unwrap();
+    };
+    check(
+        &replaced,
+        "program",
+        "500 runs a /usr/bin/kubelet that was replaced or removed: systemctl restart kubelet",
+    );
+    let given = |world: &Fake| world.own(&world.path(&bundle(world, "b")), 10_000_000, 10_000_000).unwrap();
+    check(&given, "bundle", "overlay-containers/b/userdata is 10000000:10000000, not root's");
+    let entry = |world: &Fake| {
+        let path = world.path(&format!("{}/config.json", bundle(world, "b")));
+        world.own(&path, 10_000_000, 10_000_000).unwrap();
+    };
+    check(&entry, "bundle", "b/userdata/config.json is 10000000:10000000");
+    let open = |world: &Fake| {
+        use std::os::unix::fs::PermissionsExt;
+        let path = world.path(&bundle(world, "b"));
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o711)).unwrap();
+    };
+    check(&open, "bundle", "b/userdata has mode 0711, not 0700");
+}
+
+/// A name that would write a promise of its own over the line above.
+const FORGERY: &str = "\u{1b}[1A\u{1b}[2K\n yes";
+
+#[test]
+fn no_name_from_outside_can_forge_a_line() {
+    let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
+    let (world, identity) = (Fake::of(&role, "10.0.3.1"), Identity::default());
+    process(&world, 200, "Seccomp:\t2", "Seccomp:\t0");
+    world.make("/proc/200/comm", FORGERY);
+    world.make("/proc/net/tcp", "0: 0103000A:0016 0:0 0A 0:0 0:0 0  0  0 4711 1\n");
+    world.make("/proc/77/fd/", "");
+    std::os::unix::fs::symlink("socket:[4711]", world.path("/proc/77/fd/3")).unwrap();
+    std::os::unix::fs::symlink(format!("/usr/bin/{FORGERY}"), world.path("/proc/77/exe")).unwrap();
+    let findings = examine(&Node::new(&world, &role, &identity).unwrap());
+    let text = table(&findings);
+    let begins = ["yes  ", "NO   ", "-    ", "       "];
+    for line in text.lines() {
+        assert!(begins.iter().any(|begin| line.starts_with(begin)) && !line.contains('\u{1b}'), "{line:?}");
+    }
+    let told = r"\u{1b}[1A\u{1b}[2K\n yes";
+    assert!(text.contains(&format!("200 ({told}) has seccomp mode 0")), "{text}");
+    assert!(text.contains(&format!("/usr/bin/{told} on 10.0.3.1:22")), "{text}");
+    let evidence = findings.iter().flat_map(|finding| &finding.evidence);
+    assert!(evidence.flat_map(|line| line.chars()).all(|c| !c.is_control()));
 }

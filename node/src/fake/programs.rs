@@ -7,7 +7,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::{Fake, TOKEN};
+use super::{Fake, NOW, TOKEN};
+use crate::doctor::certificates::ending as certificate;
 use crate::fault::Result;
 use crate::kubeadm::manifest;
 use crate::world::{Call, Ran, Real, World};
@@ -139,6 +140,7 @@ fn systemctl(fake: &Fake, words: &[&str]) -> Result<Ran> {
     match words {
         ["--quiet", "is-enabled", _] => return Ok(has(&fake.state.borrow().enabled)),
         ["--quiet", "is-active", _] => return Ok(has(&fake.state.borrow().active)),
+        ["list-units", ..] => return Ok(ok(&fake.failed.borrow())),
         ["show", _] => return Ok(ok(MANAGER)),
         ["show", _, "*"] => return Ok(ok(UNITS)),
         _ => {}
@@ -336,6 +338,9 @@ pub(crate) fn recorded(phase: &str) -> impl Iterator<Item = (u32, &'static str)>
         .map(|(_, mode, path)| (u32::from_str_radix(mode, 8).unwrap(), path))
 }
 
+/// In seconds: how long what kubeadm signs is good for.
+const YEAR: i64 = 365 * 86_400;
+
 fn content(path: &str) -> String {
     let name = path.rsplit('/').next().unwrap();
     if let Some((_, text)) = FILES.iter().find(|(known, _)| *known == name) {
@@ -343,7 +348,11 @@ fn content(path: &str) -> String {
     }
     let label = if path.ends_with(".key") { "RSA PRIVATE KEY" } else { "CERTIFICATE" };
     match path.rsplit('.').next().unwrap() {
-        "conf" => "users: []\ncurrent-context: x\n".into(),
+        "conf" => {
+            let data = crate::base64::encode(certificate(NOW + YEAR).as_bytes());
+            format!("users:\n    client-certificate-data: {data}\ncurrent-context: x\n")
+        }
+        "crt" => certificate(NOW + YEAR),
         _ => format!("-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n"),
     }
 }

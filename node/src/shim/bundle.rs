@@ -24,7 +24,7 @@ const CONFIG: &str = "config.json";
 /// The most that is read of a configuration, in bytes.
 const LIMIT: u64 = 16 << 20;
 /// What containers' root may own in a bundle: what is mounted from there into containers.
-const THEIRS: [&str; 4] = ["hostname", "passwd", "resolv.conf", "shm"];
+pub(crate) const THEIRS: [&str; 4] = ["hostname", "passwd", "resolv.conf", "shm"];
 
 /// A bundle that is the host root's.
 pub(super) struct Bundle {

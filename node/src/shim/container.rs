@@ -13,7 +13,7 @@ use super::settings::Settings;
 /// Where the kubelet keeps pods' volumes.
 const PODS: &str = "/var/lib/kubelet/pods";
 /// CRI-O's folders of containers' bundles.
-pub(super) const BUNDLES: &str = "/run/containers/storage/overlay-containers";
+pub(crate) const BUNDLES: &str = "/run/containers/storage/overlay-containers";
 
 /// A container.
 #[derive(Debug)]

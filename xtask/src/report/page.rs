@@ -1,7 +1,7 @@
 //! The report as a page of its own: HTML and SVG with its style inside, nothing loaded, nothing run.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use node::doctor::Finding;
+use node::doctor::{Finding, Verdict};
 use node::report::Report;
 
 use super::boot::{Boot, Phase, State, seconds};
@@ -72,7 +72,8 @@ impl Page {
 
     fn summary(&self) -> Markup {
         let report = self.boot.report.as_ref().map(|(_, report)| report);
-        let broken = report.map(|report| report.findings.iter().filter(|finding| !finding.holds).count());
+        let broken = report
+            .map(|report| report.findings.iter().filter(|finding| finding.verdict == Verdict::No).count());
         html! {
             dl {
                 dt { "Image" } dd { (self.image.0) ", " (bytes(self.image.1)) }
@@ -233,7 +234,11 @@ fn findings(findings: &[Finding]) -> Markup {
             } }
             tbody { @for finding in findings { tr {
                 th scope="row" { (finding.promise) }
-                td { @if finding.holds { span.yes { "yes" } } @else { span.no { "NO" } } }
+                td { @match finding.verdict {
+                    Verdict::Yes => span.yes { "yes" },
+                    Verdict::No => span.no { "NO" },
+                    Verdict::NothingToJudge => "-",
+                } }
                 td { @for line in &finding.evidence { p { (line) } } }
             } } }
         } }

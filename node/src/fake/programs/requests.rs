@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use super::member::SERVING;
+use super::{NOW, YEAR, certificate};
 use super::{failed, ok};
 use crate::base64;
 use crate::fake::Fake;
@@ -107,7 +108,7 @@ pub(super) fn kubectl(fake: &Fake, kubeconfig: &str, words: &[&str]) -> Option<R
                 // It is signed, and the kubelet takes it.
                 let place = fake.path(SERVING);
                 fs::create_dir_all(place.parent().unwrap()).unwrap();
-                fs::write(place, "the kubelet's certificate").unwrap();
+                fs::write(place, certificate(NOW + YEAR)).unwrap();
             }
             state.requests.insert(name.to_owned(), object);
             ok("")

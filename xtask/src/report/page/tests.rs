@@ -30,8 +30,8 @@ fn report(findings: Vec<Finding>) -> String {
     serde_json::to_string(&report).unwrap()
 }
 
-fn finding(promise: &str, holds: bool, evidence: &str) -> Finding {
-    Finding { promise: promise.to_owned(), holds, evidence: vec![evidence.to_owned()] }
+fn finding(promise: &str, verdict: Verdict, evidence: &str) -> Finding {
+    Finding { promise: promise.to_owned(), verdict, evidence: vec![evidence.to_owned()] }
 }
 
 fn composition() -> Composition {
@@ -61,7 +61,7 @@ fn a_boot_that_went_well_is_told_whole() {
         entry("preflight", "\"done\""),
         entry("verify", "\"begun\""),
         entry("verify", "\"done\""),
-        report(vec![finding("nothing listens", true, "12 sockets")]),
+        report(vec![finding("nothing listens", Verdict::Yes, "12 sockets")]),
     ];
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     check(
@@ -108,7 +108,7 @@ fn nothing_that_was_told_can_become_markup() {
     let lines = [
         entry(&evil.replace('"', "\\\""), "\"begun\""),
         evil.to_owned(),
-        report(vec![finding(evil, false, evil)]),
+        report(vec![finding(evil, Verdict::No, evil)]),
     ];
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     let mut weights = composition();

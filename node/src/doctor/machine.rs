@@ -1,0 +1,101 @@
+//! The machine under the node: the kernel's switches, the clock, space, units, and programs that were replaced.
+
+use std::fs;
+
+use crate::fault::{Fault, Result};
+use crate::files;
+use crate::node::Node;
+use crate::world::Call;
+
+use super::{Evidence, containers};
+
+/// What is asked of the kernel, as sysctl.d(5) has it.
+pub(crate) const SYSCTLS: &str = "/usr/lib/sysctl.d/60-hale.conf";
+
+pub(super) fn sysctls(node: &Node) -> Result<Evidence> {
+    let text = files::need(node.world, SYSCTLS)?;
+    let settings: Vec<(&str, &str)> =
+        text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('=')).collect();
+    let differs = |(key, expected): &(&str, &str)| {
+        let (key, expected) = (key.trim().trim_start_matches('-'), expected.trim());
+        let path = node.world.path(&format!("/proc/sys/{}", key.replace('.', "/")));
+        match fs::read_to_string(path) {
+            Ok(found) if found.split_whitespace().eq(expected.split_whitespace()) => None,
+            Ok(found) => Some(format!("{key} is {}, not {expected}", found.trim())),
+            Err(error) => Some(format!("{key} is not {expected}: {error}")),
+        }
+    };
+    let exceptions = settings.iter().filter_map(differs).collect();
+    Ok(Evidence::new(exceptions, format!("{} settings of {SYSCTLS}", settings.len())))
+}
+
+/// systemd-timesyncd(8) touches it each time that a server told it the time.
+pub(crate) const SYNCHRONIZED: &str = "/run/systemd/timesync/synchronized";
+/// What can set the clock.
+const SOURCES: [&str; 4] =
+    ["systemd-timesyncd.service", "chrony.service", "ntpsec.service", "openntpd.service"];
+
+pub(super) fn clock(node: &Node) -> Result<Evidence> {
+    if node.world.path(SYNCHRONIZED).exists() {
+        return Ok(Evidence::new(Vec::new(), "a time server was heard since the boot"));
+    }
+    for unit in SOURCES {
+        if node.world.run(&Call::new("/usr/bin/systemctl", &["--quiet", "is-active", unit]))?.success() {
+            return Ok(Evidence::nothing(&format!("{unit} runs, and no time server was heard")));
+        }
+    }
+    let what = format!("none of {} runs", SOURCES.join(", "));
+    Ok(Evidence::new(vec![format!("{what}: systemctl start {}", SOURCES[0])], ""))
+}
+
+/// Where what a node needs grows.
+const PLACES: [&str; 4] = ["/", "/var/lib/containers", "/var/lib/etcd", "/var/lib/kubelet"];
+
+/// With less the kubelet puts pods out (its `evictionHard`: 10 % of the space, 5 % of the inodes).
+pub(super) fn space(node: &Node) -> Result<Evidence> {
+    let mut exceptions = Vec::new();
+    let mut least = 100;
+    for place in PLACES.iter().filter(|place| node.world.path(place).is_dir()) {
+        let space = node.world.space(place).map_err(|e| Fault::io("examine", place, e))?;
+        least = least.min(space.bytes).min(space.inodes);
+        for (left, enough, what) in [(space.bytes, 10, "space"), (space.inodes, 5, "inodes")] {
+            if left < enough {
+                exceptions.push(format!("{place} has {left} % of its {what} left, less than {enough} %"));
+            }
+        }
+    }
+    Ok(Evidence::new(exceptions, format!("{least} % are left, or more")))
+}
+
+pub(super) fn units(node: &Node) -> Result<Evidence> {
+    let arguments = ["list-units", "--state=failed", "--plain", "--no-legend", "--no-pager"];
+    let text = node.world.ask(&Call::new("/usr/bin/systemctl", &arguments))?;
+    let failed = text.lines().filter_map(|line| line.split_whitespace().next());
+    let exceptions = failed.map(|unit| format!("{unit} failed: journalctl -u {unit}")).collect();
+    Ok(Evidence::new(exceptions, "systemd knows of none that failed"))
+}
+
+/// Of the host's and of static pods: what another pod does with its programs is its own affair.
+pub(super) fn programs(node: &Node) -> Result<Evidence> {
+    let mut exceptions = Vec::new();
+    let mut count = 0;
+    for pid in containers::pids(node)? {
+        let proc = node.world.path(&format!("/proc/{pid}"));
+        let Ok(link) = fs::read_link(proc.join("exe")) else { continue };
+        let cgroup = fs::read_to_string(proc.join("cgroup")).unwrap_or_default();
+        if containers::is_container(&cgroup) && !containers::is_static(&cgroup) {
+            continue;
+        }
+        count += 1;
+        let link = link.to_string_lossy();
+        // As proc_pid_exe(5) says. What was never a file, such as crun's copy of itself, is in no system folder.
+        let Some(file) = link.strip_suffix(" (deleted)") else { continue };
+        if ["/usr/", "/bin/", "/sbin/"].iter().any(|system| file.starts_with(system)) {
+            let unit = cgroup.trim().rsplit('/').find(|part| part.ends_with(".service"));
+            let mend =
+                unit.map_or_else(|| "restart it".to_owned(), |unit| format!("systemctl restart {unit}"));
+            exceptions.push(format!("{pid} runs a {file} that was replaced or removed: {mend}"));
+        }
+    }
+    Ok(Evidence::new(exceptions, format!("{count} processes")))
+}
