@@ -6,6 +6,7 @@
 pub mod base64;
 pub mod bootstrap;
 pub mod cluster;
+pub mod dns;
 pub mod doctor;
 pub mod fault;
 pub mod files;
@@ -35,6 +36,7 @@ pub mod shim;
 pub mod status;
 pub mod token;
 pub mod world;
+pub mod written;
 
 #[cfg(test)]
 mod fake;

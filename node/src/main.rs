@@ -99,7 +99,9 @@ fn run(verb: Verb) -> Result<ExitCode> {
             let identity = Identity::load(&world, &role)?;
             let findings = doctor::examine(&Node::new(&world, &role, &identity)?);
             print(json, &findings, &doctor::table(&findings))?;
-            return Ok(ExitCode::from(u8::from(findings.iter().any(|finding| finding.verdict == doctor::Verdict::No))));
+            return Ok(ExitCode::from(u8::from(
+                findings.iter().any(|finding| finding.verdict == doctor::Verdict::No),
+            )));
         }
         Verb::Token { hours, kube_proxy } => {
             let identity = Identity::load(&world, &role)?;

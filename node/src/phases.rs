@@ -4,15 +4,15 @@
 //! one, nor one that kills a slow API server.
 
 use crate::fault::Result;
-use crate::doctor::dns;
 use crate::files;
 use crate::identity::Identity;
 use crate::kubeadm::{self, config, manifest};
 use crate::node::Node;
-use crate::patience::until;
+use crate::patience::answer;
 use crate::role::Role;
 use crate::world::Call;
-use crate::{cluster, ownership, preflight, proxy, runtime};
+use crate::written::{self, KUBELET as KUBELET_FILES};
+use crate::{cluster, dns, ownership, preflight, proxy, runtime};
 
 mod certificates;
 mod join;
@@ -72,7 +72,12 @@ pub fn of(role: &Role) -> Vec<Phase> {
     if role.kube_proxy.here {
         phases.push(phase!("kube-proxy", "Services work from here", proxy::check, proxy::act));
     }
-    phases.push(phase!("verify", "the node is ready, names are answered, and its secrets are wiped", verified, verify));
+    phases.push(phase!(
+        "verify",
+        "the node is ready, names are answered, and its secrets are wiped",
+        verified,
+        verify
+    ));
     phases
 }
 
@@ -87,11 +92,9 @@ fn control_plane(node: &Node) -> Result<()> {
     manifest::make_patient(node)?;
     // kubeadm may have made directories that the table knows.
     ownership::apply(node)?;
+    written::note(node, &written::manifests())?;
     files::remove(node.world, &config)
 }
-
-/// What kubeadm writes for the kubelet.
-const KUBELET_FILES: [&str; 2] = ["/var/lib/kubelet/config.yaml", "/var/lib/kubelet/kubeadm-flags.env"];
 
 fn kubelet_check(node: &Node) -> Result<bool> {
     for path in KUBELET_FILES {
@@ -115,6 +118,7 @@ fn start_kubelet(node: &Node) -> Result<()> {
         files::sync(&node.world.path(path))?;
     }
     files::sync(&node.world.path("/var/lib/kubelet"))?;
+    written::note(node, &KUBELET_FILES)?;
     ownership::apply(node)?;
     systemctl(node, &["enable", "--now", "kubelet.service"])
 }
@@ -163,14 +167,15 @@ fn dns(node: &Node) -> Result<()> {
 fn verified(node: &Node) -> Result<bool> {
     let wiped =
         files::read(node.world, Identity::PATH)?.is_none_or(|text| !crate::identity::holds_secret(&text));
-    Ok(wiped && cluster::is_ready(node)? && dns::answers(node)?)
+    Ok(wiped && cluster::is_ready(node)? && dns::ask(node).map(|_| true)?)
 }
 
 fn verify(node: &Node) -> Result<()> {
     cluster::wait_until_ready(node)?;
     // kube-proxy, CoreDNS and the pod network come up after the node, and are what pods need of it.
-    until(node, "names are not answered through the service address", cluster::PATIENCE, &|| {
-        dns::answers(node)
-    })?;
+    answer(node, cluster::PATIENCE, &|| dns::ask(node))?;
     node.wipe()
 }
+
+#[cfg(test)]
+mod tests;

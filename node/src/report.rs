@@ -110,7 +110,10 @@ mod tests {
         let names: Vec<&str> = report.units.iter().map(|unit| unit.name.as_str()).collect();
         assert_eq!(names, ["-.mount", "kubelet.service"]);
         assert_eq!((report.uptime, report.userspace, report.finished), (526_070_000, 2_500_000, 0));
-        assert!(report.findings.len() > 10 && report.findings.iter().any(|finding| finding.verdict == doctor::Verdict::No));
+        assert!(
+            report.findings.len() > 10
+                && report.findings.iter().any(|finding| finding.verdict == doctor::Verdict::No)
+        );
         let line = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<Report>(&line).unwrap(), report);
     }

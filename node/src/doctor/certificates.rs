@@ -80,7 +80,10 @@ fn ends(node: &Node, path: &str) -> Result<i64> {
         text = Zeroizing::new(pem.unwrap_or_default());
     }
     let from = named.as_deref().unwrap_or(path);
-    der(&text).as_deref().and_then(not_after).ok_or_else(|| Fault::machine(format!("{from} has no certificate")))
+    der(&text)
+        .as_deref()
+        .and_then(not_after)
+        .ok_or_else(|| Fault::machine(format!("{from} has no certificate")))
 }
 
 /// The first certificate of a PEM text (RFC 7468).
@@ -120,7 +123,13 @@ fn not_after(certificate: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(time).ok()?.strip_suffix('Z').filter(|text| text.is_ascii())?;
     // RFC 5280, 4.1.2.5: two digits of the year up to 2049, four from then on.
     let year = match (tag, text.len()) {
-        (0x17, 12) => if text < "5" { "20" } else { "19" },
+        (0x17, 12) => {
+            if text < "5" {
+                "20"
+            } else {
+                "19"
+            }
+        }
         (0x18, 14) => "",
         _ => return None,
     };
@@ -164,8 +173,8 @@ mod tests {
         };
         for days in ["1", "365", "20000"] {
             openssl(&[
-                "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key", "-out", "crt", "-subj", "/CN=x",
-                "-days", days,
+                "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key", "-out", "crt", "-subj",
+                "/CN=x", "-days", days,
             ]);
             let text = fs::read_to_string(folder.path().join("crt")).unwrap();
             let found = Moment::from_seconds(not_after(&der(&text).unwrap()).unwrap()).unwrap().to_string();

@@ -133,7 +133,8 @@ const SETS: [&str; 5] = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"];
 pub(super) fn capable(node: &Node) -> Result<Evidence> {
     let mask = node.role.capability_mask();
     each(node, |process| {
-        let within = |set: &&str| u64::from_str_radix(process.field(set), 16).is_ok_and(|has| has & !mask == 0);
+        let within =
+            |set: &&str| u64::from_str_radix(process.field(set), 16).is_ok_and(|has| has & !mask == 0);
         let set = SETS.iter().find(|set| !within(set))?;
         Some(format!("has {set} {}, and may have {mask:016x}", process.field(set)))
     })

@@ -92,7 +92,8 @@ pub(super) fn programs(node: &Node) -> Result<Evidence> {
         let Some(file) = link.strip_suffix(" (deleted)") else { continue };
         if ["/usr/", "/bin/", "/sbin/"].iter().any(|system| file.starts_with(system)) {
             let unit = cgroup.trim().rsplit('/').find(|part| part.ends_with(".service"));
-            let mend = unit.map_or_else(|| "restart it".to_owned(), |unit| format!("systemctl restart {unit}"));
+            let mend =
+                unit.map_or_else(|| "restart it".to_owned(), |unit| format!("systemctl restart {unit}"));
             exceptions.push(format!("{pid} runs a {file} that was replaced or removed: {mend}"));
         }
     }

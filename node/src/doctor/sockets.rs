@@ -51,7 +51,10 @@ fn allowed(node: &Node, listener: &Listener, program: &str) -> bool {
     };
     node.role.sockets.iter().any(|socket| {
         let port = socket.port.is_none_or(|port| port == listener.port);
-        short(&socket.program) == short(program) && socket.protocol == listener.protocol && port && bound <= socket.bind
+        short(&socket.program) == short(program)
+            && socket.protocol == listener.protocol
+            && port
+            && bound <= socket.bind
     })
 }
 
