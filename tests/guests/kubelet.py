@@ -2,7 +2,8 @@
 
 What it does of a kubelet's work: it runs the containers of static pods, by podman and Hale's shim, mapped,
 confined and mounted as role and manifests say; and with the kubelet's own credentials it registers the node
-and keeps saying that it is ready. Probes, mirror pods and ordinary pods are none of it.
+and keeps saying that it is ready. Probes, mirror pods and ordinary pods are none of it. It answers for names
+besides: there is no CoreDNS here, and without it no bootstrap is done.
 """
 
 import base64
@@ -125,7 +126,41 @@ class Node:
         self.ask("PATCH", path, {"status": status}, "application/strategic-merge-patch+json")
 
 
+# Answers whatever it is asked with the API server's service address (RFC 1035, 4.1).
+NAMES = """
+import socket
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("10.255.0.2", 53))
+while True:
+    question, asker = server.recvfrom(1500)
+    head = question[:2] + bytes([0x85, 0, 0, 1, 0, 1, 0, 0, 0, 0])
+    record = bytes([0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 5, 0, 4, 10, 96, 0, 1])
+    server.sendto(head + question[12:] + record, asker)
+"""
+
+
+def answer_names():
+    """As a pod would, in a network of its own: on the host nothing more listens. kube-proxy knows of no pod there."""
+    if pathlib.Path("/run/netns/names").exists():
+        return
+    target = ["-d", "10.96.0.10", "-p", "udp", "--dport", "53", "-j", "DNAT", "--to-destination", "10.255.0.2"]
+    inside = ["ip", "-n", "names"]
+    for command in [
+        ["ip", "netns", "add", "names"],
+        ["ip", "link", "add", "names0", "type", "veth", "peer", "name", "names1", "netns", "names"],
+        ["ip", "addr", "add", "10.255.0.1/24", "dev", "names0"],
+        ["ip", "link", "set", "names0", "up"],
+        [*inside, "addr", "add", "10.255.0.2/24", "dev", "names1"],
+        [*inside, "link", "set", "names1", "up"],
+        [*inside, "route", "add", "default", "via", "10.255.0.1"],
+        ["iptables", "-t", "nat", "-I", "OUTPUT", *target],
+    ]:
+        subprocess.run(command, check=True)
+    subprocess.Popen(["ip", "netns", "exec", "names", "python3", "-c", NAMES])
+
+
 def main():
+    answer_names()
     manifests = sorted(MANIFESTS.glob("*.yaml"))
     tended = [container for manifest in manifests for container in containers(manifest)]
     node, known = Node(), False

@@ -102,6 +102,8 @@ fn bundle(world: &Fake, id: &str) -> String {
     use std::os::unix::fs::PermissionsExt;
     let path = format!("/run/containers/storage/overlay-containers/{id}/userdata");
     world.make(&format!("{path}/config.json"), "{}");
+    world.make(&format!("{path}/hostname"), "x");
+    world.own(&world.path(&format!("{path}/hostname")), 10_000_000, 10_000_000).unwrap();
     std::fs::set_permissions(world.path(&path), std::fs::Permissions::from_mode(0o700)).unwrap();
     path
 }
@@ -281,6 +283,11 @@ fn each_fault_of_the_machine_is_seen_alone() {
         world.own(&path, 10_000_000, 10_000_000).unwrap();
     };
     check(&entry, "bundle", "b/userdata/config.json is 10000000:10000000");
+    let another = |world: &Fake| {
+        let path = world.path(&format!("{}/hostname", bundle(world, "b")));
+        world.own(&path, 7, 7).unwrap();
+    };
+    check(&another, "bundle", "b/userdata/hostname is 7:7, not root's");
     let open = |world: &Fake| {
         use std::os::unix::fs::PermissionsExt;
         let path = world.path(&bundle(world, "b"));
