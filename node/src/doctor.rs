@@ -10,13 +10,13 @@ use crate::node::Node;
 use crate::patience::answer;
 use crate::plain::plain;
 use crate::world::Call;
-use crate::{bootstrap, cluster, hold, ownership, phases};
+use crate::{bootstrap, cluster, dns, hold, ownership, phases};
 
 mod bundles;
 pub(crate) mod certificates;
 mod containers;
-pub(crate) mod dns;
 mod machine;
+mod shipped;
 mod sockets;
 
 /// A promise and what was found.
@@ -82,7 +82,7 @@ impl Evidence {
 type Check = fn(&Node) -> Result<Evidence>;
 
 /// Every promise, in the order of the report.
-const PROMISES: [(&str, Check); 18] = [
+const PROMISES: [(&str, Check); 20] = [
     ("the bootstrap is done", done),
     ("every container process is mapped to the role's ids", containers::mapped),
     ("every container process has only the role's capabilities", containers::capable),
@@ -92,6 +92,8 @@ const PROMISES: [(&str, Check); 18] = [
     ("nothing listens but what the role allows", sockets::check),
     ("every file that pods and kubelet read has its owner", owned),
     ("packaged files are as packaged", packaged),
+    ("what the bootstrap wrote is as it wrote it", shipped::written),
+    ("nobody else sets what our units and CRI-O do", shipped::overlaid),
     ("pinned packages have their versions and are held", pinned),
     ("every program that runs is the one that is installed", machine::programs),
     ("the kernel is set as the package says", machine::sysctls),
@@ -100,7 +102,7 @@ const PROMISES: [(&str, Check); 18] = [
     ("something sets the clock", machine::clock),
     ("certificates do not end soon", certificates::check),
     ("the node is ready", ready),
-    ("DNS answers through the service address", dns::check),
+    ("DNS answers through the service address", resolved),
 ];
 
 /// A question that is not answered is asked three times: a slow machine keeps its promises too.
@@ -172,6 +174,10 @@ fn pinned(node: &Node) -> Result<Evidence> {
         exceptions.push("/etc/apt/preferences.d/hale is missing".to_owned());
     }
     Ok(Evidence::new(exceptions, format!("{} packages", node.role.packages.len())))
+}
+
+fn resolved(node: &Node) -> Result<Evidence> {
+    Ok(Evidence::new(Vec::new(), dns::ask(node)?))
 }
 
 fn ready(node: &Node) -> Result<Evidence> {

@@ -277,7 +277,7 @@ impl World for Fake {
 
     fn datagram(&self, _to: std::net::SocketAddrV4, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
         let address = self.resolved.get().ok_or(std::io::ErrorKind::TimedOut)?;
-        Ok(crate::doctor::dns::reply(bytes, address))
+        Ok(crate::dns::reply(bytes, address))
     }
 
     fn space(&self, _absolute: &str) -> std::io::Result<Space> {

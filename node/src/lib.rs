@@ -6,6 +6,7 @@
 pub mod base64;
 pub mod bootstrap;
 pub mod cluster;
+pub mod dns;
 pub mod doctor;
 pub mod fault;
 pub mod files;
@@ -36,6 +37,7 @@ pub mod shim;
 pub mod status;
 pub mod token;
 pub mod world;
+pub mod written;
 
 #[cfg(test)]
 mod fake;

@@ -4,7 +4,6 @@
 //! one, nor one that kills a slow API server.
 
 use crate::cluster::PATIENCE;
-use crate::doctor::dns;
 use crate::fault::Result;
 use crate::files;
 use crate::identity::Identity;
@@ -13,7 +12,8 @@ use crate::node::Node;
 use crate::patience::{answer, until};
 use crate::role::Role;
 use crate::world::Call;
-use crate::{cluster, invitation, ownership, preflight, proxy, renew, runtime};
+use crate::written::{self, KUBELET as KUBELET_FILES};
+use crate::{cluster, dns, invitation, ownership, preflight, proxy, renew, runtime};
 
 mod certificates;
 mod join;
@@ -102,11 +102,9 @@ fn control_plane(node: &Node) -> Result<()> {
     manifest::make_patient(node)?;
     // kubeadm may have made directories that the table knows.
     ownership::apply(node)?;
+    written::note(node, &written::manifests())?;
     files::remove(node.world, &config)
 }
-
-/// What kubeadm writes for the kubelet.
-const KUBELET_FILES: [&str; 2] = ["/var/lib/kubelet/config.yaml", "/var/lib/kubelet/kubeadm-flags.env"];
 
 fn kubelet_check(node: &Node) -> Result<bool> {
     for path in KUBELET_FILES {
@@ -130,6 +128,7 @@ fn start_kubelet(node: &Node) -> Result<()> {
         files::sync(&node.world.path(path))?;
     }
     files::sync(&node.world.path("/var/lib/kubelet"))?;
+    written::note(node, &KUBELET_FILES)?;
     ownership::apply(node)?;
     systemctl(node, &["enable", "--now", "kubelet.service"])
 }
@@ -198,14 +197,15 @@ fn dns(node: &Node) -> Result<()> {
 fn verified(node: &Node) -> Result<bool> {
     let wiped =
         files::read(node.world, Identity::PATH)?.is_none_or(|text| !crate::identity::holds_secret(&text));
-    Ok(wiped && cluster::is_ready(node)? && dns::answers(node)?)
+    Ok(wiped && cluster::is_ready(node)? && dns::ask(node).map(|_| true)?)
 }
 
 fn verify(node: &Node) -> Result<()> {
     cluster::wait_until_ready(node)?;
     node.wipe()?;
     // kube-proxy, CoreDNS and the pod network come up after the node, and are what pods need of it.
-    until(node, "names are not answered through the service address", cluster::PATIENCE, &|| {
-        dns::answers(node)
-    })
+    answer(node, PATIENCE, &|| dns::ask(node)).map(drop)
 }
+
+#[cfg(test)]
+mod tests;

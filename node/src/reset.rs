@@ -6,7 +6,7 @@ use crate::journal::Journal;
 use crate::node::Node;
 use crate::phases::systemctl;
 use crate::world::Call;
-use crate::{bootstrap, network, proxy, renew, runtime};
+use crate::{bootstrap, network, proxy, renew, runtime, written};
 
 /// What is lost and cannot be made again, for people.
 pub fn losses(node: &Node) -> Vec<String> {
@@ -23,7 +23,7 @@ pub fn losses(node: &Node) -> Vec<String> {
 
 /// What is removed, in this order: what says that a bootstrap was done goes first, so that a cut leaves no node
 /// that believes itself whole.
-const PATHS: [&str; 11] = [
+const PATHS: [&str; 12] = [
     bootstrap::MARKER,
     "/etc/kubernetes",
     "/var/lib/etcd",
@@ -35,6 +35,7 @@ const PATHS: [&str; 11] = [
     "/run/hale",
     "/var/lib/hale/first-token",
     renew::UNDER_WAY,
+    written::PATH,
 ];
 
 /// All that goes but the journal, which goes last.

@@ -108,7 +108,7 @@ pub trait World {
     /// What is left of the file system that a path is on.
     fn space(&self, absolute: &str) -> std::io::Result<Space> {
         let found = rustix::fs::statvfs(self.path(absolute))?;
-        let percent = |left: u64, all: u64| if all == 0 { 100 } else { left.saturating_mul(100) / all };
+        let percent = |left: u64, all: u64| left.saturating_mul(100).checked_div(all).unwrap_or(100);
         Ok(Space {
             bytes: percent(found.f_bavail, found.f_blocks),
             inodes: percent(found.f_favail, found.f_files),

@@ -3,18 +3,15 @@
 What it does of a kubelet's work: it runs the containers of static pods, by podman and Hale's shim, mapped,
 confined and mounted as role and manifests say; and with the kubelet's own credentials it registers the node,
 asks for a certificate as a server, and keeps saying that it is ready. Probes, mirror pods and ordinary pods are
-none of it.
+none of it. It answers for names besides: there is no CoreDNS here, and without it no bootstrap is done.
 """
 
 import base64
-import ipaddress
 import json
 import pathlib
 import shlex
-import socket
 import ssl
 import subprocess
-import sys
 import time
 import tomllib
 import urllib.error
@@ -153,59 +150,48 @@ class Node:
             "capacity": size,
             "conditions": [ready],
         }
-        self.patch(f"/api/v1/nodes/{self.name}/status", status)
-
-    def patch(self, path, status):
+        path = f"/api/v1/nodes/{self.name}/status"
         self.ask("PATCH", path, {"status": status}, "application/strategic-merge-patch+json")
 
-    def names_are_answered(self, address):
-        """Says of CoreDNS' pods here that they are ready, at an address where somebody answers."""
-        pods = self.ask("GET", f"/api/v1/pods?fieldSelector=spec.nodeName%3D{self.name}")["items"]
-        for pod in pods:
-            labels, meta = pod["metadata"].get("labels", {}), pod["metadata"]
-            if labels.get("k8s-app") == "kube-dns" and "podIP" not in pod["status"]:
-                ready = [{"type": kind, "status": "True"} for kind in ("Initialized", "ContainersReady", "Ready")]
-                status = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "conditions": ready}
-                self.patch(f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}/status", status)
+
+# Answers whatever it is asked with the API server's service address (RFC 1035, 4.1).
+NAMES = """
+import socket
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("10.255.0.2", 53))
+while True:
+    question, asker = server.recvfrom(1500)
+    head = question[:2] + bytes([0x85, 0, 0, 1, 0, 1, 0, 0, 0, 0])
+    record = bytes([0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 5, 0, 4, 10, 96, 0, 1])
+    server.sendto(head + question[12:] + record, asker)
+"""
 
 
-def pod_that_answers_names(address):
-    """A network namespace with a cable to the bridge, as the CNI plugins make one."""
-    cluster = ROLE["cluster"]
-    length = cluster["subnet"].split("/")[1]
-    inside = "ip -n names"
-    for line in (
-        "ip netns add names",
-        "ip link add names type veth peer name eth0 netns names",
-        f"ip link set names master {cluster['bridge']} up",
-        f"{inside} link set lo up",
-        f"{inside} address add {address}/{length} dev eth0",
-        f"{inside} link set eth0 up",
-        f"{inside} route add default via {cluster['gateway']}",
-    ):
-        subprocess.run(line.split(), check=False)
-    subprocess.Popen(["ip", "netns", "exec", "names", sys.executable, __file__, address])
-
-
-def answer_names(address):
-    """Every name is the API server's service address: A records alone (RFC 1035, 4.1)."""
-    lines = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    lines.bind((address, 53))
-    service = ipaddress.ip_network(ROLE["cluster"]["service-subnet"])[1].packed
-    while True:
-        question, asker = lines.recvfrom(512)
-        end = question.index(0, 12) + 5
-        head = question[:2] + b"\x84\x00\x00\x01\x00\x01\x00\x00\x00\x00"
-        record = b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x1e\x00\x04" + service
-        lines.sendto(head + question[12:end] + record, asker)
+def answer_names():
+    """As a pod would, in a network of its own: on the host nothing more listens. kube-proxy knows of no pod there."""
+    if pathlib.Path("/run/netns/names").exists():
+        return
+    target = ["-d", "10.96.0.10", "-p", "udp", "--dport", "53", "-j", "DNAT", "--to-destination", "10.255.0.2"]
+    inside = ["ip", "-n", "names"]
+    for command in [
+        ["ip", "netns", "add", "names"],
+        ["ip", "link", "add", "names0", "type", "veth", "peer", "name", "names1", "netns", "names"],
+        ["ip", "addr", "add", "10.255.0.1/24", "dev", "names0"],
+        ["ip", "link", "set", "names0", "up"],
+        [*inside, "addr", "add", "10.255.0.2/24", "dev", "names1"],
+        [*inside, "link", "set", "names1", "up"],
+        [*inside, "route", "add", "default", "via", "10.255.0.1"],
+        ["iptables", "-t", "nat", "-I", "OUTPUT", *target],
+    ]:
+        subprocess.run(command, check=True)
+    subprocess.Popen(["ip", "netns", "exec", "names", "python3", "-c", NAMES])
 
 
 def main():
+    answer_names()
     manifests = sorted(MANIFESTS.glob("*.yaml"))
     tended = [container for manifest in manifests for container in containers(manifest)]
     node, known = Node(), False
-    address = ROLE["cluster"]["pods"].split("-")[0]
-    pod_that_answers_names(address)
     while True:
         for container in tended:
             container.tend()
@@ -221,7 +207,4 @@ def main():
         time.sleep(PULSE)
 
 
-if sys.argv[1:]:
-    answer_names(sys.argv[1])
-else:
-    main()
+main()

@@ -24,13 +24,10 @@ pub(super) fn check(node: &Node) -> Result<Evidence> {
         }
         let mut all = vec![bundle.clone()];
         all.extend(if metadata.is_dir() { list(&bundle)? } else { Vec::new() });
-        // What is mounted from there into containers is theirs.
-        let is_theirs =
-            |path: &Path| path.file_name().is_some_and(|name| THEIRS.iter().any(|theirs| name == *theirs));
-        for path in all.into_iter().filter(|path| !is_theirs(path)) {
+        for path in all {
             // What has gone meanwhile is nobody's.
             if let Ok((uid, gid)) = node.world.owner(&path)
-                && uid != 0
+                && !(uid == 0 || uid == node.role.user.first_id && is_theirs(&path))
             {
                 exceptions.push(format!("{} is {uid}:{gid}, not root's", told(node, &path)));
             }
@@ -41,6 +38,11 @@ pub(super) fn check(node: &Node) -> Result<Evidence> {
         return Ok(Evidence::nothing(&format!("there is no bundle; {refused}")));
     }
     Ok(Evidence::new(exceptions, format!("{count} bundles; {refused}")))
+}
+
+/// What is mounted from there into containers.
+fn is_theirs(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| THEIRS.iter().any(|known| name == *known))
 }
 
 /// A folder's entries in order; none where there is no folder.

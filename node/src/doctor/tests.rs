@@ -102,6 +102,8 @@ fn bundle(world: &Fake, id: &str) -> String {
     use std::os::unix::fs::PermissionsExt;
     let path = format!("/run/containers/storage/overlay-containers/{id}/userdata");
     world.make(&format!("{path}/config.json"), "{}");
+    world.make(&format!("{path}/hostname"), "x");
+    world.own(&world.path(&format!("{path}/hostname")), 10_000_000, 10_000_000).unwrap();
     std::fs::set_permissions(world.path(&path), std::fs::Permissions::from_mode(0o700)).unwrap();
     path
 }
@@ -125,6 +127,7 @@ fn broken(spoil: &dyn Fn(&Fake)) -> BTreeSet<(String, String)> {
     world.make("/proc/sys/kernel/panic", "10\n");
     world.make("/proc/sys/net/ipv4/ip_forward", "1\n");
     world.make(machine::SYNCHRONIZED, "");
+    world.make("/etc/crio/crio.conf.d/10-hale.conf", "");
     bundle(&world, "a");
     bootstrap::until_done(&world, &role, &|| Ok(()), &mut |_| {}).unwrap();
     world.make(crate::proxy::KUBECONFIG, &conf(YEAR));
@@ -175,7 +178,7 @@ fn each_broken_promise_is_seen_alone() {
     let socket = "0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0  0 4711 1\n";
     check(&|world| world.make("/proc/net/tcp", socket), "listens", "on 0.0.0.0:22");
     let elsewhere = |world: &Fake| world.resolved.set(Some([10, 96, 0, 9].into()));
-    check(&elsewhere, "DNS", "kubernetes.default.svc.cluster.local is Some(10.96.0.9)");
+    check(&elsewhere, "DNS", "kubernetes.default.svc.cluster.local is Some(10.96.0.9), not 10.96.0.1");
     check(&|world| world.resolved.set(None), "DNS", "10.96.0.10 does not answer");
 }
 
@@ -186,6 +189,40 @@ fn each_fault_of_the_machine_is_seen_alone() {
         let [(of, why)] = &found[..] else { panic!("{promise}: {found:?}") };
         assert!(of.contains(promise) && why.contains(evidence), "{of}: {why}");
     };
+    let other = |path: &'static str, from: &'static str, to: &'static str| {
+        move |world: &Fake| {
+            let text = std::fs::read_to_string(world.path(path)).unwrap();
+            assert!(text.contains(from), "{path}: {text}");
+            std::fs::write(world.path(path), text.replacen(from, to, 1)).unwrap();
+        }
+    };
+    let kubelet = "/var/lib/kubelet/config.yaml";
+    check(
+        &other(kubelet, "enabled: false", "enabled: true"),
+        "wrote",
+        "config.yaml is not as the bootstrap wrote it",
+    );
+    let server = "/etc/kubernetes/manifests/kube-apiserver.yaml";
+    check(&other(server, "NodeRestriction", "AlwaysAdmit"), "wrote", "kube-apiserver.yaml is not as");
+    check(
+        &other(server, "/kube-apiserver:v1.17.17", "/kube-apiserver:v1.17.1"),
+        "wrote",
+        "apiserver:v1.17.1, not",
+    );
+    check(&other(crate::proxy::CONFIG, "iptables", "ipvs"), "wrote", "kube-proxy.yaml with the node's name");
+    let more = |path: &'static str| move |world: &Fake| world.make(path, "x");
+    check(&more("/etc/kubernetes/manifests/z.yaml"), "wrote", "z.yaml is a static pod of nobody's");
+    check(&|world| std::fs::remove_file(world.path(crate::written::PATH)).unwrap(), "wrote", "was not noted");
+    for path in [
+        "/etc/crio/crio.conf",
+        "/etc/crio/crio.conf.d/99-x.conf",
+        "/etc/systemd/system/crio.service.d/x.conf",
+        "/run/systemd/system/kubelet.service.d/x.conf",
+        "/usr/lib/systemd/system/service.d/x.conf",
+        "/etc/systemd/system/kube-proxy.service",
+    ] {
+        check(&more(path), "nobody else", &format!("{path} is of no package"));
+    }
     let ending = |path: &'static str, days: i64| {
         move |world: &Fake| {
             let end = crate::fake::NOW + days * 86_400 + 60 * 60;
@@ -246,6 +283,11 @@ fn each_fault_of_the_machine_is_seen_alone() {
         world.own(&path, 10_000_000, 10_000_000).unwrap();
     };
     check(&entry, "bundle", "b/userdata/config.json is 10000000:10000000");
+    let another = |world: &Fake| {
+        let path = world.path(&format!("{}/hostname", bundle(world, "b")));
+        world.own(&path, 7, 7).unwrap();
+    };
+    check(&another, "bundle", "b/userdata/hostname is 7:7, not root's");
     let open = |world: &Fake| {
         use std::os::unix::fs::PermissionsExt;
         let path = world.path(&bundle(world, "b"));
@@ -267,6 +309,8 @@ fn no_name_from_outside_can_forge_a_line() {
     world.make("/proc/77/fd/", "");
     std::os::unix::fs::symlink("socket:[4711]", world.path("/proc/77/fd/3")).unwrap();
     std::os::unix::fs::symlink(format!("/usr/bin/{FORGERY}"), world.path("/proc/77/exe")).unwrap();
+    world.make(&format!("/etc/crio/crio.conf.d/{}", FORGERY), "");
+    world.make("/run/hale/refused", &FORGERY.replace('\n', "\r"));
     let findings = examine(&Node::new(&world, &role, &identity).unwrap());
     let text = table(&findings);
     let begins = ["yes  ", "NO   ", "-    ", "       "];
@@ -276,6 +320,8 @@ fn no_name_from_outside_can_forge_a_line() {
     let told = r"\u{1b}[1A\u{1b}[2K\n yes";
     assert!(text.contains(&format!("200 ({told}) has seccomp mode 0")), "{text}");
     assert!(text.contains(&format!("/usr/bin/{told} on 10.0.3.1:22")), "{text}");
+    assert!(text.contains(&format!("/etc/crio/crio.conf.d/{told} is of no package")), "{text}");
+    assert!(text.contains(r"1 starts were refused, the last: \u{1b}[1A\u{1b}[2K\r yes"), "{text}");
     let evidence = findings.iter().flat_map(|finding| &finding.evidence);
     assert!(evidence.flat_map(|line| line.chars()).all(|c| !c.is_control()));
 }

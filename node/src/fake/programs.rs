@@ -69,6 +69,7 @@ pub(super) fn run(fake: &Fake, call: &Call) -> Result<Ran> {
         }
         "crictl" => Ok(if is_active(fake, "crio.service") { ok("") } else { failed("failed to connect") }),
         "apt-mark" => Ok(apt_mark(fake, &words)),
+        "dpkg-query" if words[0] == "--search" => Ok(ok("hale-common: /etc/crio/crio.conf.d/10-hale.conf\n")),
         "dpkg-query" => {
             let line = |(name, version): (&String, &String)| format!("{name} {version} installed\n");
             Ok(ok(&fake.installed.borrow().iter().map(line).collect::<String>()))
@@ -310,7 +311,9 @@ fn write(fake: &Fake, phase: &str, place: &dyn Fn(&str) -> String) -> Result<()>
             continue;
         }
         let cut = index == rows.len() / 2 && fake.spend().is_err();
+        let version = fake.version.borrow();
         let text = if is_old { without_startup(&content(path)) } else { content(path) };
+        let text = text.replace("v1.20.2", &version);
         let keep =
             full.is_file() && (path.ends_with(".crt") || path.ends_with(".key") || path.ends_with(".conf"));
         if keep && fs::read(&full).unwrap().is_empty() {

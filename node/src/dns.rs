@@ -5,22 +5,18 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use crate::fault::{Fault, Result};
 use crate::node::Node;
 
-use super::Evidence;
-
-/// Whether names of the cluster are answered, and rightly; no answer is a passing fault.
-pub(crate) fn answers(node: &Node) -> Result<bool> {
-    Ok(check(node)?.exceptions.is_empty())
-}
-
-pub(super) fn check(node: &Node) -> Result<Evidence> {
+/// What is asked of whom, and the address that it has: `SERVER says that NAME is ADDRESS`; an error when another one is said.
+pub fn ask(node: &Node) -> Result<String> {
     let cluster = &node.role.cluster;
     let (server, expected) = (cluster.dns_address(), cluster.api_service_address());
     let name = format!("kubernetes.default.svc.{}", cluster.dns_domain);
     let answer = node.world.datagram(SocketAddrV4::new(server, 53), &question(&name));
     let answer = answer.map_err(|e| Fault::passing(format!("{server} does not answer for {name}: {e}")))?;
-    let found = address(&answer);
-    let counted = format!("{server} says that {name} is {expected}");
-    Ok(Evidence::of(found == Some(expected), counted, format!("{server} says that {name} is {found:?}")))
+    match address(&answer) {
+        Some(found) if found == expected => Ok(format!("{server} says that {name} is {found}")),
+        // A CoreDNS that has not heard of its services yet says nothing, too.
+        found => Err(Fault::passing(format!("{server} says that {name} is {found:?}, not {expected}"))),
+    }
 }
 
 /// RFC 1035, 4.1: a header with one question, type A, class IN, recursion desired.

@@ -1,0 +1,104 @@
+//! What runs against what was shipped: manifests, and the settings of kubelet, kube-proxy, CRI-O and their units.
+
+use std::fs;
+
+use crate::fault::Result;
+use crate::files;
+use crate::kubeadm::{config, manifest};
+use crate::node::Node;
+use crate::world::Call;
+use crate::{proxy, written};
+
+use super::Evidence;
+
+pub(super) fn written(node: &Node) -> Result<Evidence> {
+    let mut exceptions = written::differences(node)?;
+    let manifests = written::manifests();
+    exceptions.extend(list(node, manifest::DIRECTORY).into_iter().filter_map(|path| {
+        let known = node.role.is_master() && manifests.contains(&path);
+        (!known).then(|| format!("{path} is a static pod of nobody's"))
+    }));
+    if node.role.is_master() {
+        exceptions.extend(images(node)?);
+    }
+    if node.role.kube_proxy.here && files::read(node.world, proxy::CONFIG)? != Some(config::kube_proxy(node)?)
+    {
+        exceptions.push(format!("{} is not {} with the node's name", proxy::CONFIG, config::KUBE_PROXY));
+    }
+    Ok(Evidence::new(
+        exceptions,
+        "manifests and the kubelet's files by their digests, kube-proxy's by its text",
+    ))
+}
+
+/// After an upgrade of the packages the manifests would name images that are not there any more.
+fn images(node: &Node) -> Result<Vec<String>> {
+    let (images, kubernetes) = (&node.role.images, format!("v{}", node.role.kubernetes));
+    let mut found = Vec::new();
+    for name in manifest::NAMES {
+        let path = format!("{}/{name}.yaml", manifest::DIRECTORY);
+        let text = files::read(node.world, &path)?.unwrap_or_default();
+        let tag = if name == "etcd" { &images.etcd } else { &kubernetes };
+        let expected = format!("{}/{name}:{tag}", images.repository);
+        let named = text.lines().filter_map(|line| line.trim().strip_prefix("image: "));
+        found.extend(
+            named
+                .filter(|image| *image != expected)
+                .map(|image| format!("{path} names {image}, not {expected}")),
+        );
+    }
+    Ok(found)
+}
+
+/// Units whose settings are ours.
+const UNITS: [&str; 6] = ["crio", "kubelet", "kube-proxy", "hale-bootstrap", "hale-hold", "hale-renew"];
+/// Where systemd looks for them (systemd.unit(5)); Debian's `/lib` is `/usr/lib`.
+const PLACES: [&str; 6] = [
+    "/etc/systemd/system",
+    "/etc/systemd/system.control",
+    "/run/systemd/system",
+    "/run/systemd/system.control",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+];
+
+/// Whatever is laid over our settings must be a package's; that packages' files are as packaged is another promise.
+pub(super) fn overlaid(node: &Node) -> Result<Evidence> {
+    let mut paths = list(node, "/etc/crio/crio.conf.d");
+    let whole = "/etc/crio/crio.conf";
+    paths.extend(node.world.path(whole).exists().then(|| whole.to_owned()));
+    for place in PLACES {
+        paths.extend(list(node, &format!("{place}/service.d")));
+        for unit in UNITS {
+            let file = format!("{place}/{unit}.service");
+            paths.extend(
+                fs::symlink_metadata(node.world.path(&file))
+                    .is_ok_and(|found| found.is_file())
+                    .then_some(file),
+            );
+            paths.extend(list(node, &format!("{place}/{unit}.service.d")));
+        }
+    }
+    if paths.is_empty() {
+        return Ok(Evidence::new(paths, "there is nothing"));
+    }
+    let arguments: Vec<&str> = ["--search"].into_iter().chain(paths.iter().map(String::as_str)).collect();
+    let ran = node.world.run(&Call::new("/usr/bin/dpkg-query", &arguments))?;
+    // `PACKAGE[, PACKAGE]: PATH`; it ends with 1 when one of them is nobody's.
+    let owned = |path: &String| {
+        ran.stdout.lines().any(|line| line.split_once(": ").is_some_and(|(_, of)| of == path))
+    };
+    let count = paths.len();
+    let foreign = paths.into_iter().filter(|path| !owned(path));
+    let exceptions = foreign.map(|path| format!("{path} is of no package")).collect();
+    Ok(Evidence::new(exceptions, format!("{count} files of packages")))
+}
+
+/// The files of a folder in order; none where there is no folder.
+fn list(node: &Node, folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(node.world.path(folder)).into_iter().flatten().flatten();
+    let mut paths: Vec<String> =
+        entries.map(|entry| format!("{folder}/{}", entry.file_name().to_string_lossy())).collect();
+    paths.sort();
+    paths
+}
