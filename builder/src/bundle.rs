@@ -47,7 +47,7 @@ pub fn machine(files: &Files, recipe: &Recipe, role: &Role, lock: Option<&Lock>)
     let pinned = Pinned::new(recipe, role, lock)?;
     let overlay = Overlay::parse(files, &OverlayName::new(MACHINE)?)?;
     let values = Values::new(recipe, &pinned, None)?;
-    bundle(&overlay, &values, &pinned.own, Vec::new(), recipe.site.users.name.as_str())
+    bundle(&overlay, &values, &pinned.own, Vec::new(), &recipe.site.users.names())
 }
 
 /// The overlay that goes with images of ours.
@@ -59,8 +59,8 @@ pub fn images(files: &Files, recipe: &Recipe, role: &Role, lock: &Lock) -> Resul
     let pinned = Pinned::new(recipe, role, Some(lock))?;
     let overlay = Overlay { package: name.clone(), ..Overlay::parse(files, &OverlayName::new(IMAGES)?)? };
     let values = Values::new(recipe, &pinned, None)?;
-    let user = recipe.site.users.name.as_str();
-    let mut bundle = bundle(&overlay, &values, &pinned.packages[&name], Vec::new(), user)?;
+    let users = recipe.site.users.names();
+    let mut bundle = bundle(&overlay, &values, &pinned.packages[&name], Vec::new(), &users)?;
     bundle.control.set("Architecture", lock.arch.to_string())?;
     Ok(Some(bundle))
 }
@@ -83,12 +83,12 @@ pub fn bundles(
     // One `hale-common` for every role: it cannot know of any.
     let common_values = Values::new(recipe, &pinned, None)?;
     let own_values = Values::new(recipe, &pinned, Some((role, &held)))?;
-    let user = recipe.site.users.name.as_str();
+    let users = recipe.site.users.names();
     let mut own_depends = exact(&pinned.packages);
     own_depends.push(format!("{} (= {})", common.package, pinned.own));
     Ok(vec![
-        bundle(&common, &common_values, &pinned.own, exact(programs), user)?,
-        bundle(&own, &own_values, &pinned.own, own_depends, user)?,
+        bundle(&common, &common_values, &pinned.own, exact(programs), &users)?,
+        bundle(&own, &own_values, &pinned.own, own_depends, &users)?,
     ])
 }
 
@@ -101,7 +101,7 @@ fn bundle(
     values: &Values,
     version: &Version,
     exact: Vec<String>,
-    user: &str,
+    users: &[String],
 ) -> Result<Bundle> {
     let rendered = render(overlay, values, &mut BTreeSet::new())?;
     let mut depends: Vec<_> = overlay.depends.iter().map(PackageName::to_string).collect();
@@ -122,7 +122,7 @@ fn bundle(
         control.set(field, value)?;
     }
     let conffiles = overlay.files.keys().filter(|path| path.as_str().starts_with("etc/")).cloned().collect();
-    let scripts = scripts::scripts(overlay, user)?;
+    let scripts = scripts::scripts(overlay, &users)?;
     Ok(Bundle {
         name: overlay.package.clone(),
         overlay: overlay.name.clone(),

@@ -7,7 +7,8 @@
 //!   manifest.json        every file of every package
 //!   sbom.spdx.json  provenance.intoto.json
 //!   plan.json            the steps that made all this
-//!   SHA256SUMS           of everything but itself and the plan
+//!   SHA256SUMS           of everything but itself, the plan and the mark
+//!   .hale                the mark: names all of this, which the next build may replace
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -17,8 +17,9 @@ use crate::pack::gpt::{ALIGN, Found, SECTOR};
 use crate::pack::sink::filled;
 use crate::pack::sink::{Part, Sink};
 
+pub use crate::overwrite::SEED_LABEL;
 pub use device::Device;
-pub use seed::{LABEL as SEED_LABEL, Seed};
+pub use seed::Seed;
 pub use target::Target;
 
 /// Bytes that are read, compared and written at a time.
@@ -44,6 +45,7 @@ pub fn flash(
     tell: &mut dyn FnMut(Phase, u64, u64),
 ) -> Result<()> {
     let source = File::open(image).map_err(|e| Fault::io("open", image, e))?;
+    target.check_apart(image, &source)?;
     let mut first = vec![0; Found::LENGTH];
     source.read_exact_at(&mut first, 0).map_err(|e| Fault::io("read", image, e))?;
     let mut table = Found::read(&first)?;
@@ -57,6 +59,9 @@ pub fn flash(
     let body = Found::LENGTH as u64..end;
     let total = body.end - body.start;
     let mut disk = target;
+    if seed.is_some() {
+        target.close_to_others()?;
+    }
     target.clear(0, ALIGN)?;
     target.clear(length - ALIGN, ALIGN)?;
     each(&source, image, body.clone(), |offset, bytes| {

@@ -137,6 +137,7 @@ pub struct Publishing {
     file: File,
     temporary: TempPath,
     to: PathBuf,
+    mode: u16,
 }
 
 impl Publishing {
@@ -150,7 +151,12 @@ impl Publishing {
         let failed = |e| Fault::io("make", &path, e);
         let temporary = TempPath::try_from_path(&path).map_err(failed)?;
         file.set_len(0).map_err(failed)?;
-        Ok(Self { file, temporary, to: to.to_owned() })
+        Ok(Self { file, temporary, to: to.to_owned(), mode: 0o644 })
+    }
+
+    /// The same for a file that nobody else may read.
+    pub fn secret(to: &Path) -> Result<Self> {
+        Ok(Self { mode: 0o600, ..Self::new(to)? })
     }
 
     /// Puts all of `source` from `at` on, and gives where it ends; `from` is what a fault calls it.
@@ -171,7 +177,7 @@ impl Publishing {
         let to = self.to;
         let failed = |e| Fault::io("write", &to, e);
         self.file.set_len(length).map_err(failed)?;
-        rustix::fs::fchmod(&self.file, rustix::fs::Mode::from_raw_mode(0o644))
+        rustix::fs::fchmod(&self.file, rustix::fs::Mode::from_raw_mode(self.mode.into()))
             .map_err(|e| failed(e.into()))?;
         self.file.sync_all().map_err(failed)?;
         self.temporary.persist(&to).map_err(|e| failed(e.error))?;

@@ -128,6 +128,7 @@ pub fn add(
     store.record(&step, &Output::Blob { content: digest, size })?;
     let from = From::Added { file: name.to_owned(), digest, size };
     let input = LockedInput { component: component.clone(), version: version.clone(), from };
+    let _alone = alone(project, line)?;
     let mut local = project.local(line)?;
     local.inputs.insert(component.clone(), input.clone());
     save(project, store, line, &local)?;
@@ -136,12 +137,23 @@ pub fn add(
 
 /// Goes back to what is pinned.
 pub fn remove(project: &Project, store: &Store, line: &LineName, component: &ComponentName) -> Result<()> {
+    let _alone = alone(project, line)?;
     let mut local = project.local(line)?;
     if local.inputs.remove(component).is_none() {
         let what = format!("nothing was handed over for `{component}` in line {line}");
         return Err(Fault::user(what).mend("cargo xtask input list"));
     }
     save(project, store, line, &local)
+}
+
+/// Waits until no other process changes what the checkout was handed over, and keeps it so. The folder is what is
+/// locked: a file would lie there for ever.
+fn alone(project: &Project, line: &LineName) -> Result<File> {
+    let path = project.local_lock_path(line);
+    let folder = path.parent().unwrap_or(project.root());
+    let opened = File::open(folder).map_err(|e| Fault::io("open", folder, e))?;
+    opened.lock().map_err(|e| Fault::io("lock", folder, e))?;
+    Ok(opened)
 }
 
 /// Writes the local lock, and makes gc keep what it names.

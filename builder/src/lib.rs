@@ -44,6 +44,7 @@ pub mod mirror;
 
 pub mod flash;
 pub mod image;
+pub mod overwrite;
 pub mod tools;
 pub mod vm;
 

@@ -49,6 +49,7 @@ enum Format {
     Registries,
     Repart,
     Role,
+    Shim,
     Storage,
     Sysctl,
     Sysusers,
@@ -69,6 +70,7 @@ const PLACES: &[(&str, &str, Format)] = &[
     ("etc/default/kubelet", "", Format::Environment),
     ("etc/fstab", "", Format::Fstab),
     ("usr/lib/hale/role.toml", "", Format::Role),
+    ("usr/lib/hale/shim.toml", "", Format::Shim),
     ("usr/lib/hale/", ".yaml", Format::Kubernetes),
     ("usr/lib/modprobe.d/", ".conf", Format::Modprobe),
     ("usr/lib/modules-load.d/", ".conf", Format::ModulesLoad),
@@ -105,6 +107,7 @@ impl Format {
             Self::Registries => "containers registries",
             Self::Repart => "repart.d",
             Self::Role => "role",
+            Self::Shim => "shim",
             Self::Storage => "containers storage 1.19",
             Self::Sysctl => "sysctl.d",
             Self::Sysusers => "sysusers.d",
@@ -137,6 +140,12 @@ impl Format {
             Self::Role => {
                 text.toml::<node::role::Role>()?;
                 node::role::Role::parse(text.text).map(|_| ()).map_err(|e| text.fault(0..0, e.to_string()))
+            }
+            Self::Shim => {
+                text.toml::<node::shim::Settings>()?;
+                node::shim::Settings::parse(text.text)
+                    .map(|_| ())
+                    .map_err(|e| text.fault(0..0, e.to_string()))
             }
             Self::Storage => with(document::toml(text)?, &containers::STORAGE),
             Self::Sysctl => lines::sysctl(text),

@@ -24,6 +24,17 @@ use crate::debian::version::Version;
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// The profile of the workspace's Cargo.toml for what runs on a node.
 const PROFILE: &str = "node";
+/// What cargo's own `release` says (The Cargo Book, "Profiles") where ours says nothing.
+const RELEASE: [(&str, &str); 6] = [
+    ("debug", "0"),
+    ("debug-assertions", "false"),
+    ("overflow-checks", "false"),
+    ("incremental", "false"),
+    ("rpath", "false"),
+    ("split-debuginfo", "\"off\""),
+];
+/// Tables of a profile that are for parts of a program.
+const KEYS_OF_PARTS: [&str; 2] = ["build-override", "package"];
 /// A workspace of its own below `node/`: it tests `hale` and is no part of it.
 const APART: &str = "node/fuzz";
 /// Raised when the same sources and toolchain give other bytes than before.
@@ -120,6 +131,10 @@ fn compile(checkout: &Path, target: &Path) -> Result<()> {
     let mut cargo = clean("cargo", checkout);
     cargo.args(["build", "--quiet", "--locked", "--offline", "--package", "node", "--bins"]);
     cargo.args(["--profile", PROFILE, "--target", TARGET, "--target-dir"]).arg(target);
+    check_settings(checkout)?;
+    for setting in profile(checkout)? {
+        cargo.arg("--config").arg(setting);
+    }
     let sysroot = run(clean("rustc", checkout).args(["--print", "sysroot"]))?;
     let map = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
     let flags = [
@@ -133,6 +148,38 @@ fn compile(checkout: &Path, target: &Path) -> Result<()> {
     ];
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
     run(&mut cargo).map(drop)
+}
+
+/// Refuses what no argument can take back: settings for single packages in a configuration of cargo's, which it reads
+/// in its home and above the checkout (The Cargo Book, "Configuration").
+fn check_settings(checkout: &Path) -> Result<()> {
+    let folders =
+        checkout.ancestors().map(|folder| folder.join(".cargo")).chain([home("CARGO_HOME", ".cargo")?]);
+    for path in folders.flat_map(|folder| ["config", "config.toml"].map(|name| folder.join(name))) {
+        // One that cannot be read or understood is cargo's to refuse.
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let settings: toml::Table = text.parse().unwrap_or_default();
+        for (name, key) in [PROFILE, "release"].iter().flat_map(|name| KEYS_OF_PARTS.map(|key| (name, key))) {
+            if settings.get("profile").and_then(|profiles| profiles.get(name)?.get(key)).is_some() {
+                let what = format!("{} changes what hale is made of: profile.{name}.{key}", path.display());
+                return Err(Fault::user(what).mend("take that out, or build as a user without it"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Every key of the profile, as arguments: they go before what the user's configuration of cargo may say.
+fn profile(checkout: &Path) -> Result<Vec<String>> {
+    let path = checkout.join("Cargo.toml");
+    let text = std::fs::read_to_string(&path).map_err(|e| Fault::io("read", &path, e))?;
+    let manifest: toml::Table =
+        text.parse().map_err(|e| Fault::user("Cargo.toml is no manifest of ours").because(e))?;
+    let own = manifest.get("profile").and_then(|profiles| profiles.get(PROFILE)?.as_table());
+    let own = own.ok_or_else(|| Fault::user(format!("Cargo.toml has no profile `{PROFILE}`")))?;
+    let mut keys = BTreeMap::from(RELEASE.map(|(key, value)| (key, value.to_owned())));
+    keys.extend(own.iter().map(|(key, value)| (key.as_str(), value.to_string())));
+    Ok(keys.into_iter().map(|(key, value)| format!("profile.{PROFILE}.{key}={value}")).collect())
 }
 
 fn pack(environment: &BuildEnvironment, mut package: PackageConfig, epoch: Epoch) -> Result<Package> {

@@ -39,6 +39,7 @@ impl Values {
         set("line.image-repository", recipe.line.image_repository.clone());
         set("line.apparmor-profile", recipe.line.apparmor_profile(versions));
         set("line.shim", shim.to_string());
+        set("line.conmon", if shim { "/usr/lib/hale/conmon" } else { "/usr/bin/conmon" }.to_owned());
         set("line.crun", if shim { "/usr/lib/hale/crun" } else { "/usr/bin/crun" }.to_owned());
         for (name, version) in versions {
             set(&format!("version.{name}"), version.to_string());
@@ -156,6 +157,7 @@ fn site_values(recipe: &Recipe) -> Result<BTreeMap<String, String>> {
     values.insert("network.dns-address".to_owned(), dns.to_string());
     let mapping = format!("0:{}:{}", site.users.first_id, site.users.count);
     values.insert("users.mapping".to_owned(), mapping);
+    values.insert("users.etcd-id".to_owned(), site.users.etcd_id().to_string());
     values.insert("host.fail-swap-on".to_owned(), (!site.host.swap).to_string());
     Ok(values)
 }

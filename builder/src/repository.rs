@@ -13,7 +13,7 @@ use crate::lock::{Lock, LockedPackage};
 use crate::openpgp::SigningKey;
 use crate::pack::apt::{Offer, Suite, repository};
 use crate::store::Store;
-use crate::tree::{Contents, Tree};
+use crate::tree::{Contents, Kind, Tree};
 
 /// Where `cargo xtask build components` puts its packages, beside the roles' folders.
 pub const COMPONENTS: &str = "components";
@@ -28,19 +28,26 @@ pub struct Gathered {
     pub missing: BTreeSet<String>,
 }
 
-/// Finds the packages of the bundles in `dist/<role>/` and `dist/components/`, and the lock's Debian packages
-/// that the roles want. No bundle of a role at all is a fault.
-pub fn gather(store: &Store, dist: &Path, roles: &BTreeSet<RoleName>, lock: &Lock) -> Result<Gathered> {
+/// What the plans made, as the store has it: what may be signed.
+#[derive(Debug, Default)]
+pub struct Bundles {
+    /// The bundles of roles.
+    pub roles: Vec<Tree>,
+    /// The packages of components, if any was made.
+    pub components: Option<Tree>,
+}
+
+/// Finds the packages of the bundles, and the lock's Debian packages that the roles want. No bundle of a role at all
+/// is a fault.
+pub fn gather(store: &Store, bundles: &Bundles, roles: &BTreeSet<RoleName>, lock: &Lock) -> Result<Gathered> {
     let mut gathered = Gathered::default();
-    for role in roles {
-        gathered.add(store, &dist.join(role.as_str()))?;
+    if bundles.roles.is_empty() {
+        let what = format!("no bundle of a role of line {} as it is now", lock.line);
+        return Err(Fault::user(what).mend("cargo xtask build all"));
     }
-    if gathered.offers.is_empty() {
-        return Err(
-            Fault::user(format!("no bundle of a role in {}", dist.display())).mend("cargo xtask build all")
-        );
+    for bundle in bundles.roles.iter().chain(&bundles.components) {
+        gathered.add(store, bundle)?;
     }
-    gathered.add(store, &dist.join(COMPONENTS))?;
     let names: BTreeSet<_> = roles.iter().map(RoleName::as_str).collect();
     let wanted = |group: &GroupName| names.contains(group.as_str());
     for package in lock.packages.values().filter(|package| package.wanted_by.iter().any(wanted)) {
@@ -54,12 +61,33 @@ pub fn gather(store: &Store, dist: &Path, roles: &BTreeSet<RoleName>, lock: &Loc
 }
 
 impl Gathered {
-    /// Takes the packages of a folder into the store and offers them.
-    fn add(&mut self, store: &Store, folder: &Path) -> Result<()> {
-        for path in debs_in(folder)? {
-            let file = File::open(&path).map_err(|e| Fault::io("open", &path, e))?;
-            let (content, size) = store.put(file)?;
-            self.offers.push(offer(store, &path.display().to_string(), content, size)?);
+    /// Refuses a package in `dist/<role>/` or `dist/components/` that is none of those: what a person sees there
+    /// is what they think is signed.
+    pub fn check_dist(&self, dist: &Path, roles: &BTreeSet<RoleName>) -> Result<()> {
+        for folder in roles.iter().map(RoleName::as_str).chain([COMPONENTS]) {
+            for path in debs_in(&dist.join(folder))? {
+                let mut file = File::open(&path).map_err(|e| Fault::io("open", &path, e))?;
+                let (content, _) = Digest::of_reader(&mut file).map_err(|e| Fault::io("read", &path, e))?;
+                if !self.offers.iter().any(|offer| offer.content == content) {
+                    let what = format!("{} is not what this checkout makes", path.display());
+                    return Err(Fault::user(what).mend(format!(
+                        "move it out of the folder, or make that anew: cargo xtask build {folder}"
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Offers the packages of a bundle.
+    fn add(&mut self, store: &Store, bundle: &Tree) -> Result<()> {
+        for (path, node) in bundle.iter() {
+            if let Kind::File { content, size } = node.kind
+                && path.parent().is_none()
+                && path.as_str().ends_with(".deb")
+            {
+                self.offers.push(offer(store, path.as_str(), content, size)?);
+            }
         }
         Ok(())
     }

@@ -60,6 +60,20 @@ pub struct Users {
     pub first_id: u32,
     /// How many ids: at least 65536.
     pub count: u32,
+    /// The control plane's own id, outside the range; the next one is etcd's.
+    pub control_plane_id: u32,
+}
+
+impl Users {
+    /// The names of all users that are made on a node: containers' root, the control plane, etcd.
+    pub fn names(&self) -> [String; 3] {
+        [self.name.to_string(), format!("{}-control-plane", self.name), "etcd".to_owned()]
+    }
+
+    /// What etcd runs as.
+    pub fn etcd_id(&self) -> u32 {
+        self.control_plane_id + 1
+    }
 }
 
 /// What every container gets, whatever its pod asks for.
@@ -265,6 +279,7 @@ struct RawNetwork {
 struct RawUsers {
     name: UserName,
     first_id: Spanned<u32>,
+    control_plane_id: Spanned<u32>,
     count: Spanned<u32>,
 }
 
@@ -404,7 +419,16 @@ fn users(text: Text<'_>, raw: RawUsers) -> Result<Users> {
         let fault = text.fault(raw.first_id.span(), "a range past the last id");
         return Err(fault.versus(format!("at most {}", u32::MAX - count), first));
     }
-    Ok(Users { name: raw.name, first_id: first, count })
+    let own = *raw.control_plane_id.get_ref();
+    let meets = |id: u64| (u64::from(first)..end).contains(&id);
+    if own < FIRST_FREE_ID || own >= u32::MAX - 1 || meets(own.into()) || meets(u64::from(own) + 1) {
+        let fault =
+            text.fault(raw.control_plane_id.span(), "an id of the control plane's that is not its own");
+        return Err(
+            fault.versus(format!("two ids from {FIRST_FREE_ID} on, outside {first} to {}", end - 1), own)
+        );
+    }
+    Ok(Users { name: raw.name, first_id: first, count, control_plane_id: own })
 }
 
 fn containers(text: Text<'_>, raw: RawContainers) -> Result<Containers> {

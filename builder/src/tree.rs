@@ -15,7 +15,11 @@ use serde::{Deserialize, Serialize};
 use crate::base::digest::serde_as_text;
 use crate::base::{Digest, Fault, Result, json};
 
-/// A path inside a tree: relative, `/`-separated, no empty, `.` or `..` part, no NUL or newline.
+/// The most parts of a path: what lies deeper is there to cost memory, since each part is a node.
+const DEEPEST: usize = 64;
+
+/// A path inside a tree: relative, `/`-separated, no empty, `.` or `..` part, no NUL or newline, at most 64
+/// parts.
 /// The root itself is no path of the tree; it is always a directory, 0755, owned by root.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TreePath(String);
@@ -25,13 +29,19 @@ impl TreePath {
     pub fn new(text: impl Into<String>) -> Result<Self> {
         let text = text.into();
         let part_fits = |part: &str| !matches!(part, "" | "." | "..") && part.len() <= 255;
-        let fits = text.len() <= 4096 && !text.contains(['\0', '\n']) && text.split('/').all(part_fits);
+        let parts = text.bytes().filter(|byte| *byte == b'/').count() + 1;
+        let fits = text.len() <= 4096
+            && parts <= DEEPEST
+            && !text.contains(['\0', '\n'])
+            && text.split('/').all(part_fits);
         if fits {
             return Ok(Self(text));
         }
         let shown: String = text.chars().take(80).collect();
-        Err(Fault::integrity("a path that cannot be in a tree")
-            .versus("relative, no empty, `.` or `..` part, at most 4096 bytes", format!("{shown:?}")))
+        Err(Fault::integrity("a path that cannot be in a tree").versus(
+            "relative, no empty, `.` or `..` part, at most 4096 bytes and 64 parts",
+            format!("{shown:?}"),
+        ))
     }
 
     /// The path as text, without a leading slash.

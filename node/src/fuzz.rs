@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::identity::{Identity, holds_secret};
 use crate::role::Role;
-use crate::shim::{self, Defaults};
+use crate::shim::{self, Defaults, Ids, Mounted};
 
 static ROLES: LazyLock<[Role; 2]> = LazyLock::new(|| {
     ["master", "node"].map(|kind| {
@@ -36,7 +36,11 @@ pub fn identity(text: &str) {
 /// The shim's edit: JSON stays JSON, no field is lost or moved, and a second edit finds nothing to do.
 pub fn edit(text: &str) {
     let edit = |text: &str| {
-        shim::edit(text, &Defaults { seccomp: r#"{"p":[1]}"#, apparmor: &|| Ok(Some("a \"b\"".to_owned())) })
+        let apparmor = &|| Ok(Some("a \"b\"".to_owned()));
+        shim::edit(
+            text,
+            &Defaults { seccomp: r#"{"p":[1]}"#, apparmor, mounted: &Mounted::default(), ids: Ids::Pods },
+        )
     };
     let Ok(Some(edited)) = edit(text) else { return };
     if serde_json::from_str::<Value>(text).is_ok() {

@@ -1,4 +1,4 @@
-//! `hale`: the one program of ours that runs on a node. Called `crun`, it is the shim.
+//! `hale`: the one program of ours that runs on a node. Called `crun` or `conmon`, it is the shim.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -190,8 +190,8 @@ fn print(json: bool, value: &impl serde::Serialize, text: &str) -> Result<()> {
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_default();
-    if Path::new(&name).file_name().is_some_and(|name| name == node::shim::NAME) {
-        let fault = node::shim::run(&arguments.collect::<Vec<OsString>>());
+    if let Some(name) = node::shim::Name::of(Path::new(&name)) {
+        let fault = node::shim::run(name, &arguments.collect::<Vec<OsString>>());
         eprintln!("{fault}");
         return ExitCode::from(fault.exit_code());
     }

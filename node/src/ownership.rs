@@ -1,5 +1,6 @@
-//! Who owns what, path by path. Containers' root is the role's user on the host and has no capability to
-//! override permissions, so what a static pod reads must belong to it, and nothing else must.
+//! Who owns what, path by path. Static pods run as ids of the control plane's own, which no other pod has in its map, and
+//! without a capability to override permissions: what they read must belong to them, and nothing else must. Nothing here
+//! is containers' root's.
 //!
 //! kubeadm rewrites files on renewal, so the table is applied again then. A path of the table that does not
 //! exist is made if it is a directory, and passed over if it is a file.
@@ -16,13 +17,15 @@ use crate::node::Node;
 pub enum Owner {
     /// The host's root.
     Root,
-    /// The host's root; the mapped root's group may look.
+    /// The host's root; containers' root's group may look.
     Shared,
-    /// The mapped root.
-    Mapped,
+    /// The control plane.
+    ControlPlane,
+    /// etcd.
+    Etcd,
 }
 
-use Owner::{Mapped, Root, Shared};
+use Owner::{ControlPlane, Etcd, Root, Shared};
 
 /// A path, whose it is, and its mode; a path that ends in `/` is a directory.
 type Row = (&'static str, Owner, u32);
@@ -40,38 +43,38 @@ const EVERYWHERE: [Row; 6] = [
 /// On the master: what the four static pods mount and must read (facts of kubeadm's manifests).
 const MASTER: [Row; 32] = [
     ("/etc/kubernetes/admin.conf", Root, 0o600),
-    ("/etc/kubernetes/controller-manager.conf", Mapped, 0o600),
-    ("/etc/kubernetes/scheduler.conf", Mapped, 0o600),
-    ("/etc/kubernetes/pki/apiserver-etcd-client.crt", Mapped, 0o644),
-    ("/etc/kubernetes/pki/apiserver-etcd-client.key", Mapped, 0o600),
-    ("/etc/kubernetes/pki/apiserver-kubelet-client.crt", Mapped, 0o644),
-    ("/etc/kubernetes/pki/apiserver-kubelet-client.key", Mapped, 0o600),
-    ("/etc/kubernetes/pki/apiserver.crt", Mapped, 0o644),
-    ("/etc/kubernetes/pki/apiserver.key", Mapped, 0o600),
-    ("/etc/kubernetes/pki/ca.crt", Mapped, 0o644),
-    ("/etc/kubernetes/pki/ca.key", Mapped, 0o600),
-    ("/etc/kubernetes/pki/front-proxy-ca.crt", Mapped, 0o644),
+    ("/etc/kubernetes/controller-manager.conf", ControlPlane, 0o600),
+    ("/etc/kubernetes/scheduler.conf", ControlPlane, 0o600),
+    ("/etc/kubernetes/pki/apiserver-etcd-client.crt", ControlPlane, 0o644),
+    ("/etc/kubernetes/pki/apiserver-etcd-client.key", ControlPlane, 0o600),
+    ("/etc/kubernetes/pki/apiserver-kubelet-client.crt", ControlPlane, 0o644),
+    ("/etc/kubernetes/pki/apiserver-kubelet-client.key", ControlPlane, 0o600),
+    ("/etc/kubernetes/pki/apiserver.crt", ControlPlane, 0o644),
+    ("/etc/kubernetes/pki/apiserver.key", ControlPlane, 0o600),
+    ("/etc/kubernetes/pki/ca.crt", Root, 0o644),
+    ("/etc/kubernetes/pki/ca.key", ControlPlane, 0o600),
+    ("/etc/kubernetes/pki/front-proxy-ca.crt", Root, 0o644),
     // No pod reads these three keys: the host's kubeadm does.
     ("/etc/kubernetes/pki/front-proxy-ca.key", Root, 0o600),
-    ("/etc/kubernetes/pki/front-proxy-client.crt", Mapped, 0o644),
-    ("/etc/kubernetes/pki/front-proxy-client.key", Mapped, 0o600),
-    ("/etc/kubernetes/pki/sa.key", Mapped, 0o600),
-    ("/etc/kubernetes/pki/sa.pub", Mapped, 0o600),
+    ("/etc/kubernetes/pki/front-proxy-client.crt", ControlPlane, 0o644),
+    ("/etc/kubernetes/pki/front-proxy-client.key", ControlPlane, 0o600),
+    ("/etc/kubernetes/pki/sa.key", ControlPlane, 0o600),
+    ("/etc/kubernetes/pki/sa.pub", ControlPlane, 0o600),
     ("/etc/kubernetes/pki/etcd/", Root, 0o755),
-    ("/etc/kubernetes/pki/etcd/ca.crt", Mapped, 0o644),
+    ("/etc/kubernetes/pki/etcd/ca.crt", Root, 0o644),
     ("/etc/kubernetes/pki/etcd/ca.key", Root, 0o600),
-    ("/etc/kubernetes/pki/etcd/healthcheck-client.crt", Mapped, 0o644),
+    ("/etc/kubernetes/pki/etcd/healthcheck-client.crt", Root, 0o644),
     ("/etc/kubernetes/pki/etcd/healthcheck-client.key", Root, 0o600),
-    ("/etc/kubernetes/pki/etcd/peer.crt", Mapped, 0o644),
-    ("/etc/kubernetes/pki/etcd/peer.key", Mapped, 0o600),
-    ("/etc/kubernetes/pki/etcd/server.crt", Mapped, 0o644),
-    ("/etc/kubernetes/pki/etcd/server.key", Mapped, 0o600),
+    ("/etc/kubernetes/pki/etcd/peer.crt", Etcd, 0o644),
+    ("/etc/kubernetes/pki/etcd/peer.key", Etcd, 0o600),
+    ("/etc/kubernetes/pki/etcd/server.crt", Etcd, 0o644),
+    ("/etc/kubernetes/pki/etcd/server.key", Etcd, 0o600),
     ("/etc/kubernetes/apiserver/", Root, 0o755),
-    ("/etc/kubernetes/apiserver/audit.json", Mapped, 0o600),
-    ("/etc/kubernetes/apiserver/encryption.json", Mapped, 0o600),
-    ("/var/lib/etcd/", Mapped, 0o700),
+    ("/etc/kubernetes/apiserver/audit.json", ControlPlane, 0o600),
+    ("/etc/kubernetes/apiserver/encryption.json", ControlPlane, 0o600),
+    ("/var/lib/etcd/", Etcd, 0o700),
     ("/var/lib/kubelet/pki/", Root, 0o755),
-    ("/var/log/kubernetes/", Mapped, 0o700),
+    ("/var/log/kubernetes/", ControlPlane, 0o700),
 ];
 
 fn table(node: &Node) -> Vec<Row> {
@@ -81,11 +84,12 @@ fn table(node: &Node) -> Vec<Row> {
 
 /// The user and group ids of an owner.
 fn ids(node: &Node, owner: Owner) -> (u32, u32) {
-    let mapped = node.role.user.first_id;
+    let user = &node.role.user;
     match owner {
         Root => (0, 0),
-        Shared => (0, mapped),
-        Mapped => (mapped, mapped),
+        Shared => (0, user.first_id),
+        ControlPlane => (user.control_plane_id, user.control_plane_id),
+        Etcd => (user.etcd_id(), user.etcd_id()),
     }
 }
 

@@ -10,6 +10,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::{Fault, Result, parse_toml};
+use crate::shim;
 
 pub(crate) use values::serde_as_text;
 pub use values::{Capability, Interface, Minor, Range, Version};
@@ -139,6 +140,15 @@ pub struct User {
     pub first_id: u32,
     /// How many ids are mapped.
     pub ids: u32,
+    /// What static pods run as, in no other pod's map; the next id is etcd's.
+    pub control_plane_id: u32,
+}
+
+impl User {
+    /// What etcd runs as.
+    pub fn etcd_id(&self) -> u32 {
+        self.control_plane_id + 1
+    }
 }
 
 /// How CRI-O runs containers.
@@ -252,10 +262,9 @@ impl Role {
     /// Reads the file's text.
     pub fn parse(text: &str) -> Result<Self> {
         let role: Self = parse_toml(Self::PATH, text)?;
-        let end = role.user.first_id.checked_add(role.user.ids);
-        if role.user.first_id == 0 || role.user.ids == 0 || end.is_none() {
-            return Err(Fault::input("user: the mapped ids must not contain 0, be none, or leave 32 bits"));
-        }
+        let user = &role.user;
+        shim::check_ids(user.first_id, user.ids, user.control_plane_id)
+            .map_err(|fault| fault.within("user"))?;
         Ok(role)
     }
 

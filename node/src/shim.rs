@@ -1,99 +1,150 @@
-//! The second name of `hale`: `/usr/lib/hale/crun`, which CRI-O 1.17 calls in place of the pinned crun.
+//! The other names of `hale`: `/usr/lib/hale/crun` and `/usr/lib/hale/conmon`, which CRI-O 1.17 calls in place of the
+//! pinned programs.
 //!
-//! CRI-O 1.17 writes `linux.resources.memory.limit: 0` for a container without a limit, which crun 0.14 and
-//! later applies as zero bytes; it leaves seccomp off unless the pod asks; and a pod's sandbox, the container that
-//! holds its namespaces, gets no AppArmor profile. And crun lets a container's mounts reach the host where its
-//! pod asks for that. So on `create` and `run` the bundle's `config.json` loses the zero limit, gets the default
-//! profiles if it has none and mounts that go one way only, and the pinned crun is executed. Every byte that is
-//! not part of those edits stays as it was.
+//! CRI-O 1.17 gives a container's bundle to containers' root before the host's root reads it: whoever may write there
+//! decides what conmon and crun do as the host's root. So both names take the bundle back first ([`bundle`]), believe
+//! CRI-O's other copy of the configuration, and hide from a container what no container may reach, whatever its pod
+//! mounts ([`exposure`]).
+//!
+//! CRI-O 1.17 also writes `linux.resources.memory.limit: 0` for a container without a limit, which crun 0.14 and
+//! later applies as zero bytes; it leaves seccomp off unless the pod asks; a pod's sandbox, the container that
+//! holds its namespaces, gets no AppArmor profile; and a pod's annotations, by which crun sets properties of the
+//! host's, are handed on. [`edit`] sees to these, and gives static pods ids of their own. Every byte that is not part
+//! of those edits stays as it was.
+//!
+//! What is not understood or not as it must be is refused, and told: [`refusal`].
 
-use std::ffi::{OsStr, OsString};
-use std::fs;
-use std::io::Write;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::ffi::OsString;
+use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use crate::fault::{Fault, Result};
+use crate::fault::{Class, Fault, Result};
 use crate::files;
-use crate::role::Role;
 use crate::world::{Real, World};
 
+use bundle::Bundle;
+use command::Asked;
+use container::Container;
+mod bundle;
+mod command;
+mod conmon;
+mod container;
 mod edit;
+mod exposure;
+mod mounts;
+pub mod refusal;
+mod settings;
+mod walk;
 
+pub use container::Ids;
 #[cfg(any(test, fuzzing))]
 pub(crate) use edit::others;
 pub use edit::{Defaults, edit};
+pub use exposure::Mounted;
+pub use settings::{Settings, check_ids};
 
 /// The pinned crun.
 pub const CRUN: &str = "/usr/bin/crun";
+/// The pinned conmon.
+pub const CONMON: &str = "/usr/bin/conmon";
 /// The seccomp profile of a container that asks for none: `linux.seccomp` of the OCI runtime specification.
 /// What it does not list is answered with ENOSYS, so that a C library falls back to what is listed; what makes
 /// namespaces, mounts, modules or keys, and sockets to hypervisors and kernel crypto, is refused. x86-64 alone:
 /// a process that enters the kernel by the 32-bit table is killed.
 pub const SECCOMP: &str = "/usr/lib/hale/seccomp.json";
-/// The name under which this program is the shim.
-pub const NAME: &str = "crun";
 
-/// Edits what there is to edit and executes the pinned crun; returns only if something failed.
-pub fn run(arguments: &[OsString]) -> Fault {
-    if let Some(bundle) = bundle(arguments)
-        && let Err(fault) = rewrite(&bundle, &Real::new(None))
-    {
-        return fault.within(format!("hale's shim: {}", bundle.display()));
-    }
-    let error = Command::new(CRUN).arg0(NAME).args(arguments).exec();
-    Fault::io("execute", CRUN, error)
+/// The names under which this program is a shim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// Makes a container.
+    Crun,
+    /// Starts crun and looks after the container.
+    Conmon,
 }
 
-/// Options before the command that take the next argument as their value (crun(1), crun 0.14 to 1.30).
-const VALUED: [&str; 5] = ["--cgroup-manager", "--criu", "--log", "--log-format", "--root"];
+impl Name {
+    /// The name that a path ends in.
+    pub fn of(program: &Path) -> Option<Self> {
+        match program.file_name()?.to_str()? {
+            "crun" => Some(Self::Crun),
+            "conmon" => Some(Self::Conmon),
+            _ => None,
+        }
+    }
+}
 
-/// The bundle that a command line is about to make a container of; `None` when it makes none.
-pub fn bundle(arguments: &[OsString]) -> Option<PathBuf> {
-    let mut rest = arguments.iter();
-    let command = loop {
-        let argument = rest.next()?.as_bytes();
-        if !argument.starts_with(b"-") {
-            break argument;
-        }
-        if VALUED.iter().any(|name| name.as_bytes() == argument) {
-            rest.next();
-        }
+/// Does what there is to do and executes the pinned program; returns only if something failed.
+pub fn run(name: Name, arguments: &[OsString]) -> Fault {
+    let world = Real::new(None);
+    let prepared = match name {
+        Name::Crun => crun(arguments, &world),
+        Name::Conmon => conmon(arguments),
     };
-    if !matches!(command, b"create" | b"run") {
-        return None;
-    }
-    let mut bundle = PathBuf::from(".");
-    while let Some(argument) = rest.next() {
-        let bytes = argument.as_bytes();
-        if matches!(bytes, b"--bundle" | b"-b") {
-            bundle = PathBuf::from(rest.next()?);
-        } else if let Some(path) = bytes.strip_prefix(b"--bundle=") {
-            bundle = PathBuf::from(OsStr::from_bytes(path));
-        } else if let Some(path) = bytes.strip_prefix(b"-b") {
-            bundle = PathBuf::from(OsStr::from_bytes(path));
+    match prepared {
+        Ok(mut command) => {
+            let error = command.args(arguments).exec();
+            Fault::io("execute", command.get_program(), error)
+        }
+        Err(fault) => {
+            let fault = fault.within("hale's shim");
+            refusal::tell(&fault.to_string());
+            fault
         }
     }
-    Some(bundle)
 }
 
-/// Edits `config.json` of `bundle` in one rename. Not synced: a bundle does not outlive the machine's uptime.
-pub fn rewrite(bundle: &Path, world: &dyn World) -> Result<()> {
-    let path = bundle.join("config.json");
-    let text = fs::read_to_string(&path).map_err(|e| Fault::io("read", &path, e))?;
-    let seccomp = files::need(world, SECCOMP)?;
-    let defaults = Defaults { seccomp: &seccomp, apparmor: &|| apparmor(world) };
-    let edited = edit(&text, &defaults).map_err(|f| f.within(path.display()))?;
-    let Some(edited) = edited else { return Ok(()) };
-    let scratch = bundle.join(format!(".config.json.hale.{}", std::process::id()));
-    let written = replace(&path, &scratch, edited.as_bytes());
-    if written.is_err() {
-        let _ = fs::remove_file(&scratch);
+fn conmon(arguments: &[OsString]) -> Result<Command> {
+    if let Some(bundle) = conmon::bundle(arguments)? {
+        Bundle::take(&bundle)?;
     }
-    written.map_err(|e| Fault::io("write", &path, e))
+    let mut command = Command::new(CONMON);
+    command.arg0("conmon");
+    Ok(command)
+}
+
+fn crun(arguments: &[OsString], world: &dyn World) -> Result<Command> {
+    let mut command = Command::new(CRUN);
+    command.arg0("crun");
+    match command::asked(arguments)? {
+        Asked::Container(bundle) => prepare(&bundle, world)?,
+        Asked::Update(source) => {
+            let text = source.read()?;
+            let edited = edit::resources(&text)?.unwrap_or(text);
+            command.stdin(in_memory(&edited)?);
+        }
+        Asked::Nothing => {}
+    }
+    Ok(command)
+}
+
+/// Makes a bundle ready for crun: its folder the host root's, its configuration edited, in one rename. Not synced: a
+/// bundle does not outlive the machine's uptime.
+fn prepare(path: &Path, world: &dyn World) -> Result<()> {
+    let bundle = Bundle::take(path)?;
+    let text = bundle.configuration()?;
+    let within = |fault: Fault| fault.within(path.display());
+    let container = Container::parse(&text, bundle.id()).map_err(within)?;
+    let settings = Settings::parse(&files::need(world, Settings::PATH)?)?;
+    let mounted = exposure::judge(&container, &settings).map_err(within)?;
+    let seccomp = files::need(world, SECCOMP)?;
+    let defaults = Defaults {
+        seccomp: &seccomp,
+        apparmor: &|| apparmor(world, &settings.apparmor_profile),
+        mounted: &mounted,
+        ids: container.ids(&settings).map_err(within)?,
+    };
+    let edited = edit(&text, &defaults).map_err(within)?;
+    bundle.replace(edited.as_deref().unwrap_or(&text))
+}
+
+/// A file that has no name, from its beginning.
+fn in_memory(text: &str) -> Result<std::fs::File> {
+    let made = rustix::fs::memfd_create("resources", rustix::fs::MemfdFlags::CLOEXEC);
+    let mut file = std::fs::File::from(made.map_err(|e| Fault::io("make", "a file in memory", e))?);
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.seek(SeekFrom::Start(0)));
+    written.map(|_| file).map_err(|e| Fault::io("write", "a file in memory", e))
 }
 
 /// Whether the kernel has AppArmor (Linux, Documentation/admin-guide/LSM/apparmor.rst).
@@ -101,87 +152,18 @@ const ENABLED: &str = "/sys/module/apparmor/parameters/enabled";
 /// The profiles that are loaded, each as `name (mode)`.
 const LOADED: &str = "/sys/kernel/security/apparmor/profiles";
 
-/// The role's AppArmor profile, if it is loaded: CRI-O does that when it starts, on a kernel that has AppArmor.
-fn apparmor(world: &dyn World) -> Result<Option<String>> {
-    let profile = Role::parse(&files::need(world, Role::PATH)?)?.runtime.apparmor_profile;
+/// The profile, if it is loaded: CRI-O does that when it starts, on a kernel that has AppArmor.
+fn apparmor(world: &dyn World, profile: &str) -> Result<Option<String>> {
     let enabled = files::read(world, ENABLED)?.is_some_and(|text| text.starts_with('Y'));
     let loaded = if enabled { files::read(world, LOADED)?.unwrap_or_default() } else { String::new() };
     let mut names = loaded.lines().filter_map(|line| line.rsplit_once(" ("));
-    Ok(names.any(|(name, _)| name == profile).then_some(profile))
+    Ok(names.any(|(name, _)| name == profile).then(|| profile.to_owned()))
 }
 
-fn replace(path: &Path, scratch: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let old = fs::symlink_metadata(path)?;
-    let mut file =
-        fs::OpenOptions::new().write(true).create_new(true).mode(old.mode() & 0o777).open(scratch)?;
-    file.write_all(bytes)?;
-    fchown(&file, Some(old.uid()), Some(old.gid()))?;
-    fs::rename(scratch, path)
+/// A refusal: something is not as CRI-O and crun leave it, so somebody else had a hand in it, or does not fit them.
+fn refused(what: impl Into<String>) -> Fault {
+    Fault::new(Class::Integrity, what)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fake::Fake;
-
-    fn words(line: &str) -> Vec<OsString> {
-        line.split(' ').map(OsString::from).collect()
-    }
-
-    #[test]
-    fn only_create_and_run_have_a_bundle() {
-        let check = |line: &str, expect: Option<&str>| {
-            assert_eq!(bundle(&words(line)).as_deref(), expect.map(Path::new), "{line}");
-        };
-        check("--root=/run/crun --systemd-cgroup create --bundle /b --pid-file /p id", Some("/b"));
-        check("--root /run/crun create --bundle=/b id", Some("/b"));
-        check("--log create delete --bundle /b id", None);
-        check("run -b /b id", Some("/b"));
-        check("run -b/b id", Some("/b"));
-        check("create id", Some("."));
-        check("start create", None);
-        check("--version", None);
-        check("create --bundle", None);
-    }
-
-    #[test]
-    fn a_bundle_is_rewritten_whole_or_not_at_all() {
-        let (dir, world) = (tempfile::tempdir().unwrap(), Fake::new());
-        let config = dir.path().join("config.json");
-        fs::write(&config, r#"{"linux":{"resources":{"memory":{"limit":0}}}}"#).unwrap();
-        assert!(rewrite(dir.path(), &world).is_err(), "a container must not run without its profile");
-        world.make(SECCOMP, r#"{"defaultAction":"SCMP_ACT_ERRNO"}"#);
-        rewrite(dir.path(), &world).unwrap();
-        let expect = r#"{"linux":{"resources":{"memory":{}},"seccomp":{"defaultAction":"SCMP_ACT_ERRNO"}}}"#;
-        assert_eq!(fs::read_to_string(&config).unwrap(), expect);
-        rewrite(dir.path(), &world).unwrap();
-        assert_eq!(fs::read_to_string(&config).unwrap(), expect);
-        fs::write(&config, "{").unwrap();
-        assert!(rewrite(dir.path(), &world).is_err());
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-    }
-
-    /// By what the kernel says: crun would not start a sandbox under a profile that is not there.
-    #[test]
-    fn a_sandbox_gets_the_roles_profile_where_the_kernel_has_it() {
-        let check = |enabled: &str, loaded: &str, expect: bool| {
-            let (dir, world) = (tempfile::tempdir().unwrap(), Fake::new());
-            let config = dir.path().join("config.json");
-            let sandbox = r#"{"process":{},"annotations":{"io.kubernetes.cri-o.ContainerType":"sandbox"},"linux":{"seccomp":{}}}"#;
-            fs::write(&config, sandbox).unwrap();
-            world.make(SECCOMP, "{}");
-            assert!(rewrite(dir.path(), &world).is_err(), "nobody says which profile");
-            world.make(Role::PATH, include_str!("../examples/role.toml"));
-            world.make(ENABLED, enabled);
-            world.make(LOADED, loaded);
-            rewrite(dir.path(), &world).unwrap();
-            let with = sandbox.replace("{},\"ann", "{\"apparmorProfile\":\"crio-default-1.17.4\"},\"ann");
-            let expect = if expect { with.as_str() } else { sandbox };
-            assert_eq!(fs::read_to_string(&config).unwrap(), expect, "{enabled} {loaded}");
-        };
-        check("Y\n", "/usr/bin/man (enforce)\ncrio-default-1.17.4 (enforce)\n", true);
-        check("Y\n", "crio-default-1.17.4//x (enforce)\ncrio-default-1.17 (enforce)\n", false);
-        check("Y\n", "", false);
-        check("N\n", "crio-default-1.17.4 (enforce)\n", false);
-    }
-}
+mod tests;

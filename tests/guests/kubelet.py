@@ -57,13 +57,15 @@ def containers(manifest):
     spec = yaml.safe_load(manifest.read_text())["spec"]
     assert spec["hostNetwork"], f"{manifest} is not of the control plane"
     paths = {volume["name"]: volume["hostPath"]["path"] for volume in spec["volumes"]}
-    mapping = "0:{first-id}:{ids}".format(**ROLE["user"])
+    user = ROLE["user"]
+    last, own = user["ids"] - 1, user["control-plane-id"] + (manifest.stem == "etcd")
+    mappings = [f"0:{user['first-id']}:{last}", f"{last}:{own}:1"]
     for container in spec["containers"]:
         options = [
             f"--name={container['name']}",
             "--replace",
-            f"--uidmap={mapping}",
-            f"--gidmap={mapping}",
+            *(f"--{kind}={mapping}" for kind in ("uidmap", "gidmap") for mapping in mappings),
+            f"--user={last}:{last}",
             f"--pids-limit={ROLE['runtime']['pids-limit']}",
             "--cap-drop=ALL",
             *(f"--cap-add={name}" for name in ROLE["runtime"]["capabilities"]),

@@ -19,8 +19,9 @@ use builder::plan::{Output, Plan, StepId};
 use builder::progress::{Progress, Show, Unit};
 use builder::project::Project;
 use builder::recipe::Recipe;
-use builder::repository::{gather, publish};
+use builder::repository::{Bundles, gather, publish};
 use builder::store::Store;
+use builder::tree::{Node, Tree, TreePath};
 use builder::workshop::Shop;
 use tempfile::TempDir;
 
@@ -63,8 +64,8 @@ impl Shelf {
             uri: uri.to_owned(),
         };
         let key = SigningKey::generate([7; 32], "Test", Epoch::new(1_577_836_800)?)?;
-        // One folder of packages is all that is read of a role.
-        let offers = gather(&store, self.folder.path(), &[RoleName::new("all")?].into(), &lock)?;
+        let bundles = Bundles { roles: vec![bundle(&store, &self.debs())], components: None };
+        let offers = gather(&store, &bundles, &[RoleName::new("all")?].into(), &lock)?;
         publish(&store, &suite, offers, &key, to).map(drop)
     }
 
@@ -155,6 +156,18 @@ impl Shelf {
         pack(&self.path("all"), "conmon", version.as_str());
         Ok(())
     }
+}
+
+/// Packages as a bundle of a role that the store has.
+pub fn bundle(store: &Store, debs: &[PathBuf]) -> Tree {
+    let mut tree = Tree::new();
+    for deb in debs {
+        let (content, size) = store.put(fs::File::open(deb).expect("a package")).expect("room");
+        let name = deb.file_name().and_then(|name| name.to_str()).expect("a name");
+        let path = TreePath::new(name).expect("a path");
+        tree.insert(path, Node::file(content, size, 0o644)).expect("a file once");
+    }
+    tree
 }
 
 /// Packs a package of one script with dpkg-deb into `folder`.

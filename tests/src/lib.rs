@@ -5,6 +5,7 @@ pub mod checkout;
 pub mod cli;
 pub mod fixtures;
 pub mod forms;
+pub mod hale;
 pub mod powercut;
 pub mod secrets;
 pub mod server;

@@ -211,7 +211,7 @@ fn the_sums_cover_everything(bench: &Bench) {
     let sums = std::fs::read_to_string(bench.dist().join("SHA256SUMS")).expect("the sums");
     let covered: BTreeSet<_> =
         sums.lines().map(|line| line.split_once("  ").expect("a sum and a path").1.to_owned()).collect();
-    assert_eq!(covered, all_but(bench, &["SHA256SUMS", "plan.json"]));
+    assert_eq!(covered, all_but(bench, &["SHA256SUMS", "plan.json", ".hale"]));
 }
 
 fn all_but(bench: &Bench, names: &[&str]) -> BTreeSet<String> {
@@ -237,7 +237,9 @@ fn the_bill_and_the_provenance_cover_everything(bench: &Bench) {
     let pair = |subject: &Value| (text(subject, "name").to_owned(), digest(subject));
     let subjects: BTreeMap<_, _> = list(&provenance, "subject").iter().map(pair).collect();
     let mut before = bench.files();
-    before.retain(|name, _| !["SHA256SUMS", "plan.json", "provenance.intoto.json"].contains(&name.as_str()));
+    before.retain(|name, _| {
+        !["SHA256SUMS", "plan.json", "provenance.intoto.json", ".hale"].contains(&name.as_str())
+    });
     let before: BTreeMap<_, _> =
         before.into_iter().map(|(name, digest)| (name, digest.hex().to_string())).collect();
     assert_eq!(subjects, before);

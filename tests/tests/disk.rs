@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use builder::base::{Digest, Epoch};
 use builder::flash::{Seed, Target, flash};
 use builder::image::{Publishing, convert, publish};
+use builder::overwrite::Overwrite;
 use builder::pack::bios::Grub;
 use builder::pack::disk::{self, Boot, Disk, SLACK};
 use builder::pack::sink::{Layered, Sink as _};
@@ -210,7 +211,7 @@ fn a_flashed_disk_is_sound_and_has_its_seed() {
     let seed = Seed::read(&source).unwrap();
     let (image, disk) = (image(folder.path(), "hale.raw"), folder.path().join("disk"));
     fs::write(&disk, vec![0xff; 8 << 20]).unwrap();
-    flash(&image, &Target::open(&disk).unwrap(), Some(&seed), &mut |_, _, _| {}).unwrap();
+    flash(&image, &Target::open(&disk, Overwrite::Any).unwrap(), Some(&seed), &mut |_, _, _| {}).unwrap();
     let table = sound_table(&disk);
     let line = table.lines().find(|line| line.ends_with("HALE-SEED")).unwrap_or_else(|| panic!("{table}"));
     let start: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();

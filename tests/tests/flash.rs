@@ -3,12 +3,13 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
 use builder::base::{Class, Digest};
 use builder::flash::{Target, flash};
+use builder::overwrite::Overwrite;
 use builder::pack::gpt::{Found, Gpt, Partition, Purpose};
 use tests::cli::{Desk, program};
 use tests::tools::{need_root, put, run, said, succeed, tool};
@@ -72,7 +73,7 @@ fn a_disk_that_is_used_or_too_small_is_left_alone() {
     succeed(tool("mke2fs", "e2fsprogs").args(["-q", "-F", "-t", "ext4"]).arg(&file));
     let disk = Loop::over(&file);
     let refused = |part: &str| {
-        let fault = Target::open(&disk.0).expect_err(part);
+        let fault = Target::open(&disk.0, Overwrite::Own).expect_err(part);
         let text = fault.to_string();
         assert!(text.contains(part) && text.contains(&*disk.0.to_string_lossy()), "{part}: {text}");
         fault.class()
@@ -86,7 +87,8 @@ fn a_disk_that_is_used_or_too_small_is_left_alone() {
     drop(holder);
     let (before, image_path) = (fs::read(&file).unwrap(), folder.path().join("image"));
     image(&image_path);
-    let fault = flash(&image_path, &Target::open(&disk.0).unwrap(), None, &mut |_, _, _| {}).unwrap_err();
+    let fault = flash(&image_path, &Target::open(&disk.0, Overwrite::Own).unwrap(), None, &mut |_, _, _| {})
+        .unwrap_err();
     assert_eq!(fault.class(), Class::User);
     assert!(fault.to_string().contains("is too small"), "{fault}");
     assert!(fs::read(&file).unwrap() == before, "something was written");
@@ -147,7 +149,7 @@ fn a_person_sees_which_disk_it_is_and_is_asked() {
     fs::write(&file, &before).unwrap();
     desk.succeeds(&[&words[..], &["--yes"]].concat());
     assert!(holds());
-    // Nobody is asked about a file: nothing is lost that was not named.
+    // Nobody is asked about a file that is a disk of Hale's.
     desk.succeeds(&["flash", "master", "--to", "file"]);
     assert!(Found::read(&fs::read(desk.path("file")).unwrap()).is_ok());
 }
@@ -167,8 +169,23 @@ fn a_seed_is_a_disk_of_its_own() {
     assert_eq!(text, b"name = \"one\"\n");
     let first = fs::read(&disk).unwrap();
     assert_eq!(&first[43..52], b"HALE-SEED");
+    assert_eq!(mode(&disk), 0o600, "its token is for nobody else");
+    fs::set_permissions(&disk, fs::Permissions::from_mode(0o644)).unwrap();
     desk.succeeds(&words);
     assert!(fs::read(&disk).unwrap() == first, "the same files are the same disk");
+    assert_eq!(mode(&disk), 0o600);
+    // A disk with a seed is as secret as the seed, and one without is an image as others.
+    image(&desk.root().join("dist/images/hale-node.raw"));
+    for (seed, expect) in [(&[][..], 0o644), (&["--seed", "seed"], 0o600)] {
+        put(desk.path("disk"), "");
+        fs::set_permissions(desk.path("disk"), fs::Permissions::from_mode(0o644)).unwrap();
+        desk.succeeds(&[&["flash", "node", "--to", "disk"], seed].concat());
+        assert_eq!(mode(&desk.path("disk")), expect, "{seed:?}");
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
 /// A disk that takes some MiB and then fails, as a stick does that is pulled: a loop device over a file in
@@ -202,7 +219,7 @@ fn a_stick_pulled_while_it_is_written_boots_not_and_can_be_flashed_again() {
     image(&source);
     let stick = Stick::new(64 * MIB);
     let device = &stick.disk.0;
-    let write = || flash(&source, &Target::open(device)?, None, &mut |_, _, _| {});
+    let write = || flash(&source, &Target::open(device, Overwrite::Own)?, None, &mut |_, _, _| {});
     let fault = write().expect_err("it was pulled");
     assert_eq!(fault.class(), Class::Machine, "{fault}");
     for part in [&*device.to_string_lossy(), "check that the disk is still there, then flash it again"] {

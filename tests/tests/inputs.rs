@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use builder::base::name::{ComponentName, LineName};
 use builder::base::{Class, Digest, Url};
@@ -13,7 +14,9 @@ use builder::progress::{Progress, Show, Unit};
 use builder::project::Project;
 use builder::store::Store;
 use builder::text::Text;
+use serde_json::Value;
 use tempfile::TempDir;
+use tests::cli::Desk;
 
 /// A checkout's recipes in a folder of their own, and a store.
 struct Bench {
@@ -135,4 +138,27 @@ fn a_package_that_left_the_mirror_says_what_mends_it() {
     let summary = fetch(&store, &client, std::slice::from_ref(one), &progress).unwrap();
     let fault = &summary.missing[0].1;
     assert_eq!((fault.class(), fault.how_to_mend()), (Class::Remote, Some(&*one.mend)));
+}
+
+/// Who hands over at the same time as others loses nothing.
+#[test]
+fn inputs_that_are_added_at_once_are_all_kept() {
+    let desk = Desk::new();
+    fs::write(desk.path("program"), "#!/bin/sh\n").unwrap();
+    let names = ["kubelet", "kubeadm", "kubectl", "kube-proxy", "crictl", "cri-o"];
+    for round in 0..3 {
+        let add = |name: &&str| {
+            let mut command = desk.command(&["input", "add", name, "program", "--version", "1.17.17"]);
+            command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        };
+        let all: Vec<_> = names.iter().map(add).collect();
+        for mut one in all {
+            assert!(one.wait().unwrap().success(), "round {round}");
+        }
+        let listed: Value = serde_json::from_str(&desk.succeeds(&["input", "list", "--json"])).unwrap();
+        assert_eq!(listed.as_array().map(Vec::len), Some(names.len()), "round {round}: {listed}");
+        for name in names {
+            desk.succeeds(&["input", "remove", name]);
+        }
+    }
 }

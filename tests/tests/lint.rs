@@ -175,15 +175,21 @@ fn the_user_and_the_directories_are_made_as_promised() {
     let at = format!("--root={}", root.path().display());
     succeed(tool("systemd-sysusers", "systemd").arg(&at).arg("hale.conf"));
     let read = |file: &str| fs::read_to_string(root.path().join(file)).unwrap();
-    assert_eq!(read("etc/passwd"), "k8s:x:10000000:10000000:Root inside containers:/:/usr/sbin/nologin\n");
-    assert_eq!(read("etc/group"), "k8s:x:10000000:\n");
-    assert!(read("etc/shadow").starts_with("k8s:!"), "{}", read("etc/shadow"));
+    let users = [
+        ("k8s", 10_000_000, "Root inside containers"),
+        ("k8s-control-plane", 20_000_000, "Control plane inside containers"),
+        ("etcd", 20_000_001, "etcd inside containers"),
+    ];
+    let entry =
+        |(name, id, about): &(&str, u32, &str)| format!("{name}:x:{id}:{id}:{about}:/:/usr/sbin/nologin\n");
+    assert_eq!(read("etc/passwd"), users.iter().map(entry).collect::<String>());
+    assert_eq!(read("etc/group"), users.map(|(name, id, _)| format!("{name}:x:{id}:\n")).concat());
+    let locked = |line: &str| line.split(':').nth(1).is_some_and(|password| password.starts_with('!'));
+    assert!(read("etc/shadow").lines().all(locked), "{}", read("etc/shadow"));
     succeed(tool("systemd-tmpfiles", "systemd").arg(&at).args(["--create", "hale.conf", "hale-master.conf"]));
     for (path, mode, uid, gid) in [
         ("var/lib/kubelet", 0o750, 0, 10_000_000),
         ("var/lib/kubelet/pods", 0o2750, 0, 10_000_000),
-        ("var/lib/etcd", 0o700, 10_000_000, 10_000_000),
-        ("var/log/kubernetes", 0o700, 10_000_000, 10_000_000),
         ("var/lib/kube-proxy", 0o750, 0, 0),
     ] {
         let found = fs::metadata(root.path().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"));

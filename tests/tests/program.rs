@@ -21,6 +21,19 @@ fn two_places_give_the_same_package() {
     let elsewhere = tempfile::tempdir().unwrap();
     let other = elsewhere.path().join("a longer path than the checkout's own");
     copy(&other);
+    // Of the user's own settings for cargo, which it finds above the checkout too, none reaches the program.
+    let settings = "[profile.node]\nopt-level = 1\ndebug-assertions = true\noverflow-checks = true\n\
+                    lto = false\n[profile.release]\ndebug = 2\n";
+    let file = elsewhere.path().join(".cargo/config.toml");
+    std::fs::create_dir(elsewhere.path().join(".cargo")).unwrap();
+    for parts in
+        ["[profile.node.package.\"*\"]\nopt-level = 0\n", "[profile.release.build-override]\nopt-level = 3\n"]
+    {
+        std::fs::write(&file, [settings, parts].concat()).unwrap();
+        let fault = program::build(&other, Epoch::new(1_700_000_000).unwrap()).unwrap_err();
+        assert!(fault.exit_code() == 2 && fault.what().contains(file.to_str().unwrap()), "{fault}");
+    }
+    std::fs::write(&file, settings).unwrap();
     assert_eq!(program::identity(top()).unwrap(), program::identity(&other).unwrap());
     let (here, there) = (build(top()), build(&other));
     assert_eq!(here.version, there.version);

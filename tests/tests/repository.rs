@@ -12,11 +12,13 @@ use builder::lock::{Lock, LockedPackage};
 use builder::openpgp::SigningKey;
 use builder::pack::apt::Suite;
 use builder::pack::deb::{self, Deb};
-use builder::repository::{gather, publish};
+use builder::repository::{Bundles, gather, publish};
 use builder::store::Store;
 use builder::tree::{Memory, Tree, TreePath};
 use tempfile::TempDir;
 use tests::apt::Apt;
+use tests::cli::Desk;
+use tests::fixtures::bundle;
 use tests::tools::{prefixed, put, run, said, succeed, tool};
 
 const EPOCH: u64 = 1_763_201_230;
@@ -91,18 +93,21 @@ impl Site {
         let store = Store::open(&dir.path().join("store")).unwrap();
         let mut lock = lock();
         let dist = dir.path().join("dist");
+        let mut debs = Vec::new();
         for (file, bytes) in [
             deb("hale-common", "1.17-1", "all", ""),
             deb("hale-master", "1.17-1", "all", "hale-common (= 1.17-1), crun (= 1:1.8.1-1)"),
         ] {
-            put(dist.join("master").join(file), bytes);
+            put(dist.join("master").join(&file), bytes);
+            debs.push(dist.join("master").join(file));
         }
         let (file, bytes) = deb("crun", "1:1.8.1-1", "amd64", "");
         store.put_bytes(&bytes).unwrap();
         want(&mut lock, "crun", "1:1.8.1-1", &file, &bytes);
         want(&mut lock, "conmon", "2.1.6-1", "conmon.deb", b"never fetched");
         let roles = ["master", "node"].map(|role| RoleName::new(role).unwrap()).into();
-        let gathered = gather(&store, &dist, &roles, &lock).unwrap();
+        let bundles = Bundles { roles: vec![bundle(&store, &debs)], components: None };
+        let gathered = gather(&store, &bundles, &roles, &lock).unwrap();
         assert_eq!(Vec::from_iter(gathered.missing.clone()), ["conmon 2.1.6-1"]);
         let suite = Suite {
             name: SuiteName::new("hale-1.17").unwrap(),
@@ -262,14 +267,16 @@ fn a_fetched_package_that_is_another_is_refused() {
     let store = Store::open(&dir.path().join("store")).unwrap();
     let roles = BTreeSet::from([RoleName::new("master").unwrap()]);
     let mut lock = lock();
-    let nothing = gather(&store, dir.path(), &roles, &lock).unwrap_err();
+    let mut bundles = Bundles::default();
+    let nothing = gather(&store, &bundles, &roles, &lock).unwrap_err();
     assert_eq!((nothing.class(), nothing.how_to_mend()), (Class::User, Some("cargo xtask build all")));
     let (file, bytes) = deb("hale-master", "1.17-1", "all", "");
-    put(dir.path().join("master").join(file), bytes);
+    put(dir.path().join(&file), bytes);
+    bundles.roles.push(bundle(&store, &[dir.path().join(file)]));
     let (file, bytes) = deb("crun", "1.8.1-1", "amd64", "");
     store.put_bytes(&bytes).unwrap();
     want(&mut lock, "crun", "1.8.1-2", &file, &bytes);
-    let lie = gather(&store, dir.path(), &roles, &lock).unwrap_err();
+    let lie = gather(&store, &bundles, &roles, &lock).unwrap_err();
     assert_eq!(lie.class(), Class::Integrity, "{lie}");
     assert_eq!(lie.expected_found(), Some(("crun 1.8.1-2 amd64", "crun 1.8.1-1 amd64")));
 }
@@ -286,4 +293,59 @@ fn both_keyrings_are_one_key() {
             .arg(site.repo().join("hale-archive-keyring.asc")),
     );
     assert_eq!(std::fs::read(armored).unwrap(), site.read("hale-archive-keyring.gpg"));
+}
+
+/// How many packages the repository gets.
+fn packages_of(desk: &Desk) -> usize {
+    let said: serde_json::Value = serde_json::from_str(&desk.succeeds(&["repo", "--json"])).unwrap();
+    said["packages"].as_array().unwrap().len()
+}
+
+/// What is signed is what the plan makes, and not what somebody laid beside it.
+#[test]
+fn a_stray_package_is_not_signed() {
+    let desk = Desk::with_program();
+    desk.succeeds(&["key", "new"]);
+    put(desk.path("program"), b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\0\0\x3e\0a program");
+    desk.succeeds(&["input", "add", "kubelet", "program", "--version", "1.17.17"]);
+    desk.succeeds(&["build", "all"]);
+    let own = packages_of(&desk);
+    let release = desk.root().join("dist/repo/dists/hale-1.17/InRelease");
+    let signed = std::fs::read(&release).unwrap();
+    let control =
+        "Package: kubelet\nVersion: 99\nArchitecture: amd64\nMaintainer: T <t@example.org>\nDescription: t\n";
+    put(desk.path("stray/DEBIAN/control"), control);
+    let any = |folder: &str| {
+        let mut debs =
+            std::fs::read_dir(desk.root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        debs.find(|path| path.extension().is_some_and(|end| end == "deb")).unwrap()
+    };
+    for folder in ["dist/master", "dist/components"] {
+        // A whole package by a name of its own, and other bytes in the place of one.
+        let (deb, stray) = (any(folder), desk.root().join(folder).join("kubelet_99_amd64.deb"));
+        let bytes = std::fs::read(&deb).unwrap();
+        succeed(
+            tool("dpkg-deb", "dpkg")
+                .args(["--root-owner-group", "--build"])
+                .arg(desk.path("stray"))
+                .arg(&stray),
+        );
+        for spoilt in [&stray, &deb] {
+            let refused = desk.refuses(&["repo"], 2);
+            let name = spoilt.file_name().unwrap().to_str().unwrap();
+            assert!(refused.contains(name) && refused.contains("cargo xtask build"), "{refused}");
+            assert!(std::fs::read(&release).unwrap() == signed, "{name} was signed");
+            let _ = std::fs::remove_file(&stray);
+            std::fs::write(&deb, b"another").unwrap();
+        }
+        std::fs::write(&deb, bytes).unwrap();
+    }
+    // What was not built, or built of something else, is no part of it.
+    assert_eq!(packages_of(&desk), own);
+    desk.edit("overlays/common/etc/crictl.yaml", "timeout: ", "timeout: 1");
+    let refused = desk.refuses(&["repo"], 2);
+    assert!(
+        refused.contains("no bundle of a role") && refused.contains("cargo xtask build all"),
+        "{refused}"
+    );
 }

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use builder::base::{Fault, Result};
 use builder::flash::{Device, Phase, Seed, Target, flash};
+use builder::overwrite::{Overwrite, check_outside};
 use builder::progress::{Progress, Unit};
+use builder::store::Store;
 use clap::Args;
 
 use crate::context::Context;
@@ -25,13 +27,19 @@ pub(crate) struct Flash {
     /// Do not ask.
     #[arg(long)]
     yes: bool,
+    /// Write over a file that is no disk of Hale's.
+    #[arg(long)]
+    overwrite: bool,
 }
 
 impl Flash {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let image = disks::raw_image(&self.choice.order(context)?)?;
         let seed = self.seed.as_deref().map(Seed::read).transpose()?;
-        let target = Target::open(&self.to)?;
+        let overwrite = if self.overwrite { Overwrite::Any } else { Overwrite::Own };
+        check_outside(&context.store, &self.to)?;
+        let target = Target::open(&self.to, overwrite)?;
+        target.check_outside(&Store::open(&context.store)?)?;
         if let (Some(device), false) = (target.device(), self.yes) {
             ask(device)?;
         }

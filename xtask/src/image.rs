@@ -9,6 +9,7 @@ use builder::base::{Fault, Result};
 use builder::build::{Built, Way};
 use builder::dist::Order;
 use builder::image;
+use builder::overwrite::{Form, Overwrite};
 use builder::plan::{DiskFormat, Output, StepId};
 use builder::store::Store;
 use builder::system::{self, LeftOut, Planned};
@@ -61,14 +62,19 @@ struct Made {
 impl Image {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let (start, order) = (Instant::now(), self.choice.order(context)?);
+        let formats: Vec<_> = [DiskFormat::Raw].into_iter().chain(self.format).collect();
+        for format in &formats {
+            Form::Disk(*format).check(&disks::image_path(&order, *format)?, Overwrite::Own)?;
+        }
         let store = Store::open(&context.store)?;
         let mut planned = system::plan(&order, &store)?;
         if !planned.left_out.is_empty() && !self.without_components {
             return Err(refusal(&planned.left_out));
         }
-        let mut forms = vec![(DiskFormat::Raw, planned.disk)];
-        for format in &self.format {
-            forms.push((*format, planned.convert(*format)?));
+        let mut forms = Vec::new();
+        for format in formats {
+            let raw = format == DiskFormat::Raw;
+            forms.push((format, if raw { planned.disk } else { planned.convert(format)? }));
         }
         let built = build::realise(context, &store, &planned.plan, self.jobs)?;
         let images = forms.into_iter().map(|(format, step)| publish(&order, &store, &built, format, step));

@@ -1,5 +1,9 @@
 //! `cargo xtask`: the project's verbs. Thin: an enum, a match, one file a verb.
 
+// First: its macros are for all that follow.
+#[macro_use]
+mod say;
+
 mod bench;
 mod build;
 mod check;

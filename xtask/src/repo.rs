@@ -5,10 +5,15 @@ use std::path::PathBuf;
 
 use builder::base::Result;
 use builder::base::name::{LineName, SuiteName};
+use builder::components;
+use builder::dist::{self, Order};
 use builder::keys;
+use builder::lock::Lock;
 use builder::pack::apt::Suite;
+use builder::plan::{Output, StepId};
 use builder::project::Project;
-use builder::repository::{gather, publish};
+use builder::recipe::Recipe;
+use builder::repository::{Bundles, gather, publish};
 use builder::store::Store;
 use clap::Args;
 
@@ -34,6 +39,23 @@ pub(crate) struct Repo {
     key: Option<PathBuf>,
 }
 
+/// What the plans of this checkout have made.
+fn bundles(project: &Project, recipe: &Recipe, lock: &Lock, store: &Store) -> Result<Bundles> {
+    let made = |step: StepId| match store.output(&step)? {
+        Some(Output::Tree { tree }) => store.tree(&tree).map(Some),
+        _ => Ok(None),
+    };
+    let mut bundles = Bundles::default();
+    for role in recipe.roles.keys() {
+        let order = Order { project: project.clone(), line: recipe.line.name.clone(), role: role.clone() };
+        bundles.roles.extend(made(dist::plan(&order, store)?.goal)?);
+    }
+    if let Some(goal) = components::plan(&project.files()?, recipe, lock, store)?.goal {
+        bundles.components = made(goal)?;
+    }
+    Ok(bundles)
+}
+
 impl Repo {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let key = keys::open(&key::place(self.key, context)?)?;
@@ -43,7 +65,9 @@ impl Repo {
         let lock = project.lock(&recipe)?;
         let store = Store::open(&context.store)?;
         let dist = self.dist.map_or_else(|| project.dist(&line), Ok)?;
-        let gathered = gather(&store, &dist, &recipe.roles.keys().cloned().collect(), &lock)?;
+        let roles: BTreeSet<_> = recipe.roles.keys().cloned().collect();
+        let gathered = gather(&store, &bundles(&project, &recipe, &lock, &store)?, &roles, &lock)?;
+        gathered.check_dist(&dist, &roles)?;
         let suite = Suite {
             name: SuiteName::new(format!("hale-{line}"))?,
             description: format!("Nodes of line {line}"),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use builder::base::Result;
 use builder::flash::{SEED_LABEL, Seed as Files};
 use builder::image::Publishing;
+use builder::overwrite::{Form, Overwrite, check_outside};
 use clap::Args;
 
 use crate::context::Context;
@@ -17,12 +18,18 @@ pub(crate) struct Seed {
     /// The disk image to write.
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
+    /// Replace a file that is no seed.
+    #[arg(long)]
+    overwrite: bool,
 }
 
 impl Seed {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let seed = Files::read(&self.folder)?;
-        let mut file = Publishing::new(&self.to)?;
+        let overwrite = if self.overwrite { Overwrite::Any } else { Overwrite::Own };
+        check_outside(&context.store, &self.to)?;
+        Form::Seed.check(&self.to, overwrite)?;
+        let mut file = Publishing::secret(&self.to)?;
         seed.write(&mut file)?;
         file.publish(seed.length())?;
         if context.json {

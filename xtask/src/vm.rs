@@ -11,6 +11,7 @@ use std::time::Duration;
 use builder::base::{Fault, Result};
 use builder::flash::Seed;
 use builder::image::Publishing;
+use builder::overwrite::{Form, Overwrite, check_outside};
 use builder::store::Store;
 use builder::tools::Tools;
 use builder::vm::{Accelerator, Bus, Card, Console, Disk, Firmware, Forward, Machine};
@@ -66,12 +67,18 @@ impl Vm {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let order = self.choice.order(context)?;
         let image = disks::raw_image(&order)?;
+        for (form, path) in [(Form::Page, &self.report), (Form::Join, &self.join)] {
+            if let Some(path) = path {
+                check_outside(&context.store, path)?;
+                form.check(path, Overwrite::Own)?;
+            }
+        }
         let tools = disks::tools(context)?;
         let scratch = tempfile::tempdir().map_err(|e| Fault::machine("no scratch folder").because(e))?;
         let mut attached = vec![overlay(&tools, &image, self.disk, scratch.path())?];
         if let Some(folder) = &self.seed {
             let (seed, path) = (Seed::read(folder)?, scratch.path().join("seed.img"));
-            let mut file = Publishing::new(&path)?;
+            let mut file = Publishing::secret(&path)?;
             seed.write(&mut file)?;
             file.publish(seed.length())?;
             attached.push(Disk::Kept(path));

@@ -44,6 +44,9 @@ impl Sink for Forget {
     }
 }
 
+/// The most letters in the paths of one archive: some forty times those of the largest packages.
+const PATHS: usize = 64 << 20;
+
 /// Reads a compressed tar archive with `work`, which must read it to its end; `limit` is the most bytes
 /// that it may unpack to. Stream, archive and file must end together.
 pub fn read<T>(
@@ -66,17 +69,14 @@ pub fn read<T>(
 }
 
 impl<R: Read> Tar<R> {
-    /// The whole archive as a tree of at most `entries` entries. Hard links become files with the same
+    /// The whole archive as a tree of at most `entries` entries, directories that are implied among them. Hard links become files with the same
     /// content.
     pub fn tree(&mut self, entries: usize, sink: &mut dyn Sink) -> Result<Tree> {
-        let (mut tree, mut seen) = (Tree::new(), BTreeSet::new());
+        let (mut tree, mut seen, mut letters) = (Tree::new(), BTreeSet::new(), 0);
         while let Some(entry) = self.next()? {
             let Some(path) = entry.path()? else { continue };
             if !seen.insert(path.clone()) {
                 return Err(entry.refuse("stands twice"));
-            }
-            if seen.len() > entries {
-                return Err(entry.refuse(format!("is one more than {entries} entries")));
             }
             let owned = |node: Node| node.owned_by(entry.uid, entry.gid);
             let node = match &entry.kind {
@@ -88,7 +88,15 @@ impl<R: Read> Tar<R> {
                     owned(Node::file(content, size, entry.mode))
                 }
             };
+            let (before, length) = (tree.len(), path.as_str().len());
             tree.insert(path, node).map_err(|fault| entry.refuse(fault.what()))?;
+            if tree.len() > entries {
+                return Err(entry.refuse(format!("makes more than {entries} entries")));
+            }
+            letters += (tree.len() - before) * length;
+            if letters > PATHS {
+                return Err(entry.refuse(format!("makes paths of more than {} MiB", PATHS >> 20)));
+            }
         }
         Ok(tree)
     }

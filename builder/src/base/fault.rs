@@ -66,7 +66,7 @@ pub struct Fault(Box<Inner>);
 impl Fault {
     /// A fault of `class`; `what` is one clause without a full stop.
     pub fn new(class: Class, what: impl Into<String>) -> Self {
-        let what = what.into();
+        let what = plain(what.into());
         Self(Box::new(Inner { class, what, place: None, versus: None, causes: Vec::new(), mend: None }))
     }
 
@@ -104,31 +104,31 @@ impl Fault {
 
     /// Says where in the user's file it is.
     pub fn at(mut self, place: Place) -> Self {
-        self.0.place = Some(place);
+        self.0.place = Some(Place { file: plain(place.file), ..place });
         self
     }
 
     /// Says what was expected and what was found.
     pub fn versus(mut self, expected: impl fmt::Display, found: impl fmt::Display) -> Self {
-        self.0.versus = Some((expected.to_string(), found.to_string()));
+        self.0.versus = Some((plain(expected.to_string()), plain(found.to_string())));
         self
     }
 
     /// Adds a deeper reason.
     pub fn because(mut self, cause: impl fmt::Display) -> Self {
-        self.0.causes.push(cause.to_string());
+        self.0.causes.push(plain(cause.to_string()));
         self
     }
 
     /// Says what mends it: a command, or one thing to do.
     pub fn mend(mut self, how: impl Into<String>) -> Self {
-        self.0.mend = Some(how.into());
+        self.0.mend = Some(plain(how.into()));
         self
     }
 
     /// Puts a wider clause in front: `reading the lock: unknown key`.
     pub fn within(mut self, outer: impl fmt::Display) -> Self {
-        self.0.what = format!("{outer}: {}", self.0.what);
+        self.0.what = format!("{}: {}", plain(outer.to_string()), self.0.what);
         self
     }
 
@@ -168,6 +168,19 @@ impl Fault {
     }
 }
 
+/// The text with all that would move a terminal's cursor, or hide what is said, written out: servers, archives and
+/// scripts speak through faults, too. Lines and tabs stay.
+fn plain(text: String) -> String {
+    // Unicode Standard Annex 9, section 2: what turns the direction of writing.
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let hidden = |c: char| c.is_control() && c != '\n' && c != '\t' || turns(c);
+    if !text.contains(hidden) {
+        return text;
+    }
+    let shown = |c: char| if hidden(c) { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(shown).collect()
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(place) = &self.0.place {
@@ -188,3 +201,25 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Servers, archives and scripts put their words into faults, which end up on a terminal.
+    #[test]
+    fn nothing_that_moves_a_terminal_is_in_a_fault() {
+        let bad = "a\x1b]0;owned\x07\x1b[2Jb\rc\x08\x7fd\u{9b}2Je\u{202e}f\n\tg";
+        let fault = Fault::remote(bad).within(bad).because(bad).versus(bad, bad).mend(bad);
+        let fault = fault.at(Place::new(bad, "", 0..0));
+        let texts = [fault.to_string(), fault.place().unwrap().file.clone()];
+        for text in texts.iter().map(String::as_str).chain(fault.causes().iter().map(String::as_str)) {
+            let moves = |c: char| c.is_control() && c != '\n' && c != '\t' || c == '\u{202e}';
+            assert!(!text.contains(moves), "{text:?}");
+            assert!(
+                text.contains(r"a\u{1b}]0;owned\u{7}\u{1b}[2Jb\rc\u{8}\u{7f}d") && text.contains("f\n\tg"),
+                "{text}"
+            );
+        }
+    }
+}

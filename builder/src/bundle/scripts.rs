@@ -61,8 +61,8 @@ const USER: &str = r#"    # Nobody's files may become the next owner's of the nu
     fi
 "#;
 
-/// Scripts by dpkg's name for them. `user` is the one that the overlay's sysusers file makes, if it has one.
-pub(super) fn scripts(overlay: &Overlay, user: &str) -> Result<BTreeMap<&'static str, String>> {
+/// Scripts by dpkg's name for them. `names` are of the users that the overlay's sysusers file makes, if it has one.
+pub(super) fn scripts(overlay: &Overlay, names: &[String]) -> Result<BTreeMap<&'static str, String>> {
     let below = |folder: &str| -> Vec<&str> {
         let files = overlay.files.keys().map(TreePath::as_str);
         files.filter_map(|path| path.strip_prefix(folder)).collect()
@@ -112,7 +112,13 @@ pub(super) fn scripts(overlay: &Overlay, user: &str) -> Result<BTreeMap<&'static
         )
         .replace("@PURGE@", &when(!units.is_empty(), purge))
         .replace("@LEAVES@", &leaves.iter().map(remove).collect::<String>())
-        .replace("@USER@", &when(!users.is_empty(), USER.replace("@USER@", user)));
+        .replace(
+            "@USER@",
+            &when(
+                !users.is_empty(),
+                names.iter().map(|name| USER.replace("@USER@", name)).collect::<String>(),
+            ),
+        );
     let mut scripts = BTreeMap::from([("postinst", postinst), ("postrm", postrm)]);
     if !units.is_empty() {
         scripts.insert("prerm", PRERM.replace("@UNITS@", &units));

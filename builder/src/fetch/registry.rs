@@ -172,7 +172,7 @@ impl Pull<'_> {
     }
 
     /// Gets a token for pulling, as the challenge of a 401 says. We send no secret, so all that a
-    /// foreign realm could gain is a request; still it must be the registry's own or a sister of it.
+    /// foreign realm could gain is a request; still it must be the registry's own or one below it.
     fn authorize(&self, answer: &Answer) -> Tried<String> {
         let refused =
             |why: String| Failure::Elsewhere(Fault::remote(format!("{}: {why}", self.image.registry)));
@@ -218,17 +218,14 @@ fn challenge_fields(text: &str) -> BTreeMap<String, String> {
     fields
 }
 
-/// Whether a token server belongs to a registry: the same host, or both below one domain; https unless
-/// the registry itself is not.
+/// Whether a token server belongs to a registry: the same host, or one below it; https unless the registry itself
+/// is not. That two names end alike says nothing: who may have names below an ending differs.
 fn akin(registry: &Url, realm: &Url) -> bool {
-    let domain = |host: &str| {
-        let name =
-            host.rsplit('.').next().is_some_and(|label| label.starts_with(|c: char| c.is_ascii_alphabetic()));
-        let start = host.rmatch_indices('.').nth(1).map_or(0, |(at, _)| at + 1);
-        (name && host.contains('.')).then(|| host[start..].to_owned())
-    };
-    let host = registry.host() == realm.host()
-        || domain(registry.host()).is_some_and(|own| domain(realm.host()) == Some(own));
+    let (own, host) = (registry.host(), realm.host());
+    let is_name = |label: &str| label.starts_with(|c: char| c.is_ascii_alphabetic());
+    let below = || host.strip_suffix(own).is_some_and(|label| label.ends_with('.'));
+    let named = own.rsplit('.').next().is_some_and(is_name);
+    let host = own == host || named && below();
     host && (realm.scheme() == Scheme::Https || realm.scheme() == registry.scheme())
 }
 
@@ -243,12 +240,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_come_from_the_registry_s_own_domain() {
+    fn tokens_come_from_the_registry_s_own_host_or_below() {
         let check = |registry: &str, realm: &str, expect: bool| {
             let akin = akin(&Url::new(registry).unwrap(), &Url::new(realm).unwrap());
             assert_eq!(akin, expect, "{registry} {realm}");
         };
-        check("https://registry.example.org", "https://auth.example.org/token", true);
+        check("https://example.org", "https://auth.example.org/token", true);
+        check("https://registry.example.org", "https://auth.registry.example.org/token", true);
+        check("https://registry.example.org", "https://auth.example.org/token", false);
+        check("https://registry.co.uk", "https://evil.co.uk/token", false);
+        check("https://auth.example.org", "https://example.org/token", false);
+        check("https://10.0.0.1", "https://9.10.0.0.1/token", false);
         check("https://registry.example.org", "https://registry.example.org/token", true);
         check("https://registry.example.org", "http://auth.example.org/token", false);
         check("https://registry.example.org", "https://auth.example.net/token", false);

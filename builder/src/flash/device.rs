@@ -57,6 +57,12 @@ impl Device {
         })
     }
 
+    /// The file that a loop device makes a disk.
+    pub(super) fn backing_file(&self) -> Option<PathBuf> {
+        let path = fs::read_to_string(self.folder.join("loop/backing_file")).ok()?;
+        Some(PathBuf::from(path.trim_end_matches('\n')))
+    }
+
     /// Refuses a disk of which any part is mounted, swapped to, or under another device.
     pub(super) fn check_unused(&self) -> Result<()> {
         let read = |path: &str| fs::read_to_string(path).map_err(|e| Fault::io("read", path, e));

@@ -5,12 +5,11 @@ use std::path::Path;
 use walkdir::WalkDir;
 
 use crate::base::{Fault, Result};
+use crate::overwrite::SEED_LABEL;
 use crate::pack::fat::{self, Fat};
 use crate::pack::sink::Sink;
 use crate::tree::{Contents, Memory, Tree, TreePath};
 
-/// The label of a seed: how `hale` on the node knows it.
-pub const LABEL: &str = "HALE-SEED";
 /// The file that every seed has.
 const IDENTITY: &str = "node.toml";
 /// More than any seed needs; stops a wrong folder from being copied to a disk.
@@ -68,7 +67,7 @@ impl Seed {
     /// Writes it as a file system: a partition, or the whole disk of a virtual machine.
     pub fn write(&self, out: &mut dyn Sink) -> Result<()> {
         // Any serial number will do, and a fixed one gives the same bytes for the same files.
-        let spec = Fat { serial: 0x4841_4c45, label: LABEL.into(), length: self.length() };
+        let spec = Fat { serial: 0x4841_4c45, label: SEED_LABEL.into(), length: self.length() };
         fat::write(&spec, &self.tree, &self.contents as &dyn Contents, out)
     }
 }

@@ -1,16 +1,19 @@
 //! Where an image goes: an ordinary file, or a block device that nothing uses.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Advice, FallocateFlags, OFlags, fadvise, fallocate};
 
 use super::{Device, whole_sectors};
 use crate::base::{Fault, Result};
+use crate::overwrite::{Form, Overwrite};
 use crate::pack::sink::Sink;
+use crate::plan::DiskFormat;
+use crate::store::Store;
 
 /// An open target. Opening one changes nothing on it.
 #[derive(Debug)]
@@ -24,8 +27,9 @@ pub struct Target {
 impl Target {
     /// Opens a file (made if missing) or a block device. A device must be whole, writable and in
     /// nobody's use: not mounted, not swap, not under another device. The kernel's own refusal
-    /// (`O_EXCL`, open(2)) stands behind our checks.
-    pub fn open(path: &Path) -> Result<Self> {
+    /// (`O_EXCL`, open(2)) stands behind our checks. A file must be empty or a disk of ours, unless `overwrite`
+    /// says that it may be lost.
+    pub fn open(path: &Path, overwrite: Overwrite) -> Result<Self> {
         let kind = match std::fs::metadata(path) {
             Ok(found) => Some(found.file_type()),
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
@@ -42,7 +46,8 @@ impl Target {
             }
             Some(kind) if !kind.is_file() => {
                 return Err(Fault::user(format!("{} cannot be flashed", path.display()))
-                    .versus("a file or a block device", "something else"));
+                    .versus("a file or a block device", "something else")
+                    .mend("name another one; lsblk shows the disks"));
             }
             None if path.starts_with("/dev") => {
                 return Err(
@@ -55,12 +60,56 @@ impl Target {
             }
         };
         let file = options.open(path).map_err(|e| Fault::io("open", path, e))?;
+        if device.is_none() {
+            Form::Disk(DiskFormat::Raw).check_file(path, &file, overwrite)?;
+        }
         Ok(Self { file, path: path.to_owned(), device })
+    }
+
+    /// Refuses a target that is a file of the store, by whatever name, or that a loop device makes one.
+    pub fn check_outside(&self, store: &Store) -> Result<()> {
+        for file in self.files()? {
+            if store.holds(&file)? {
+                return Err(Fault::user(format!("{self} is a file of the store {}", store.root().display()))
+                    .versus("a file or a disk of its own", "another name of one that is kept")
+                    .mend("name another file"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses to write over what is read.
+    pub(super) fn check_apart(&self, image: &Path, source: &File) -> Result<()> {
+        let read = source.metadata().map_err(|e| Fault::io("look at", image, e))?;
+        let is_source = |file: &Metadata| (file.dev(), file.ino()) == (read.dev(), read.ino());
+        if !self.files()?.iter().any(is_source) {
+            return Ok(());
+        }
+        Err(Fault::user(format!("{self} is the image itself"))
+            .versus("another file or disk", format!("another name of {}", image.display()))
+            .mend("name another file"))
+    }
+
+    /// The file that is written to, and what lies behind a loop device (`loop/backing_file` in `/sys`).
+    fn files(&self) -> Result<Vec<Metadata>> {
+        let own = self.file.metadata().map_err(|e| Fault::io("look at", &self.path, e))?;
+        let behind = self.device.as_ref().and_then(Device::backing_file);
+        let behind = behind.and_then(|path| std::fs::metadata(path).ok());
+        Ok([own].into_iter().chain(behind).collect())
     }
 
     /// What a person needs to know before saying yes: `None` for an ordinary file.
     pub fn device(&self) -> Option<&Device> {
         self.device.as_ref()
+    }
+
+    /// Lets nobody else read a file that gets a seed: there are secrets in it.
+    pub(super) fn close_to_others(&self) -> Result<()> {
+        if self.device.is_some() {
+            return Ok(());
+        }
+        let closed = self.file.set_permissions(Permissions::from_mode(0o600));
+        closed.map_err(|e| Fault::io("close", &self.path, e))
     }
 
     /// The length that a disk which needs `least` bytes gets here.

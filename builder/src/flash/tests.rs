@@ -1,5 +1,6 @@
 use super::*;
 use crate::base::Digest;
+use crate::overwrite::Overwrite;
 use crate::pack::gpt::{Gpt, Partition, Purpose};
 use crate::tree::{Memory, Tree, TreePath};
 use std::fs;
@@ -33,7 +34,7 @@ fn a_used_target_ends_up_as_a_fresh_one() {
     fs::write(&used, vec![0xff; 17 << 20]).unwrap();
     let mut phases = Vec::new();
     for path in [&fresh, &used, &used] {
-        let target = Target::open(path).unwrap();
+        let target = Target::open(path, Overwrite::Any).unwrap();
         flash(&image, &target, Some(&seed), &mut |phase, done, total| phases.push((phase, done == total)))
             .unwrap();
     }
@@ -56,7 +57,7 @@ fn broken_off_anywhere_it_boots_not_and_can_be_done_again() {
     let (image, seed) = (image(folder.path()), seed());
     let (fresh, broken) = (folder.path().join("fresh"), folder.path().join("broken"));
     let run = |path: &Path, tell: &mut dyn FnMut(Phase, u64, u64)| {
-        flash(&image, &Target::open(path).unwrap(), Some(&seed), tell).unwrap();
+        flash(&image, &Target::open(path, Overwrite::Any).unwrap(), Some(&seed), tell).unwrap();
     };
     let mut calls = 0;
     run(&fresh, &mut |_, _, _| calls += 1);
@@ -85,10 +86,10 @@ fn broken_off_anywhere_it_boots_not_and_can_be_done_again() {
 #[test]
 fn what_must_not_be_flashed_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    assert!(Target::open(folder.path()).is_err(), "a directory");
-    assert!(Target::open(Path::new("/dev/null")).is_err(), "a character device");
-    assert!(Target::open(Path::new("/dev/no-such-disk")).is_err(), "no new files in /dev");
-    let target = Target::open(&folder.path().join("disk")).unwrap();
+    assert!(Target::open(folder.path(), Overwrite::Own).is_err(), "a directory");
+    assert!(Target::open(Path::new("/dev/null"), Overwrite::Own).is_err(), "a character device");
+    assert!(Target::open(Path::new("/dev/no-such-disk"), Overwrite::Own).is_err(), "no new files in /dev");
+    let target = Target::open(&folder.path().join("disk"), Overwrite::Own).unwrap();
     let empty = folder.path().join("empty");
     fs::write(&empty, vec![0; 1 << 20]).unwrap();
     let refused = flash(&empty, &target, None, &mut |_, _, _| {}).unwrap_err();
@@ -103,7 +104,7 @@ fn what_is_read_back_is_held_against_what_was_written() {
     let (image, seed, path) = (image(folder.path()), seed(), folder.path().join("disk"));
     let run = |spoil: Option<u64>| {
         let mut left = spoil;
-        flash(&image, &Target::open(&path).unwrap(), Some(&seed), &mut |phase, _, _| {
+        flash(&image, &Target::open(&path, Overwrite::Any).unwrap(), Some(&seed), &mut |phase, _, _| {
             if let (Phase::Verifying, Some(at)) = (phase, left) {
                 let disk = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
                 let mut byte = [0];

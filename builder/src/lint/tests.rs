@@ -25,7 +25,7 @@ fn rendered() -> Vec<(String, String, String)> {
 
 fn keys(path: &str, text: Text<'_>) -> Vec<Range<usize>> {
     match Format::of(path).unwrap() {
-        Format::Crio | Format::Registries | Format::Role | Format::Storage => {
+        Format::Crio | Format::Registries | Format::Role | Format::Shim | Format::Storage => {
             document::toml(text).unwrap().keys()
         }
         Format::Cni | Format::Policy => document::json(text).unwrap().keys(),

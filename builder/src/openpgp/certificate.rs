@@ -103,6 +103,22 @@ pub(super) fn check_primary(certificate: &SignedPublicKey, time: Epoch) -> Judge
     if revocations.into_iter().any(|signature| signature.verify_key(key).is_ok()) {
         return Err("is revoked".to_owned());
     }
+    check_lifetime(
+        key,
+        self_signature(certificate, time).ok_or("is not bound by a valid self-signature")?,
+        time,
+    )
+}
+
+/// Whether the certificate's primary key may sign more than keys at `time`: its self-signature says so.
+pub(super) fn check_may_sign(certificate: &SignedPublicKey, time: Epoch) -> Judgement {
+    let says = self_signature(certificate, time).is_some_and(|newest| newest.key_flags().sign());
+    if says { Ok(()) } else { Err("is not for signing".to_owned()) }
+}
+
+/// What a primary key says of itself at `time`: its newest valid self-signature.
+fn self_signature(certificate: &SignedPublicKey, time: Epoch) -> Option<&Signature> {
+    let (key, details) = (&certificate.primary_key, &certificate.details);
     let direct = details.direct_signatures.iter().filter(|signature| signature.verify_key(key).is_ok());
     let users = details.users.iter().flat_map(|user| {
         let valid =
@@ -111,8 +127,7 @@ pub(super) fn check_primary(certificate: &SignedPublicKey, time: Epoch) -> Judge
         let revoked = valid.iter().any(|signature| signature.typ() == Some(SignatureType::CertRevocation));
         if revoked { Vec::new() } else { valid }
     });
-    let newest = newest(direct.chain(users), time).ok_or("is not bound by a valid self-signature")?;
-    check_lifetime(key, newest, time)
+    newest(direct.chain(users), time)
 }
 
 /// Whether a subkey may sign at `time`: bound by the primary key for signing and binding back, neither
@@ -132,10 +147,9 @@ pub(super) fn check_subkey(
     }
     let binding = newest(bindings.into_iter(), time).ok_or("is not bound by its primary key")?;
     let back = binding.embedded_signature();
-    let bound_back = back.is_some_and(|back| back.verify_primary_key_binding(key, primary).is_ok());
-    if !binding.key_flags().sign() || !bound_back {
-        return Err("is not for signing".to_owned());
-    }
+    let back = back.filter(|back| back.verify_primary_key_binding(key, primary).is_ok());
+    let back = back.filter(|_| binding.key_flags().sign()).ok_or("is not for signing")?;
+    check_signature(back, time).map_err(|why| format!("binds itself back with a signature that {why}"))?;
     check_lifetime(key, binding, time)
 }
 

@@ -12,7 +12,7 @@ use pgp::packet::{
     SubpacketData, UserId,
 };
 use pgp::types::{
-    EddsaLegacyPublicParams, KeyDetails as _, KeyVersion, PacketHeaderVersion, Password, PlainSecretParams,
+    EddsaLegacyPublicParams, KeyDetails, KeyVersion, PacketHeaderVersion, Password, PlainSecretParams,
     PublicParams, SecretParams, SignedUser, Timestamp,
 };
 
@@ -36,15 +36,16 @@ impl SigningKey {
     }
 
     fn try_generate(seed: [u8; 32], name: &str, made: Timestamp) -> pgp::errors::Result<Self> {
-        let secret = Ed25519::try_from_bytes(seed, Mode::EdDSALegacy)?;
-        let public = PublicParams::EdDSALegacy(EddsaLegacyPublicParams::from(&secret));
-        let inner = PubKeyInner::new(KeyVersion::V4, PublicKeyAlgorithm::EdDSALegacy, made, None, public)?;
-        let secret = PlainSecretParams::EdDSALegacy(eddsa_legacy::SecretKey::Ed25519(secret));
-        let key = SecretKey::new(PublicKey::from_inner(inner)?, SecretParams::Plain(secret))?;
-        let user = UserId::from_str(PacketHeaderVersion::New, name)?;
         let mut flags = KeyFlags::default();
         flags.set_certify(true);
         flags.set_sign(true);
+        Self::with_flags(seed, name, made, flags)
+    }
+
+    fn with_flags(seed: [u8; 32], name: &str, made: Timestamp, flags: KeyFlags) -> pgp::errors::Result<Self> {
+        let (public, secret) = halves(seed, made)?;
+        let key = SecretKey::new(PublicKey::from_inner(public)?, secret)?;
+        let user = UserId::from_str(PacketHeaderVersion::New, name)?;
         let mut config = config(SignatureType::CertPositive, &key, made)?;
         config.hashed_subpackets.push(Subpacket::critical(SubpacketData::KeyFlags(flags))?);
         let binding =
@@ -121,8 +122,21 @@ impl SigningKey {
     }
 }
 
+/// The two halves of a key.
+fn halves(seed: [u8; 32], made: Timestamp) -> pgp::errors::Result<(PubKeyInner, SecretParams)> {
+    let secret = Ed25519::try_from_bytes(seed, Mode::EdDSALegacy)?;
+    let public = PublicParams::EdDSALegacy(EddsaLegacyPublicParams::from(&secret));
+    let public = PubKeyInner::new(KeyVersion::V4, PublicKeyAlgorithm::EdDSALegacy, made, None, public)?;
+    let secret = PlainSecretParams::EdDSALegacy(eddsa_legacy::SecretKey::Ed25519(secret));
+    Ok((public, SecretParams::Plain(secret)))
+}
+
 /// A version 4 signature's frame with the subpackets that gpgv wants.
-fn config(kind: SignatureType, key: &SecretKey, time: Timestamp) -> pgp::errors::Result<SignatureConfig> {
+fn config(
+    kind: SignatureType,
+    key: &impl KeyDetails,
+    time: Timestamp,
+) -> pgp::errors::Result<SignatureConfig> {
     let mut config = SignatureConfig::v4(kind, key.algorithm(), HashAlgorithm::Sha512);
     config.hashed_subpackets = vec![
         Subpacket::regular(SubpacketData::SignatureCreationTime(time))?,
@@ -141,4 +155,78 @@ fn timestamp(time: Epoch) -> Result<Timestamp> {
 
 fn unwritten(error: pgp::errors::Error) -> Fault {
     Fault::bug("cannot write a key").because(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use pgp::composed::SignedPublicSubKey;
+    use pgp::packet::{PublicSubkey, SecretSubkey};
+
+    use super::super::{Keyring, verify_clearsigned};
+    use super::*;
+
+    const MADE: u32 = 1_700_000_000;
+    const TEXT: &str = "Origin: Hale\n";
+
+    /// A certificate, and the text signed with one of its keys.
+    type Case = (SignedPublicKey, String);
+
+    /// Signed with a primary key of these flags.
+    fn primary(certify: bool, sign: bool) -> Case {
+        let mut flags = KeyFlags::default();
+        flags.set_certify(certify);
+        flags.set_sign(sign);
+        let key = SigningKey::with_flags([3; 32], "Test", Timestamp::from_secs(MADE), flags).unwrap();
+        (key.certificate(), key.clearsign(TEXT, Epoch::new(u64::from(MADE) + 100).unwrap()).unwrap())
+    }
+
+    /// Signed with a subkey that binds itself back with this hash, so many seconds after it was made.
+    fn subkey(hash: HashAlgorithm, after: u32) -> Case {
+        let (made, word) = (Timestamp::from_secs(MADE), Password::empty());
+        let key = SigningKey::generate([3; 32], "Test", Epoch::new(MADE.into()).unwrap()).unwrap();
+        let main = &key.key.primary_key;
+        let (public, secret) = halves([4; 32], made).unwrap();
+        let public = PublicSubkey::from_inner(public).unwrap();
+        let sub = SecretSubkey::new(public.clone(), secret).unwrap();
+        let mut back = config(SignatureType::KeyBinding, &sub, Timestamp::from_secs(MADE + after)).unwrap();
+        back.hash_alg = hash;
+        let back = back.sign_primary_key_binding(&sub, &public, &word, main.public_key()).unwrap();
+        let mut flags = KeyFlags::default();
+        flags.set_sign(true);
+        let mut binding = config(SignatureType::SubkeyBinding, main, made).unwrap();
+        for data in [SubpacketData::KeyFlags(flags), SubpacketData::EmbeddedSignature(Box::new(back))] {
+            binding.hashed_subpackets.push(Subpacket::regular(data).unwrap());
+        }
+        let binding = binding.sign_subkey_binding(main, main.public_key(), &word, &public).unwrap();
+        let mut certificate = key.certificate();
+        certificate.public_subkeys.push(SignedPublicSubKey::new(public, vec![binding]));
+        let frame = config(SignatureType::Text, &sub, Timestamp::from_secs(MADE + 100)).unwrap();
+        let signature = frame.sign(&sub, &word, TEXT.trim_end().as_bytes()).unwrap();
+        let armor = DetachedSignature::new(signature).to_armored_string(ArmorOptions::default()).unwrap();
+        (certificate, cleartext::write(TEXT, &armor))
+    }
+
+    /// What the primary key says of itself decides, and not only what it can do; a subkey's word that it belongs
+    /// to the primary is judged as any other signature.
+    #[test]
+    fn keys_sign_when_they_may() {
+        for ((certificate, message), expect) in [
+            (primary(true, true), "good"),
+            (primary(true, false), "is not for signing"),
+            (subkey(HashAlgorithm::Sha512, 0), "good"),
+            (subkey(HashAlgorithm::Sha512, 150), "good"),
+            (subkey(HashAlgorithm::Sha512, 9000), "was made later"),
+            (subkey(HashAlgorithm::Sha3_256, 0), "too weak"),
+        ] {
+            let pin = BTreeSet::from([Fingerprint::of(&certificate.primary_key)]);
+            let bytes = certificate::to_bytes(&certificate).unwrap();
+            let keyring = Keyring::pinned(&[&bytes], &pin).unwrap();
+            match verify_clearsigned(&message, &keyring, Epoch::new(u64::from(MADE) + 200).unwrap()) {
+                Ok(verified) => assert_eq!((verified.text.as_str(), expect), (TEXT, "good")),
+                Err(fault) => assert!(fault.to_string().contains(expect), "{expect}: {fault}"),
+            }
+        }
+    }
 }

@@ -94,7 +94,8 @@ fn judge(
     };
     let primary = certificate::check_primary(certificate, time);
     if names(&certificate.primary_key) {
-        return Some(check(primary, signature.verify(&certificate.primary_key, bytes)));
+        let good = primary.and_then(|()| certificate::check_may_sign(certificate, time));
+        return Some(check(good, signature.verify(&certificate.primary_key, bytes)));
     }
     let subkey = certificate.public_subkeys.iter().find(|subkey| names(&subkey.key))?;
     let good = primary.and_then(|()| certificate::check_subkey(certificate, subkey, time));

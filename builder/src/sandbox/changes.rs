@@ -64,9 +64,22 @@ pub struct Owner {
 /// outside can then take the bytes over, or remove them.
 pub(super) fn hand_over(work: &Path) -> io::Result<Vec<Change>> {
     let mut changes = Vec::new();
+    // All is listed before anything is changed: a file may have more names than one.
     walk(&work.join("upper"), None, &mut changes)?;
-    walk(&work.join("overlay"), None, &mut Vec::new())?;
+    seize_all(&work.join("upper"))?;
+    seize_all(&work.join("overlay"))?;
     Ok(changes)
+}
+
+fn seize_all(folder: &Path) -> io::Result<()> {
+    for entry in sorted(folder)? {
+        let metadata = fs::symlink_metadata(&entry)?;
+        seize(&entry, &metadata)?;
+        if metadata.is_dir() {
+            seize_all(&entry)?;
+        }
+    }
+    Ok(())
 }
 
 fn walk(folder: &Path, below: Option<&str>, changes: &mut Vec<Change>) -> io::Result<()> {
@@ -78,7 +91,6 @@ fn walk(folder: &Path, below: Option<&str>, changes: &mut Vec<Change>) -> io::Re
         let path = below.map_or_else(|| name.to_owned(), |below| format!("{below}/{name}"));
         let metadata = fs::symlink_metadata(&entry)?;
         changes.push(Change { path: path.clone(), now: now(&entry, &metadata)? });
-        seize(&entry, &metadata)?;
         if metadata.is_dir() {
             walk(&entry, Some(&path), changes)?;
         }

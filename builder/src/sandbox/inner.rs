@@ -33,6 +33,9 @@ const KEPT: CapabilitySet = CapabilitySet::CHOWN
 /// The kernel's own settings, which a root of the outside could change by mode alone.
 const READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
 
+/// How many user namespaces there may be below this one (namespaces(7)).
+const NAMESPACES: &str = "proc/sys/user/max_user_namespaces";
+
 const NO_DEVICES: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 
 const DEVICES: [&str; 6] = ["full", "null", "random", "tty", "urandom", "zero"];
@@ -81,6 +84,7 @@ fn mounts(binds: &[Bind]) -> Result<(), Refusal> {
     let no_programs = NO_DEVICES | MountFlags::NOEXEC;
     mount::mount("proc", "mount/proc", "proc", no_programs, None)
         .map_err(refuse(Part::Proc, "mounting it"))?;
+    no_namespaces().map_err(refuse(Part::Proc, NAMESPACES))?;
     for name in READ_ONLY {
         mask(&format!("mount/proc/{name}"), no_programs)?;
     }
@@ -94,6 +98,14 @@ fn mounts(binds: &[Bind]) -> Result<(), Refusal> {
     }
     devices().map_err(refuse(Part::Devices, "binding"))?;
     binds.iter().try_for_each(bind)
+}
+
+/// Nobody becomes root of a namespace of their own here, with every capability in it; before the setting is masked.
+fn no_namespaces() -> std::io::Result<()> {
+    match fs::write(Path::new("mount").join(NAMESPACES), "0") {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        written => written,
+    }
 }
 
 /// Owner first: changing it clears set-id bits and capabilities.

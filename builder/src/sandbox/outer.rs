@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::process::{Command, ExitCode, Stdio};
 
+use rustix::io::Errno;
 use rustix::process::Signal;
 use rustix::thread::UnshareFlags;
 
@@ -43,7 +44,19 @@ pub(super) fn unshare(flags: UnshareFlags) -> rustix::io::Result<()> {
     rustix::thread::unshare(flags)
 }
 
+/// Gives up what the caller may have left us besides its rights: a descriptor of a folder is a way to the host's
+/// files, and the keys of its session can be read by whoever has the keyring (session-keyring(7)).
+fn let_go() -> Result<(), Refusal> {
+    close_fds::set_fds_cloexec(3, &[]);
+    match keyutils::Keyring::join_anonymous_session() {
+        // Of a kernel without keys, or of a container's filter, which keeps them from all that we start.
+        Err(error) if [Errno::NOSYS, Errno::PERM].map(Errno::raw_os_error).contains(&error.0) => Ok(()),
+        joined => joined.map(drop).map_err(refuse(Part::Namespaces, "keyctl")),
+    }
+}
+
 fn converse() -> Result<Answer, Refusal> {
+    let_go()?;
     unshare(UnshareFlags::NEWUSER).map_err(refuse(Part::User, "unshare"))?;
     println!("{READY}");
     let mut text = Vec::new();

@@ -28,6 +28,7 @@ mod tests;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -197,6 +198,21 @@ impl Store {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(Fault::io("look at", path, e)),
         }
+    }
+
+    /// Whether a file is one of the store's, by whatever name it was found.
+    pub fn holds(&self, file: &fs::Metadata) -> Result<bool> {
+        let is_file = |path: &PathBuf| {
+            let here = fs::symlink_metadata(path);
+            here.is_ok_and(|here| (here.dev(), here.ino()) == (file.dev(), file.ino()))
+        };
+        let folders = [self.blobs(), self.steps(), self.roots(), self.root.clone()];
+        for folder in folders {
+            if place::list(&folder)?.iter().any(is_file) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Where a blob is or would be. Prefer [`Contents::open`], which checks what it reads.

@@ -36,7 +36,22 @@ pub(super) fn make_root(root: &Path) -> Result<()> {
     if found.mode() & 0o002 != 0 {
         return refuse("can be written by everybody");
     }
-    Ok(())
+    check_own(root)
+}
+
+/// Refuses a folder that is no store and not empty: a gc would remove from it what is not a store's. One that
+/// another process is just making has its lock first, and then its blobs.
+fn check_own(root: &Path) -> Result<()> {
+    let is_empty = |lock: fs::Metadata| lock.is_file() && lock.len() == 0;
+    if fs::symlink_metadata(root.join("lock")).is_ok_and(is_empty) && root.join("blobs/sha256").is_dir() {
+        return Ok(());
+    }
+    match list(root)?.iter().find(|path| !path.ends_with("lock") && !path.ends_with("blobs")) {
+        None => Ok(()),
+        Some(other) => Err(Fault::user(format!("{} is no store", root.display()))
+            .versus("a store, or an empty folder", other.display())
+            .mend("name another folder with --store or HALE_STORE")),
+    }
 }
 
 /// Makes the folders inside the root.
@@ -149,7 +164,12 @@ impl Drop for Scratch {
 /// Removes the folders whose process is gone. One that cannot be removed (a sandbox's files may have
 /// other owners) does no harm and stays.
 fn remove_stale(parent: &Path, prefix: &str) -> Result<()> {
-    let ours = |name: &str| name.starts_with(prefix) && name != PARTIAL;
+    // As `Scratch::new` names them, and nothing else: a folder of a person's is no concern of ours.
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let ours = |name: &str| {
+        let numbers = name.strip_prefix(prefix).and_then(|rest| rest.split_once('-'));
+        numbers.is_some_and(|(process, number)| is_number(process) && is_number(number))
+    };
     for entry in list(parent)? {
         if !entry.file_name().and_then(|name| name.to_str()).is_some_and(ours) {
             continue;
@@ -181,6 +201,18 @@ impl Temporary {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let file = file.map_err(|e| full(Fault::io("make", &path, e)))?;
         Ok((file, Self(path)))
+    }
+
+    /// Makes an empty file in a folder that others may write to: under a name on which nothing lies, no link either.
+    fn beside(folder: &Path, name: &str) -> io::Result<(File, Self)> {
+        for number in 0u64.. {
+            let path = folder.join(format!(".{name}.{}-{number}", std::process::id()));
+            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                file => return file.map(|file| (file, Self(path))),
+            }
+        }
+        Err(io::Error::other("no name left"))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -239,10 +271,8 @@ pub(super) fn sync_folder(folder: &Path) -> Result<()> {
 pub fn write_whole(to: &Path, mode: u32, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
     let folder = to.parent().unwrap_or(Path::new("/"));
     let name = to.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = Temporary(folder.join(format!(".{name}.{}", std::process::id())));
-    let opened =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(temporary.path());
-    let mut file = opened.map_err(|e| full(Fault::io("make", to, e)))?;
+    let (mut file, temporary) =
+        Temporary::beside(folder, &name).map_err(|e| full(Fault::io("make", to, e)))?;
     let written = write(&mut file)
         .and_then(|()| file.flush())
         .and_then(|()| file.set_permissions(fs::Permissions::from_mode(mode)))

@@ -166,14 +166,15 @@ fn systemctl(fake: &Fake, words: &[&str]) -> Result<Ran> {
 
 /// The API server runs if the kubelet does, and if what its containers must read is theirs.
 fn api_is_up(fake: &Fake) -> bool {
-    let mapped =
-        |path: &str| fake.owner(&fake.path(path)).is_ok_and(|owner| owner == (10_000_000, 10_000_000));
+    let owned = |path: &str, id: u32| fake.owner(&fake.path(path)).is_ok_and(|owner| owner == (id, id));
     let manifest = |name: &&str| fake.path(&format!("{}/{name}.yaml", manifest::DIRECTORY)).is_file();
     let local = manifest::NAMES.iter().all(manifest)
-        && ["pki/apiserver.key", "pki/sa.key", "pki/etcd/server.key", "scheduler.conf"]
+        && ["pki/apiserver.key", "pki/sa.key", "scheduler.conf"]
             .iter()
-            .all(|name| mapped(&format!("/etc/kubernetes/{name}")))
-        && mapped("/var/lib/etcd");
+            .all(|name| owned(&format!("/etc/kubernetes/{name}"), 20_000_000))
+        && ["/etc/kubernetes/pki/etcd/server.key", "/var/lib/etcd"]
+            .iter()
+            .all(|path| owned(path, 20_000_001));
     let remote = fake.state.borrow().objects.contains("elsewhere");
     remote || local && is_active(fake, "kubelet.service") && is_active(fake, "crio.service")
 }

@@ -163,8 +163,7 @@ const CHECKS: [(&str, &str, Ask); 69] = [
 ];
 
 /// What is not so, and why.
-const DEVIATIONS: [(&str, &str); 4] = [
-    ("1.1.12", "etcd runs in a user namespace as the control plane's own user, whose the data are"),
+const DEVIATIONS: [(&str, &str); 3] = [
     (
         "1.1.16",
         "the scheduler runs in a user namespace and must read it: 0600, of the control plane's own user",
@@ -239,7 +238,12 @@ impl Master {
     fn below(&self, path: &str) -> impl Iterator<Item = (&str, u32, String)> {
         let path = path.trim_start_matches('/').to_owned();
         assert!(self.tree.contains_key(&path), "{path} is not there");
-        let user = |id: &str| if id == "0" { "root".to_owned() } else { "k8s".to_owned() };
+        let user = |id: &str| match id {
+            "0" => "root",
+            "20000000" => "k8s-control-plane",
+            "20000001" => "etcd",
+            _ => "k8s",
+        };
         self.tree.range(path.clone()..).take_while(move |(name, _)| name.starts_with(&path)).map(
             move |(name, what)| {
                 let words: Vec<&str> = what.split(' ').collect();

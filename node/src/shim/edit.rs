@@ -1,15 +1,18 @@
 //! The edit of a `config.json`'s text. No document is parsed and printed again: members are located by their
 //! bytes, so nothing else can change, be lost or move.
 
-use std::fmt;
 use std::ops::Range;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::Value;
-use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
-use crate::fault::{Class, Fault, Result};
+use crate::fault::Result;
 
+use super::container::Ids;
+use super::exposure::Mounted;
+use super::refused;
+use object::{Edit, Object, words};
+
+mod object;
 #[cfg(any(test, fuzzing))]
 mod others;
 
@@ -23,15 +26,20 @@ pub struct Defaults<'a> {
     /// The name for a sandbox's `process.apparmorProfile`; `None` where the kernel knows no such profile, and crun
     /// would start nothing under it. Asked for when there is a sandbox to put it in.
     pub apparmor: &'a dyn Fn() -> Result<Option<String>>,
+    /// What becomes of its mounts.
+    pub mounted: &'a Mounted,
+    /// The ids that its processes are to have.
+    pub ids: Ids,
 }
 
 /// The edited text, or `None` when there is nothing to edit.
 ///
 /// Drops `linux.resources.memory.limit` where it is 0, and sees to `linux.seccomp` as the pod asked:
 ///
-/// | the pod asked for | what CRI-O 1.17 writes | what becomes of it |
+/// | the container | what CRI-O 1.17 writes | what becomes of it |
 /// |---|---|---|
-/// | nothing | nothing | the default |
+/// | a sandbox, of a privileged pod too | what the pod asked for | the default |
+/// | asked for nothing | nothing | the default |
 /// | `runtime/default` | its own file without any `errnoRet`, which its types do not have | the default |
 /// | `localhost/…` | that file | that file |
 /// | `unconfined`, or a privileged container | nothing | nothing: `hale doctor` names it |
@@ -43,63 +51,167 @@ pub struct Defaults<'a> {
 /// | a sandbox, of a privileged pod too | nothing | the default, if the kernel knows it |
 /// | any other | what the pod asked for; nothing for `unconfined` | that |
 ///
+/// A sandbox is what has a user namespace of its own: containers join their sandbox's. What annotations say of it may be the
+/// pod's word. crun acts on some of them as the host's root (`run.oci.*`, `org.systemd.property.*`), so of all
+/// `annotations` only those of [`PASSED`] are left.
+///
 /// And `shared` becomes `slave`, in `linux.rootfsPropagation` and in the options of `mounts` (mount_namespaces(7)): crun
 /// opens what it mounts before it enters the user namespace, so a pod whose `mountPropagation` is `Bidirectional`
 /// would mount whatever it likes over the host's own folders. What the host mounts is still seen inside.
+///
+/// And what is to be hidden is covered by mounts behind all others; and a static pod's processes get its ids.
 pub fn edit(text: &str, defaults: &Defaults) -> Result<Option<String>> {
     let root = Object::parse(text, 0..text.len())?;
+    let is_sandbox = is_sandbox(&root)?;
     let mut edits: Vec<Edit> = Vec::new();
     for linux in root.objects("linux")? {
         for resources in linux.objects("resources")? {
-            for memory in resources.objects("memory")? {
-                let limits = memory.members.iter().enumerate().filter(|(_, m)| m.name == "limit");
-                let zeros: Vec<usize> =
-                    limits.filter(|(_, m)| &text[m.value.clone()] == "0").map(|(i, _)| i).collect();
-                edits.extend(memory.without(&zeros).into_iter().map(|cut| (cut, String::new())));
-            }
+            edits.extend(zero_limits(&resources)?);
         }
-        edits.extend(seccomp(&root, &linux, defaults.seccomp)?);
+        edits.extend(seccomp(&root, &linux, defaults.seccomp, is_sandbox)?);
         edits.extend(linux.values("rootfsPropagation").filter_map(|value| one_way(text, value)));
+        edits.extend(maps(&linux, defaults.ids)?);
     }
-    edits.extend(mount_options(&root)?.into_iter().filter_map(|option| one_way(text, option)));
-    edits.extend(apparmor(&root, defaults.apparmor)?);
+    for (index, option) in mount_options(&root)? {
+        edits.extend(one_way(text, option.clone()));
+        let is_recursive = words(&text[option.clone()]).is_some_and(|word| word == "rbind");
+        if is_recursive && defaults.mounted.alone.contains(&index) {
+            edits.push((option, "\"bind\"".to_owned()));
+        }
+    }
+    edits.extend(covers(&root, &defaults.mounted.hidden)?);
+    for process in root.objects("process")? {
+        edits.extend(user(&process, defaults.ids));
+        edits.extend(apparmor(&process, defaults.apparmor, is_sandbox)?);
+    }
+    for annotations in root.objects("annotations")? {
+        let foreign =
+            annotations.members.iter().enumerate().filter(|(_, m)| !PASSED.contains(&m.name.as_str()));
+        let foreign: Vec<usize> = foreign.map(|(index, _)| index).collect();
+        edits.extend(annotations.without(&foreign).into_iter().map(|cut| (cut, String::new())));
+    }
+    Ok(applied(text, edits))
+}
+
+/// The edited `LinuxResources` of an update, or `None` when there is nothing to edit: CRI-O 1.17 writes the zero limit there,
+/// too.
+pub(super) fn resources(text: &str) -> Result<Option<String>> {
+    let resources = Object::parse(text, 0..text.len())?;
+    Ok(applied(text, zero_limits(&resources)?))
+}
+
+/// The annotations that reach crun. It needs none; these tell whoever asks it of a container what it is.
+const PASSED: [&str; 3] = ["io.container.manager", "io.kubernetes.cri-o.ContainerID", PROFILE];
+
+fn applied(text: &str, mut edits: Vec<Edit>) -> Option<String> {
     if edits.is_empty() {
-        return Ok(None);
+        return None;
     }
     let mut edited = text.to_owned();
     edits.sort_by_key(|(range, _)| range.start);
     for (range, by) in edits.into_iter().rev() {
         edited.replace_range(range, &by);
     }
-    Ok(Some(edited))
+    Some(edited)
+}
+
+/// What to cut so that no memory limit is 0.
+fn zero_limits(resources: &Object) -> Result<Vec<Edit>> {
+    let mut edits = Vec::new();
+    for memory in resources.objects("memory")? {
+        let limits = memory.members.iter().enumerate().filter(|(_, m)| m.name == "limit");
+        let zeros = limits.filter(|(_, m)| &memory.text[m.value.clone()] == "0").map(|(index, _)| index);
+        let zeros: Vec<usize> = zeros.collect();
+        edits.extend(memory.without(&zeros).into_iter().map(|cut| (cut, String::new())));
+    }
+    Ok(edits)
+}
+
+/// Whether the container has a user namespace of its own.
+fn is_sandbox(root: &Object) -> Result<bool> {
+    for linux in root.objects("linux")? {
+        for namespace in linux.items("namespaces")? {
+            let namespace = Object::parse(root.text, namespace).map_err(|f| f.within("namespaces"))?;
+            let joined = namespace.values("path").any(|path| &root.text[path] != "\"\"");
+            if namespace.has("type", &["user"]) && !joined {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// What to put where so that a static pod's sandbox maps its last id to the control plane's. A map that is not the site's is
+/// refused.
+fn maps(linux: &Object, ids: Ids) -> Result<Vec<Edit>> {
+    let Ids::Mapped { first, ids, last } = ids else { return Ok(Vec::new()) };
+    let one =
+        |inside: u32, host: u32, size: u32| json!({"containerID": inside, "hostID": host, "size": size});
+    let (from, to) = (json!([one(0, first, ids)]), json!([one(0, first, ids - 1), one(ids - 1, last, 1)]));
+    let mut edits = Vec::new();
+    for name in ["uidMappings", "gidMappings"] {
+        let values: Vec<Range<usize>> = linux.values(name).collect();
+        let [value] = values.as_slice() else {
+            return Err(refused(format!("a static pod's sandbox has no {name}")));
+        };
+        match serde_json::from_str::<Value>(&linux.text[value.clone()]) {
+            Ok(found) if found == from => edits.push((value.clone(), to.to_string())),
+            Ok(found) if found == to => {}
+            _ => return Err(refused(format!("{name} of a static pod's sandbox is not the site's, {from}"))),
+        }
+    }
+    Ok(edits)
+}
+
+/// What to put where so that a process has its pod's id.
+fn user(process: &Object, ids: Ids) -> Option<Edit> {
+    let id = match ids {
+        Ids::Pods => return None,
+        Ids::Mapped { ids, .. } => ids - 1,
+        Ids::Last(id) => id,
+    };
+    let user = json!({"uid": id, "gid": id}).to_string();
+    process.put("user", &user, |found| found != user)
+}
+
+/// What to put where so that each of these paths is covered by an empty file system that nobody can write to.
+fn covers(root: &Object, hidden: &[String]) -> Result<Option<Edit>> {
+    let present = root.items("mounts")?.into_iter().map(|mount| &root.text[mount]).collect::<Vec<_>>();
+    let cover = |path: &String| {
+        let options = ["nosuid", "nodev", "noexec", "ro", "mode=555", "size=4k"];
+        json!({"destination": path, "type": "tmpfs", "source": "tmpfs", "options": options}).to_string()
+    };
+    let covers = hidden.iter().map(cover).filter(|cover| !present.contains(&cover.as_str()));
+    let covers = covers.collect::<Vec<_>>().join(",");
+    let Some(mounts) = root.values("mounts").last().filter(|_| !covers.is_empty()) else { return Ok(None) };
+    let end = mounts.end - 1;
+    let comma = if present.is_empty() { "" } else { "," };
+    Ok(Some((end..end, format!("{comma}{covers}"))))
 }
 
 /// What to put in place of a propagation by which mounts would leave the container.
 fn one_way(text: &str, propagation: Range<usize>) -> Option<Edit> {
-    let by = match &text[propagation.clone()] {
-        "\"shared\"" => "\"slave\"",
-        "\"rshared\"" => "\"rslave\"",
+    let by = match words(&text[propagation.clone()])?.as_str() {
+        "shared" => "\"slave\"",
+        "rshared" => "\"rslave\"",
         _ => return None,
     };
     Some((propagation, by.to_owned()))
 }
 
-/// Where the options of all mounts stand.
-fn mount_options(root: &Object) -> Result<Vec<Range<usize>>> {
+/// Where the options of all mounts stand, each with its mount's place in the list.
+fn mount_options(root: &Object) -> Result<Vec<(usize, Range<usize>)>> {
     let mut found = Vec::new();
-    for mount in root.items("mounts")? {
+    for (index, mount) in root.items("mounts")?.into_iter().enumerate() {
         let mount = Object::parse(root.text, mount).map_err(|f| f.within("mounts"))?;
-        found.extend(mount.items("options")?);
+        found.extend(mount.items("options")?.into_iter().map(|option| (index, option)));
     }
     Ok(found)
 }
 
-/// Bytes, and what stands there instead.
-type Edit = (Range<usize>, String);
-
 /// What to put where so that `linux` has the seccomp profile that it should have.
-fn seccomp(root: &Object, linux: &Object, profile: &str) -> Result<Option<Edit>> {
-    let asked = asked(root)?;
+fn seccomp(root: &Object, linux: &Object, profile: &str, is_sandbox: bool) -> Result<Option<Edit>> {
+    let asked = if is_sandbox { Asked::Default } else { asked(root)? };
     if asked == Asked::Unconfined {
         return Ok(None);
     }
@@ -111,19 +223,20 @@ fn seccomp(root: &Object, linux: &Object, profile: &str) -> Result<Option<Edit>>
 
 /// What to put where so that a sandbox has an AppArmor profile. It runs nothing but pause, which needs no privilege
 /// whatever its pod may do; and CRI-O calls every pod privileged that has a namespace of the host's.
-fn apparmor(root: &Object, profile: &dyn Fn() -> Result<Option<String>>) -> Result<Vec<Edit>> {
-    let is_sandbox = annotated(root, "ContainerType", &["sandbox"])?;
+fn apparmor(
+    process: &Object,
+    profile: &dyn Fn() -> Result<Option<String>>,
+    is_sandbox: bool,
+) -> Result<Option<Edit>> {
     if !is_sandbox {
-        return Ok(Vec::new());
+        return Ok(None);
     }
-    let Some(profile) = profile()? else { return Ok(Vec::new()) };
+    let Some(profile) = profile()? else { return Ok(None) };
     let quoted = Value::from(profile).to_string();
-    let over = |found: &str| matches!(found, "null" | "\"\"");
-    let processes = root.objects("process")?;
-    Ok(processes.iter().filter_map(|process| process.put("apparmorProfile", &quoted, over)).collect())
+    Ok(process.put("apparmorProfile", &quoted, |found| matches!(found, "null" | "\"\"")))
 }
 
-/// What a pod asked for, as CRI-O wrote it down in the annotations.
+/// What a container asked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Asked {
     /// The default profile, by name.
@@ -134,146 +247,29 @@ enum Asked {
     Other,
 }
 
+/// CRI-O 1.17's note of the profile that a container's pod asked for; empty when it asked for none. It writes it over whatever
+/// the kubelet gave.
+const PROFILE: &str = "io.kubernetes.cri-o.SeccompProfilePath";
+
 fn asked(root: &Object) -> Result<Asked> {
-    if annotated(root, PRIVILEGED, &["true"])? || annotated(root, PROFILE, &["unconfined"])? {
-        return Ok(Asked::Unconfined);
-    }
-    if annotated(root, PROFILE, &["runtime/default", "docker/default"])? {
-        return Ok(Asked::Default);
+    for annotations in root.objects("annotations")? {
+        if annotations.has(PROFILE, &["unconfined"]) {
+            return Ok(Asked::Unconfined);
+        }
+        if annotations.has(PROFILE, &["runtime/default", "docker/default"]) {
+            return Ok(Asked::Default);
+        }
     }
     for process in root.objects("process")? {
         for capabilities in process.objects("capabilities")? {
-            let bounding = capabilities.members.iter().filter(|m| m.name == "bounding");
-            if bounding.map(|m| &root.text[m.value.clone()]).any(|list| list.contains("\"CAP_SYS_ADMIN\"")) {
-                return Ok(Asked::Unconfined);
+            for capability in capabilities.items("bounding")? {
+                if words(&root.text[capability]).is_some_and(|name| name == "CAP_SYS_ADMIN") {
+                    return Ok(Asked::Unconfined);
+                }
             }
         }
     }
     Ok(Asked::Other)
-}
-
-/// CRI-O 1.17's note of the profile that a pod asked for; empty when it asked for none.
-const PROFILE: &str = "SeccompProfilePath";
-/// Its note of whether a pod is privileged.
-const PRIVILEGED: &str = "PrivilegedRuntime";
-
-/// Whether CRI-O noted one of these values under `name`, among the annotations.
-fn annotated(root: &Object, name: &str, values: &[&str]) -> Result<bool> {
-    let name = format!("io.kubernetes.cri-o.{name}");
-    Ok(root.objects("annotations")?.iter().any(|annotations| annotations.has(&name, values)))
-}
-
-/// An object's members with the bytes of their values. A repeated name appears as often as it is written.
-struct Object<'a> {
-    text: &'a str,
-    open: usize,
-    members: Vec<Member>,
-}
-
-struct Member {
-    name: String,
-    value: Range<usize>,
-}
-
-impl<'a> Object<'a> {
-    fn parse(text: &'a str, range: Range<usize>) -> Result<Self> {
-        let wrong = |e: serde_json::Error| Fault::new(Class::Integrity, format!("not a JSON object: {e}"));
-        let slice = &text[range.clone()];
-        let members: Members = serde_json::from_str(slice).map_err(wrong)?;
-        let open = range.start + slice.find('{').unwrap_or(0);
-        let member = |(name, raw): (String, &RawValue)| Member { name, value: place(text, raw) };
-        Ok(Self { text, open, members: members.0.into_iter().map(member).collect() })
-    }
-
-    /// Whether a member of that name is one of these texts. Escapes do not matter: CRI-O prints none here.
-    fn has(&self, name: &str, values: &[&str]) -> bool {
-        let quoted = |m: &Member| self.text[m.value.clone()].trim_matches('"').to_owned();
-        self.members.iter().any(|m| m.name == name && values.contains(&quoted(m).as_str()))
-    }
-
-    /// The bytes of the values of that name; `null` counts as absent.
-    fn values(&self, name: &str) -> impl Iterator<Item = Range<usize>> {
-        let values = self.members.iter().filter(move |m| m.name == name).map(|m| m.value.clone());
-        values.filter(|value| &self.text[value.clone()] != "null")
-    }
-
-    /// The values of that name as objects; anything else is refused.
-    fn objects(&self, name: &str) -> Result<Vec<Object<'a>>> {
-        self.values(name).map(|value| Object::parse(self.text, value).map_err(|f| f.within(name))).collect()
-    }
-
-    /// The bytes of the items of the values of that name; what is no list is refused.
-    fn items(&self, name: &str) -> Result<Vec<Range<usize>>> {
-        let lists = self.values(name).map(|value| items(self.text, value).map_err(|f| f.within(name)));
-        Ok(lists.collect::<Result<Vec<_>>>()?.concat())
-    }
-
-    /// What to put where so that `name` is `value`: in place of the last one of that name if it is one to put it `over`,
-    /// behind all members if there is none.
-    fn put(&self, name: &str, value: &str, over: impl Fn(&str) -> bool) -> Option<Edit> {
-        if let Some(last) = self.members.iter().rfind(|m| m.name == name) {
-            return over(&self.text[last.value.clone()]).then(|| (last.value.clone(), value.to_owned()));
-        }
-        let (at, comma) = match self.members.last() {
-            Some(member) => (member.value.end, ","),
-            None => (self.open + 1, ""),
-        };
-        Some((at..at, format!("{comma}\"{name}\":{value}")))
-    }
-
-    /// What to cut so that the members at `indices` are gone, each with one of the commas beside it.
-    fn without(&self, indices: &[usize]) -> Vec<Range<usize>> {
-        let kept: Vec<usize> = (0..self.members.len()).filter(|i| !indices.contains(i)).collect();
-        let key_starts = |i: usize| {
-            let before = if i == 0 { self.open + 1 } else { self.members[i - 1].value.end };
-            before + self.text[before..].find('"').unwrap_or(0)
-        };
-        let cut = |&i: &usize| match (kept.iter().any(|k| *k > i), kept.iter().any(|k| *k < i)) {
-            // A kept one follows: up to the next member's name.
-            (true, _) => key_starts(i)..key_starts(i + 1),
-            // The last ones: from the end of the value before, comma included.
-            (false, true) => self.members[i - 1].value.end..self.members[i].value.end,
-            // None is kept.
-            (false, false) if i == 0 => key_starts(0)..self.members[0].value.end,
-            (false, false) => self.members[i - 1].value.end..self.members[i].value.end,
-        };
-        indices.iter().map(cut).collect()
-    }
-}
-
-/// The bytes of a list's items.
-fn items(text: &str, list: Range<usize>) -> Result<Vec<Range<usize>>> {
-    let wrong = |e: serde_json::Error| Fault::new(Class::Integrity, format!("not a JSON list: {e}"));
-    let items: Vec<&RawValue> = serde_json::from_str(&text[list]).map_err(wrong)?;
-    Ok(items.into_iter().map(|raw| place(text, raw)).collect())
-}
-
-/// Where a value stands in the text that it was read from: it borrows from there, so its address tells.
-fn place(text: &str, raw: &RawValue) -> Range<usize> {
-    let start = raw.get().as_ptr().addr() - text.as_ptr().addr();
-    start..start + raw.get().len()
-}
-
-struct Members<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Members<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(InOrder)
-    }
 }
 
 #[cfg(test)]

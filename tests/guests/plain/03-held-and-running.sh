@@ -6,5 +6,4 @@ systemctl is-enabled hale-bootstrap crio kubelet
 is() { [ "$(stat -c '%U:%G %a' "$1")" = "$2" ]; }
 is /var/lib/kubelet 'root:k8s 750'
 is /var/lib/kubelet/pods 'root:k8s 2750'
-is /var/lib/etcd 'k8s:k8s 700'
 is /var/lib/kube-proxy 'root:root 750'

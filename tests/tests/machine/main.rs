@@ -24,6 +24,7 @@ use std::time::Duration;
 use builder::base::{Digest, Result};
 use builder::flash::{Target, flash};
 use builder::image::INIT;
+use builder::overwrite::Overwrite;
 use builder::pack::apt::Offer;
 use builder::plan::{Output, Plan, Step};
 use builder::sandbox::{VERB, helper};
@@ -187,7 +188,7 @@ impl Stage {
         let (before, disk, log) = (self.file("before"), self.file("first"), self.file("log"));
         let image = self.shipped_image();
         image::is_sound(image);
-        Target::open(&before)
+        Target::open(&before, Overwrite::Own)
             .and_then(|target| flash(image, &target, None, &mut |_, _, _| {}))
             .unwrap_or_else(|fault| panic!("{fault}"));
         fs::OpenOptions::new().write(true).open(&before).and_then(|f| f.set_len(DISK)).expect("a large disk");

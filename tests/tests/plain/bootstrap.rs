@@ -69,13 +69,13 @@ pub(crate) fn a_master_gets_as_far_as_its_api_server(root: &Root) {
     let is = |path: &str| machine.succeeds(&format!("stat -c '%04a %U:%G' {path}"));
     for (path, expect) in [
         ("/etc/kubernetes/admin.conf", "0600 root:root"),
-        ("/etc/kubernetes/scheduler.conf", "0600 k8s:k8s"),
+        ("/etc/kubernetes/scheduler.conf", "0600 k8s-control-plane:k8s-control-plane"),
         ("/etc/kubernetes/manifests/etcd.yaml", "0600 root:root"),
-        ("/etc/kubernetes/apiserver/encryption.json", "0600 k8s:k8s"),
-        ("/etc/kubernetes/pki/ca.key", "0600 k8s:k8s"),
+        ("/etc/kubernetes/apiserver/encryption.json", "0600 k8s-control-plane:k8s-control-plane"),
+        ("/etc/kubernetes/pki/ca.key", "0600 k8s-control-plane:k8s-control-plane"),
         ("/etc/kubernetes/pki/front-proxy-ca.key", "0600 root:root"),
-        ("/var/lib/etcd", "0700 k8s:k8s"),
-        ("/var/log/kubernetes", "0700 k8s:k8s"),
+        ("/var/lib/etcd", "0700 etcd:etcd"),
+        ("/var/log/kubernetes", "0700 k8s-control-plane:k8s-control-plane"),
         ("/var/lib/kubelet/pods", "2750 root:k8s"),
     ] {
         assert_eq!(is(path).trim(), expect, "{path}");

@@ -7,26 +7,26 @@ use tests::tools::said;
 use crate::machine::{Machine, Root};
 
 pub(crate) fn the_master_comes_and_goes(root: &Root) {
-    comes_and_goes(root, "master", &["0700 k8s:k8s /var/lib/etcd", "0700 k8s:k8s /var/log/kubernetes"]);
+    comes_and_goes(root, "master");
 }
 
 pub(crate) fn the_node_comes_and_goes(root: &Root) {
-    comes_and_goes(root, "node", &[]);
+    comes_and_goes(root, "node");
 }
 
-fn comes_and_goes(root: &Root, role: &str, directories: &[&str]) {
+fn comes_and_goes(root: &Root, role: &str) {
     let machine = root.machine("");
     let before = (tree(&machine), installed(&machine));
     machine.succeeds(&format!("apt-get -qy install hale-{role}"));
-    the_user_is_locked(&machine);
+    the_users_are_locked(&machine);
     let common = [
         "0750 root:k8s /var/lib/kubelet",
         "2750 root:k8s /var/lib/kubelet/pods",
         "0750 root:root /var/lib/kube-proxy",
     ];
-    for line in common.iter().chain(directories) {
+    for line in common {
         let path = line.rsplit(' ').next().expect("a path");
-        assert_eq!(machine.succeeds(&format!("stat -c '%04a %U:%G %n' {path}")).trim(), *line);
+        assert_eq!(machine.succeeds(&format!("stat -c '%04a %U:%G %n' {path}")).trim(), line);
     }
     let enabled = [
         "crio.service",
@@ -64,12 +64,18 @@ fn comes_and_goes(root: &Root, role: &str, directories: &[&str]) {
     assert!(gone.is_empty(), "what is gone besides: {gone:?}");
 }
 
-fn the_user_is_locked(machine: &Machine) {
-    let entry = "k8s:x:10000000:10000000:Root inside containers:/:/usr/sbin/nologin\n";
-    assert_eq!(machine.succeeds("getent passwd k8s"), entry);
-    assert_eq!(machine.succeeds("getent group k8s"), "k8s:x:10000000:\n");
-    let status = machine.succeeds("passwd --status k8s");
-    assert!(status.starts_with("k8s L "), "{status}");
+fn the_users_are_locked(machine: &Machine) {
+    for (name, id, about) in [
+        ("k8s", 10_000_000, "Root inside containers"),
+        ("k8s-control-plane", 20_000_000, "Control plane inside containers"),
+        ("etcd", 20_000_001, "etcd inside containers"),
+    ] {
+        let entry = format!("{name}:x:{id}:{id}:{about}:/:/usr/sbin/nologin\n");
+        assert_eq!(machine.succeeds(&format!("getent passwd {name}")), entry);
+        assert_eq!(machine.succeeds(&format!("getent group {name}")), format!("{name}:x:{id}:\n"));
+        let status = machine.succeeds(&format!("passwd --status {name}"));
+        assert!(status.starts_with(&format!("{name} L ")), "{status}");
+    }
 }
 
 /// What dpkg and apt keep for themselves, and shadow's copies of the last state.

@@ -48,6 +48,8 @@ fn main() -> ExitCode {
         trial("a_hanging_script_is_killed_and_named", a_hanging_script_is_killed_and_named),
         trial("a_script_that_tries_the_network", sandbox::a_script_that_tries_the_network),
         trial("a_script_is_apart_and_may_little", sandbox::a_script_is_apart_and_may_little),
+        trial("what_the_caller_holds_stays_outside", sandbox::what_the_caller_holds_stays_outside),
+        trial("names_of_one_file_are_alike", sandbox::names_of_one_file_are_alike),
         trial("two_packages_with_one_path", two_packages_with_one_path),
         trial("more_packages_and_holds", more_packages_and_holds),
         trial("a_kernel_that_refuses", a_kernel_that_refuses),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tests::tools::{put, run, succeed, tool};
 
 /// What dpkg needs to run, and what the scripts below use; with the package that brings it.
-const PROGRAMS: [(&str, &str); 15] = [
+const PROGRAMS: [(&str, &str); 17] = [
     ("bash", "bash"),
     ("chmod", "coreutils"),
     ("chown", "coreutils"),
@@ -18,10 +18,12 @@ const PROGRAMS: [(&str, &str); 15] = [
     ("dpkg-split", "dpkg"),
     ("ln", "coreutils"),
     ("mkdir", "coreutils"),
+    ("perl", "perl-base"),
     ("readlink", "coreutils"),
     ("rm", "coreutils"),
     ("sleep", "coreutils"),
     ("tar", "tar"),
+    ("unshare", "util-linux"),
 ];
 const SYSTEM_PROGRAMS: [(&str, &str); 2] = [("ldconfig", "libc-bin"), ("start-stop-daemon", "dpkg")];
 

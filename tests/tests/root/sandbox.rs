@@ -3,7 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use tests::tools::{run, said, tool};
+use builder::store::Store;
+use tests::tools::{put, run, said, succeed, tool};
 
 use crate::packages::with_postinst;
 use crate::{STEP, root, text, user_with};
@@ -43,6 +44,50 @@ pub(crate) fn a_script_is_apart_and_may_little() {
     // CHOWN to SETUID are 0 to 7, SYS_CHROOT is 18, SETFCAP is 31 (linux/capability.h).
     let expect = "CapEff: 00000000800400ff\nCapBnd: 00000000800400ff\nNoNewPrivs: 1\n";
     assert_eq!(text(&store, &tree, "etc/rights"), expect);
+}
+
+/// Puts a folder of the user's under descriptor 9 and a secret into a session keyring, as a terminal's shell or a
+/// login may, and goes on as the program that is named.
+const HOLDER: &str = r#"exec 9< "$0"
+exec perl -e 'my @key = ("user", "hale-probe", "a secret"); syscall(250, 1, 0);
+syscall(248, $key[0], $key[1], $key[2], 8, -3) > 0 or die; exec @ARGV' "$@""#;
+
+/// What a program can do with what it was left. System calls by number (keyctl(2)): KEYCTL_SEARCH is 10.
+const PROBE: &str = r#"
+if [ -e /proc/self/fd/9/secret ]; then echo descriptor; fi
+if perl -e 'my @key = ("user", "hale-probe"); exit(syscall(250, 10, -3, $key[0], $key[1], 0) > 0 ? 0 : 1)'
+then echo key; fi
+if unshare --user bash -c true 2>/dev/null; then echo namespace; fi"#;
+
+/// What the caller holds is not the script's, nor may it begin anew as root of a namespace of its own.
+pub(crate) fn what_the_caller_holds_stays_outside() {
+    let (folder, debs) = with_postinst(&format!("( {PROBE}\n ) > /etc/could"));
+    put(folder.path().join("secret"), "");
+    let holder = || {
+        let mut holder = tool("bash", "bash");
+        holder.args(["-c", HOLDER]).arg(folder.path());
+        holder
+    };
+    // The same program, outside.
+    let could = succeed(holder().args(["bash", "-c", PROBE]));
+    assert_eq!(String::from_utf8_lossy(&could), "descriptor\nkey\nnamespace\n");
+    let path = folder.path().join("store");
+    let own = std::env::current_exe().expect("a test has a path");
+    let digest = succeed(holder().arg(own).arg(STEP).arg(&path).args(&debs));
+    let digest = String::from_utf8(digest).expect("a digest").trim().parse().expect("a digest");
+    let tree = Store::open(&path).and_then(|store| store.tree(&digest)).unwrap();
+    assert_eq!(text(&path, &tree, "etc/could"), "", "what a script could");
+}
+
+/// All names of a file have what the script gave it, whichever is looked at first.
+pub(crate) fn names_of_one_file_are_alike() {
+    let does = "echo x > /etc/b; chown 33:44 /etc/b; chmod 4755 /etc/b; ln /etc/b /etc/a; ln /etc/a /etc/c";
+    let (place, debs) = with_postinst(does);
+    let (_, tree) = root(&place.path().join("store"), &debs).unwrap();
+    for name in ["etc/a", "etc/b", "etc/c"] {
+        let node = tree.get(name).expect(name);
+        assert_eq!((node.uid, node.gid, node.mode), (33, 44, 0o4755), "{name}");
+    }
 }
 
 /// No subordinate ids, too few of them, and nothing that hands them out.

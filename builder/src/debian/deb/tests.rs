@@ -232,6 +232,33 @@ fn entries_that_are_not_ours() {
     refused_data((0..101).map(|index| file(&format!("./{index}"))).collect(), "more than 100 entries");
 }
 
+/// Directories that no entry names are counted as those that one does, and so are the letters of their paths.
+#[test]
+fn directories_that_are_implied() {
+    // ustar's prefix has 155 bytes, and the name 100.
+    let below = |number: usize, depth: usize| {
+        let prefix = format!("{number}{}", "/a".repeat(depth - 1));
+        file("f").with(345, prefix.as_bytes())
+    };
+    assert!(read(&package(&tar(vec![below(0, 40), below(1, 40)]))).is_ok());
+    refused_data(vec![below(0, 40), below(1, 40), below(2, 40)], "more than 100 entries");
+    assert!(read(&package(&tar(vec![below(0, 63)]))).is_ok());
+    refused_data(vec![below(0, 64)], "cannot be in a tree");
+    let long = |number: usize| {
+        let part = format!("{number:0>63}/");
+        let path = format!("{}f", part.repeat(63));
+        vec![pax(&record("path", &path)), file("x")]
+    };
+    let wide = |entries: usize| {
+        let limits = Limits { data: 16 << 20, entries: 500_000, ..LIMITS };
+        let data = tar((0..entries).flat_map(long).collect());
+        Deb::read("demo.deb", &*package(&data), limits, &mut Forget)
+    };
+    assert_eq!(wide(4).unwrap().tree.len(), 4 * 64);
+    let Err(fault) = wide(400) else { panic!("paths of more than 64 MiB") };
+    assert!(fault.to_string().contains("paths"), "{fault}");
+}
+
 #[test]
 fn what_is_said_twice_or_badly() {
     let long = |name: &str| entry("././@LongLink", b'L', name.as_bytes());

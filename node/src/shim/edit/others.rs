@@ -2,10 +2,12 @@
 
 use std::ops::Range;
 
-use super::{Object, items, one_way};
+use super::object::{Object, items};
+use super::one_way;
 
 /// The members that are edited, beside the options of mounts: of those the words for propagation alone.
-const EDITED: [&str; 4] = [
+const EDITED: [&str; 5] = [
+    "/annotations",
     "/linux/seccomp",
     "/linux/resources/memory/limit",
     "/linux/rootfsPropagation",

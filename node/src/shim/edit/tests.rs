@@ -7,7 +7,11 @@ use super::*;
 const APPARMOR: &str = "a \"b\"";
 
 fn edit(text: &str, seccomp: &str) -> Result<Option<String>> {
-    super::edit(text, &Defaults { seccomp, apparmor: &|| Ok(Some(APPARMOR.to_owned())) })
+    edit_for(text, seccomp, &Mounted::default(), Ids::Pods)
+}
+
+fn edit_for(text: &str, seccomp: &str, mounted: &Mounted, ids: Ids) -> Result<Option<String>> {
+    super::edit(text, &Defaults { seccomp, apparmor: &|| Ok(Some(APPARMOR.to_owned())), mounted, ids })
 }
 
 #[test]
@@ -62,45 +66,138 @@ fn what_a_pod_asked_for_by_name_is_what_it_gets() {
     check("SeccompProfilePath", "docker/default", r#"{"seccomp":{"q":1}}"#, r#"{"seccomp":{"p":1}}"#);
     check("SeccompProfilePath", "localhost//x", r#"{"seccomp":{"q":1}}"#, r#"{"seccomp":{"q":1}}"#);
     check("SeccompProfilePath", "unconfined", "{}", "{}");
-    check("PrivilegedRuntime", "true", "{}", "{}");
-    check("PrivilegedRuntime", "false", "{}", r#"{"seccomp":{"p":1}}"#);
+    check("SeccompProfilePath", r"unconfine\u0064", "{}", "{}");
 }
 
-/// What becomes of a `process`, by the kind of its container and whether it is privileged.
+/// A sandbox has a user namespace of its own, whatever its pod says of it.
 #[test]
-fn a_sandbox_without_apparmor_gets_it() {
-    let check = |kind: &str, privileged: &str, before: &str, expect: &str| {
-        let text = |process: &str| {
+fn a_sandbox_gets_both_profiles() {
+    let check = |namespaces: &str, annotations: &str, before: &str, expect: &str| {
+        let text = |process: &str, linux: &str| {
             format!(
-                r#"{{"process":{process},"annotations":{{"io.kubernetes.cri-o.PrivilegedRuntime":"{privileged}","io.kubernetes.cri-o.ContainerType":"{kind}"}}}}"#
+                r#"{{"process":{process},"annotations":{{{annotations}}},"linux":{{{linux}"namespaces":{namespaces}}}}}"#
             )
         };
-        let edited = edit(&text(before), "{}").unwrap().unwrap_or(text(before));
-        assert_eq!(edited, text(expect), "{kind} {privileged} {before}");
+        let edited = edit(&text(before, r#""seccomp":{"own":1},"#), "{}").unwrap().unwrap();
+        let value: Value = serde_json::from_str(&edited).unwrap();
+        assert_eq!(value["process"].to_string(), expect, "{namespaces} {annotations} {before}");
+        let is_sandbox = expect.contains(r#"a \"b"#) || before == "null" || before.contains("own");
+        assert_eq!(
+            value["linux"]["seccomp"],
+            if is_sandbox { json!({}) } else { json!({"own": 1}) },
+            "{annotations}"
+        );
     };
-    let sandbox = |before, expect| check("sandbox", "false", before, expect);
-    sandbox("{}", r#"{"apparmorProfile":"a \"b\""}"#);
-    sandbox(r#"{"args":["/pause"] }"#, r#"{"args":["/pause"],"apparmorProfile":"a \"b\"" }"#);
-    sandbox(r#"{"apparmorProfile": "", "x":1}"#, r#"{"apparmorProfile": "a \"b\"", "x":1}"#);
-    sandbox(r#"{"apparmorProfile":null}"#, r#"{"apparmorProfile":"a \"b\""}"#);
+    let own = r#"[{"type":"pid"},{"type":"user"}]"#;
+    let forged =
+        r#""io.kubernetes.cri-o.PrivilegedRuntime":"true","io.kubernetes.cri-o.ContainerType":"container""#;
+    let sandbox = |before, expect| check(own, forged, before, expect);
+    let with = r#"{"apparmorProfile":"a \"b\""}"#;
+    sandbox("{}", with);
+    sandbox(r#"{"args":["/pause"] }"#, r#"{"apparmorProfile":"a \"b\"","args":["/pause"]}"#);
+    sandbox(r#"{"apparmorProfile": "", "x":1}"#, r#"{"apparmorProfile":"a \"b\"","x":1}"#);
+    sandbox(r#"{"apparmorProfile":null}"#, with);
     sandbox(r#"{"apparmorProfile":"own"}"#, r#"{"apparmorProfile":"own"}"#);
     sandbox("null", "null");
-    check("sandbox", "true", "{}", r#"{"apparmorProfile":"a \"b\""}"#);
-    check("container", "false", "{}", "{}");
-    check("", "false", r#"{"apparmorProfile":""}"#, r#"{"apparmorProfile":""}"#);
+    check(r#"[{"type":"user","path":""}]"#, forged, "{}", with);
+    let claimed = r#""io.kubernetes.cri-o.ContainerType":"sandbox","x":"y""#;
+    check(r#"[{"type":"user","path":"/proc/9/ns/user"}]"#, claimed, "{}", "{}");
+    check(r#"[{"type":"pid"}]"#, claimed, r#"{"apparmorProfile":""}"#, r#"{"apparmorProfile":""}"#);
 }
 
 #[test]
 fn only_a_sandbox_asks_what_the_kernel_knows() {
     let check = |kind: &str, apparmor: &dyn Fn() -> Result<Option<String>>, edits: Option<bool>| {
         let text =
-            format!(r#"{{"process":{{}},"annotations":{{"io.kubernetes.cri-o.ContainerType":"{kind}"}}}}"#);
-        let edited = super::edit(&text, &Defaults { seccomp: "{}", apparmor });
+            format!(r#"{{"process":{{}},"linux":{{"seccomp":{{}},"namespaces":[{{"type":"{kind}"}}]}}}}"#);
+        let edited = super::edit(
+            &text,
+            &Defaults { seccomp: "{}", apparmor, mounted: &Mounted::default(), ids: Ids::Pods },
+        );
         assert_eq!(edited.ok().map(|edited| edited.is_some()), edits, "{kind}");
     };
-    check("sandbox", &|| Ok(None), Some(false));
-    check("sandbox", &|| Err(Fault::machine("no role")), None);
-    check("container", &|| panic!("not asked"), Some(false));
+    check("user", &|| Ok(None), Some(false));
+    check("user", &|| Err(crate::fault::Fault::machine("no kernel")), None);
+    check("pid", &|| panic!("not asked"), Some(false));
+}
+
+/// crun acts on annotations as the host's root, and a pod may write any.
+#[test]
+fn annotations_pass_by_a_list() {
+    let check = |from: &str, expect: &str| {
+        let edited = edit(&format!(r#"{{"annotations":{from}}}"#), "{}").unwrap();
+        let edited = edited.unwrap_or_else(|| format!(r#"{{"annotations":{from}}}"#));
+        assert_eq!(edited, format!(r#"{{"annotations":{expect}}}"#));
+    };
+    check(r#"{"org.systemd.property.FailureAction":"'reboot'"}"#, "{}");
+    check(r#"{"run.oci.hooks.stdout":"/etc/x","a":"b"}"#, "{}");
+    check(r#"{"run.oci.seccomp_bpf_d\u0061ta":"x"}"#, "{}");
+    check(r#"{"io.container.manager":"cri-o","a":"b"}"#, r#"{"io.container.manager":"cri-o"}"#);
+    check(r#"{"a":"b","io.container.manager":"cri-o"}"#, r#"{"io.container.manager":"cri-o"}"#);
+    check("null", "null");
+}
+
+#[test]
+fn a_static_pod_gets_ids_of_its_own() {
+    let pods = r#"[{"containerID":0,"hostID":1000,"size":100}]"#;
+    let mapped = Ids::Mapped { first: 1000, ids: 100, last: 5000 };
+    let text = |map: &str| {
+        format!(
+            r#"{{"process":{{"user":{{"uid":0,"gid":0}}}},"linux":{{"seccomp":{{}},"uidMappings":{map},"gidMappings":{map}}}}}"#
+        )
+    };
+    let edited: Value =
+        serde_json::from_str(&edit_for(&text(pods), "{}", &Mounted::default(), mapped).unwrap().unwrap())
+            .unwrap();
+    let expect = json!([{"containerID": 0, "hostID": 1000, "size": 99}, {"containerID": 99, "hostID": 5000, "size": 1}]);
+    assert_eq!([&edited["linux"]["uidMappings"], &edited["linux"]["gidMappings"]], [&expect, &expect]);
+    assert_eq!(edited["process"]["user"], json!({"uid": 99, "gid": 99}));
+    assert_eq!(edit_for(&edited.to_string(), "{}", &Mounted::default(), mapped).unwrap(), None);
+    for other in ["[]", "null", r#"[{"containerID":0,"hostID":0,"size":100}]"#] {
+        assert!(edit_for(&text(other), "{}", &Mounted::default(), mapped).is_err(), "{other}");
+    }
+    let member: Value = serde_json::from_str(
+        &edit_for(&text(pods), "{}", &Mounted::default(), Ids::Last(99)).unwrap().unwrap(),
+    )
+    .unwrap();
+    assert_eq!(member["process"]["user"]["uid"], 99);
+    assert_eq!(member["linux"]["uidMappings"].to_string().len(), pods.len());
+}
+
+#[test]
+fn what_is_hidden_is_covered_last() {
+    let hidden = vec!["/host/run/crio".to_owned(), "/host/a \"b".to_owned()];
+    let mounted = Mounted { hidden: hidden.clone(), alone: Vec::new() };
+    for mounts in ["[]", r#"[{"destination":"/a"} ]"#] {
+        let text = format!(r#"{{"mounts":{mounts},"process":{{}}}}"#);
+        let edited = edit_for(&text, "{}", &mounted, Ids::Pods).unwrap().unwrap();
+        let value: Value = serde_json::from_str(&edited).unwrap();
+        let list = value["mounts"].as_array().unwrap();
+        let last: Vec<_> =
+            list[list.len() - 2..].iter().map(|mount| mount["destination"].as_str().unwrap()).collect();
+        assert_eq!(last, hidden);
+        assert!(list[list.len() - 1]["options"].as_array().unwrap().contains(&json!("ro")));
+        assert_eq!(edit_for(&edited, "{}", &mounted, Ids::Pods).unwrap(), None);
+    }
+}
+
+#[test]
+fn a_mount_that_shows_too_much_is_alone() {
+    let text = r#"{"mounts":[{"options":["rbind"]},{"options":["rbind","rshared"]},{"options":["bind"]}]}"#;
+    let mounted = Mounted { hidden: Vec::new(), alone: vec![1, 2] };
+    let expect = r#"{"mounts":[{"options":["rbind"]},{"options":["bind","rslave"]},{"options":["bind"]}]}"#;
+    assert_eq!(edit_for(text, "{}", &mounted, Ids::Pods).unwrap().as_deref(), Some(expect));
+    assert_eq!(edit_for(expect, "{}", &mounted, Ids::Pods).unwrap(), None);
+}
+
+#[test]
+fn an_update_loses_its_zero_limit() {
+    let check =
+        |from: &str, expect: Option<&str>| assert_eq!(resources(from).unwrap().as_deref(), expect, "{from}");
+    check(r#"{"memory":{"limit":0},"cpu":{"shares":2}}"#, Some(r#"{"memory":{},"cpu":{"shares":2}}"#));
+    check(r#"{"memory":{"limit":64}}"#, None);
+    check(r#"{"cpu":{}}"#, None);
+    assert!(resources("[]").is_err());
 }
 
 #[test]
@@ -113,6 +210,7 @@ fn no_mount_leaves_a_container() {
         r#"{"mounts":[{"options":["rbind","rshared" , "ro"]},{"options":["shared"],"source":"shared"},{}]}"#,
         r#"{"mounts":[{"options":["rbind","rslave" , "ro"]},{"options":["slave"],"source":"shared"},{}]}"#,
     );
+    check(r#"{"mounts":[{"options":["r\u0073hared"]}]}"#, r#"{"mounts":[{"options":["rslave"]}]}"#);
     check(
         r#"{"linux":{"seccomp":{},"rootfsPropagation":"rshared","x":"rshared"}}"#,
         r#"{"linux":{"seccomp":{},"rootfsPropagation":"rslave","x":"rshared"}}"#,
@@ -120,7 +218,7 @@ fn no_mount_leaves_a_container() {
     for same in [
         r#"{"mounts":[{"options":["rprivate","rslave","private","unbindable"]},{"options":null}]}"#,
         r#"{"mounts":null}"#,
-        r#"{"annotations":{"options":["shared"]},"hooks":["rshared"]}"#,
+        r#"{"other":{"options":["shared"]},"hooks":["rshared"]}"#,
         r#"{"linux":{"seccomp":{},"rootfsPropagation":"rprivate"}}"#,
     ] {
         check(same, same);
@@ -167,8 +265,8 @@ fn any_json() -> impl Strategy<Value = Value> {
 /// What CRI-O writes, in small.
 const CONFIG: &str = r#"{"ociVersion":"1.0.1","process":{"args":["/pause"],"capabilities":{"bounding":["CAP_CHOWN"]}},
     "mounts":[{"destination":"/a","source":"/b","options":["rbind","rshared"]},{"options":[]}],
-    "annotations":{"io.kubernetes.cri-o.SeccompProfilePath":"runtime/default","io.kubernetes.cri-o.PrivilegedRuntime":"false"},
-    "linux":{"resources":{"memory":{"limit":0,"swap":0},"pids":{"limit":0}},"seccomp":{"defaultAction":"SCMP_ACT_ALLOW"}}}"#;
+    "annotations":{"io.kubernetes.cri-o.SeccompProfilePath":"runtime/default","a":"b"},
+    "linux":{"resources":{"memory":{"limit":0,"swap":0},"pids":{"limit":0}},"seccomp":{"defaultAction":"SCMP_ACT_ALLOW"},"namespaces":[{"type":"user","path":"/p"}]}}"#;
 
 /// A text with a few of its pieces doubled, dropped or put elsewhere.
 fn mutated(text: &'static str) -> impl Strategy<Value = String> {
@@ -193,8 +291,9 @@ proptest! {
         let mut linux = Map::new();
         linux.insert("resources".into(), json!({"a": rest, "memory": memory, "z": 0}));
         linux.insert("other".into(), other.clone());
+        linux.insert("namespaces".into(), json!([{"type": if sandbox { "user" } else { "pid" }}]));
         let document = json!({"first": other, "linux": linux, "mounts": [{"options": ["rw", "rshared"], "of": rest}], "last": [0, {"limit": 0}], "process": process,
-            "annotations": {"io.kubernetes.cri-o.ContainerType": if sandbox { "sandbox" } else { "container" }}});
+            "annotations": {"of": "a pod"}});
         let text = if pretty { serde_json::to_string_pretty(&document) } else { serde_json::to_string(&document) }.unwrap();
         let edited = edit(&text, r#"{"p":[1]}"#).unwrap().unwrap();
         let mut expect = document;
@@ -204,6 +303,7 @@ proptest! {
         }
         expect["linux"]["seccomp"] = json!({"p": [1]});
         expect["mounts"][0]["options"][1] = "rslave".into();
+        expect["annotations"] = json!({});
         if sandbox {
             expect["process"]["apparmorProfile"] = APPARMOR.into();
         }

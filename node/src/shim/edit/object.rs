@@ -1,0 +1,130 @@
+//! Members of a JSON text by their bytes, so that one can be changed and nothing else moves.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::fault::{Class, Fault, Result};
+
+/// Bytes, and what stands there instead.
+pub(super) type Edit = (Range<usize>, String);
+
+/// An object's members with the bytes of their values. A repeated name appears as often as it is written.
+pub(super) struct Object<'a> {
+    pub(super) text: &'a str,
+    open: usize,
+    pub(super) members: Vec<Member>,
+}
+
+pub(super) struct Member {
+    pub(super) name: String,
+    pub(super) value: Range<usize>,
+}
+
+impl<'a> Object<'a> {
+    pub(super) fn parse(text: &'a str, range: Range<usize>) -> Result<Self> {
+        let wrong = |e: serde_json::Error| Fault::new(Class::Integrity, format!("not a JSON object: {e}"));
+        let slice = &text[range.clone()];
+        let members: Members = serde_json::from_str(slice).map_err(wrong)?;
+        let open = range.start + slice.find('{').unwrap_or(0);
+        let member = |(name, raw): (String, &RawValue)| Member { name, value: place(text, raw) };
+        Ok(Self { text, open, members: members.0.into_iter().map(member).collect() })
+    }
+
+    /// Whether a member of that name is one of these texts.
+    pub(super) fn has(&self, name: &str, values: &[&str]) -> bool {
+        let is_one = |text: String| values.contains(&text.as_str());
+        self.members.iter().any(|m| m.name == name && words(&self.text[m.value.clone()]).is_some_and(is_one))
+    }
+
+    /// The bytes of the values of that name; `null` counts as absent.
+    pub(super) fn values(&self, name: &str) -> impl Iterator<Item = Range<usize>> {
+        let values = self.members.iter().filter(move |m| m.name == name).map(|m| m.value.clone());
+        values.filter(|value| &self.text[value.clone()] != "null")
+    }
+
+    /// The values of that name as objects; anything else is refused.
+    pub(super) fn objects(&self, name: &str) -> Result<Vec<Object<'a>>> {
+        self.values(name).map(|value| Object::parse(self.text, value).map_err(|f| f.within(name))).collect()
+    }
+
+    /// The bytes of the items of the values of that name; what is no list is refused.
+    pub(super) fn items(&self, name: &str) -> Result<Vec<Range<usize>>> {
+        let lists = self.values(name).map(|value| items(self.text, value).map_err(|f| f.within(name)));
+        Ok(lists.collect::<Result<Vec<_>>>()?.concat())
+    }
+
+    /// What to put where so that `name` is `value`: in place of the last one of that name if it is one to put it `over`,
+    /// behind all members if there is none.
+    pub(super) fn put(&self, name: &str, value: &str, over: impl Fn(&str) -> bool) -> Option<Edit> {
+        if let Some(last) = self.members.iter().rfind(|m| m.name == name) {
+            return over(&self.text[last.value.clone()]).then(|| (last.value.clone(), value.to_owned()));
+        }
+        let (at, comma) = match self.members.last() {
+            Some(member) => (member.value.end, ","),
+            None => (self.open + 1, ""),
+        };
+        Some((at..at, format!("{comma}\"{name}\":{value}")))
+    }
+
+    /// What to cut so that the members at `indices` are gone, each with one of the commas beside it.
+    pub(super) fn without(&self, indices: &[usize]) -> Vec<Range<usize>> {
+        let kept: Vec<usize> = (0..self.members.len()).filter(|i| !indices.contains(i)).collect();
+        let key_starts = |i: usize| {
+            let before = if i == 0 { self.open + 1 } else { self.members[i - 1].value.end };
+            before + self.text[before..].find('"').unwrap_or(0)
+        };
+        let cut = |&i: &usize| match (kept.iter().any(|k| *k > i), kept.iter().any(|k| *k < i)) {
+            // A kept one follows: up to the next member's name.
+            (true, _) => key_starts(i)..key_starts(i + 1),
+            // The last ones: from the end of the value before, comma included.
+            (false, true) => self.members[i - 1].value.end..self.members[i].value.end,
+            // None is kept.
+            (false, false) if i == 0 => key_starts(0)..self.members[0].value.end,
+            (false, false) => self.members[i - 1].value.end..self.members[i].value.end,
+        };
+        indices.iter().map(cut).collect()
+    }
+}
+
+/// The bytes of a list's items.
+pub(super) fn items(text: &str, list: Range<usize>) -> Result<Vec<Range<usize>>> {
+    let wrong = |e: serde_json::Error| Fault::new(Class::Integrity, format!("not a JSON list: {e}"));
+    let items: Vec<&RawValue> = serde_json::from_str(&text[list]).map_err(wrong)?;
+    Ok(items.into_iter().map(|raw| place(text, raw)).collect())
+}
+
+/// What a JSON string says; `None` for any other value.
+pub(super) fn words(value: &str) -> Option<String> {
+    serde_json::from_str(value).ok()
+}
+
+/// Where a value stands in the text that it was read from: it borrows from there, so its address tells.
+fn place(text: &str, raw: &RawValue) -> Range<usize> {
+    let start = raw.get().as_ptr().addr() - text.as_ptr().addr();
+    start..start + raw.get().len()
+}
+
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Members<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
+    }
+}
