@@ -132,10 +132,9 @@ fn run(verb: Verb) -> Result<ExitCode> {
         }
         Verb::Allow { namespace, more } => {
             let identity = Identity::load(&world, &role)?;
-            phases::allow(&Node::new(&world, &role, &identity)?, &namespace, more)?;
-            println!(
-                "pods of {namespace} may have it; `kubectl delete rolebinding -n {namespace}` takes it back"
-            );
+            let name = phases::allow(&Node::new(&world, &role, &identity)?, &namespace, more)?;
+            println!("pods of {namespace} may have it; this takes it back:");
+            println!("  kubectl delete rolebinding -n {namespace} {name}");
         }
         Verb::Renew { force } => {
             let identity = Identity::load(&world, &role)?;

@@ -94,9 +94,9 @@ pub fn renew(node: &Node, force: bool) -> Result<Outcome> {
 /// The unit that approves what an invited node asks for: the timer would let it wait for too long.
 const APPROVER: &str = "hale-approve.service";
 
-/// Has it run. It ends by itself.
+/// Has it run, from its beginning: one that was about to end has not seen who was invited now.
 pub fn start_approver(node: &Node) -> Result<()> {
-    phases::systemctl(node, &["start", "--no-block", APPROVER])
+    phases::systemctl(node, &["restart", "--no-block", APPROVER])
 }
 
 /// What that unit does: decides again and again, for as long as anybody is invited.

@@ -283,7 +283,7 @@ mod tests {
             assert!(!paths.is_empty(), "{name}");
             for path in paths {
                 let covers = |prefix: &&str| path == *prefix || path.starts_with(&format!("{prefix}/"));
-                assert!(CONTROL_PLANE_PATHS.iter().any(|prefix| covers(prefix)), "{name}: {path}");
+                assert!(CONTROL_PLANE_PATHS.iter().any(covers), "{name}: {path}");
             }
         }
     }

@@ -146,11 +146,11 @@ impl Cluster<'_> {
         if !invitation.taken {
             answer(self.node, PATIENCE, &|| invitation::take(self.node, id, &invitation, &who))?;
             self.invitations[index].1 = Invitation { name: Some(who.clone()), taken: true, ..invitation };
-            // Of an earlier life of the node nothing counts any more.
-            if !is_new {
-                let labels = [PODS_LABEL, GIVEN_LABEL].map(|label| format!("{label}-"));
-                self.ask(&["label", "node", who.as_str(), &labels[0], &labels[1]])?;
-            }
+        }
+        // Of an earlier life of the node, or an attempt to join that came to nothing, no word counts any more.
+        if !is_new {
+            let labels = [PODS_LABEL, GIVEN_LABEL].map(|label| format!("{label}-"));
+            self.ask(&["label", "node", who.as_str(), &labels[0], &labels[1]])?;
         }
         self.say_yes(name, object, "hale: the node was invited")
     }

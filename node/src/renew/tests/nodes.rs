@@ -223,10 +223,14 @@ fn a_token_ends_when_its_node_is_there() {
     joined(&world);
     assert!(approves(&world, &role, object(&role, &server(), "system:node:node-1", SERVER_OF_NODE_1)));
     assert!(world.state.borrow().invitations.is_empty());
-    // Who was invited once more begins anew: its range is to be given again.
-    world.state.borrow_mut().invitations.insert("fedcba".into(), "hale: invites node-1".into());
-    assert!(approves(&world, &role, object(&role, &form, "system:bootstrap:fedcba", MEMBER)));
-    assert!(!world.state.borrow().objects.iter().any(|object| object.starts_with("range node-1 ")));
+    // Who was invited once more, or tries once more, begins anew: its range is to be given again.
+    for words in ["hale: invites node-1", "hale: was taken by node-1"] {
+        joined(&world);
+        world.state.borrow_mut().invitations.insert("fedcba".into(), words.into());
+        assert!(approves(&world, &role, object(&role, &form, "system:bootstrap:fedcba", MEMBER)));
+        let is_range = |object: &String| object.starts_with("range node-1 ");
+        assert!(!world.state.borrow().objects.iter().any(is_range), "{words}");
+    }
 }
 
 /// A node's own word on its pods' addresses is judged once, and then no other word of it counts.
