@@ -202,6 +202,10 @@ fn each_fault_of_the_machine_is_seen_alone() {
         "wrote",
         "config.yaml is not as the bootstrap wrote it",
     );
+    let shipped = |world: &Fake| {
+        world.make("/usr/lib/hale/kubelet.yaml", "clusterDNS:\n  - 10.96.0.7\nreadOnlyPort: 0\n")
+    };
+    check(&shipped, "wrote", "config.yaml has no clusterDNS: 10.96.0.7 of /usr/lib/hale/kubelet.yaml");
     let server = "/etc/kubernetes/manifests/kube-apiserver.yaml";
     check(&other(server, "NodeRestriction", "AlwaysAdmit"), "wrote", "kube-apiserver.yaml is not as");
     check(
