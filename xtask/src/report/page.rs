@@ -72,7 +72,8 @@ impl Page {
 
     fn summary(&self) -> Markup {
         let report = self.boot.report.as_ref().map(|(_, report)| report);
-        let broken = report.map(|report| report.findings.iter().filter(|finding| finding.verdict == Verdict::No).count());
+        let broken = report
+            .map(|report| report.findings.iter().filter(|finding| finding.verdict == Verdict::No).count());
         html! {
             dl {
                 dt { "Image" } dd { (self.image.0) ", " (bytes(self.image.1)) }
