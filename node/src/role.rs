@@ -212,7 +212,7 @@ impl Default for Programs {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Socket {
-    /// The process's name as in `/proc/PID/comm` (at most 15 bytes).
+    /// The name of the file that it runs, cut to 15 bytes as `/proc/PID/comm` is.
     pub program: String,
     /// TCP or UDP.
     pub protocol: Protocol,

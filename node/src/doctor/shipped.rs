@@ -18,6 +18,7 @@ pub(super) fn written(node: &Node) -> Result<Evidence> {
         let known = node.role.is_master() && manifests.contains(&path);
         (!known).then(|| format!("{path} is a static pod of nobody's"))
     }));
+    exceptions.extend(unset(node)?);
     if node.role.is_master() {
         exceptions.extend(images(node)?);
     }
@@ -29,6 +30,44 @@ pub(super) fn written(node: &Node) -> Result<Evidence> {
         exceptions,
         "manifests and the kubelet's files by their digests, kube-proxy's by its text",
     ))
+}
+
+/// The shipped settings of the kubelet's that it was not given. kubeadm leaves out what is empty, 0 or no, and adds more.
+fn unset(node: &Node) -> Result<Vec<String>> {
+    let [path, _] = written::KUBELET;
+    let (shipped, given) = (files::need(node.world, config::KUBELET)?, files::read(node.world, path)?);
+    let given = settings(&given.unwrap_or_default());
+    let is_empty = |value: &str| matches!(value, "0" | "false" | "\"\"" | "");
+    let missing =
+        settings(&shipped).into_iter().filter(|(key, value)| match given.iter().find(|(of, _)| of == key) {
+            None => !is_empty(value),
+            Some(_) => !given.contains(&(key.clone(), value.clone())),
+        });
+    Ok(missing.map(|(key, value)| format!("{path} has no {key}: {value} of {}", config::KUBELET)).collect())
+}
+
+/// The settings of a YAML document of the plain kind that is shipped and that kubeadm writes: `a.b` and its value, a list's
+/// items each with the list's name.
+fn settings(text: &str) -> Vec<(String, String)> {
+    let mut above: Vec<(usize, &str)> = Vec::new();
+    let mut found = Vec::new();
+    for line in text.lines().filter(|line| !line.trim_start().starts_with('#') && !line.trim().is_empty()) {
+        let indent = line.len() - line.trim_start().len();
+        let item = line.trim().strip_prefix("- ");
+        // kubeadm does not indent a list's items.
+        above.retain(|(at, _)| *at < indent || item.is_some() && *at == indent);
+        let name = |key: &str| {
+            let names = above.iter().map(|(_, name)| *name).chain(Some(key).filter(|key| !key.is_empty()));
+            names.collect::<Vec<_>>().join(".")
+        };
+        match (item, line.trim().split_once(':')) {
+            (Some(item), _) => found.push((name(""), item.trim().to_owned())),
+            (None, Some((key, value))) if value.trim().is_empty() => above.push((indent, key)),
+            (None, Some((key, value))) => found.push((name(key), value.trim().to_owned())),
+            (None, None) => {}
+        }
+    }
+    found
 }
 
 /// After an upgrade of the packages the manifests would name images that are not there any more.
@@ -101,4 +140,19 @@ fn list(node: &Node, folder: &str) -> Vec<String> {
         entries.map(|entry| format!("{folder}/{}", entry.file_name().to_string_lossy())).collect();
     paths.sort();
     paths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_read_as_people_and_kubeadm_write_them() {
+        let ours = "# Why.\na: 1\nb:\n  - x\n  - y\nc:\n  d:\n    e: false\n  f: 4h0m0s\ng: z\n";
+        let theirs = "a: 1\nb:\n- x\n- y\nc:\n  d:\n    e: false\n  f: 4h0m0s\ng: z\n";
+        let expect = [("a", "1"), ("b", "x"), ("b", "y"), ("c.d.e", "false"), ("c.f", "4h0m0s"), ("g", "z")];
+        let expect = expect.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(settings(ours), expect);
+        assert_eq!(settings(theirs), expect);
+    }
 }

@@ -182,13 +182,16 @@ fn each_broken_promise_is_seen_alone() {
     check(&|world| world.resolved.set(None), "DNS", "10.96.0.10 does not answer");
 }
 
+/// Exactly one promise does not hold then, with this evidence.
+#[track_caller]
+fn check(spoil: &dyn Fn(&Fake), promise: &str, evidence: &str) {
+    let found: Vec<_> = broken(spoil).into_iter().collect();
+    let [(of, why)] = &found[..] else { panic!("{promise}: {found:?}") };
+    assert!(of.contains(promise) && why.contains(evidence), "{of}: {why}");
+}
+
 #[test]
-fn each_fault_of_the_machine_is_seen_alone() {
-    let check = |spoil: &dyn Fn(&Fake), promise: &str, evidence: &str| {
-        let found: Vec<_> = broken(spoil).into_iter().collect();
-        let [(of, why)] = &found[..] else { panic!("{promise}: {found:?}") };
-        assert!(of.contains(promise) && why.contains(evidence), "{of}: {why}");
-    };
+fn what_is_not_as_shipped_is_seen_alone() {
     let other = |path: &'static str, from: &'static str, to: &'static str| {
         move |world: &Fake| {
             let text = std::fs::read_to_string(world.path(path)).unwrap();
@@ -202,6 +205,10 @@ fn each_fault_of_the_machine_is_seen_alone() {
         "wrote",
         "config.yaml is not as the bootstrap wrote it",
     );
+    let shipped = |world: &Fake| {
+        world.make("/usr/lib/hale/kubelet.yaml", "clusterDNS:\n  - 10.96.0.7\nreadOnlyPort: 0\n")
+    };
+    check(&shipped, "wrote", "config.yaml has no clusterDNS: 10.96.0.7 of /usr/lib/hale/kubelet.yaml");
     let server = "/etc/kubernetes/manifests/kube-apiserver.yaml";
     check(&other(server, "NodeRestriction", "AlwaysAdmit"), "wrote", "kube-apiserver.yaml is not as");
     check(
@@ -223,6 +230,10 @@ fn each_fault_of_the_machine_is_seen_alone() {
     ] {
         check(&more(path), "nobody else", &format!("{path} is of no package"));
     }
+}
+
+#[test]
+fn each_certificate_that_ends_is_seen_alone() {
     let ending = |path: &'static str, days: i64| {
         move |world: &Fake| {
             let end = crate::fake::NOW + days * 86_400 + 60 * 60;
@@ -253,6 +264,10 @@ fn each_fault_of_the_machine_is_seen_alone() {
     let gone =
         |world: &Fake| std::fs::remove_file(world.path("/etc/kubernetes/pki/etcd/server.crt")).unwrap();
     check(&gone, "certificates", "etcd/server.crt");
+}
+
+#[test]
+fn each_fault_of_the_machine_is_seen_alone() {
     let panic = |world: &Fake| world.make("/proc/sys/kernel/panic", "0\n");
     check(&panic, "kernel", "kernel.panic is 0, not 10");
     let failed = |world: &Fake| *world.failed.borrow_mut() = "x.service loaded failed failed X\n".into();
@@ -276,6 +291,10 @@ fn each_fault_of_the_machine_is_seen_alone() {
         "program",
         "500 runs a /usr/bin/kubelet that was replaced or removed: systemctl restart kubelet",
     );
+}
+
+#[test]
+fn each_open_bundle_is_seen_alone() {
     let given = |world: &Fake| world.own(&world.path(&bundle(world, "b")), 10_000_000, 10_000_000).unwrap();
     check(&given, "bundle", "overlay-containers/b/userdata is 10000000:10000000, not root's");
     let entry = |world: &Fake| {
