@@ -74,6 +74,7 @@ const PLACES: &[(&str, &str, Format)] = &[
     ("usr/lib/repart.d/", ".conf", Format::Repart),
     ("usr/lib/sysctl.d/", ".conf", Format::Sysctl),
     ("usr/lib/systemd/system/", ".conf", Format::Unit),
+    ("usr/lib/systemd/system/", ".mount", Format::Unit),
     ("usr/lib/systemd/system/", ".service", Format::Unit),
     ("usr/lib/systemd/system/", ".timer", Format::Unit),
     ("usr/lib/sysusers.d/", ".conf", Format::Sysusers),
