@@ -127,7 +127,7 @@ fn prepare(path: &Path, world: &dyn World) -> Result<()> {
     let bundle = Bundle::take(path)?;
     let text = bundle.configuration()?;
     let within = |fault: Fault| fault.within(path.display());
-    let container = Container::parse(&text, bundle.id()).map_err(within)?;
+    let container = Container::parse(&text, &bundle.whose()).map_err(within)?;
     let settings = Settings::parse(&files::need(world, Settings::PATH)?)?;
     let mounted = exposure::judge(&container, &settings).map_err(within)?;
     let seccomp = files::need(world, SECCOMP)?;

@@ -14,12 +14,10 @@ use rustix::io::Errno;
 
 use crate::fault::{Fault, Result};
 
-use super::container::{BUNDLES, is_id};
+use super::container::{COPIES, Whose};
 use super::refused;
 use super::walk::{Distrusted, walk};
 
-/// Where CRI-O keeps what outlives the machine's uptime, the configuration's other copy among it.
-const COPIES: &str = "/var/lib/containers/storage/overlay-containers";
 const CONFIG: &str = "config.json";
 /// The most that is read of a configuration, in bytes.
 const LIMIT: u64 = 16 << 20;
@@ -52,34 +50,29 @@ impl Bundle {
         Ok(bundle)
     }
 
-    /// The container's id, if the bundle is one of CRI-O's.
-    pub(super) fn id(&self) -> Option<&str> {
-        let folder = self.path.strip_prefix(BUNDLES).ok()?;
-        let mut parts = folder.iter().map(|part| part.to_str());
-        match (parts.next()??, parts.next()??, parts.next()) {
-            (id, "userdata", None) if is_id(id) => Some(id),
-            _ => None,
-        }
+    /// Whose it is.
+    pub(super) fn whose(&self) -> Whose {
+        Whose::of(&self.path)
     }
 
     /// The configuration as CRI-O wrote it down where nobody else writes; of another bundle its own, if nobody else could
     /// have written there.
     pub(super) fn configuration(&self) -> Result<String> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let (path, file) = match self.id() {
-            Some(id) => {
+        let (path, file) = match self.whose() {
+            Whose::Crios(id) => {
                 let path =
                     walk(&Path::new(COPIES).join(id).join("userdata").join(CONFIG), Distrusted::AllButRoot)?;
                 let file = rustix::fs::openat(CWD, &path, flags, Mode::empty());
                 (path, file)
             }
-            None if self.was_open => {
+            _ if self.was_open => {
                 return Err(refused(format!(
                     "{} was not root's alone, and nothing vouches for what it holds",
                     self.path.display()
                 )));
             }
-            None => (self.path.join(CONFIG), rustix::fs::openat(&self.folder, CONFIG, flags, Mode::empty())),
+            _ => (self.path.join(CONFIG), rustix::fs::openat(&self.folder, CONFIG, flags, Mode::empty())),
         };
         let file = file.map_err(|e| Fault::io("read", &path, e))?;
         let found = rustix::fs::fstat(&file).map_err(|e| Fault::io("examine", &path, e))?;

@@ -15,6 +15,50 @@ const PODS: &str = "/var/lib/kubelet/pods";
 /// CRI-O's folders of containers' bundles.
 pub(crate) const BUNDLES: &str = "/run/containers/storage/overlay-containers";
 
+/// Where what outlives the machine's uptime is kept of containers: CRI-O's other copies of configurations, podman's bundles.
+pub(super) const COPIES: &str = "/var/lib/containers/storage/overlay-containers";
+
+/// Whose a bundle is, by its folder, which has the container's id in it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// CRI-O's.
+    Crios(String),
+    /// podman's.
+    Podmans(String),
+    /// Anybody's.
+    Others,
+}
+
+impl Whose {
+    /// By a path without links.
+    pub(super) fn of(path: &Path) -> Self {
+        let id = |root: &str| {
+            let mut parts = path.strip_prefix(root).ok()?.iter().map(|part| part.to_str());
+            match (parts.next()??, parts.next()??, parts.next()) {
+                (id, "userdata", None) if is_id(id) => Some(id.to_owned()),
+                _ => None,
+            }
+        };
+        let crios = id(BUNDLES).map(Self::Crios);
+        crios.or_else(|| id(COPIES).map(Self::Podmans)).unwrap_or(Self::Others)
+    }
+
+    /// The folders that are the container's own.
+    fn folders(&self) -> Vec<PathBuf> {
+        let of = |roots: &[&str], id: &str| roots.iter().filter_map(|root| folder(root, id)).collect();
+        match self {
+            Self::Crios(id) => of(&[BUNDLES], id),
+            Self::Podmans(id) => of(&[BUNDLES, COPIES], id),
+            Self::Others => Vec::new(),
+        }
+    }
+}
+
+/// A container's folder below a root, if its name is one.
+fn folder(root: &str, id: &str) -> Option<PathBuf> {
+    is_id(id).then(|| PathBuf::from(format!("{root}/{id}/userdata")))
+}
+
 /// A container.
 #[derive(Debug)]
 pub(super) struct Container {
@@ -152,8 +196,8 @@ struct NamespaceText {
 }
 
 impl Container {
-    /// Reads a configuration; `id` is the container's, if CRI-O gave its bundle's folder that name.
-    pub(super) fn parse(text: &str, id: Option<&str>) -> Result<Self> {
+    /// Reads a configuration of a bundle.
+    pub(super) fn parse(text: &str, bundle: &Whose) -> Result<Self> {
         let wrong = |e: serde_json::Error| Fault::new(Class::Integrity, format!("config.json: {e}"));
         let config: Config = serde_json::from_str(text).map_err(wrong)?;
         let linux = config.linux.unwrap_or_default();
@@ -162,12 +206,11 @@ impl Container {
         let pod = linux.cgroups_path.as_deref().and_then(PodUid::of);
         let capabilities = config.process.unwrap_or_default().capabilities.unwrap_or_default();
         let sandbox = match namespace {
-            Namespace::Own => id,
+            Namespace::Own => None,
             // Only over a sandbox's annotations are the pod's laid.
             _ => annotations.get("io.kubernetes.cri-o.SandboxID").map(String::as_str),
         };
-        let bundle = |id: &str| is_id(id).then(|| PathBuf::from(format!("{BUNDLES}/{id}/userdata")));
-        let bundles = id.into_iter().chain(sandbox).filter_map(bundle);
+        let bundles = bundle.folders().into_iter().chain(sandbox.and_then(|id| folder(BUNDLES, id)));
         let volumes = pod.iter().map(|uid| Path::new(PODS).join(&uid.0));
         Ok(Self {
             own: volumes.chain(bundles).collect(),
@@ -178,7 +221,7 @@ impl Container {
                 .iter()
                 .any(|name| name == "CAP_SYS_ADMIN"),
             component: annotations.get("component").cloned(),
-            is_crios: id.is_some(),
+            is_crios: matches!(bundle, Whose::Crios(_)),
             namespace,
             pod,
         })
@@ -252,7 +295,7 @@ fn bind((index, mount): (usize, Mount)) -> Option<Bind> {
 }
 
 /// CRI-O's names of containers.
-pub(super) fn is_id(text: &str) -> bool {
+fn is_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
@@ -297,17 +340,18 @@ mod tests {
             control_plane_id: 20_000_000,
         };
         let id = "0".repeat(64);
-        let sandbox = Container::parse(&text(forged, r#"[{"type":"user"}]"#), Some(&id)).unwrap();
+        let sandbox =
+            Container::parse(&text(forged, r#"[{"type":"user"}]"#), &Whose::Crios(id.clone())).unwrap();
         assert_eq!(sandbox.ids(&settings).unwrap(), Ids::Pods);
         assert!(!sandbox.own.iter().any(|own| own.to_string_lossy().contains("ffff")), "{:?}", sandbox.own);
         for bad in [
             r#"[{"type":"user","path":"/tmp/ns"}]"#,
             r#"[{"type":"user"},{"type":"user","path":"/proc/1/ns/user"}]"#,
         ] {
-            assert!(Container::parse(&text("{}", bad), None).is_err(), "{bad}");
+            assert!(Container::parse(&text("{}", bad), &Whose::Others).is_err(), "{bad}");
         }
         assert!(
-            Container::parse("{}", Some(&id)).unwrap().ids(&settings).is_err(),
+            Container::parse("{}", &Whose::Crios(id)).unwrap().ids(&settings).is_err(),
             "CRI-O's has a user namespace"
         );
         let check = |map: &str, expect: Option<Ids>| assert_eq!(joined(map, &settings).ok(), expect, "{map}");
