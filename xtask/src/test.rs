@@ -49,6 +49,7 @@ const ORACLES: &[(&str, &str)] = &[
     ("openssl", "openssl"),
     ("perl", "perl-base"),
     ("podman", "podman"),
+    ("python3", "python3"),
     ("qemu-img", "qemu-utils"),
     ("readelf", "binutils"),
     ("setpriv", "util-linux"),
