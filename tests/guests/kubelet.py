@@ -7,6 +7,7 @@ none of it. It answers for names besides: there is no CoreDNS here, and without 
 """
 
 import base64
+import hashlib
 import json
 import pathlib
 import shlex
@@ -54,18 +55,22 @@ class Container:
 
 
 def containers(manifest):
-    spec = yaml.safe_load(manifest.read_text())["spec"]
+    text = manifest.read_text()
+    pod = yaml.safe_load(text)
+    spec, labels = pod["spec"], pod["metadata"]["labels"]
     assert spec["hostNetwork"], f"{manifest} is not of the control plane"
     paths = {volume["name"]: volume["hostPath"]["path"] for volume in spec["volumes"]}
-    user = ROLE["user"]
-    last, own = user["ids"] - 1, user["control-plane-id"] + (manifest.stem == "etcd")
-    mappings = [f"0:{user['first-id']}:{last}", f"{last}:{own}:1"]
+    mapping = "0:{first-id}:{ids}".format(**ROLE["user"])
+    # By what the kubelet calls a static pod, and by its manifest, the shim gives it ids of its own.
+    parent = f"kubepods-burstable-pod{hashlib.md5(text.encode()).hexdigest()}.slice"
     for container in spec["containers"]:
         options = [
             f"--name={container['name']}",
             "--replace",
-            *(f"--{kind}={mapping}" for kind in ("uidmap", "gidmap") for mapping in mappings),
-            f"--user={last}:{last}",
+            f"--uidmap={mapping}",
+            f"--gidmap={mapping}",
+            f"--cgroup-parent={parent}",
+            f"--annotation=component={labels['component']}",
             f"--pids-limit={ROLE['runtime']['pids-limit']}",
             "--cap-drop=ALL",
             *(f"--cap-add={name}" for name in ROLE["runtime"]["capabilities"]),
