@@ -24,7 +24,7 @@ MANIFESTS = pathlib.Path("/etc/kubernetes/manifests")
 CREDENTIALS = pathlib.Path("/etc/kubernetes/kubelet.conf")
 FLAGS = pathlib.Path("/var/lib/kubelet/kubeadm-flags.env")
 ROLE = tomllib.loads(pathlib.Path("/usr/lib/hale/role.toml").read_text())
-# podman gives bundles to containers' root, as CRI-O does, but keeps no other copy, and the shim would believe nothing in
+# podman gives its folders to containers' root, as CRI-O does, but keeps no other copy, and the shim would believe nothing in
 # them. Nobody else is on this machine: they are taken back before it looks.
 RUNTIME = pathlib.Path("/usr/local/sbin/hale-trial-runtime")
 TAKES_BACK = """#!/bin/sh
@@ -33,6 +33,9 @@ for word; do
     [ "$before" != --bundle ] || chown root:root "$word"
     before=$word
 done
+# The last word is the container's name.
+own="/run/containers/storage/overlay-containers/$before/userdata"
+[ ! -d "$own" ] || chown root:root "$own"
 exec /usr/lib/hale/crun "$@"
 """
 PODMAN = [
