@@ -20,8 +20,8 @@ use crate::store::Store;
 use crate::supply::{self, Missing, Planned, Supply};
 use crate::tree::TreePath;
 
-/// Where the store of images is on a node; the overlay `images` tells CRI-O.
-const PLACE: &str = "usr/lib/hale/images";
+/// The file with the store of images; the overlay `images` mounts it and tells CRI-O where.
+const PLACE: &str = "usr/lib/hale/images.squashfs";
 
 /// Plans the package with a role's images: its file's name and the step that makes it. Nothing when machines of
 /// the role pull theirs, or when bytes are missing, which `planned` then says.

@@ -78,6 +78,7 @@ const PLACES: &[(&str, &str, Format)] = &[
     ("usr/lib/sysctl.d/", ".conf", Format::Sysctl),
     ("usr/lib/systemd/journald.conf.d/", ".conf", Format::Journald),
     ("usr/lib/systemd/system/", ".conf", Format::Unit),
+    ("usr/lib/systemd/system/", ".mount", Format::Unit),
     ("usr/lib/systemd/system/", ".service", Format::Unit),
     ("usr/lib/systemd/system/", ".timer", Format::Unit),
     ("usr/lib/sysusers.d/", ".conf", Format::Sysusers),

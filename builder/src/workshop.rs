@@ -1,6 +1,7 @@
 //! Makes each kind of step: opens its inputs in the store, calls the packer, records the output.
 
 use std::collections::BTreeMap;
+use std::io::Seek;
 use std::path::PathBuf;
 
 use crate::base::digest::Checksum;
@@ -13,7 +14,8 @@ use crate::debian::deb::{Deb, Limits};
 use crate::image;
 use crate::pack::disk::{Disk, SLACK};
 use crate::pack::imagestore::{self, Stored};
-use crate::pack::{closure, deb, manifest, oci, provenance, sbom};
+use crate::pack::sink::Layered;
+use crate::pack::{closure, deb, manifest, oci, provenance, sbom, squashfs};
 use crate::plan::bill::Bill;
 use crate::plan::{Layer, Output, Package, Planned, Preloaded, Step, StepId};
 use crate::program;
@@ -144,7 +146,13 @@ impl Shop<'_> {
         Ok(Output::Tree { tree: self.store.put_tree(&read.tree)? })
     }
 
+    /// Whoever owns a file rewrites it, and some owners are ids that containers run with: all is root's. What belongs
+    /// to others is made on the node (tmpfiles.d(5)) or lies in a file system that is only read.
     fn deb(&self, package: &Package, tree: &Tree, epoch: Epoch) -> Result<Output> {
+        if let Some((path, node)) = tree.iter().find(|(_, node)| (node.uid, node.gid) != (0, 0)) {
+            return Err(Fault::integrity(format!("/{path} of a package is not root's"))
+                .versus("0:0", format!("{}:{}", node.uid, node.gid)));
+        }
         let mut control = Paragraph::new();
         for (name, value) in &package.control {
             control.set(name, value.as_str())?;
@@ -187,7 +195,7 @@ impl Shop<'_> {
         Ok(oci::Packed { package: layer.package.clone(), version: layer.version.to_string(), layer: written })
     }
 
-    /// Puts images into a store that is only read, beside the package's other files.
+    /// Puts images into a store that is only read, one file system beside the package's other files.
     fn preload(&self, step: &Step, inputs: &Inputs) -> Result<Output> {
         let Step::Preload { files, at, images, mapping, arch, epoch } = step else {
             return Err(Fault::bug("no images"));
@@ -201,10 +209,13 @@ impl Shop<'_> {
         }
         let (store, documents) = imagestore::write(&stored, Some(*mapping), *epoch)?;
         let mut tree = self.tree(inputs, files)?;
-        for (path, node) in store.iter() {
-            tree.insert(at.join(path.as_str())?, node.clone())?;
-        }
-        self.keep(&tree, &documents)
+        let scratch = tempfile::tempfile_in(self.store.scratch());
+        let mut scratch = scratch.map_err(|e| Fault::io("write in", self.store.scratch(), e))?;
+        squashfs::write(&store, &Layered(&documents, self.store), *epoch, &mut scratch)?;
+        let whole = scratch.rewind().map_err(|e| Fault::io("read in", self.store.scratch(), e));
+        let (content, size) = whole.and_then(|()| self.store.put(&scratch))?;
+        tree.insert(at.clone(), Node::file(content, size, 0o644))?;
+        Ok(Output::Tree { tree: self.store.put_tree(&tree)? })
     }
 
     fn image_of(

@@ -1,18 +1,20 @@
 //! The read-only image store is what containers/storage reads: podman lists it, and a container lies on it
-//! with nothing copied.
+//! with nothing copied. It is mounted from one file, so nobody can write to it, its files' owner included.
 
+use std::io::Cursor;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use builder::base::Epoch;
 use builder::base::name::{Arch, PackageName};
+use builder::base::{Digest, Epoch};
 use builder::pack::imagestore::{self, Stored};
 use builder::pack::oci::{self, Image, Packed};
 use builder::pack::sink::Layered;
+use builder::pack::squashfs;
 use builder::plan::Mapping;
 use builder::tree::{Memory, Node, Tree, TreePath};
 use tests::forms::write_tree;
-use tests::tools::{need_root, succeed, tool};
+use tests::tools::{need_root, put, run, said, succeed, tool};
 
 const NAME: &str = "registry.example/pause:3.1";
 const RANGE: Mapping = Mapping { first: 10_000_000, count: 65_536 };
@@ -28,7 +30,8 @@ fn trees(memory: &mut Memory) -> [Tree; 2] {
     [lower, upper]
 }
 
-fn write_store(dir: &Path) {
+/// The store as a tree, and as the file system that is shipped.
+fn write_store(dir: &Path) -> Vec<u8> {
     let (mut memory, epoch) = (Memory::default(), Epoch::new(1_763_201_230).unwrap());
     let trees = trees(&mut memory);
     let layers =
@@ -58,14 +61,117 @@ fn write_store(dir: &Path) {
     for (path, node) in tree.iter() {
         std::os::unix::fs::lchown(dir.join(path.as_str()), Some(node.uid), Some(node.gid)).unwrap();
     }
+    let mut image = Cursor::new(Vec::new());
+    squashfs::write(&tree, &Layered(&own, &memory), epoch, &mut image).unwrap();
+    image.into_inner()
 }
+
+/// The unit that mounts the store on a node.
+const UNIT: &str = include_str!("../../overlays/images/usr/lib/systemd/system/usr-lib-hale-images.mount");
+
+/// A file system mounted as the unit has it, until this is dropped.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn new(file: &Path, at: &Path) -> Self {
+        let word = |key: &str| UNIT.lines().find_map(|line| line.strip_prefix(key)).expect(key);
+        std::fs::create_dir(at).unwrap();
+        let mut mount = tool("mount", "mount");
+        mount.args(["-t", word("Type="), "-o", word("Options=")]);
+        succeed(mount.arg(file).arg(at));
+        Self(at.to_owned())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = tool("umount", "mount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+/// The image's file system, mounted, and the same as a plain tree.
+fn stores(scratch: &Path) -> (Mounted, PathBuf) {
+    let (tree, file) = (scratch.join("tree"), scratch.join("images.squashfs"));
+    put(&file, write_store(&tree));
+    (Mounted::new(&file, &scratch.join("images")), tree)
+}
+
+/// Changed by another version of what writes it: then the step's format must be raised (`Step::Preload`).
+#[test]
+fn the_bytes_are_known() {
+    need_root();
+    let scratch = tempfile::tempdir().unwrap();
+    let image = write_store(scratch.path());
+    assert_eq!(
+        Digest::of(image).to_string(),
+        "sha256:54e27f11761c991993e7f229475923a631de0c77735c67f1a22d178391ccb739"
+    );
+}
+
+/// All that containers' root may be given of the host's, tried with every capability in its user namespace.
+#[test]
+fn the_owner_of_the_files_cannot_change_them() {
+    need_root();
+    let scratch = tempfile::tempdir().unwrap();
+    let (mounted, tree) = stores(scratch.path());
+    let acts = [
+        "echo x > $f",
+        "mv $f $f.old",
+        "rm $f",
+        "chmod 4777 $f",
+        "chown 1:1 $f",
+        "ln $f $f.2",
+        "touch $(dirname $f)/new",
+        "mount -o remount,rw $STORE",
+        "mount -o remount,bind,rw $STORE",
+    ];
+    let attempt = |store: &Path, act: &str| {
+        let script = format!("f=$(echo {0}/overlay/*/diff/pause); STORE={0}; {act}", store.display());
+        let map = format!("0 {} {}\n", RANGE.first, RANGE.count);
+        let mut attack = tool("python3", "python3");
+        attack.args(["-c", ATTACK, &map, &script]);
+        run(&mut attack)
+    };
+    std::fs::set_permissions(scratch.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    for act in acts {
+        let output = attempt(&mounted.0, act);
+        assert!(!output.status.success() && !said(&output).contains("attack: "), "{act}: {}", said(&output));
+    }
+    // A plain tree of the same owners is theirs.
+    let output =
+        attempt(&tree, "test $(id -u) = 0 && chmod 700 $f && touch $(dirname $f)/new && echo x > $f");
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+/// Runs a script as root of a user namespace with a mount namespace of its own.
+const ATTACK: &str = r#"
+import os, subprocess, sys
+asked, ready = os.pipe(), os.pipe()
+child = os.fork()
+if child == 0:
+    os.unshare(os.CLONE_NEWUSER | os.CLONE_NEWNS) if hasattr(os, "unshare") else __import__("ctypes").CDLL(None).unshare(0x10020000)
+    os.write(asked[1], b"x")
+    os.read(ready[0], 1)
+    os.setgid(0)
+    os.setuid(0)
+    os.execvp("sh", ["sh", "-ec", sys.argv[2]])
+os.read(asked[0], 1)
+for kind in ("uid", "gid"):
+    try:
+        with open(f"/proc/{child}/{kind}_map", "w") as file:
+            file.write(sys.argv[1])
+    except OSError as error:
+        print("attack: ", error)
+os.write(ready[1], b"x")
+sys.exit(0 if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0 else 1)
+"#;
 
 #[test]
 fn podman_reads_the_store() {
     need_root();
     let scratch = tempfile::tempdir().unwrap();
-    let store = scratch.path().join("images");
-    write_store(&store);
+    let (mounted, _) = stores(scratch.path());
+    let store = &mounted.0;
     let own = scratch.path().join("own");
     let podman = |arguments: &[&str]| {
         let mut podman = tool("podman", "podman");

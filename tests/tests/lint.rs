@@ -65,7 +65,7 @@ fn root(role: &str) -> tempfile::TempDir {
 fn units(root: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(root.join("usr/lib/systemd/system")).unwrap();
     let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names.filter(|name| [".service", ".timer"].iter().any(|end| name.ends_with(end))).collect()
+    names.filter(|name| [".mount", ".service", ".timer"].iter().any(|end| name.ends_with(end))).collect()
 }
 
 #[test]

@@ -15,8 +15,11 @@ fn rendered() -> Vec<(String, String, String)> {
     for role in recipe.roles.values() {
         let mut bundles = crate::bundle::bundles(&files, &recipe, role, None, &BTreeMap::new()).unwrap();
         bundles.push(crate::bundle::machine(&files, &recipe, role, None).unwrap());
-        for bundle in bundles {
-            let texts = bundle.rendered.texts.into_iter();
+        let images = Overlay::parse(&files, &OverlayName::new(IMAGES).unwrap()).unwrap();
+        let values = Values::new(&recipe, &Pinned::new(&recipe, role, None).unwrap(), None).unwrap();
+        let images = render(&images, &values, &mut BTreeSet::new()).unwrap();
+        for rendered in bundles.into_iter().map(|bundle| bundle.rendered).chain([images]) {
+            let texts = rendered.texts.into_iter();
             all.extend(texts.map(|(path, file, text)| (path.to_string(), file, text)));
         }
     }
@@ -121,6 +124,7 @@ fn wrong_values_are_refused() {
     check(cni, "\"ipMasq\": false", "\"ipMasq\": \"false\"", "true or false");
     check(cni, "\"ipMasq\": false,", "\"ipMasq\": false", "not JSON");
     check("usr/lib/systemd/system/crio.service", "Type=notify", "Type=notifi", "`Type` has a value");
+    check("usr/lib/systemd/system/usr-lib-hale-images.mount", "Options=", "Option=", "unknown key `Option`");
     check("usr/lib/systemd/system/crio.service", "[Service]", "[Servise]", "unknown key `Servise`");
     check("usr/lib/sysusers.d/hale.conf", "/usr/sbin/nologin", "/bin/sh", "never logs in");
     check("usr/lib/tmpfiles.d/hale.conf", "0750", "750", "four octal digits");

@@ -152,6 +152,8 @@ const TIMER: &[&str] = &[
     "Unit",
 ];
 
+const MOUNT: &[&str] = &["DirectoryMode", "LazyUnmount", "Options", "TimeoutSec", "Type", "What", "Where"];
+
 const INSTALL: &[&str] = &["Alias", "Also", "RequiredBy", "WantedBy"];
 
 /// Keys that may stand more than once, because each adds to a list, as every `Exec…` does.
@@ -180,6 +182,7 @@ const YES_NO: &[&str] = &["yes", "no"];
 /// Keys with few possible values.
 const VALUES: &[(&str, &[&str])] = &[
     ("KillMode", &["control-group", "mixed", "process", "none"]),
+    ("LazyUnmount", YES_NO),
     ("LockPersonality", YES_NO),
     ("MemoryDenyWriteExecute", YES_NO),
     ("NoNewPrivileges", YES_NO),
@@ -203,7 +206,7 @@ const VALUES: &[(&str, &[&str])] = &[
 
 /// The sections, and the keys of each.
 pub(super) const SECTIONS: &[(&str, &[&str])] =
-    &[("Unit", UNIT), ("Service", SERVICE), ("Timer", TIMER), ("Install", INSTALL)];
+    &[("Unit", UNIT), ("Service", SERVICE), ("Timer", TIMER), ("Mount", MOUNT), ("Install", INSTALL)];
 
 /// Refuses a section or key that systemd would skip with a warning, and a value it would not take.
 pub(super) fn check(text: Text<'_>) -> Result<()> {
@@ -233,7 +236,9 @@ pub(super) fn check(text: Text<'_>) -> Result<()> {
         if !seen.insert((name, key.to_owned())) && !repeats && !LISTS.contains(&key) {
             return Err(text.fault(span, format!("`{key}` stands here twice")).mend("take one out"));
         }
-        if let Some((_, allowed)) = VALUES.iter().find(|(name, _)| *name == key)
+        // A mount's type is a file system's name (mount(8)).
+        let is_free = (name, key) == ("Mount", "Type");
+        if let Some((_, allowed)) = VALUES.iter().find(|(name, _)| *name == key && !is_free)
             && !allowed.contains(&value)
         {
             let fault = text.fault(line.span(), format!("`{key}` has a value that it cannot have"));

@@ -21,6 +21,7 @@ pub mod provenance;
 pub mod qcow2;
 pub mod sbom;
 pub mod sink;
+pub mod squashfs;
 pub mod tar;
 pub mod uki;
 pub mod xz;

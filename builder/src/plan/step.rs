@@ -122,11 +122,12 @@ pub enum Step {
         /// The programs.
         programs: BTreeSet<TreePath>,
     },
-    /// Images as a store that is only read, among the other files of the package that carries them.
+    /// Images as a store that is only read: one file system in a file, among the other files of the package that
+    /// carries them.
     Preload {
         /// The other files.
         files: StepId,
-        /// Where the store begins.
+        /// The file.
         at: TreePath,
         /// The images by the name that they are asked for by.
         images: BTreeMap<String, Preloaded>,
@@ -261,6 +262,8 @@ impl Step {
             // Compressed by libzstd since 2; its command line leaves the root's state to the first root since 3; its
             // initramfs has drivers that are compressed one by one since 4.
             Self::Disk { .. } => 4,
+            // One file system since.
+            Self::Preload { .. } => 2,
             // Compressed by libzstd since.
             Self::Converted { format: DiskFormat::RawZst, .. } => 2,
             _ => 1,

@@ -13,6 +13,9 @@ use tests::system::World;
 /// CRI-O's settings for the read-only store, and the line that names it.
 const SETTINGS: &str = "etc/crio/crio.conf.d/20-images.conf";
 const STORE_LINE: &str = "storage_option";
+/// What mounts the store.
+const MOUNT: &str = "usr/lib/systemd/system/usr-lib-hale-images.mount";
+const MOUNT_WANTED: &str = "etc/systemd/system/crio.service.requires/usr-lib-hale-images.mount";
 /// Where the shipped images lie.
 const SHIPPED: &str = "usr/lib/trial/images";
 /// The unit that imports them.
@@ -28,7 +31,9 @@ pub(crate) fn at_first_boot(world: &World, plan: &Plan, tree: Tree) -> Result<Tr
         _ => None,
     });
     let (at, images, arch, epoch) = preload.ok_or_else(|| Fault::user("the role has no images of ours"))?;
-    tree.remove(at);
+    for path in [at.clone(), TreePath::new(MOUNT)?, TreePath::new(MOUNT_WANTED)?] {
+        tree.remove(&path).ok_or_else(|| Fault::bug(format!("the root has no {path}")))?;
+    }
     let mut own = Memory::default();
     let Some(Node { kind: Kind::File { content, .. }, .. }) = tree.get(SETTINGS) else {
         return Err(Fault::bug(format!("the root has no {SETTINGS}")));
