@@ -21,7 +21,7 @@ use crate::supply::{self, Missing, Planned, Supply};
 use crate::tree::TreePath;
 
 /// The file with the store of images; the overlay `images` mounts it and tells CRI-O where.
-const PLACE: &str = "usr/lib/hale/images.squashfs";
+const PLACE: &str = "usr/lib/hale/images.erofs";
 
 /// Plans the package with a role's images: its file's name and the step that makes it. Nothing when machines of
 /// the role pull theirs, or when bytes are missing, which `planned` then says.

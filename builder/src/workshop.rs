@@ -15,7 +15,7 @@ use crate::image;
 use crate::pack::disk::{Disk, SLACK};
 use crate::pack::imagestore::{self, Stored};
 use crate::pack::sink::Layered;
-use crate::pack::{closure, deb, manifest, oci, provenance, sbom, squashfs};
+use crate::pack::{closure, deb, erofs, manifest, oci, provenance, sbom};
 use crate::plan::bill::Bill;
 use crate::plan::{Layer, Output, Package, Planned, Preloaded, Step, StepId};
 use crate::program;
@@ -211,7 +211,7 @@ impl Shop<'_> {
         let mut tree = self.tree(inputs, files)?;
         let scratch = tempfile::tempfile_in(self.store.scratch());
         let mut scratch = scratch.map_err(|e| Fault::io("write in", self.store.scratch(), e))?;
-        squashfs::write(&store, &Layered(&documents, self.store), *epoch, &mut scratch)?;
+        erofs::write(&store, &Layered(&documents, self.store), *epoch, &mut scratch)?;
         let whole = scratch.rewind().map_err(|e| Fault::io("read in", self.store.scratch(), e));
         let (content, size) = whole.and_then(|()| self.store.put(&scratch))?;
         tree.insert(at.clone(), Node::file(content, size, 0o644))?;

@@ -1,19 +1,18 @@
 //! The read-only image store is what containers/storage reads: podman lists it, and a container lies on it
 //! with nothing copied. It is mounted from one file, so nobody can write to it, its files' owner included.
 
-use std::io::Cursor;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use builder::base::name::{Arch, PackageName};
 use builder::base::{Digest, Epoch};
+use builder::pack::erofs;
 use builder::pack::imagestore::{self, Stored};
 use builder::pack::oci::{self, Image, Packed};
 use builder::pack::sink::Layered;
-use builder::pack::squashfs;
 use builder::plan::Mapping;
-use builder::tree::{Memory, Node, Tree, TreePath};
-use tests::forms::write_tree;
+use builder::tree::{Kind, Memory, Node, Tree, TreePath};
+use tests::forms::{sample, write_tree};
 use tests::tools::{need_root, put, run, said, succeed, tool};
 
 const NAME: &str = "registry.example/pause:3.1";
@@ -61,9 +60,9 @@ fn write_store(dir: &Path) -> Vec<u8> {
     for (path, node) in tree.iter() {
         std::os::unix::fs::lchown(dir.join(path.as_str()), Some(node.uid), Some(node.gid)).unwrap();
     }
-    let mut image = Cursor::new(Vec::new());
-    squashfs::write(&tree, &Layered(&own, &memory), epoch, &mut image).unwrap();
-    image.into_inner()
+    let mut image = Vec::new();
+    erofs::write(&tree, &Layered(&own, &memory), epoch, &mut image).unwrap();
+    image
 }
 
 /// The unit that mounts the store on a node.
@@ -91,7 +90,7 @@ impl Drop for Mounted {
 
 /// The image's file system, mounted, and the same as a plain tree.
 fn stores(scratch: &Path) -> (Mounted, PathBuf) {
-    let (tree, file) = (scratch.join("tree"), scratch.join("images.squashfs"));
+    let (tree, file) = (scratch.join("tree"), scratch.join("images.erofs"));
     put(&file, write_store(&tree));
     (Mounted::new(&file, &scratch.join("images")), tree)
 }
@@ -165,6 +164,37 @@ for kind in ("uid", "gid"):
 os.write(ready[1], b"x")
 sys.exit(0 if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0 else 1)
 "#;
+
+/// What its own tool and the kernel find in the file system: names in blocks of their own, a file of many blocks.
+#[test]
+fn a_tree_is_mounted_as_it_went_in() {
+    need_root();
+    let scratch = tempfile::tempdir().unwrap();
+    let (mut tree, mut memory) = sample();
+    tree.insert(TreePath::new("large").unwrap(), memory.file(vec![9; 3 << 20], 0o644)).unwrap();
+    for number in 0..2000 {
+        let path = TreePath::new(format!("many/-{number}")).unwrap();
+        tree.insert(path, memory.file(number.to_string(), 0o600).owned_by(RANGE.first, number)).unwrap();
+    }
+    let (mut image, file) = (Vec::new(), scratch.path().join("image"));
+    let epoch = Epoch::new(1_763_201_230).unwrap();
+    erofs::write(&tree, &memory, epoch, &mut image).unwrap();
+    put(&file, image);
+    succeed(tool("fsck.erofs", "erofs-utils").arg(&file));
+    let mounted = Mounted::new(&file, &scratch.path().join("mounted"));
+    for (path, node) in tree.iter() {
+        let at = mounted.0.join(path.as_str());
+        let found = at.symlink_metadata().unwrap();
+        let facts = (found.mode() & 0o7777, found.uid(), found.gid(), found.mtime());
+        assert_eq!(facts, (node.mode.into(), node.uid, node.gid, epoch.seconds() as i64), "{path}");
+        match &node.kind {
+            Kind::Dir => assert!(found.is_dir(), "{path}"),
+            Kind::File { content, .. } => assert_eq!(Digest::of(std::fs::read(at).unwrap()), *content, "{path}"),
+            Kind::Symlink { target } => assert_eq!(at.read_link().unwrap(), Path::new(target), "{path}"),
+        }
+    }
+    assert_eq!(std::fs::read_dir(mounted.0.join("many")).unwrap().count(), 2000);
+}
 
 #[test]
 fn podman_reads_the_store() {

@@ -28,6 +28,7 @@ const ORACLES: &[(&str, &str)] = &[
     ("dpkg-deb", "dpkg"),
     ("dumpe2fs", "e2fsprogs"),
     ("e2fsck", "e2fsprogs"),
+    ("fsck.erofs", "erofs-utils"),
     ("fsck.vfat", "dosfstools"),
     ("git", "git"),
     ("gpg", "gnupg"),

@@ -95,6 +95,7 @@ const SYSCTLS: &[&str] = &[
 /// Modules that a node may ask for.
 const MODULES: &[&str] = &[
     "br_netfilter",
+    "erofs",
     "ip_vs",
     "ip_vs_rr",
     "ip_vs_sh",
@@ -102,7 +103,6 @@ const MODULES: &[&str] = &[
     "loop",
     "nf_conntrack",
     "overlay",
-    "squashfs",
     "xt_comment",
     "xt_conntrack",
     "xt_MASQUERADE",

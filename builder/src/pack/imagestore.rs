@@ -16,7 +16,7 @@
 //!
 //! With a [`Mapping`], the files belong to the range of ids that containers run with. A container whose
 //! mapping is the same then uses the layer as it is; otherwise the first start would copy every file. So the tree
-//! must not lie on a disk that is written to: it is shipped as one file system ([`super::squashfs`]).
+//! must not lie on a disk that is written to: it is shipped as one file system ([`super::erofs`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
