@@ -95,7 +95,7 @@ fn stores(scratch: &Path) -> (Mounted, PathBuf) {
     (Mounted::new(&file, &scratch.join("images")), tree)
 }
 
-/// Changed by another version of what writes it: then the step's format must be raised (`Step::Preload`).
+/// Changed: then the format of the step must be raised (`Step::Preload`), so that stores make it anew.
 #[test]
 fn the_bytes_are_known() {
     need_root();
@@ -103,7 +103,7 @@ fn the_bytes_are_known() {
     let image = write_store(scratch.path());
     assert_eq!(
         Digest::of(image).to_string(),
-        "sha256:54e27f11761c991993e7f229475923a631de0c77735c67f1a22d178391ccb739"
+        "sha256:940b44af14e20cf766c573343c353df6770459f3552551f555ca3e960df83b9f"
     );
 }
 
@@ -189,7 +189,9 @@ fn a_tree_is_mounted_as_it_went_in() {
         assert_eq!(facts, (node.mode.into(), node.uid, node.gid, epoch.seconds() as i64), "{path}");
         match &node.kind {
             Kind::Dir => assert!(found.is_dir(), "{path}"),
-            Kind::File { content, .. } => assert_eq!(Digest::of(std::fs::read(at).unwrap()), *content, "{path}"),
+            Kind::File { content, .. } => {
+                assert_eq!(Digest::of(std::fs::read(at).unwrap()), *content, "{path}")
+            }
             Kind::Symlink { target } => assert_eq!(at.read_link().unwrap(), Path::new(target), "{path}"),
         }
     }

@@ -194,8 +194,10 @@ fn inodes(tree: &Tree) -> Result<Vec<Inode<'_>>> {
         let listing = listing.ok_or_else(|| Fault::bug(format!("{path} before its directory")))?;
         listing.insert(name, (own, form(node).1));
     }
-    let all = tree.iter().map(|(path, node)| (path.as_str(), node));
-    std::iter::once(("", &root)).chain(all).map(|(path, node)| inode(path, node, &listings)).collect()
+    let (links, body) = listed(&listings[""]);
+    let root = Inode { mode: form(&root).0 | root.mode, owners: [root.uid, root.gid], links, body };
+    let all = tree.iter().map(|(path, node)| inode(path.as_str(), node, &listings));
+    std::iter::once(Ok(root)).chain(all).collect()
 }
 
 fn listing<'a>(own: u64, parent: u64) -> Listing<'a> {
@@ -208,12 +210,7 @@ fn inode<'a>(path: &str, node: &'a Node, listings: &BTreeMap<&str, Listing<'_>>)
             .versus("a file without attributes", name));
     }
     let (links, body) = match &node.kind {
-        Kind::Dir => {
-            let listing = &listings[path];
-            // Its own name, and the two that each directory has.
-            let links = listing.values().filter(|(_, form)| *form == 2).count() as u32;
-            (links, Body::Bytes(directory(listing)))
-        }
+        Kind::Dir => listed(&listings[path]),
         Kind::Symlink { target } if target.len() > LONGEST[1] => {
             return Err(Fault::user(format!("{path} leads too far"))
                 .versus(format!("at most {} bytes", LONGEST[1]), target.len()));
@@ -222,6 +219,12 @@ fn inode<'a>(path: &str, node: &'a Node, listings: &BTreeMap<&str, Listing<'_>>)
         Kind::File { content, size } => (1, Body::File { content, size: *size }),
     };
     Ok(Inode { mode: form(node).0 | node.mode, owners: [node.uid, node.gid], links, body })
+}
+
+/// A directory's links, which are its own name and one of each directory in it, and its blocks.
+fn listed(listing: &Listing<'_>) -> (u32, Body<'static>) {
+    let links = listing.values().filter(|(_, form)| *form == 2).count() as u32;
+    (links, Body::Bytes(directory(listing)))
 }
 
 /// A directory's blocks: each has entries, then their names; all names are in the order of their bytes.
@@ -294,7 +297,9 @@ mod tests {
         let bytes = directory(&listing);
         let mut found = Vec::new();
         for block in bytes.chunks(BLOCK) {
-            let at = |entry: usize| u16::from_le_bytes([block[entry * ENTRY + 8], block[entry * ENTRY + 9]]).into();
+            let at = |entry: usize| {
+                u16::from_le_bytes([block[entry * ENTRY + 8], block[entry * ENTRY + 9]]).into()
+            };
             let count = at(0) / ENTRY;
             for entry in 0..count {
                 let end = if entry + 1 < count { at(entry + 1) } else { block.len() };
