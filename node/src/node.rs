@@ -6,6 +6,7 @@ use crate::fault::{Class, Fault, Result};
 use crate::files;
 use crate::identity::{self, Identity, Name, Secret};
 use crate::role::Role;
+use crate::seed;
 use crate::world::{Call, World};
 
 /// The label by which a node claims a range of addresses for its pods.
@@ -76,11 +77,13 @@ impl<'a> Node<'a> {
         Ok(token.expose().to_owned())
     }
 
-    /// Writes node.toml again without the secrets that were used, if it has any.
+    /// Writes node.toml again without the secrets that were used, if it has any; the one that it came from first.
     pub fn wipe(&self) -> Result<()> {
         match files::read(self.world, Identity::PATH)? {
             Some(text) if identity::holds_secret(&text) => {
-                files::overwrite(self.world, Identity::PATH, self.identity.wiped()?.as_bytes())
+                let wiped = self.identity.wiped()?;
+                seed::wipe(self.world, &wiped)?;
+                files::overwrite(self.world, Identity::PATH, wiped.as_bytes())
             }
             _ => Ok(()),
         }

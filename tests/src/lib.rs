@@ -6,6 +6,7 @@ pub mod cli;
 pub mod fixtures;
 pub mod forms;
 pub mod hale;
+pub mod loops;
 pub mod powercut;
 pub mod secrets;
 pub mod server;

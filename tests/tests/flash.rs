@@ -12,6 +12,7 @@ use builder::flash::{Target, flash};
 use builder::overwrite::Overwrite;
 use builder::pack::gpt::{Found, Gpt, Partition, Purpose};
 use tests::cli::{Desk, program};
+use tests::loops::Loop;
 use tests::tools::{need_root, put, run, said, succeed, tool};
 
 const MIB: u64 = 1 << 20;
@@ -29,22 +30,6 @@ fn image(path: &Path) {
         *byte = (number % 251) as u8 + 1;
     }
     put(path, bytes);
-}
-
-/// A file as a disk; detached when it is dropped.
-struct Loop(PathBuf);
-
-impl Loop {
-    fn over(file: &Path) -> Self {
-        let said = succeed(tool("losetup", "mount").args(["--find", "--show"]).arg(file));
-        Self(PathBuf::from(String::from_utf8(said).unwrap().trim()))
-    }
-}
-
-impl Drop for Loop {
-    fn drop(&mut self) {
-        let _ = tool("losetup", "mount").arg("--detach").arg(&self.0).status();
-    }
 }
 
 /// Something that is mounted, for as long as this lives.
@@ -73,22 +58,23 @@ fn a_disk_that_is_used_or_too_small_is_left_alone() {
     succeed(tool("mke2fs", "e2fsprogs").args(["-q", "-F", "-t", "ext4"]).arg(&file));
     let disk = Loop::over(&file);
     let refused = |part: &str| {
-        let fault = Target::open(&disk.0, Overwrite::Own).expect_err(part);
+        let fault = Target::open(disk.device(), Overwrite::Own).expect_err(part);
         let text = fault.to_string();
-        assert!(text.contains(part) && text.contains(&*disk.0.to_string_lossy()), "{part}: {text}");
+        assert!(text.contains(part) && text.contains(&*disk.device().to_string_lossy()), "{part}: {text}");
         fault.class()
     };
-    let mounted = Mounted::new(&[], &disk.0, &point);
+    let mounted = Mounted::new(&[], disk.device(), &point);
     assert_eq!(refused(&format!("mounted at {}", point.display())), Class::User);
     drop(mounted);
     // In use in a way that no list of ours shows: the kernel says so.
-    let holder = fs::OpenOptions::new().read(true).custom_flags(O_EXCL).open(&disk.0).unwrap();
+    let holder = fs::OpenOptions::new().read(true).custom_flags(O_EXCL).open(disk.device()).unwrap();
     assert_eq!(refused("busy"), Class::Machine);
     drop(holder);
     let (before, image_path) = (fs::read(&file).unwrap(), folder.path().join("image"));
     image(&image_path);
-    let fault = flash(&image_path, &Target::open(&disk.0, Overwrite::Own).unwrap(), None, &mut |_, _, _| {})
-        .unwrap_err();
+    let fault =
+        flash(&image_path, &Target::open(disk.device(), Overwrite::Own).unwrap(), None, &mut |_, _, _| {})
+            .unwrap_err();
     assert_eq!(fault.class(), Class::User);
     assert!(fault.to_string().contains("is too small"), "{fault}");
     assert!(fs::read(&file).unwrap() == before, "something was written");
@@ -119,7 +105,7 @@ fn a_person_sees_which_disk_it_is_and_is_asked() {
     put(&file, vec![0x5a; 40 * MIB as usize]);
     let disk = Loop::over(&file);
     let before = fs::read(&file).unwrap();
-    let device = disk.0.to_string_lossy().into_owned();
+    let device = disk.device().to_string_lossy().into_owned();
     let words = ["flash", "master", "--to", &device];
     let refused = desk.refuses(&words, 2);
     assert!(refused.contains("needs a yes") && refused.contains("--yes"), "{refused}");
@@ -218,7 +204,7 @@ fn a_stick_pulled_while_it_is_written_boots_not_and_can_be_flashed_again() {
     let source = folder.path().join("image");
     image(&source);
     let stick = Stick::new(64 * MIB);
-    let device = &stick.disk.0;
+    let device = stick.disk.device();
     let write = || flash(&source, &Target::open(device, Overwrite::Own)?, None, &mut |_, _, _| {});
     let fault = write().expect_err("it was pulled");
     assert_eq!(fault.class(), Class::Machine, "{fault}");

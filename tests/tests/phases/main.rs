@@ -7,18 +7,24 @@
 //! ordinary pods; the test `cluster` has them, when CRI-O was handed over.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use builder::base::Result;
 use builder::base::name::LineName;
+use builder::base::{Fault, Result};
+use builder::flash::{Seed, Target, flash};
+use builder::overwrite::Overwrite;
 use builder::sandbox::{VERB, helper};
 use builder::system;
 use builder::tree::{Memory, Tree, TreePath};
 use builder::vm::{Disk, Firmware};
 use libtest_mimic::{Arguments, Failed, Trial};
+use tests::loops::Loop;
 use tests::system::World;
+use tests::tools::{put, succeed, tool};
 use tests::trial;
 use tests::vm::{Guest, Host, Outcome};
 
@@ -80,18 +86,40 @@ fn run() -> Result<Outcomes> {
     // Of Debian's container tools only the programs: our configuration is on trial.
     let tree = world.beside(world.store.tree(&root)?, &["golang-github-containers-common"])?;
     let file = |name: &str| world.folder.path().join(name);
-    let disk = file("disk");
-    trial::image(&world, with_stand_in(&world, tree)?, GUEST, &disk)?;
+    let (image, disk) = (file("image"), file("disk"));
+    trial::image(&world, with_stand_in(&world, tree)?, GUEST, &image)?;
+    put(&disk, "");
     trial::grow(&disk, DISK)?;
+    flashed(&image, &disk, &seed(world.folder.path()))?;
     let checks = trial::archive(GUEST, &file("payload"), &file("checks.tar"));
-    let seed = trial::seed(SEED, &file("seed"), |_| {})?;
-    let disks = vec![Disk::Kept(disk.clone()), checks, seed];
+    let disks = vec![Disk::Kept(disk.clone()), checks];
     let guest = Guest { memory: MEMORY, disks, ..Guest::of(disk, Firmware::Bios) };
     let host = Host::with(world.tools(system::TOOLS)?);
     let mut running = host.boot(GUEST, &guest, LIMIT);
     let outcomes = running.outcomes();
     running.kill();
     Ok(outcomes.into_iter().map(|outcome| (outcome.test.clone(), outcome)).collect())
+}
+
+/// What the machine is told: the cluster's CA is somebody's own, so its key is a secret that is wiped.
+fn seed(folder: &Path) -> String {
+    let words =
+        "req -x509 -newkey rsa:2048 -nodes -subj /CN=kubernetes -days 3650 -keyout ca.key -out ca.crt";
+    succeed(tool("openssl", "openssl").args(words.split(' ')).current_dir(folder));
+    let text = |name| fs::read_to_string(folder.join(name)).expect("openssl has written it");
+    let quote = "\"\"\"";
+    let (certificate, key) = (text("ca.crt"), text("ca.key"));
+    format!("{SEED}\n[ca]\ncertificate = {quote}{certificate}{quote}\nkey = {quote}{key}{quote}\n")
+}
+
+/// Flashes the image with a seed, as to any disk, and removes it.
+fn flashed(image: &Path, disk: &Path, text: &str) -> Result<()> {
+    let (mut tree, mut contents) = (Tree::new(), Memory::default());
+    tree.insert(TreePath::new("node.toml")?, contents.file(text, 0o600))?;
+    let device = Loop::over(disk);
+    let target = Target::open(device.device(), Overwrite::Own)?;
+    flash(image, &target, Some(&Seed::new(tree, contents)?), &mut |_, _, _| {})?;
+    fs::remove_file(image).map_err(|e| Fault::io("remove", image, e))
 }
 
 /// The root with the kubelet's stand-in, started as the kubelet is.

@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use builder::base::Digest;
+use tests::loops::Loop;
 use tests::tools::{put, succeed, tool};
 
 use crate::bootstrap::{prepare, wait_for};
@@ -26,27 +27,19 @@ fn disk(place: &Path, fill: impl Fn(&Path)) -> PathBuf {
 
 /// A file as a block device of the machine, `/dev/seed`; detached when it is dropped.
 struct Plugged {
-    device: PathBuf,
+    disk: Loop,
 }
 
 impl Plugged {
     fn new(machine: &Machine, disk: &Path) -> Self {
-        let said = succeed(tool("losetup", "mount").args(["--find", "--show"]).arg(disk));
-        let device = PathBuf::from(String::from_utf8(said).expect("UTF-8").trim());
-        let number = fs::metadata(&device).expect("a device").rdev();
-        let plugged = Self { device };
+        let plugged = Self { disk: Loop::over(disk) };
+        let number = fs::metadata(plugged.disk.device()).expect("a device").rdev();
         machine.succeeds(&format!(
             "mkdir -p /dev/disk/by-label; rm -f /dev/seed; mknod /dev/seed b {} {}; ln -sf /dev/seed /dev/disk/by-label/HALE-SEED",
             number >> 8,
             number & 0xff
         ));
         plugged
-    }
-}
-
-impl Drop for Plugged {
-    fn drop(&mut self) {
-        let _ = tool("losetup", "mount").arg("--detach").arg(&self.device).status();
     }
 }
 
