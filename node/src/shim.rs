@@ -111,8 +111,8 @@ fn crun(arguments: &[OsString], world: &dyn World) -> Result<Command> {
     command.arg0("crun");
     match command::asked(arguments)? {
         Asked::Container(bundle) => prepare(&bundle, world)?,
-        Asked::Update(source) => {
-            let text = source.read()?;
+        Asked::Update => {
+            let text = command::limits()?;
             let edited = edit::resources(&text)?.unwrap_or(text);
             command.stdin(in_memory(&edited)?);
         }

@@ -15,27 +15,18 @@ use super::refused;
 pub(super) enum Asked {
     /// To make a container of a bundle.
     Container(PathBuf),
-    /// To change a container's limits.
-    Update(Source),
+    /// To change a container's limits, which stand in standard input.
+    Update,
     /// Nothing.
     Nothing,
 }
 
-/// Where new limits stand.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Source {
-    /// Standard input.
-    Input,
-}
-
-impl Source {
-    /// The text, at most 1 MiB.
-    pub(super) fn read(&self) -> Result<String> {
-        const LIMIT: u64 = 1 << 20;
-        let mut text = String::new();
-        let read = std::io::stdin().lock().take(LIMIT).read_to_string(&mut text);
-        read.map(|_| text).map_err(|e| Fault::io("read", "standard input", e))
-    }
+/// The new limits that crun is to read from standard input: at most 1 MiB.
+pub(super) fn limits() -> Result<String> {
+    const LIMIT: u64 = 1 << 20;
+    let mut text = String::new();
+    let read = std::io::stdin().lock().take(LIMIT).read_to_string(&mut text);
+    read.map(|_| text).map_err(|e| Fault::io("read", "standard input", e))
 }
 
 /// Options that stand alone, and those that take a value.
@@ -74,7 +65,7 @@ pub(super) fn asked(arguments: &[OsString]) -> Result<Asked> {
         Some("update") => {
             let found = all(&mut rest, &UPDATE)?;
             match found.into_iter().rfind(|(name, _)| matches!(*name, "--resources" | "-r")) {
-                Some((_, value)) if value == "-" => Ok(Asked::Update(Source::Input)),
+                Some((_, value)) if value == "-" => Ok(Asked::Update),
                 Some((_, value)) => {
                     Err(refused(format!("crun update takes limits from {value:?}, not from -")))
                 }
@@ -167,7 +158,7 @@ mod tests {
         check("start create", Some(Asked::Nothing));
         check("--version", Some(Asked::Nothing));
         check("--root /run/crun exec --process /tmp/p id", Some(Asked::Nothing));
-        check("--root /run/crun update --resources - id", Some(Asked::Update(Source::Input)));
+        check("--root /run/crun update --resources - id", Some(Asked::Update));
         check("", Some(Asked::Nothing));
     }
 

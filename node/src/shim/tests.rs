@@ -20,15 +20,13 @@ fn world() -> Fake {
     world
 }
 
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
+fn need_root() {
+    assert!(rustix::process::geteuid().is_root(), "run this test as root: bundles are root's");
 }
 
 #[test]
 fn a_bundle_is_rewritten_whole_or_not_at_all() {
-    if !is_root() {
-        return;
-    }
+    need_root();
     let (dir, world) = (made(r#"{"linux":{"resources":{"memory":{"limit":0}}}}"#), Fake::new());
     let config = dir.path().join("config.json");
     world.make(Settings::PATH, SHIM);
@@ -47,9 +45,7 @@ fn a_bundle_is_rewritten_whole_or_not_at_all() {
 /// By what the kernel says: crun would not start a sandbox under a profile that is not there.
 #[test]
 fn a_sandbox_gets_the_roles_profile_where_the_kernel_has_it() {
-    if !is_root() {
-        return;
-    }
+    need_root();
     let check = |enabled: &str, loaded: &str, expect: bool| {
         let sandbox = r#"{"process":{},"linux":{"seccomp":{"defaultAction":"SCMP_ACT_ERRNO"},"namespaces":[{"type":"user"}]}}"#;
         let (dir, world) = (made(sandbox), world());
@@ -71,9 +67,7 @@ fn a_sandbox_gets_the_roles_profile_where_the_kernel_has_it() {
 /// What somebody else had or made is not read.
 #[test]
 fn what_was_not_roots_alone_is_refused() {
-    if !is_root() {
-        return;
-    }
+    need_root();
     let check = |what: &str, break_it: &dyn Fn(&Path)| {
         let dir = made("{}");
         break_it(dir.path());
