@@ -14,6 +14,11 @@ ipcmk --shmem 4096 --mode 600 | grep -o '[0-9]*$' > $place/memory
 printf '[Service]\nExecStart=/usr/bin/touch /run/hale-probe\n' > /run/systemd/system/hale-probe.service
 systemctl daemon-reload
 
+# Secrets of others whose paths are made of ids: a pod's token, a file of another container's.
+TOKEN=$(find /var/lib/kubelet/pods -path '*kubernetes.io~secret*' -name token | head -n 1)
+FILE=$(find /var/lib/containers/storage/overlay -path '*/merged/etc/*' -type f | head -n 1)
+for path in "$TOKEN" "$FILE"; do [ -e "$path" ]; done
+
 # The acts, in their order, for each pod to find.
 number=100
 probe() {
@@ -23,18 +28,25 @@ probe() {
 }
 . checks/probes.sh
 
-# pod NAME FIELDS: tries its acts, and says which went well.
+# pod NAME FIELDS PRIVILEGED PATH…: tries its acts, with these paths of the host below /host, and says which went well.
 pod() {
+    name=$1 fields=$2 privileged=$3 at='' from='' count=0
+    shift 3
+    for path in "$@"; do
+        count=$((count + 1))
+        at="$at, {name: host-$count, mountPath: \"/host$path\"$spread}"
+        from="$from, {name: host-$count, hostPath: {path: $path}}"
+    done
     kubectl create -f - <<P
 apiVersion: v1
 kind: Pod
-metadata: {name: probe-$1}
+metadata: {name: probe-$name, labels: {app: probe}}
 spec:
   nodeName: $own
   restartPolicy: Never
   tolerations: [{operator: Exists}]
   terminationGracePeriodSeconds: 1
-  $2
+  $fields
   containers:
   - name: probe
     image: $(image)
@@ -49,27 +61,29 @@ spec:
           if timeout 60 sh /act.sh \$act >/tmp/said 2>&1; then echo "\${act#*-} worked"; else echo "\${act#*-} failed: \$(tail -n 1 /tmp/said)"; fi
       done
       echo that is all
-    securityContext: {privileged: $3}
-    volumeMounts: [$mounts, {name: acts, mountPath: /acts, readOnly: true}, {name: act, mountPath: /act.sh, readOnly: true}$4]
-  volumes: [$volumes, {name: acts, hostPath: {path: $place/acts/$1}}, {name: act, hostPath: {path: $place/act.sh}}, {name: host, hostPath: {path: /}}]
+    securityContext: {privileged: $privileged}
+    volumeMounts: [$mounts, {name: acts, mountPath: /acts, readOnly: true}, {name: act, mountPath: /act.sh, readOnly: true}$at]
+  volumes: [$volumes, {name: acts, hostPath: {path: $place/acts/$name}}, {name: act, hostPath: {path: $place/act.sh}}$from]
 P
 }
-host=', {name: host, mountPath: /host}'
 # Its acts were tried; or the kernel let nobody make such a container in a user namespace, and CRI-O says so.
 has_ended() {
     kubectl logs "probe-$pod" > "$place/$pod" && grep '^that is all$' "$place/$pod" && return
     kubectl get pod "probe-$pod" -o 'jsonpath={.status.containerStatuses[0].state.waiting.message}' > "$place/$pod"
     grep 'container create failed: .*Operation not permitted' "$place/$pod"
 }
-pod plain '' false ''
-pod privileged '' true "$host"
-pod spreading '' true ', {name: host, mountPath: /host, mountPropagation: Bidirectional}'
-pod host-pid 'hostPID: true' true "$host"
-pod host-ipc 'hostIPC: true' true "$host"
-pod host-network 'hostNetwork: true' false "$host"
-pod privileged-host-network 'hostNetwork: true' true "$host"
-for pod in plain privileged spreading host-pid host-ipc host-network privileged-host-network; do
-    within 600 has_ended || kubectl describe pod "probe-$pod" | tail -n 5
+spread=
+pod plain '' false
+pod host '' false / /run /dev /proc /sys
+pod privileged '' true /etc /boot /dev /proc /sys /var/lib/probes
+pod host-pid 'hostPID: true' true /var/lib/probes
+pod host-ipc 'hostIPC: true' true /var/lib/probes
+pod host-network 'hostNetwork: true' false /var/lib/probes
+pod privileged-host-network 'hostNetwork: true' true
+spread=', mountPropagation: Bidirectional'
+pod spreading '' true /var/lib/probes
+for pod in plain host privileged spreading host-pid host-ipc host-network privileged-host-network; do
+    within 900 has_ended || kubectl describe pod "probe-$pod" | tail -n 5
     cat "$place/$pod"
 done
 kubectl get pods -o wide
@@ -87,7 +101,7 @@ probe() {
         echo "$1 was not tried")
     trace=none after=none
     if [ -n "${4:-}" ]; then (eval "$4") >/dev/null 2>&1 && trace=yes || trace=no; fi
-    sh "$place/act.sh" "$place/acts/$2/$number-$1" >/dev/null 2>&1 && control=worked || control=failed
+    timeout 60 sh "$place/act.sh" "$place/acts/$2/$number-$1" >/dev/null 2>&1 && control=worked || control=failed
     if [ -n "${4:-}" ]; then (eval "$4") >/dev/null 2>&1 && after=yes || after=no; fi
     (eval "${5:-}") >/dev/null 2>&1
     case "$tried, $trace, $control, $after" in
@@ -99,9 +113,8 @@ probe() {
 set -e
 echo "$((number - 100)) probes, $wrong wrong"
 cat $place/wrong
-[ $((number - 100)) -ge 20 ]
+[ $((number - 100)) -ge 90 ]
 [ $wrong = 0 ]
-kubectl delete pod probe-plain probe-privileged probe-spreading probe-host-pid probe-host-ipc probe-host-network \
-    probe-privileged-host-network
+kubectl delete pods -l app=probe
 rm -r $place /run/systemd/system/hale-probe.service
 systemctl daemon-reload
