@@ -53,15 +53,22 @@ pub fn grow(disk: &Path, length: u64) -> Result<()> {
     grown.map_err(|e| Fault::io("lengthen", disk, e))
 }
 
-/// The disk of a guest's checks and of what else lies in `folder`, written to `to`.
+/// The disk of a guest's checks and of what else lies in `folder`, if it is there, written to `to`. Nothing is written
+/// into `folder`: guests that are made at once may share it.
 pub fn archive(guest: &str, folder: &Path, to: &Path) -> Disk {
-    put(folder.join("run"), fs::read(guests().join("run.sh")).expect("the runner"));
+    let own = tempfile::tempdir().expect("a temporary folder");
+    put(own.path().join("run"), fs::read(guests().join("run.sh")).expect("the runner"));
     let files = walkdir::WalkDir::new(guests().join(guest)).into_iter().map(|entry| entry.expect("a check"));
     for file in files.filter(|entry| entry.file_type().is_file()) {
         let name = file.path().strip_prefix(guests().join(guest)).expect("below the guest's folder");
-        put(folder.join("checks").join(name), fs::read(file.path()).expect("a check"));
+        put(own.path().join("checks").join(name), fs::read(file.path()).expect("a check"));
     }
-    succeed(tool("tar", "tar").arg("-cf").arg(to).arg("-C").arg(folder).arg("."));
+    let mut tar = tool("tar", "tar");
+    tar.arg("-cf").arg(to).arg("-C").arg(own.path()).arg(".");
+    if folder.is_dir() {
+        tar.arg("-C").arg(folder).arg(".");
+    }
+    succeed(&mut tar);
     Disk::Snapshot(to.to_owned())
 }
 

@@ -220,7 +220,7 @@ impl Stage {
         record.cut(&self.file("before"), &disk, flush, |index| {
             Digest::of(format!("{flush} {index}")).bytes()[0] & 1 == 0
         });
-        let disks = vec![Disk::Kept(disk.clone()), self.seed("seed", |_| {})];
+        let disks = vec![Disk::Kept(disk.clone()), self.seed(&format!("seed-{flush}"), |_| {})];
         // Where e2fsck has mended the root, systemd starts the machine anew (systemd-fsck@.service(8)).
         let guest = Guest { disks, restarts: true, ..Guest::of(&disk, Firmware::Uefi) };
         let outcomes = self.boot(&format!("cut-{flush}"), "cut", guest);
