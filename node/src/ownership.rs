@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use crate::fault::{Fault, Result};
 use crate::files;
@@ -129,6 +130,9 @@ pub fn apply(node: &Node) -> Result<()> {
             Ok(_) => {}
         }
         let (uid, gid) = ids(node, owner);
+        if is_so(node, &full, (uid, gid), mode)? {
+            continue;
+        }
         node.world.before_change(&full)?;
         node.world.own(&full, uid, gid).map_err(|e| Fault::io("change the owner of", path, e))?;
         // After the owner: changing it clears the set-group-ID bit.
@@ -136,4 +140,11 @@ pub fn apply(node: &Node) -> Result<()> {
         set.map_err(|e| Fault::io("change the mode of", path, e))?;
     }
     Ok(())
+}
+
+/// Whether a path has this owner and mode. What is right is not touched: a unit may do without writing there.
+fn is_so(node: &Node, path: &Path, owner: (u32, u32), mode: u32) -> Result<bool> {
+    let examine = |e| Fault::io("examine", path, e);
+    let found = fs::symlink_metadata(path).map_err(examine)?.permissions().mode() & 0o7777;
+    Ok(found == mode && node.world.owner(path).map_err(examine)? == owner)
 }
