@@ -227,14 +227,22 @@ fn annotations_have_no_effect_on_the_host() {
     check("/usr/lib/hale/crun", false);
 }
 
-/// The kernel takes a family's lower 32 bits, whatever stands above them; so must the filter.
+/// The kernel takes the lower 32 bits of a family and of a protocol, whatever stands above them; so must the filter.
 #[test]
-fn sockets_are_of_five_families_however_their_number_is_written() {
-    const TRY: &str =
-        "for (@ARGV) { $! = 0; my $f = syscall(41, oct $_, 3, 0); print qq($_:), $!+0, qq(\\n) }";
+fn sockets_are_of_few_kinds_however_their_numbers_are_written() {
+    const TRY: &str = "for (@ARGV) { my ($f, $p) = map { oct } split /,/; $! = 0; my $s = syscall(41, $f, 3, $p);
+        print qq($_:), $!+0, qq(\n) }";
     const ABOVE: u64 = 1 << 32;
-    let families = |all: &[u64]| all.iter().map(|family| format!("{family:#x}")).collect::<Vec<_>>();
-    let (may, may_not) = ([1, 2, 10, 16, 17], [3, 9, 29, 31, 38, 39, 40, 44]);
+    // Netlink's protocols: the audit's is 9 (netlink(7)).
+    let may = [(1, 0), (2, 0), (10, 0), (16, 0), (16, 4), (16, 16), (17, 0)];
+    let may_not = [(3, 0), (9, 0), (16, 6), (16, 9), (29, 0), (31, 0), (38, 0), (39, 0), (40, 0), (44, 0)];
+    let written = |all: &[(u64, u64)]| {
+        let each = |(family, protocol): &(u64, u64)| {
+            let above = [(0, 0), (ABOVE, 0), (0, ABOVE), (ABOVE, ABOVE)];
+            above.map(|(f, p)| format!("{:#x},{:#x}", family + f, protocol + p))
+        };
+        all.iter().flat_map(each).collect::<Vec<_>>()
+    };
     let answers = |runtime: &str, asked: &[String]| {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut config = config(folder.path(), &Value::Null, None, Kind::Member);
@@ -245,14 +253,12 @@ fn sockets_are_of_five_families_however_their_number_is_written() {
         let lines = said(&output);
         lines.lines().filter_map(|line| line.split_once(':')?.1.parse::<u32>().ok()).collect::<Vec<_>>()
     };
-    let both =
-        |all: &[u64]| families(&[all, &all.iter().map(|family| family + ABOVE).collect::<Vec<_>>()].concat());
-    let refused = answers("/usr/lib/hale/crun", &both(&may_not));
-    assert_eq!(refused, vec![38; 2 * may_not.len()], "{:?}", both(&may_not));
+    let refused = answers("/usr/lib/hale/crun", &written(&may_not));
+    assert_eq!(refused, vec![38; 4 * may_not.len()], "{:?}", written(&may_not));
     // What is allowed is answered by the kernel: ENOSYS is the filter's alone.
-    let allowed = answers("/usr/lib/hale/crun", &both(&may));
-    assert!(allowed.len() == 2 * may.len() && !allowed.contains(&38), "{allowed:?}");
-    // Without the filter the kernel takes a number with more above it for the family that it is.
-    let unix = answers("/usr/bin/crun", &families(&[1, 1 + ABOVE]));
-    assert!(unix[0] == unix[1] && !unix.contains(&38), "{unix:?}");
+    let allowed = answers("/usr/lib/hale/crun", &written(&may));
+    assert!(allowed.len() == 4 * may.len() && !allowed.contains(&38), "{allowed:?}");
+    // Without the filter the kernel takes numbers with more above them for what they are.
+    let audit = answers("/usr/bin/crun", &written(&[(16, 9)]));
+    assert!(audit.iter().all(|answer| *answer == audit[0] && *answer != 38), "{audit:?}");
 }

@@ -36,8 +36,10 @@ probe read-what-is-closed-to-all plain '
     echo x > /tmp/hale-probe && chmod 0 /tmp/hale-probe && grep -q x /tmp/hale-probe' '' 'rm /tmp/hale-probe'
 probe give-a-file-a-capability plain '
     touch /tmp/hale-probe &&
-        perl -e '"'"'exit(syscall(188, "/tmp/hale-probe", "security.capability",
-            pack("H*", "0100000200040000000000000000000000000000"), 20, 0) < 0)'"'" '' 'rm /tmp/hale-probe'
+        perl -e '"'"'
+            my ($path, $name) = ("/tmp/hale-probe", "security.capability");
+            my $value = pack("H*", "0100000200040000000000000000000000000000");
+            exit(syscall(188, $path, $name, $value, 20, 0) < 0)'"'" '' 'rm /tmp/hale-probe'
 probe become-another-user plain 'setpriv --reuid 65534 --clear-groups true'
 probe become-another-group plain 'setpriv --regid 65534 --clear-groups true'
 probe run-sooner-than-others plain 'nice -n -20 perl -e "exit(getpriority(0, 0) != -20)"'
@@ -59,8 +61,9 @@ probe leave-the-apparmor-profile plain '
     echo "changeprofile $PROFILE" > /proc/$$/attr/current
     grep -q "^$PROFILE" /proc/self/attr/current'
 probe put-a-key-into-a-keyring plain 'call 248 user hale-probe x 1 -4'
-probe measure-the-kernel plain "perl -e '
-    exit(syscall(298, pack(\"LLQQQQQL\", 1, 112, 0, 0, 0, 0, 1, 0) . \"\\0\" x 64, 0, -1, -1, 0) < 0)'"
+probe measure-the-kernel plain 'perl -e '"'"'
+    my $what = pack("LLQQQQQ", 1, 112, 0, 0, 0, 0, 1) . "\0" x 64;
+    exit(syscall(298, $what, 0, -1, -1, 0) < 0)'"'"
 probe load-a-bpf-map-without-privilege plain \
     "call 321 0 hex:0200000004000000040000000100000000000000$(printf %0104d 0) 72"
 probe turn-accounting-off plain 'call 163 0'
@@ -92,7 +95,7 @@ reads the-audit-log host '/var/log/kubernetes/*.log'
 reads the-kubelets-key host /var/lib/kubelet/pki/kubelet-client-current.pem
 reads another-pods-token host "$TOKEN"
 reads a-configuration-of-the-runtime host '/var/lib/containers/storage/overlay-containers/*/userdata/config.json'
-reads another-pods-file host "$FILE"
+reads anothers-layer host '/var/lib/containers/storage/overlay/*/link'
 reads a-bundle host '/run/containers/storage/overlay-containers/*/userdata/config.json'
 reads the-journal host '/var/log/journal/*/system.journal'
 probe open-by-handle host 'perl -e '"'"'
@@ -150,7 +153,8 @@ probe write-onto-the-console host 'echo hale-probe > $H/dev/console'
 probe make-a-loop-device host 'perl -e '"'"'sysopen(L, "$ENV{H}/dev/loop-control", 2) or exit 1'"'"
 probe make-a-tunnel host 'perl -e '"'"'
     sysopen(T, "$ENV{H}/dev/net/tun", 2) or exit 1;
-    ioctl(T, 0x400454ca, pack("a16Sx22", "hale-probe", 0x1002)) or exit 1'"'"
+    my $asked = pack("a16Sx22", "hale-probe", 0x1002);
+    ioctl(T, 0x400454ca, $asked) or exit 1'"'"
 probe set-a-sysctl host 'echo /hale-probe > $H/proc/sys/kernel/core_pattern' \
     'grep hale-probe /proc/sys/kernel/core_pattern' 'echo core > /proc/sys/kernel/core_pattern'
 probe press-sysrq host 'echo h > $H/proc/sysrq-trigger' 'dmesg | grep -i "sysrq: help"' 'dmesg --clear'

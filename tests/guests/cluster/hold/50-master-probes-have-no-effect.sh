@@ -14,10 +14,9 @@ ipcmk --shmem 4096 --mode 600 | grep -o '[0-9]*$' > $place/memory
 printf '[Service]\nExecStart=/usr/bin/touch /run/hale-probe\n' > /run/systemd/system/hale-probe.service
 systemctl daemon-reload
 
-# Secrets of others whose paths are made of ids: a pod's token, a file of another container's.
+# A secret of another pod's.
 TOKEN=$(find /var/lib/kubelet/pods -path '*kubernetes.io~secret*' -name token | head -n 1)
-FILE=$(find /var/lib/containers/storage/overlay -path '*/merged/etc/*' -type f | head -n 1)
-for path in "$TOKEN" "$FILE"; do [ -e "$path" ]; done
+[ -e "$TOKEN" ]
 
 # The acts, in their order, for each pod to find.
 number=100
