@@ -6,16 +6,22 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use node::bootstrap::journal::Journal;
+use node::commands::progress::Progress;
+use node::commands::token::{self, Guest};
+use node::commands::{reset, status};
+use node::config::Name;
+use node::config::Range;
+use node::config::node::Identity;
+use node::config::role::Role;
+use node::doctor::{self, report};
 use node::fault::{Fault, Result};
-use node::identity::{Identity, Name};
-use node::journal::Journal;
-use node::node::Node;
-use node::phases::{self, More};
-use node::progress::Progress;
-use node::role::{Range, Role};
-use node::token::{self, Guest};
-use node::world::Real;
-use node::{bootstrap, cluster, doctor, files, hold, renew, report, reset, seed, status};
+use node::host::Real;
+use node::host::{apt, files, seed};
+use node::kubernetes::api;
+use node::kubernetes::context::Node;
+use node::kubernetes::policy::{self, More};
+use node::{bootstrap, renew};
 
 /// Sets a Hale node up, proves its promises, and keeps them.
 #[derive(Parser)]
@@ -110,8 +116,8 @@ fn run(verb: Verb) -> Result<ExitCode> {
             let lines = status::lines(&role, &Journal::read(&world)?);
             print(json, &lines, &status::table(&lines)?)?;
         }
-        Verb::Hold { wait } => show(&hold::hold(&world, &role, wait)?, "held"),
-        Verb::Unhold { wait } => show(&hold::unhold(&world, &role, wait)?, "let go"),
+        Verb::Hold { wait } => show(&apt::hold(&world, &role, wait)?, "held"),
+        Verb::Unhold { wait } => show(&apt::unhold(&world, &role, wait)?, "let go"),
         Verb::Doctor { json } => {
             let identity = Identity::load(&world, &role)?;
             let findings = doctor::examine(&Node::new(&world, &role, &identity)?);
@@ -132,7 +138,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         }
         Verb::Allow { namespace, more } => {
             let identity = Identity::load(&world, &role)?;
-            let name = phases::allow(&Node::new(&world, &role, &identity)?, &namespace, more)?;
+            let name = policy::allow(&Node::new(&world, &role, &identity)?, &namespace, more)?;
             println!("pods of {namespace} may have it; this takes it back:");
             println!("  kubectl delete rolebinding -n {namespace} {name}");
         }
@@ -143,7 +149,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         }
         Verb::Wait => {
             let identity = Identity::load(&world, &role)?;
-            cluster::wait_for_answer(&Node::new(&world, &role, &identity)?)?;
+            api::wait_for_answer(&Node::new(&world, &role, &identity)?)?;
         }
         Verb::Reset { yes } => {
             let identity = Identity::load(&world, &role)?;

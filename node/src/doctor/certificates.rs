@@ -5,11 +5,12 @@ use std::fs;
 use toml::value::Datetime;
 use zeroize::Zeroizing;
 
-use crate::base64;
+use crate::config::Moment;
 use crate::fault::{Fault, Result};
-use crate::identity::Moment;
-use crate::node::Node;
-use crate::{proxy, renew};
+use crate::kubernetes::context::Node;
+use crate::kubernetes::kube_proxy;
+use crate::renew;
+use crate::text::base64;
 
 use super::Evidence;
 
@@ -38,7 +39,7 @@ pub(super) fn check(node: &Node) -> Result<Evidence> {
     let mut paths = EVERYWHERE.to_vec();
     paths.extend(SERVING.iter().filter(|path| node.world.path(path).exists()));
     paths.extend(MASTER.iter().filter(|_| node.role.is_master()));
-    paths.extend(node.role.kube_proxy.here.then_some(proxy::KUBECONFIG));
+    paths.extend(node.role.kube_proxy.here.then_some(kube_proxy::KUBECONFIG));
     let (mut exceptions, mut left) = (Vec::new(), Vec::new());
     for path in paths {
         let days = match ends(node, path) {

@@ -3,9 +3,8 @@
 use std::fs;
 
 use crate::fault::{Fault, Result};
-use crate::files;
-use crate::node::Node;
-use crate::world::Call;
+use crate::host::{Call, files};
+use crate::kubernetes::context::Node;
 
 use super::{Evidence, containers};
 

@@ -19,8 +19,8 @@ use crate::fault::Result;
 use super::container::{Bind, Container};
 use super::mounts::{Mounts, Place};
 use super::refused;
-use super::settings::Settings;
 use super::walk::{Distrusted, walk};
+use crate::config::shim::Settings;
 
 /// The folders.
 pub(super) const TREES: [&str; 10] = [

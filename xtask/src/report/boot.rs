@@ -1,7 +1,7 @@
 //! What a machine said on its port while it came up: phases of its bootstrap, and in the end what it is like.
 
-use node::journal::{Entry, Event};
-use node::report::Report;
+use node::bootstrap::journal::{Entry, Event};
+use node::doctor::report::Report;
 
 /// A line, and when it came, in seconds after power-on.
 #[derive(Clone, Debug, PartialEq)]

@@ -109,9 +109,9 @@ fn what_is_gone_is_made_again() {
     check("master", &remove("/etc/kubernetes/apiserver/encryption.json"));
     check("master", &remove("/var/lib/kubelet/config.yaml"));
     check("master", &remove("/var/lib/kubelet/pki/kubelet-server-current.pem"));
-    check("master", &remove(crate::proxy::KUBECONFIG));
-    check("master", &remove(crate::proxy::CONFIG));
-    check("node", &remove(crate::runtime::CNI));
+    check("master", &remove(crate::kubernetes::kube_proxy::KUBECONFIG));
+    check("master", &remove(crate::kubernetes::kube_proxy::CONFIG));
+    check("node", &remove(crate::bootstrap::phases::crio::CNI));
     check("master", &|fake| fake.own(&fake.path("/etc/kubernetes/admin.conf"), 7, 7).unwrap());
     let forget = |what: &'static str| {
         move |fake: &Fake| {
@@ -227,7 +227,7 @@ fn the_key_of_the_secrets_is_made_once() {
         let object: serde_json::Value = serde_json::from_str(&text).unwrap();
         let secret = &object["resources"][0]["providers"][0]["secretbox"]["keys"][0]["secret"];
         let key = secret.as_str().unwrap().to_owned();
-        assert_eq!(crate::base64::decode(&key).unwrap().len(), 32);
+        assert_eq!(crate::text::base64::decode(&key).unwrap().len(), 32);
         (fake, text, key)
     };
     let (fake, text, key) = made();

@@ -1,6 +1,6 @@
 //! Pages of boots that went well, badly and not at all.
 
-use node::report::Unit;
+use node::doctor::report::Unit;
 
 use super::super::boot::Heard;
 use super::*;

@@ -1,0 +1,94 @@
+//! Joining: kubeadm finds the API server by the token, trusts its CA by the pin, and starts the kubelet, which gets
+//! itself credentials. The last thing it does is a note on the node's object; on a slow machine that times out,
+//! and then the node is a member all the same. What counts is whether the API server takes the credentials.
+
+use crate::fault::{Class, Fault, Result};
+use crate::host::files;
+use crate::kubernetes::api::{self, PATIENCE};
+use crate::kubernetes::context::{Node, PODS_LABEL};
+use crate::kubernetes::kubeadm::{self, config};
+use crate::kubernetes::retry::answer;
+
+use super::{KUBELET_FILES, enabled_and_active, is_pem, start_kubelet, systemctl};
+
+const CA: &str = "/etc/kubernetes/pki/ca.crt";
+const BOOTSTRAP: &str = "/etc/kubernetes/bootstrap-kubelet.conf";
+/// kubeadm's note on a node's object of where CRI-O listens.
+const NOTE: &str = "kubeadm.alpha.kubernetes.io/cri-socket";
+
+/// Whether the node has credentials of its own, and a kubelet that uses them.
+pub(super) fn check(node: &Node) -> Result<bool> {
+    Ok(has_credentials(node)? && enabled_and_active(node, "kubelet.service")?)
+}
+
+fn has_credentials(node: &Node) -> Result<bool> {
+    let text = files::read(node.world, kubeadm::KUBELET)?.unwrap_or_default();
+    Ok(text.contains("current-context:") && is_pem(node, CA)?)
+}
+
+/// Whether the node is a member: as long as nobody says so or denies it, that is asked.
+fn is_member(node: &Node) -> Result<bool> {
+    Ok(has_credentials(node)? && answer(node, PATIENCE, &|| api::accepts(node))?)
+}
+
+/// Joins, unless an earlier attempt did.
+pub(super) fn act(node: &Node) -> Result<()> {
+    if !is_member(node)? {
+        join(node)?;
+    }
+    for path in [CA, kubeadm::KUBELET] {
+        files::sync(&node.world.path(path))?;
+    }
+    files::remove(node.world, BOOTSTRAP)?;
+    start_kubelet(node)?;
+    let note = format!("{NOTE}={}", kubeadm::CRI_SOCKET);
+    change(node, "annotate", &note)?;
+    // The kubelet itself does so only for an object that it makes; this one may be of an earlier life of the node.
+    change(node, "label", &format!("{PODS_LABEL}={}", node.identity.pods(node.role)))?;
+    api::wait_for_range(node).or_else(|fault| leave(node, fault))
+}
+
+/// Changes this node's object, which the kubelet may.
+fn change(node: &Node, how: &str, what: &str) -> Result<()> {
+    let arguments = [how, "--overwrite", "node", &node.name, what];
+    answer(node, PATIENCE, &|| api::ask(node, &arguments)).map(drop)
+}
+
+/// A node whose pods would have addresses of another's pods does not stay. What no node may do is to remove its object.
+fn leave(node: &Node, fault: Fault) -> Result<()> {
+    if fault.class() == Class::Input {
+        change(node, "label", &format!("{PODS_LABEL}-"))?;
+        clear(node)?;
+        KUBELET_FILES.iter().try_for_each(|path| files::remove(node.world, path))?;
+    }
+    Err(fault)
+}
+
+fn join(node: &Node) -> Result<()> {
+    let join = node.identity.join.as_ref();
+    let join = join.ok_or_else(|| {
+        Fault::new(Class::Missing, "there is no [join]").mend("run `hale token` on the master")
+    })?;
+    clear(node)?;
+    let config = kubeadm::configure(node, "join.json", &config::join(node, join)?)?;
+    let tells = kubeadm::ways(node.role.kubernetes.minor()).join_tells;
+    let arguments = [&["join", "--config", &config, "--ignore-preflight-errors=Swap"], tells].concat();
+    let joined = kubeadm::run(node, &arguments, 30);
+    files::remove(node.world, &config)?;
+    let Err(fault) = joined else { return Ok(()) };
+    if is_member(node)? {
+        return Ok(());
+    }
+    clear(node)?;
+    Err(fault)
+}
+
+/// Leaves nothing of a cluster that was not joined: kubeadm refuses to join over it. A kubelet that an attempt has
+/// started would have the port, and put credentials there in the meantime.
+fn clear(node: &Node) -> Result<()> {
+    systemctl(node, &["stop", "kubelet.service"])?;
+    for path in [CA, BOOTSTRAP, kubeadm::KUBELET] {
+        files::remove(node.world, path)?;
+    }
+    Ok(())
+}
