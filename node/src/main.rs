@@ -116,8 +116,8 @@ fn run(verb: Verb) -> Result<ExitCode> {
             let lines = status::lines(&role, &Journal::read(&world)?);
             print(json, &lines, &status::table(&lines)?)?;
         }
-        Verb::Hold { wait } => show(&apt::hold(&world, &role, wait)?, "held"),
-        Verb::Unhold { wait } => show(&apt::unhold(&world, &role, wait)?, "let go"),
+        Verb::Hold { wait } => show(&apt::hold(&world, &role.package_names(), wait)?, "held"),
+        Verb::Unhold { wait } => show(&apt::unhold(&world, &role.package_names(), wait)?, "let go"),
         Verb::Doctor { json } => {
             let identity = Identity::load(&world, &role)?;
             let findings = doctor::examine(&Node::new(&world, &role, &identity)?);

@@ -17,7 +17,7 @@ use crate::bootstrap::phases::Phase;
 use crate::config::node::Identity;
 use crate::config::role::Role;
 use crate::fault::{Class, Fault, Result};
-use crate::host::{Call, World, files};
+use crate::host::{World, files, systemd};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::retry::{answer, until};
 
@@ -162,7 +162,7 @@ pub const UNIT: &str = "hale-bootstrap.service";
 
 fn finish(world: &dyn World) -> Result<()> {
     files::write(world, MARKER, b"", 0o644)?;
-    world.ask(&Call::new("/usr/bin/systemctl", &["disable", UNIT])).map(drop)
+    systemd::ask(world, &["disable", UNIT]).map(drop)
 }
 
 #[cfg(test)]

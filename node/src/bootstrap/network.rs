@@ -2,12 +2,12 @@
 //! interface that is named. No other interface is matched by anything here.
 
 use std::fmt::Write;
+use std::time::Duration;
 
-use crate::bootstrap::phases::preflight::BRIDGE_LIMIT;
-use crate::bootstrap::phases::systemctl;
 use crate::fault::Result;
-use crate::host::files;
-use crate::kubernetes::context::{Node, addresses};
+use crate::host::systemd::systemctl;
+use crate::host::{files, ip};
+use crate::kubernetes::context::Node;
 use crate::kubernetes::retry::until;
 
 /// The files that hale makes; `hale reset` removes them.
@@ -16,6 +16,9 @@ pub const FILES: [&str; 3] = [
     "/etc/systemd/network/10-hale-bridge.network",
     "/etc/systemd/network/10-hale-port.network",
 ];
+
+/// How long a bridge that is being made may take.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Where programs look for name servers. Without it the kubelet starts no pod.
 pub const RESOLVER: &str = "/etc/resolv.conf";
@@ -42,13 +45,13 @@ pub fn make(node: &Node) -> Result<()> {
         }
     }
     let (bridge, own) = (node.role.cluster.bridge.as_str(), node.address()?);
-    if !changed && addresses(node.world, bridge)?.contains(&own) {
+    if !changed && ip::addresses(node.world, bridge)?.contains(&own) {
         return Ok(());
     }
-    systemctl(node, &["enable", "systemd-networkd.service"])?;
-    systemctl(node, &["restart", "systemd-networkd.service"])?;
-    let up = || Ok(addresses(node.world, bridge)?.contains(&own));
-    until(node, &format!("{bridge} does not get {own}"), BRIDGE_LIMIT, &up)
+    systemctl(node.world, &["enable", "systemd-networkd.service"])?;
+    systemctl(node.world, &["restart", "systemd-networkd.service"])?;
+    let up = || Ok(ip::addresses(node.world, bridge)?.contains(&own));
+    until(node, &format!("{bridge} does not get {own}"), LIMIT, &up)
 }
 
 /// The three files' texts; no third one without an interface.

@@ -1,45 +1,13 @@
 //! What is told while it happens: the console by the unit, and JSON lines to a virtio port if there is one.
 
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::time::Duration;
-
 use crate::bootstrap::journal::{Entry, Event};
 use crate::doctor::report::Report;
 use crate::host::World;
+use crate::host::virtio_port::Port;
 use crate::text::terminal::plain;
 
 /// The virtio-serial port by the name that its host gave it; any other, such as a guest agent's, is not ours.
 const PORT: &str = "/dev/virtio-ports/org.hale.progress";
-
-/// A virtio-serial port, whose other end is with whoever runs this machine.
-#[derive(Debug)]
-pub struct Port(File);
-
-impl Port {
-    /// A machine without the port is the normal case.
-    pub fn open(world: &dyn World, path: &str) -> Option<Self> {
-        // A port that nobody reads must not stop the node.
-        let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
-        OpenOptions::new().write(true).custom_flags(flags).open(world.path(path)).ok().map(Self)
-    }
-
-    /// Writes what may be longer than what a port takes at once. Gives up when nobody takes it for two seconds.
-    pub fn put(&mut self, world: &dyn World, text: &str) {
-        let (mut written, mut patience) = (0, 20);
-        while written < text.len() {
-            match self.0.write(&text.as_bytes()[written..]) {
-                Ok(count) => written += count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock && patience > 0 => {
-                    patience -= 1;
-                    world.pause(Duration::from_millis(100));
-                }
-                Err(_) => return,
-            }
-        }
-    }
-}
 
 /// Tells the console and a port.
 #[derive(Debug)]
@@ -62,8 +30,7 @@ impl Progress {
     pub fn tell(&mut self, entry: &Entry) {
         eprintln!("{}", line(entry));
         if let (Some(port), Ok(json)) = (&mut self.port, serde_json::to_string(entry)) {
-            // Nobody may be listening.
-            let _ = port.0.write_all(format!("{json}\n").as_bytes());
+            port.try_put(&(json + "\n"));
         }
     }
 

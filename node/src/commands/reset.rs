@@ -1,10 +1,11 @@
 //! `hale reset`: undoes a bootstrap. It says first what will be lost, and does nothing until it is told to.
 
 use crate::bootstrap::journal::Journal;
-use crate::bootstrap::phases::{crio, systemctl};
+use crate::bootstrap::phases::crio;
 use crate::bootstrap::{self, network, written};
 use crate::fault::{Fault, Result};
-use crate::host::{Call, files};
+use crate::host::systemd::systemctl;
+use crate::host::{Call, files, run_dir};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::kube_proxy;
 use crate::renew;
@@ -33,7 +34,7 @@ const PATHS: [&str; 12] = [
     "/var/lib/cni/networks",
     "/var/log/kubernetes",
     crio::CNI,
-    "/run/hale",
+    run_dir::PATH,
     "/var/lib/hale/first-token",
     renew::UNDER_WAY,
     written::PATH,
@@ -47,10 +48,10 @@ fn paths() -> impl Iterator<Item = &'static &'static str> {
 /// Undoes it. The packages, `node.toml` and the container images stay.
 pub fn reset(node: &Node) -> Result<()> {
     // The bootstrap's unit has the journal for as long as it waits; then nobody else may.
-    systemctl(node, &["stop", bootstrap::UNIT])?;
+    systemctl(node.world, &["stop", bootstrap::UNIT])?;
     let journal = Journal::open(node.world)?;
     for unit in ["kube-proxy.service", "kubelet.service"] {
-        systemctl(node, &["stop", unit])?;
+        systemctl(node.world, &["stop", unit])?;
     }
     let crictl = |arguments: &[&str]| {
         let endpoint = format!("unix://{}", crate::kubernetes::kubeadm::CRI_SOCKET);
@@ -65,8 +66,8 @@ pub fn reset(node: &Node) -> Result<()> {
     for path in paths() {
         files::remove(node.world, path)?;
     }
-    systemctl(node, &["disable", "kube-proxy.service"])?;
-    systemctl(node, &["enable", bootstrap::UNIT])?;
+    systemctl(node.world, &["disable", "kube-proxy.service"])?;
+    systemctl(node.world, &["enable", bootstrap::UNIT])?;
     files::remove(node.world, crate::bootstrap::journal::PATH)?;
     drop(journal);
     // The directories that tmpfiles makes at boot.

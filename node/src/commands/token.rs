@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use crate::commands::progress::Port;
 use crate::config::{Moment, Name, Range, Secret};
 use crate::fault::{Fault, Result};
-use crate::host::{Call, files};
+use crate::host::virtio_port::Port;
+use crate::host::{Call, files, openssl};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::invitation::Invitation;
 use crate::kubernetes::{api, kube_proxy, kubeadm};
@@ -102,7 +102,7 @@ fn pin(node: &Node) -> Result<String> {
     let path = "/etc/kubernetes/pki/ca.crt";
     files::need(node.world, path)?;
     let full = node.world.argument(path);
-    let key = node.world.ask(&Call::new("/usr/bin/openssl", &["x509", "-noout", "-pubkey", "-in", &full]))?;
+    let key = node.world.ask(&openssl::call(&["x509", "-noout", "-pubkey", "-in", &full]))?;
     let der = base64::of_pem(&key).ok_or_else(|| Fault::machine("openssl printed no public key"))?;
     use sha2::Digest;
     let digest = sha2::Sha256::digest(der);

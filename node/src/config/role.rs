@@ -265,6 +265,11 @@ impl Role {
         Ok(role)
     }
 
+    /// The names of the packages that must not move.
+    pub fn package_names(&self) -> Vec<&str> {
+        self.packages.iter().map(|package| package.name.as_str()).collect()
+    }
+
     /// Whether this is the master.
     pub fn is_master(&self) -> bool {
         self.role == Kind::Master

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::fault::{Fault, Result};
-use crate::host::{Call, files};
+use crate::host::{files, systemd};
 use crate::kubernetes::context::Node;
 
 use super::{Evidence, containers};
@@ -39,7 +39,7 @@ pub(super) fn clock(node: &Node) -> Result<Evidence> {
         return Ok(Evidence::new(Vec::new(), "a time server was heard since the boot"));
     }
     for unit in SOURCES {
-        if node.world.run(&Call::new("/usr/bin/systemctl", &["--quiet", "is-active", unit]))?.success() {
+        if systemd::is_active(node.world, unit)? {
             return Ok(Evidence::nothing(&format!("{unit} runs, and no time server was heard")));
         }
     }
@@ -68,7 +68,7 @@ pub(super) fn space(node: &Node) -> Result<Evidence> {
 
 pub(super) fn units(node: &Node) -> Result<Evidence> {
     let arguments = ["list-units", "--state=failed", "--plain", "--no-legend", "--no-pager"];
-    let text = node.world.ask(&Call::new("/usr/bin/systemctl", &arguments))?;
+    let text = systemd::ask(node.world, &arguments)?;
     let failed = text.lines().filter_map(|line| line.split_whitespace().next());
     let exceptions = failed.map(|unit| format!("{unit} failed: journalctl -u {unit}")).collect();
     Ok(Evidence::new(exceptions, "systemd knows of none that failed"))

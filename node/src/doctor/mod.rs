@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::bootstrap;
-use crate::bootstrap::phases::{self, dns};
+use crate::bootstrap::phases::dns;
 use crate::fault::Result;
-use crate::host::{Call, apt};
+use crate::host::{Call, apt, systemd};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::retry::answer;
 use crate::kubernetes::{api, ownership};
@@ -151,7 +151,7 @@ fn owned(node: &Node) -> Result<Evidence> {
 
 fn packaged(node: &Node) -> Result<Evidence> {
     let names: Vec<String> =
-        apt::versions(node.world, node.role)?.into_iter().map(|(name, _)| name).collect();
+        apt::versions(node.world, &node.role.package_names())?.into_iter().map(|(name, _)| name).collect();
     let arguments: Vec<&str> = ["--verify"].into_iter().chain(names.iter().map(String::as_str)).collect();
     let ran = node.world.run(&Call::new("/usr/bin/dpkg", &arguments).minutes(5))?;
     let lines = ran.stdout.lines().chain(ran.stderr.lines()).map(str::to_owned).collect();
@@ -159,7 +159,7 @@ fn packaged(node: &Node) -> Result<Evidence> {
 }
 
 fn pinned(node: &Node) -> Result<Evidence> {
-    let (versions, held) = (apt::versions(node.world, node.role)?, apt::held(node.world)?);
+    let (versions, held) = (apt::versions(node.world, &node.role.package_names())?, apt::held(node.world)?);
     let mut exceptions = Vec::new();
     for package in &node.role.packages {
         match versions.iter().find(|(name, _)| *name == package.name) {
@@ -185,7 +185,7 @@ fn resolved(node: &Node) -> Result<Evidence> {
 
 fn ready(node: &Node) -> Result<Evidence> {
     let unit = if node.role.kube_proxy.here { "kube-proxy.service" } else { "kubelet.service" };
-    let runs = phases::enabled_and_active(node, unit)?;
+    let runs = systemd::enabled_and_active(node.world, unit)?;
     let yes = api::is_ready(node)? && runs;
     Ok(Evidence::of(
         yes,

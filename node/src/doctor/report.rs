@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::doctor::{self, Finding};
 use crate::fault::{Fault, Result};
-use crate::host::{Call, World, files};
+use crate::host::{files, systemd};
 use crate::kubernetes::context::Node;
 use crate::text::terminal::plain;
 
@@ -40,8 +40,9 @@ pub struct Unit {
 /// Examines the machine.
 pub fn of(node: &Node) -> Result<Report> {
     let findings = doctor::examine(node);
-    let manager = show(node.world, &["UserspaceTimestampMonotonic", "FinishTimestampMonotonic"], &[])?;
-    let mut units = units(&show(node.world, &["Id", BEGAN, ACTIVE], &["*"])?);
+    let manager =
+        systemd::show(node.world, &["UserspaceTimestampMonotonic", "FinishTimestampMonotonic"], &[])?;
+    let mut units = units(&systemd::show(node.world, &["Id", BEGAN, ACTIVE], &["*"])?);
     units.sort();
     Ok(Report {
         uptime: uptime(&files::need(node.world, UPTIME)?)?,
@@ -58,12 +59,6 @@ const UPTIME: &str = "/proc/uptime";
 const BEGAN: &str = "InactiveExitTimestampMonotonic";
 /// When it was last up.
 const ACTIVE: &str = "ActiveEnterTimestampMonotonic";
-
-/// `NAME=VALUE` lines, with an empty line between two units; without units, systemd's own.
-fn show(world: &dyn World, properties: &[&str], units: &[&str]) -> Result<String> {
-    let properties = format!("--property={}", properties.join(","));
-    world.ask(&Call::new("/usr/bin/systemctl", &[&["show", &properties], units].concat()))
-}
 
 fn value<'a>(block: &'a str, name: &str) -> Option<&'a str> {
     block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))

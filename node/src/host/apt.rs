@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::config::role::Role;
 use crate::fault::{Fault, Result};
 use crate::host::{Call, World};
 
@@ -10,14 +9,14 @@ const MARK: &str = "/usr/bin/apt-mark";
 /// How long another package manager may be at work.
 const PATIENCE: Duration = Duration::from_secs(30 * 60);
 
-/// Holds every pinned package that is installed, and says which are held now.
-pub fn hold(world: &dyn World, role: &Role, wait: bool) -> Result<Vec<String>> {
-    mark(world, role, "hold", wait)
+/// Holds those of the packages that are installed, and says which are held now.
+pub fn hold(world: &dyn World, packages: &[&str], wait: bool) -> Result<Vec<String>> {
+    mark(world, packages, "hold", wait)
 }
 
 /// Lets them go: the supported way out.
-pub fn unhold(world: &dyn World, role: &Role, wait: bool) -> Result<Vec<String>> {
-    mark(world, role, "unhold", wait)
+pub fn unhold(world: &dyn World, packages: &[&str], wait: bool) -> Result<Vec<String>> {
+    mark(world, packages, "unhold", wait)
 }
 
 /// The packages that are held, of any kind.
@@ -26,11 +25,10 @@ pub fn held(world: &dyn World) -> Result<Vec<String>> {
     Ok(text.lines().map(|line| line.trim().to_owned()).collect())
 }
 
-/// Name and version of the pinned packages that are installed.
-pub fn versions(world: &dyn World, role: &Role) -> Result<Vec<(String, String)>> {
-    let names = role.packages.iter().map(|package| package.name.as_str());
-    let arguments: Vec<&str> =
-        ["-W", "-f", "${Package} ${Version} ${db:Status-Status}\\n"].into_iter().chain(names).collect();
+/// Name and version of those of the packages that are installed.
+pub fn versions(world: &dyn World, packages: &[&str]) -> Result<Vec<(String, String)>> {
+    let format = ["-W", "-f", "${Package} ${Version} ${db:Status-Status}\\n"];
+    let arguments = [format.as_slice(), packages].concat();
     // It ends with 1 when one of them is unknown, and tells of the others.
     let ran = world.run(&Call::new("/usr/bin/dpkg-query", &arguments))?;
     let line = |line: &str| match line.split(' ').collect::<Vec<_>>()[..] {
@@ -40,17 +38,17 @@ pub fn versions(world: &dyn World, role: &Role) -> Result<Vec<(String, String)>>
     Ok(ran.stdout.lines().filter_map(line).collect())
 }
 
-fn installed(world: &dyn World, role: &Role) -> Result<Vec<String>> {
-    Ok(versions(world, role)?.into_iter().map(|(name, _)| name).collect())
+fn installed(world: &dyn World, packages: &[&str]) -> Result<Vec<String>> {
+    Ok(versions(world, packages)?.into_iter().map(|(name, _)| name).collect())
 }
 
 /// Marks; another package manager at work is waited for, if `wait` says so.
-fn mark(world: &dyn World, role: &Role, how: &str, wait: bool) -> Result<Vec<String>> {
+fn mark(world: &dyn World, packages: &[&str], how: &str, wait: bool) -> Result<Vec<String>> {
     let step = Duration::from_secs(5);
     let mut left = PATIENCE;
     loop {
         // Anew each time: whoever is at work may be installing what is pinned.
-        let names = installed(world, role)?;
+        let names = installed(world, packages)?;
         if names.is_empty() {
             return Ok(names);
         }
@@ -73,19 +71,21 @@ fn mark(world: &dyn World, role: &Role, how: &str, wait: bool) -> Result<Vec<Str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::role::Role;
     use crate::testing::fake::Fake;
 
     #[test]
     fn only_what_is_installed_is_held_and_dpkg_is_waited_for() {
         let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
+        let packages = role.package_names();
         let world = Fake::new();
         world.installed.borrow_mut().insert("crun".into(), "1.8.1-1+deb12u1".into());
         world.dpkg_busy.set(3);
-        assert!(hold(&world, &role, false).unwrap_err().to_string().contains("dpkg is busy"));
+        assert!(hold(&world, &packages, false).unwrap_err().to_string().contains("dpkg is busy"));
         world.unpacked.borrow_mut().insert("kubelet".into(), "1.17.17-1".into());
-        assert_eq!(hold(&world, &role, true).unwrap(), ["crun", "kubelet"]);
+        assert_eq!(hold(&world, &packages, true).unwrap(), ["crun", "kubelet"]);
         assert_eq!(held(&world).unwrap(), ["crun", "kubelet"]);
-        assert_eq!(unhold(&world, &role, true).unwrap(), ["crun", "kubelet"]);
+        assert_eq!(unhold(&world, &packages, true).unwrap(), ["crun", "kubelet"]);
         assert!(held(&world).unwrap().is_empty());
     }
 }

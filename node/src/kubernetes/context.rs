@@ -6,7 +6,7 @@ use crate::config::node::{self, Identity};
 use crate::config::role::Role;
 use crate::config::{Name, Secret};
 use crate::fault::{Class, Fault, Result};
-use crate::host::{Call, World, files, seed};
+use crate::host::{Call, World, files, ip, seed};
 
 /// The label by which a node claims a range of addresses for its pods.
 pub const PODS_LABEL: &str = "hale/pods";
@@ -49,7 +49,7 @@ impl<'a> Node<'a> {
             return Ok(*address.get_ref());
         }
         let bridge = self.role.cluster.bridge.as_str();
-        let addresses = addresses(self.world, bridge)?;
+        let addresses = ip::addresses(self.world, bridge)?;
         let own = addresses.into_iter().find(|address| self.role.cluster.subnet.contains(address));
         own.ok_or_else(|| {
             let what = format!("{bridge} has no address in {}", self.role.cluster.subnet);
@@ -112,11 +112,4 @@ fn host_name(world: &dyn World) -> Result<String> {
         fault.within("/etc/hostname").mend(format!("set name in {}, or the host name", Identity::PATH))
     })?;
     Ok(name.as_str().to_owned())
-}
-
-/// The IPv4 addresses of an interface, by ip(8); none when there is no such interface.
-pub fn addresses(world: &dyn World, interface: &str) -> Result<Vec<Ipv4Addr>> {
-    let ran = world.run(&Call::new("/sbin/ip", &["-o", "-4", "addr", "show", "dev", interface]))?;
-    let addresses = ran.stdout.split_whitespace().filter_map(|word| word.split_once('/'));
-    Ok(addresses.filter_map(|(address, _)| address.parse().ok()).collect())
 }

@@ -12,12 +12,11 @@ use std::os::unix::fs::PermissionsExt;
 
 use zeroize::Zeroizing;
 
-use crate::bootstrap::phases::{enabled_and_active, systemctl};
 use crate::fault::{Class, Fault, Result};
-use crate::host::files;
+use crate::host::systemd::{enabled_and_active, systemctl};
+use crate::host::{files, openssl, run_dir};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::kubeadm::{self, config};
-use crate::renew;
 use crate::text::base64;
 
 /// Its directory.
@@ -34,7 +33,7 @@ pub const USER: &str = "system:kube-proxy";
 pub fn check(node: &Node) -> Result<bool> {
     let mode = fs::metadata(node.world.path(DIRECTORY)).map_or(0, |m| m.permissions().mode() & 0o7777);
     let config = files::read(node.world, CONFIG)? == Some(config::kube_proxy(node)?);
-    Ok(mode == 0o750 && config && has_credentials(node)? && enabled_and_active(node, UNIT)?)
+    Ok(mode == 0o750 && config && has_credentials(node)? && enabled_and_active(node.world, UNIT)?)
 }
 
 fn has_credentials(node: &Node) -> Result<bool> {
@@ -53,7 +52,7 @@ pub fn act(node: &Node) -> Result<()> {
     if !has_credentials(node)? {
         files::write(node.world, KUBECONFIG, credentials(node)?.as_bytes(), 0o600)?;
     }
-    systemctl(node, &["enable", "--now", UNIT])
+    systemctl(node.world, &["enable", "--now", UNIT])
 }
 
 /// Makes new credentials and has them used: before the old ones end.
@@ -64,7 +63,7 @@ pub fn renew(node: &Node) -> Result<()> {
 
 /// Has it read its credentials again, if it runs.
 pub fn restart(node: &Node) -> Result<()> {
-    systemctl(node, &["try-restart", UNIT])
+    systemctl(node.world, &["try-restart", UNIT])
 }
 
 /// What stands before the certificate and the key in a kubeconfig, as kubeadm writes it.
@@ -98,18 +97,15 @@ pub fn put_credentials(node: &Node, certificate: &str, key: &str) -> Result<()> 
     }
 }
 
-/// Where its certificate is put for openssl(1) to look at: a certificate is no secret.
-const CERTIFICATE: &str = "/run/hale/kube-proxy.crt";
-
 /// Whether its certificate ends within `days`.
 pub fn ends_within(node: &Node, days: u64) -> Result<bool> {
     let text = files::need(node.world, KUBECONFIG)?;
     let data = text.lines().find_map(|line| line.trim().strip_prefix(CERTIFICATE_DATA));
     let pem = data.and_then(|data| base64::decode(data.trim()));
     let pem = pem.ok_or_else(|| Fault::machine(format!("{KUBECONFIG} has no certificate")))?;
-    files::make_directory(node.world, &node.world.path("/run/hale"), 0o700)?;
-    files::write(node.world, CERTIFICATE, &pem, 0o600)?;
-    renew::ends_within(node, CERTIFICATE, days)
+    // Where openssl(1) can look at it: a certificate is no secret.
+    let path = run_dir::write(node.world, "kube-proxy.crt", &pem)?;
+    openssl::ends_within(node.world, &path, days)
 }
 
 /// The master signs its own; a node, which has no CA key, was given some in its join file.

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::config::Name;
 use crate::fault::{Fault, Result};
-use crate::host::{Call, files};
+use crate::host::{Ran, openssl, run_dir};
 use crate::kubernetes::api::{self, Member};
 use crate::kubernetes::context::{GIVEN_LABEL, Node, PODS_LABEL};
 use crate::kubernetes::invitation::{self, Invitation};
@@ -212,15 +212,11 @@ impl Cluster<'_> {
     }
 
     /// openssl(1) on a request.
-    fn openssl(&self, arguments: &[&str], pem: &[u8]) -> Result<crate::host::Ran> {
+    fn openssl(&self, arguments: &[&str], pem: &[u8]) -> Result<Ran> {
         let world = self.node.world;
-        let file = scratch("pem");
-        files::make_directory(world, &world.path("/run/hale"), 0o700)?;
-        files::write(world, &file, pem, 0o600)?;
-        let path = world.argument(&file);
-        let ran = world.run(&Call::new("/usr/bin/openssl", &[arguments, &["-in", &path]].concat()))?;
-        files::remove(world, &file)?;
-        Ok(ran)
+        run_dir::with_file(world, &scratch("pem"), pem, |file| {
+            world.run(&openssl::call(&[arguments, &["-in", &world.argument(file)]].concat()))
+        })
     }
 
     /// The object goes back as it was judged: the API server refuses it if it has changed since.
@@ -232,23 +228,23 @@ impl Cluster<'_> {
             "reason": "Hale",
             "message": why,
         }]});
-        let file = scratch("json");
         let text = serde_json::to_string(&object)
-            .map_err(|e| Fault::machine(format!("cannot write {file}: {e}")))?;
-        files::write(world, &file, text.as_bytes(), 0o600)?;
-        let path = world.argument(&file);
+            .map_err(|e| Fault::machine(format!("cannot write an approval: {e}")))?;
         let place = csr::approval_path(self.ways, name);
-        let said = answer(self.node, PATIENCE, &|| {
-            match api::ask(self.node, &["replace", "--raw", &place, "-f", &path]) {
-                // It is another one by now, or none: the next look is for that.
-                Err(fault) if ["(Conflict)", "(NotFound)"].iter().any(|w| fault.to_string().contains(w)) => {
-                    Ok(())
+        run_dir::with_file(world, &scratch("json"), text.as_bytes(), |file| {
+            let path = world.argument(file);
+            answer(self.node, PATIENCE, &|| {
+                match api::ask(self.node, &["replace", "--raw", &place, "-f", &path]) {
+                    // It is another one by now, or none: the next look is for that.
+                    Err(fault)
+                        if ["(Conflict)", "(NotFound)"].iter().any(|w| fault.to_string().contains(w)) =>
+                    {
+                        Ok(())
+                    }
+                    said => said.map(drop),
                 }
-                said => said.map(drop),
-            }
-        });
-        files::remove(world, &file)?;
-        said
+            })
+        })
     }
 
     /// Asks the API server until it answers.
@@ -259,5 +255,5 @@ impl Cluster<'_> {
 
 /// A file in memory of this process alone: the timer and the approver may be at work at once.
 fn scratch(end: &str) -> String {
-    format!("/run/hale/request-{}.{end}", std::process::id())
+    format!("request-{}.{end}", std::process::id())
 }

@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use crate::bootstrap::phases;
 use crate::fault::{Class, Result};
-use crate::host::{Call, files};
+use crate::host::systemd::systemctl;
+use crate::host::{Call, files, openssl};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::kubeadm::{self, ways};
 use crate::kubernetes::{api, kube_proxy, ownership};
@@ -30,26 +30,6 @@ const WITNESS: &str = "/etc/kubernetes/pki/apiserver.crt";
 pub const UNDER_WAY: &str = "/var/lib/hale/renewal";
 /// Containers that hold a certificate for as long as they run.
 const HOLDERS: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
-
-/// Whether a certificate ends within `days`, by openssl(1).
-pub fn ends_within(node: &Node, path: &str, days: u64) -> Result<bool> {
-    let seconds = (days * 86_400).to_string();
-    let path = node.world.argument(path);
-    let call = Call::new("/usr/bin/openssl", &["x509", "-noout", "-checkend", &seconds, "-in", &path]);
-    Ok(!node.world.run(&call)?.success())
-}
-
-/// Whether a private key is a certificate's, by openssl(1); what is neither is no pair.
-pub fn is_pair(node: &Node, certificate: &str, key: &str) -> Result<bool> {
-    let public = |arguments: &[&str], path: &str| -> Result<Option<String>> {
-        let path = node.world.argument(path);
-        let arguments = [arguments, &["-in", &path]].concat();
-        let ran = node.world.run(&Call::new("/usr/bin/openssl", &arguments))?;
-        Ok(ran.success().then_some(ran.stdout))
-    };
-    let of_key = public(&["pkey", "-pubout"], key)?;
-    Ok(of_key.is_some() && of_key == public(&["x509", "-noout", "-pubkey"], certificate)?)
-}
 
 /// What a run did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +75,7 @@ const APPROVER: &str = "hale-approve.service";
 
 /// Has it run, from its beginning: one that was about to end has not seen who was invited now.
 pub fn start_approver(node: &Node) -> Result<()> {
-    phases::systemctl(node, &["restart", "--no-block", APPROVER])
+    systemctl(node.world, &["restart", "--no-block", APPROVER])
 }
 
 /// What that unit does: decides again and again, for as long as anybody is invited.
@@ -115,7 +95,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 fn renew_own(node: &Node, force: bool) -> Result<Outcome> {
     let proxy = node.role.kube_proxy.here && kube_proxy::ends_within(node, DAYS)?;
     let cut_short = files::read(node.world, UNDER_WAY)?.is_some();
-    if !force && !cut_short && !proxy && !ends_within(node, WITNESS, DAYS)? {
+    if !force && !cut_short && !proxy && !openssl::ends_within(node.world, WITNESS, DAYS)? {
         return Ok(Outcome::Nothing);
     }
     files::write(node.world, UNDER_WAY, b"", 0o600)?;
@@ -128,7 +108,7 @@ fn renew_own(node: &Node, force: bool) -> Result<Outcome> {
     for name in HOLDERS {
         restart(node, name)?;
     }
-    phases::systemctl(node, &["restart", "kubelet.service"])?;
+    systemctl(node.world, &["restart", "kubelet.service"])?;
     api::wait_for_answer(node)?;
     files::remove(node.world, UNDER_WAY)?;
     Ok(Outcome::Renewed)

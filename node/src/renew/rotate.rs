@@ -7,7 +7,7 @@
 use zeroize::Zeroizing;
 
 use crate::fault::{Class, Fault, Result};
-use crate::host::{Call, files};
+use crate::host::{files, openssl, run_dir};
 use crate::kubernetes::api;
 use crate::kubernetes::context::Node;
 use crate::kubernetes::kube_proxy::{self, USER};
@@ -15,7 +15,7 @@ use crate::kubernetes::kubeadm::{Ways, ways};
 
 use super::csr::{self, State};
 use super::form::Form;
-use super::{DAYS, Outcome, ends_within, is_pair};
+use super::{DAYS, Outcome};
 
 /// The new private key; it never leaves this node.
 const KEY: &str = "/run/hale/renewal.key";
@@ -65,18 +65,15 @@ fn forget(node: &Node) -> Result<()> {
     [REQUEST, KEY, SCRATCH, OBJECT, CERTIFICATE].iter().try_for_each(|path| files::remove(node.world, path))
 }
 
-fn openssl(node: &Node, arguments: &[&str]) -> Result<String> {
-    node.world.ask(&Call::new("/usr/bin/openssl", arguments))
-}
-
 /// Makes a key and a request, and hands the request in.
 fn ask(node: &Node) -> Result<Outcome> {
-    files::make_directory(node.world, &node.world.path("/run/hale"), 0o700)?;
+    run_dir::make(node.world)?;
     let (key, scratch, subject) =
         (node.world.argument(KEY), node.world.argument(SCRATCH), format!("/CN={USER}"));
     let curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
     let files = ["-keyout", &key, "-out", &scratch, "-config", "/dev/null"];
-    openssl(node, &[&["req", "-new", "-subj", &subject], curve.as_slice(), files.as_slice()].concat())?;
+    let arguments = [&["req", "-new", "-subj", &subject], curve.as_slice(), files.as_slice()].concat();
+    node.world.ask(&openssl::call(&arguments))?;
     files::promote(node.world, SCRATCH, REQUEST)?;
     hand_in(node, &files::need(node.world, REQUEST)?)
 }
@@ -151,19 +148,18 @@ fn take(node: &Node, certificate: &str, key: &str) -> Result<Outcome> {
 
 fn unfit(node: &Node) -> Result<Option<&'static str>> {
     let (certificate, ca) = (node.world.argument(CERTIFICATE), node.world.argument(CA));
-    if !is_pair(node, CERTIFICATE, KEY)? {
+    if !openssl::is_pair(node.world, CERTIFICATE, KEY)? {
         return Ok(Some("it is for another key"));
     }
-    let subject = openssl(node, &["x509", "-noout", "-subject", "-nameopt", "RFC2253", "-in", &certificate])?;
-    if subject.trim() != format!("subject=CN={USER}") {
+    let subject = ["x509", "-noout", "-subject", "-nameopt", "RFC2253", "-in", &certificate];
+    if node.world.ask(&openssl::call(&subject))?.trim() != format!("subject=CN={USER}") {
         return Ok(Some("it is for another user"));
     }
-    let verify =
-        Call::new("/usr/bin/openssl", &["verify", "-purpose", "sslclient", "-CAfile", &ca, &certificate]);
+    let verify = openssl::call(&["verify", "-purpose", "sslclient", "-CAfile", &ca, &certificate]);
     if !node.world.run(&verify)?.success() {
         return Ok(Some("the cluster's CA did not sign it for a client"));
     }
-    Ok(ends_within(node, CERTIFICATE, DAYS)?.then_some("it ends too soon"))
+    Ok(openssl::ends_within(node.world, CERTIFICATE, DAYS)?.then_some("it ends too soon"))
 }
 
 /// Has the new certificate used, and forgets how it was come by.

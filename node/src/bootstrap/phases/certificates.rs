@@ -4,10 +4,9 @@
 use crate::config::Pem;
 use crate::config::node::Ca;
 use crate::fault::{Class, Fault, Result};
-use crate::host::files;
+use crate::host::{files, openssl};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::kubeadm::{self, config};
-use crate::renew;
 
 /// Where kubeadm makes certificates before they are whole.
 const SCRATCH_PKI: &str = "/etc/kubernetes/.pki.hale";
@@ -91,7 +90,7 @@ fn give(node: &Node, ca: &Ca) -> Result<()> {
     let (certificate, private) = (format!("{SCRATCH_PKI}/ca.crt"), format!("{SCRATCH_PKI}/ca.key"));
     files::write(node.world, &certificate, ca.certificate.expose().as_bytes(), 0o644)?;
     files::write(node.world, &private, key.expose().as_bytes(), 0o600)?;
-    if renew::is_pair(node, &certificate, &private)? {
+    if openssl::is_pair(node.world, &certificate, &private)? {
         return Ok(());
     }
     files::remove(node.world, SCRATCH_PKI)?;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::bootstrap::phases::systemctl;
 use crate::fault::{Fault, Result};
+use crate::host::systemd::systemctl;
 use crate::host::{Call, files};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::kubeadm::CRI_SOCKET;
@@ -31,7 +31,7 @@ pub fn act(node: &Node) -> Result<()> {
         Some(text) => files::write(node.world, CNI, text.as_bytes(), 0o644)?,
         None => files::remove(node.world, CNI)?,
     }
-    systemctl(node, &["start", "crio.service"])?;
+    systemctl(node.world, &["start", "crio.service"])?;
     until(node, "CRI-O does not answer (journalctl -u crio)", Duration::from_secs(300), &|| answers(node))
 }
 

@@ -4,12 +4,13 @@
 
 use crate::fault::{Class, Fault, Result};
 use crate::host::files;
+use crate::host::systemd::{enabled_and_active, systemctl};
 use crate::kubernetes::api::{self, PATIENCE};
 use crate::kubernetes::context::{Node, PODS_LABEL};
 use crate::kubernetes::kubeadm::{self, config};
 use crate::kubernetes::retry::answer;
 
-use super::{KUBELET_FILES, enabled_and_active, is_pem, start_kubelet, systemctl};
+use super::{KUBELET_FILES, is_pem, start_kubelet};
 
 const CA: &str = "/etc/kubernetes/pki/ca.crt";
 const BOOTSTRAP: &str = "/etc/kubernetes/bootstrap-kubelet.conf";
@@ -18,7 +19,7 @@ const NOTE: &str = "kubeadm.alpha.kubernetes.io/cri-socket";
 
 /// Whether the node has credentials of its own, and a kubelet that uses them.
 pub(super) fn check(node: &Node) -> Result<bool> {
-    Ok(has_credentials(node)? && enabled_and_active(node, "kubelet.service")?)
+    Ok(has_credentials(node)? && enabled_and_active(node.world, "kubelet.service")?)
 }
 
 fn has_credentials(node: &Node) -> Result<bool> {
@@ -86,7 +87,7 @@ fn join(node: &Node) -> Result<()> {
 /// Leaves nothing of a cluster that was not joined: kubeadm refuses to join over it. A kubelet that an attempt has
 /// started would have the port, and put credentials there in the meantime.
 fn clear(node: &Node) -> Result<()> {
-    systemctl(node, &["stop", "kubelet.service"])?;
+    systemctl(node.world, &["stop", "kubelet.service"])?;
     for path in [CA, BOOTSTRAP, kubeadm::KUBELET] {
         files::remove(node.world, path)?;
     }

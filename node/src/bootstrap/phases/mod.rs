@@ -7,7 +7,8 @@ use crate::bootstrap::written::{self, KUBELET as KUBELET_FILES};
 use crate::config::node::Identity;
 use crate::config::role::Role;
 use crate::fault::Result;
-use crate::host::{Call, files};
+use crate::host::files;
+use crate::host::systemd::{enabled_and_active, systemctl};
 use crate::kubernetes::api::{self, PATIENCE};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::kubeadm::{self, api_server, config, manifest};
@@ -113,7 +114,7 @@ fn kubelet_check(node: &Node) -> Result<bool> {
             return Ok(false);
         }
     }
-    enabled_and_active(node, "kubelet.service")
+    enabled_and_active(node.world, "kubelet.service")
 }
 
 fn kubelet(node: &Node) -> Result<()> {
@@ -131,22 +132,7 @@ fn start_kubelet(node: &Node) -> Result<()> {
     files::sync(&node.world.path("/var/lib/kubelet"))?;
     written::note(node, &KUBELET_FILES)?;
     ownership::apply(node)?;
-    systemctl(node, &["enable", "--now", "kubelet.service"])
-}
-
-/// Whether a unit runs now and will after a reboot.
-pub fn enabled_and_active(node: &Node, unit: &str) -> Result<bool> {
-    for question in ["is-enabled", "is-active"] {
-        if !node.world.run(&Call::new("/usr/bin/systemctl", &["--quiet", question, unit]))?.success() {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-/// Asks systemd for something.
-pub fn systemctl(node: &Node, arguments: &[&str]) -> Result<()> {
-    node.world.ask(&Call::new("/usr/bin/systemctl", arguments).minutes(5)).map(drop)
+    systemctl(node.world, &["enable", "--now", "kubelet.service"])
 }
 
 fn uploaded(node: &Node) -> Result<bool> {

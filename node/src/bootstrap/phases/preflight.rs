@@ -1,14 +1,12 @@
 //! Whether this machine can be what its role says; each no is one line that says what to do.
 
-use std::time::Duration;
-
 use crate::bootstrap::network;
 use crate::config::Moment;
 use crate::config::node::Bridge;
 use crate::config::role::Role;
 use crate::fault::{Class, Fault, Result};
-use crate::host::files;
-use crate::kubernetes::context::{Node, addresses};
+use crate::host::{files, ip};
+use crate::kubernetes::context::Node;
 use crate::kubernetes::kubeadm;
 
 /// Free space under `/var/lib` below which images and etcd will not fit, in bytes.
@@ -111,7 +109,7 @@ fn bridge(node: &Node) -> Result<()> {
         return Err(fault.mend("make it, or set network.bridge = \"make\" in /etc/hale/node.toml"));
     }
     let expected = node.address()?;
-    let found = addresses(node.world, name)?;
+    let found = ip::addresses(node.world, name)?;
     if found.contains(&expected) {
         return Ok(());
     }
@@ -128,6 +126,3 @@ fn resolver(node: &Node) -> Result<()> {
     Err(Fault::new(Class::Missing, format!("there is no {}", network::RESOLVER))
         .mend("name a name server in it"))
 }
-
-/// How long a bridge that is being made may take.
-pub(crate) const BRIDGE_LIMIT: Duration = Duration::from_secs(60);
