@@ -10,16 +10,13 @@ use node::bootstrap::journal::Journal;
 use node::commands::progress::Progress;
 use node::commands::token::{self, Guest};
 use node::commands::{reset, status};
-use node::config::Name;
-use node::config::Range;
-use node::config::node::Identity;
 use node::config::role::Role;
+use node::config::{Name, Range};
 use node::doctor::{self, report};
 use node::fault::{Fault, Result};
-use node::host::Real;
-use node::host::{apt, files, seed};
+use node::host::{Real, apt, files, seed};
 use node::kubernetes::api;
-use node::kubernetes::context::Node;
+use node::kubernetes::context::{Node, load_identity};
 use node::kubernetes::policy::{self, More};
 use node::{bootstrap, renew};
 
@@ -119,7 +116,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Hold { wait } => show(&apt::hold(&world, &role.package_names(), wait)?, "held"),
         Verb::Unhold { wait } => show(&apt::unhold(&world, &role.package_names(), wait)?, "let go"),
         Verb::Doctor { json } => {
-            let identity = Identity::load(&world, &role)?;
+            let identity = load_identity(&world, &role)?;
             let findings = doctor::examine(&Node::new(&world, &role, &identity)?);
             print(json, &findings, &doctor::table(&findings))?;
             return Ok(ExitCode::from(u8::from(
@@ -127,32 +124,32 @@ fn run(verb: Verb) -> Result<ExitCode> {
             )));
         }
         Verb::Token { name, pods, hours, kube_proxy } => {
-            let identity = Identity::load(&world, &role)?;
+            let identity = load_identity(&world, &role)?;
             let guest = Guest { name, pods, hours };
             let join = token::token(&Node::new(&world, &role, &identity)?, &guest, kube_proxy)?;
             print!("{}", join.expose());
         }
         Verb::Approve => {
-            let identity = Identity::load(&world, &role)?;
+            let identity = load_identity(&world, &role)?;
             renew::approve_the_invited(&Node::new(&world, &role, &identity)?)?;
         }
         Verb::Allow { namespace, more } => {
-            let identity = Identity::load(&world, &role)?;
+            let identity = load_identity(&world, &role)?;
             let name = policy::allow(&Node::new(&world, &role, &identity)?, &namespace, more)?;
             println!("pods of {namespace} may have it; this takes it back:");
             println!("  kubectl delete rolebinding -n {namespace} {name}");
         }
         Verb::Renew { force } => {
-            let identity = Identity::load(&world, &role)?;
+            let identity = load_identity(&world, &role)?;
             let _alone = Journal::open(&world)?;
             println!("{}", renew::renew(&Node::new(&world, &role, &identity)?, force)?);
         }
         Verb::Wait => {
-            let identity = Identity::load(&world, &role)?;
+            let identity = load_identity(&world, &role)?;
             api::wait_for_answer(&Node::new(&world, &role, &identity)?)?;
         }
         Verb::Reset { yes } => {
-            let identity = Identity::load(&world, &role)?;
+            let identity = load_identity(&world, &role)?;
             let node = Node::new(&world, &role, &identity)?;
             println!("This will be lost:");
             reset::losses(&node).iter().for_each(|loss| println!("  {loss}"));
@@ -168,7 +165,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
 
 /// Tells ports how to join this master, and what the machine is like now.
 fn tell_all(world: &Real, role: &Role, progress: &mut Progress) -> Result<()> {
-    let identity = Identity::load(world, role)?;
+    let identity = load_identity(world, role)?;
     let node = Node::new(world, role, &identity)?;
     if token::hand_out(&node)? {
         eprintln!("hale: a join file is at the port");

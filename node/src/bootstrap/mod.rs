@@ -14,11 +14,10 @@ use std::time::Duration;
 
 use crate::bootstrap::journal::{Entry, Event, Journal};
 use crate::bootstrap::phases::Phase;
-use crate::config::node::Identity;
 use crate::config::role::Role;
 use crate::fault::{Class, Fault, Result};
 use crate::host::{World, files, systemd};
-use crate::kubernetes::context::Node;
+use crate::kubernetes::context::{Node, load_identity};
 use crate::kubernetes::retry::{answer, until};
 
 /// Told of everything that is journaled: the console, a virtio port.
@@ -118,7 +117,7 @@ pub fn attempt(world: &dyn World, role: &Role, watch: Watch) -> Result<()> {
 
 fn go_on(role: &Role, record: &mut Record, before: &dyn Fn() -> Result<()>) -> Result<()> {
     let world = record.world;
-    let identity = before().and_then(|()| Identity::load(world, role));
+    let identity = before().and_then(|()| load_identity(world, role));
     let identity = identity.map_err(|fault| record.refused(role, fault))?;
     let node = Node::new(world, role, &identity).map_err(|fault| record.refused(role, fault))?;
     run(&node, record)

@@ -53,15 +53,8 @@ pub fn reset(node: &Node) -> Result<()> {
     for unit in ["kube-proxy.service", "kubelet.service"] {
         systemctl(node.world, &["stop", unit])?;
     }
-    let crictl = |arguments: &[&str]| {
-        let endpoint = format!("unix://{}", crate::kubernetes::kubeadm::CRI_SOCKET);
-        Call::new(
-            &node.role.programs.crictl,
-            &[&["--runtime-endpoint", endpoint.as_str()], arguments].concat(),
-        )
-    };
     // CRI-O may be down; a reboot ends its containers then.
-    let _ = node.world.run(&crictl(&["rmp", "--all", "--force"]).minutes(5))?;
+    let _ = node.world.run(&node.crictl(&["rmp", "--all", "--force"]).minutes(5))?;
     busy(node)?;
     for path in paths() {
         files::remove(node.world, path)?;
@@ -94,6 +87,7 @@ mod tests {
     use crate::config::node::Identity;
     use crate::config::role::Role;
     use crate::host::World;
+    use crate::kubernetes::context::load_identity;
     use crate::testing::fake::Fake;
 
     #[test]
@@ -147,7 +141,7 @@ mod tests {
             until_done(&world, &role, &|| Ok(()), &mut |_| {}).unwrap();
             world.make("/var/lib/cni/networks/crio-bridge/10.0.3.70", "");
             let set_up = tree();
-            let identity = Identity::load(&world, &role).unwrap();
+            let identity = load_identity(&world, &role).unwrap();
             let node = Node::new(&world, &role, &identity).unwrap();
             let losses = losses(&node);
             assert_eq!(

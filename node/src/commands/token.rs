@@ -8,7 +8,7 @@ use crate::host::virtio_port::Port;
 use crate::host::{Call, files, openssl};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::invitation::Invitation;
-use crate::kubernetes::{api, kube_proxy, kubeadm};
+use crate::kubernetes::{api, kube_proxy, paths};
 use crate::renew;
 use crate::text::base64;
 
@@ -66,8 +66,7 @@ pub fn token(node: &Node, guest: &Guest, with_proxy: bool) -> Result<Secret> {
     guest.check(node, &taken)?;
     let ttl = format!("{}h", guest.hours);
     let words = Invitation { name: guest.name.clone(), pods: guest.pods, taken: false }.to_string();
-    let arguments =
-        ["--kubeconfig", kubeadm::ADMIN, "token", "create", "--ttl", &ttl, "--description", &words];
+    let arguments = ["--kubeconfig", paths::ADMIN, "token", "create", "--ttl", &ttl, "--description", &words];
     let made = node.world.ask(&Call::new(&node.role.programs.kubeadm, &arguments).secret())?;
     renew::start_approver(node)?;
     let now = node.world.now();
@@ -99,9 +98,8 @@ pub fn hand_out(node: &Node) -> Result<bool> {
 
 /// The digest of the cluster CA's public key: SHA-256 of its SubjectPublicKeyInfo, by openssl(1).
 fn pin(node: &Node) -> Result<String> {
-    let path = "/etc/kubernetes/pki/ca.crt";
-    files::need(node.world, path)?;
-    let full = node.world.argument(path);
+    files::need(node.world, paths::CA)?;
+    let full = node.world.argument(paths::CA);
     let key = node.world.ask(&openssl::call(&["x509", "-noout", "-pubkey", "-in", &full]))?;
     let der = base64::of_pem(&key).ok_or_else(|| Fault::machine("openssl printed no public key"))?;
     use sha2::Digest;

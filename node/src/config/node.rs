@@ -1,17 +1,15 @@
 //! `/etc/hale/node.toml`: what differs between two nodes of one role, and the secrets of joining.
 //!
 //! The same file, under the same name, stands at the top of a disk labelled `HALE-SEED`
-//! ([`crate::host::seed`]). Secrets are read once: after their use the file is written again without them.
+//! (`host/seed.rs`). Secrets are read once: after their use the file is written again without them.
 //! Examples that a test parses: `node/examples/node.toml`, `node/examples/master.toml`.
 
 use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
-use zeroize::Zeroizing;
 
 use crate::fault::{Class, Fault, Result, parse_toml};
-use crate::host::{World, files};
 
 use super::role::Role;
 use super::secrets::{Endpoint, Name, Pem, Pin, Secret, Token};
@@ -157,15 +155,6 @@ impl Identity {
     /// The addresses that this node's pods get.
     pub fn pods(&self, role: &Role) -> Range {
         self.network.pods.as_ref().map_or(role.cluster.pods, |range| *range.get_ref())
-    }
-
-    /// Reads the node's own file, which nobody but root may read; an empty identity when there is none.
-    pub fn load(world: &dyn World, role: &Role) -> Result<Self> {
-        let path = world.path(Self::PATH);
-        let Some(text) = files::read_limited(&path, Self::LIMIT)? else { return Ok(Self::default()) };
-        let text = Zeroizing::new(text);
-        files::check_private(world, Self::PATH)?;
-        Self::parse(Self::PATH, &text, role)
     }
 
     /// What the role cannot do without and this file does not say: each is a key and what to do.

@@ -8,14 +8,14 @@ use zeroize::Zeroizing;
 use crate::config::Moment;
 use crate::fault::{Fault, Result};
 use crate::kubernetes::context::Node;
-use crate::kubernetes::kube_proxy;
+use crate::kubernetes::{kube_proxy, paths};
 use crate::renew;
 use crate::text::base64;
 
 use super::Evidence;
 
 /// On every node. The kubelet's own, which it renews itself, is in its kubeconfig or named there.
-const EVERYWHERE: [&str; 2] = ["/etc/kubernetes/pki/ca.crt", "/etc/kubernetes/kubelet.conf"];
+const EVERYWHERE: [&str; 2] = [paths::CA, paths::KUBELET];
 /// What the kubelet serves with, where it has made or got it.
 const SERVING: [&str; 2] =
     ["/var/lib/kubelet/pki/kubelet.crt", "/var/lib/kubelet/pki/kubelet-server-current.pem"];
@@ -30,7 +30,7 @@ const MASTER: [&str; 12] = [
     "/etc/kubernetes/pki/etcd/healthcheck-client.crt",
     "/etc/kubernetes/pki/etcd/peer.crt",
     "/etc/kubernetes/pki/etcd/server.crt",
-    "/etc/kubernetes/admin.conf",
+    paths::ADMIN,
     "/etc/kubernetes/controller-manager.conf",
     "/etc/kubernetes/scheduler.conf",
 ];

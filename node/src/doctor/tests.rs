@@ -266,7 +266,7 @@ fn each_certificate_that_ends_is_seen_alone() {
         let pem = "/var/lib/kubelet/pki/kubelet-client-current.pem";
         world.make(pem, &certificates::ending(crate::testing::fake::NOW - 1));
         std::fs::write(
-            world.path(crate::kubernetes::kubeadm::KUBELET),
+            world.path(crate::kubernetes::paths::KUBELET),
             format!("    client-certificate: {pem}\n"),
         )
         .unwrap();

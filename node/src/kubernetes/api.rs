@@ -6,8 +6,11 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::config::Range;
 use crate::fault::{Fault, Result};
+use crate::host::run_dir;
 use crate::kubernetes::context::{GIVEN_LABEL, Node, PODS_LABEL};
 use crate::kubernetes::retry::{answer, until};
 
@@ -67,6 +70,16 @@ fn get(node: &Node, arguments: &[&str]) -> Result<Option<String>> {
 /// Whether the API server knows what a call of kubectl gets.
 pub fn knows(node: &Node, arguments: &[&str]) -> Result<bool> {
     Ok(get(node, arguments)?.is_some())
+}
+
+/// Makes objects, and leaves those that are there as they should be; they are in a file of this name for as long as it
+/// takes.
+pub fn apply(node: &Node, name: &str, objects: &[Value]) -> Result<()> {
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
+    run_dir::with_file(node.world, name, list.as_bytes(), |file| {
+        let path = node.world.argument(file);
+        answer(node, PATIENCE, &|| ask(node, &["apply", "-f", &path])).map(drop)
+    })
 }
 
 /// Whether the API server takes these credentials for the node's own, be the node registered or not yet.

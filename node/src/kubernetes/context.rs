@@ -2,11 +2,15 @@
 
 use std::net::Ipv4Addr;
 
-use crate::config::node::{self, Identity};
+use zeroize::Zeroizing;
+
+use crate::config::node::{Identity, holds_secret};
 use crate::config::role::Role;
 use crate::config::{Name, Secret};
 use crate::fault::{Class, Fault, Result};
 use crate::host::{Call, World, files, ip, seed};
+
+use super::paths;
 
 /// The label by which a node claims a range of addresses for its pods.
 pub const PODS_LABEL: &str = "hale/pods";
@@ -79,7 +83,7 @@ impl<'a> Node<'a> {
     /// Writes node.toml again without the secrets that were used, if it has any; the one that it came from first.
     pub fn wipe(&self) -> Result<()> {
         match files::read(self.world, Identity::PATH)? {
-            Some(text) if node::holds_secret(&text) => {
+            Some(text) if holds_secret(&text) => {
                 let wiped = self.identity.wiped()?;
                 seed::wipe(self.world, &wiped)?;
                 files::overwrite(self.world, Identity::PATH, wiped.as_bytes())
@@ -90,11 +94,7 @@ impl<'a> Node<'a> {
 
     /// A call of kubectl with the administrator's kubeconfig, or a node's own.
     pub fn kubectl(&self, arguments: &[&str]) -> Call {
-        let kubeconfig = if self.role.is_master() {
-            crate::kubernetes::kubeadm::ADMIN
-        } else {
-            crate::kubernetes::kubeadm::KUBELET
-        };
+        let kubeconfig = if self.role.is_master() { paths::ADMIN } else { paths::KUBELET };
         self.kubectl_as(kubeconfig, arguments)
     }
 
@@ -103,6 +103,22 @@ impl<'a> Node<'a> {
         let all = [&["--kubeconfig", kubeconfig, "--request-timeout=60s"], arguments].concat();
         Call::new(&self.role.programs.kubectl, &all).minutes(3)
     }
+
+    /// A call of crictl to CRI-O.
+    pub fn crictl(&self, arguments: &[&str]) -> Call {
+        let endpoint = format!("unix://{}", paths::CRI_SOCKET);
+        let all = [&["--runtime-endpoint", endpoint.as_str()], arguments].concat();
+        Call::new(&self.role.programs.crictl, &all)
+    }
+}
+
+/// Reads the node's own `node.toml`, which nobody but root may read; an empty identity when there is none.
+pub fn load_identity(world: &dyn World, role: &Role) -> Result<Identity> {
+    let path = world.path(Identity::PATH);
+    let Some(text) = files::read_limited(&path, Identity::LIMIT)? else { return Ok(Identity::default()) };
+    let text = Zeroizing::new(text);
+    files::check_private(world, Identity::PATH)?;
+    Identity::parse(Identity::PATH, &text, role)
 }
 
 /// The machine's name, which must fit a node.

@@ -1,4 +1,4 @@
-//! kube-proxy on the host: its credentials, its configuration, its unit.
+//! kube-proxy on the host: where it is, and its credentials.
 //!
 //! ```text
 //! /var/lib/kube-proxy/           0750 root:root
@@ -7,16 +7,13 @@
 //! ```
 //! The user `system:kube-proxy` has its rights by a ClusterRoleBinding that is built into the API server.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-
 use zeroize::Zeroizing;
 
 use crate::fault::{Class, Fault, Result};
-use crate::host::systemd::{enabled_and_active, systemctl};
+use crate::host::systemd::systemctl;
 use crate::host::{files, openssl, run_dir};
 use crate::kubernetes::context::Node;
-use crate::kubernetes::kubeadm::{self, config};
+use crate::kubernetes::kubeadm;
 use crate::text::base64;
 
 /// Its directory.
@@ -25,35 +22,10 @@ pub const DIRECTORY: &str = "/var/lib/kube-proxy";
 pub const CONFIG: &str = "/var/lib/kube-proxy/config.conf";
 /// Its credentials.
 pub const KUBECONFIG: &str = "/var/lib/kube-proxy/kubeconfig.conf";
-const UNIT: &str = "kube-proxy.service";
+/// Its unit.
+pub const UNIT: &str = "kube-proxy.service";
 /// Who it is to the API server.
 pub const USER: &str = "system:kube-proxy";
-
-/// Whether its files are right and its unit runs.
-pub fn check(node: &Node) -> Result<bool> {
-    let mode = fs::metadata(node.world.path(DIRECTORY)).map_or(0, |m| m.permissions().mode() & 0o7777);
-    let config = files::read(node.world, CONFIG)? == Some(config::kube_proxy(node)?);
-    Ok(mode == 0o750 && config && has_credentials(node)? && enabled_and_active(node.world, UNIT)?)
-}
-
-fn has_credentials(node: &Node) -> Result<bool> {
-    let text = files::read(node.world, KUBECONFIG)?.unwrap_or_default();
-    Ok(text.contains("client-key-data:") && files::check_private(node.world, KUBECONFIG).is_ok())
-}
-
-/// Writes what is missing and starts it.
-pub fn act(node: &Node) -> Result<()> {
-    let directory = node.world.path(DIRECTORY);
-    files::make_directory(node.world, &directory, 0o750)?;
-    let owned = node.world.own(&directory, 0, 0);
-    let set = owned.and_then(|()| fs::set_permissions(&directory, fs::Permissions::from_mode(0o750)));
-    set.map_err(|e| Fault::io("change the mode of", &directory, e))?;
-    files::write(node.world, CONFIG, config::kube_proxy(node)?.as_bytes(), 0o600)?;
-    if !has_credentials(node)? {
-        files::write(node.world, KUBECONFIG, credentials(node)?.as_bytes(), 0o600)?;
-    }
-    systemctl(node.world, &["enable", "--now", UNIT])
-}
 
 /// Makes new credentials and has them used: before the old ones end.
 pub fn renew(node: &Node) -> Result<()> {

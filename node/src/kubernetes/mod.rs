@@ -4,5 +4,6 @@ pub mod invitation;
 pub mod kube_proxy;
 pub mod kubeadm;
 pub mod ownership;
+pub mod paths;
 pub mod policy;
 pub mod retry;

@@ -11,6 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use crate::fault::{Fault, Result};
 use crate::host::files;
 use crate::kubernetes::context::Node;
+use crate::kubernetes::paths;
 
 /// Whose a path is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +35,7 @@ type Row = (&'static str, Owner, u32);
 const EVERYWHERE: [Row; 6] = [
     ("/etc/kubernetes/", Root, 0o755),
     ("/etc/kubernetes/manifests/", Root, 0o700),
-    ("/etc/kubernetes/kubelet.conf", Root, 0o600),
+    (paths::KUBELET, Root, 0o600),
     ("/etc/kubernetes/pki/", Root, 0o755),
     ("/var/lib/kubelet/", Shared, 0o750),
     ("/var/lib/kubelet/pods/", Shared, 0o2750),
@@ -42,7 +43,7 @@ const EVERYWHERE: [Row; 6] = [
 
 /// On the master: what the four static pods mount and must read (facts of kubeadm's manifests).
 const MASTER: [Row; 32] = [
-    ("/etc/kubernetes/admin.conf", Root, 0o600),
+    (paths::ADMIN, Root, 0o600),
     ("/etc/kubernetes/controller-manager.conf", ControlPlane, 0o600),
     ("/etc/kubernetes/scheduler.conf", ControlPlane, 0o600),
     ("/etc/kubernetes/pki/apiserver-etcd-client.crt", ControlPlane, 0o644),
@@ -51,7 +52,7 @@ const MASTER: [Row; 32] = [
     ("/etc/kubernetes/pki/apiserver-kubelet-client.key", ControlPlane, 0o600),
     ("/etc/kubernetes/pki/apiserver.crt", ControlPlane, 0o644),
     ("/etc/kubernetes/pki/apiserver.key", ControlPlane, 0o600),
-    ("/etc/kubernetes/pki/ca.crt", Root, 0o644),
+    (paths::CA, Root, 0o644),
     ("/etc/kubernetes/pki/ca.key", ControlPlane, 0o600),
     ("/etc/kubernetes/pki/front-proxy-ca.crt", Root, 0o644),
     // No pod reads these three keys: the host's kubeadm does.

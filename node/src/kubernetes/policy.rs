@@ -12,12 +12,11 @@ use serde_json::{Map, Value, json};
 
 use crate::config::Name;
 use crate::fault::{Fault, Result};
-use crate::host::files;
-use crate::kubernetes::api::{self, PATIENCE};
+use crate::kubernetes::api;
 use crate::kubernetes::context::Node;
-use crate::kubernetes::kubeadm;
-use crate::kubernetes::retry::answer;
 
+/// What objects are handed over in.
+const FILE: &str = "policy.json";
 const RBAC: &str = "rbac.authorization.k8s.io";
 /// What an ordinary pod mounts.
 const VOLUMES: [&str; 6] =
@@ -190,15 +189,7 @@ pub fn check(node: &Node) -> Result<bool> {
 
 /// Makes it; what is there as it should be stays.
 pub fn act(node: &Node) -> Result<()> {
-    apply(node, &objects(node))
-}
-
-fn apply(node: &Node, objects: &[Value]) -> Result<()> {
-    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
-    let path = kubeadm::configure(node, "policy.json", &list.to_string())?;
-    let full = node.world.argument(&path);
-    answer(node, PATIENCE, &|| api::ask(node, &["apply", "-f", &full]))?;
-    files::remove(node.world, &path)
+    api::apply(node, FILE, &objects(node))
 }
 
 /// Lets the pods of one namespace have more: a RoleBinding for its service accounts, whose name is given back. An operator
@@ -212,7 +203,7 @@ pub fn allow(node: &Node, namespace: &Name, more: More) -> Result<String> {
             .mend(format!("kubectl create namespace {namespace}")));
     }
     let accounts = format!("system:serviceaccounts:{namespace}");
-    apply(node, &[binding(more.name(), Some(namespace.as_str()), "Group", &[&accounts])])?;
+    api::apply(node, FILE, &[binding(more.name(), Some(namespace.as_str()), "Group", &[&accounts])])?;
     Ok(format!("hale:{}", more.name()))
 }
 
@@ -222,6 +213,7 @@ mod tests {
     use crate::bootstrap::attempt;
     use crate::config::node::Identity;
     use crate::config::role::Role;
+    use crate::host::files;
     use crate::testing::fake::Fake;
 
     fn master() -> (Fake, Role) {

@@ -21,7 +21,7 @@ use crate::kubernetes::api::{self, Member};
 use crate::kubernetes::context::{GIVEN_LABEL, Node, PODS_LABEL};
 use crate::kubernetes::invitation::{self, Invitation};
 use crate::kubernetes::kube_proxy::USER;
-use crate::kubernetes::kubeadm::{Ways, ways};
+use crate::kubernetes::kubeadm::dialect::{Ways, ways};
 use crate::kubernetes::retry::answer;
 use crate::text::base64;
 

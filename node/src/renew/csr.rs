@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::form::Form;
-use crate::kubernetes::kubeadm::Ways;
+use crate::kubernetes::kubeadm::dialect::Ways;
 use crate::text::base64;
 
 /// What the names of objects begin with that ask for kube-proxy's certificate.

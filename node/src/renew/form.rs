@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 
 use crate::config::Name;
 use crate::kubernetes::kube_proxy::USER;
-use crate::kubernetes::kubeadm::Ways;
+use crate::kubernetes::kubeadm::dialect::Ways;
 use crate::text::base64;
 
 /// One of the three things that nodes ask for.

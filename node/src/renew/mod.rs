@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use crate::fault::{Class, Result};
 use crate::host::systemd::systemctl;
-use crate::host::{Call, files, openssl};
+use crate::host::{files, openssl};
 use crate::kubernetes::context::Node;
-use crate::kubernetes::kubeadm::{self, ways};
+use crate::kubernetes::kubeadm;
+use crate::kubernetes::kubeadm::dialect::ways;
 use crate::kubernetes::{api, kube_proxy, ownership};
 
 mod approve;
@@ -116,16 +117,9 @@ fn renew_own(node: &Node, force: bool) -> Result<Outcome> {
 
 /// Stops a static pod's container; the kubelet starts it anew.
 fn restart(node: &Node, name: &str) -> Result<()> {
-    let crictl = |arguments: &[&str]| {
-        let endpoint = format!("unix://{}", kubeadm::CRI_SOCKET);
-        Call::new(
-            &node.role.programs.crictl,
-            &[&["--runtime-endpoint", endpoint.as_str()], arguments].concat(),
-        )
-    };
-    let ids = node.world.ask(&crictl(&["ps", "--quiet", "--name", &format!("^{name}$")]))?;
+    let ids = node.world.ask(&node.crictl(&["ps", "--quiet", "--name", &format!("^{name}$")]))?;
     for id in ids.split_whitespace() {
-        node.world.ask(&crictl(&["stop", id]))?;
+        node.world.ask(&node.crictl(&["stop", id]))?;
     }
     Ok(())
 }

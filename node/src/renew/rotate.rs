@@ -8,10 +8,10 @@ use zeroize::Zeroizing;
 
 use crate::fault::{Class, Fault, Result};
 use crate::host::{files, openssl, run_dir};
-use crate::kubernetes::api;
 use crate::kubernetes::context::Node;
 use crate::kubernetes::kube_proxy::{self, USER};
-use crate::kubernetes::kubeadm::{Ways, ways};
+use crate::kubernetes::kubeadm::dialect::{Ways, ways};
+use crate::kubernetes::{api, paths};
 
 use super::csr::{self, State};
 use super::form::Form;
@@ -28,8 +28,6 @@ const OBJECT: &str = "/run/hale/renewal.json";
 const CERTIFICATE: &str = "/run/hale/renewal.crt";
 /// What follows when the API server stays away.
 const LATER: &str = "the timer tries again; `hale renew` does it now";
-/// The cluster's CA.
-const CA: &str = "/etc/kubernetes/pki/ca.crt";
 
 /// The next step of a renewal, if one is due or under way.
 pub(super) fn renew(node: &Node, force: bool) -> Result<Outcome> {
@@ -147,7 +145,7 @@ fn take(node: &Node, certificate: &str, key: &str) -> Result<Outcome> {
 }
 
 fn unfit(node: &Node) -> Result<Option<&'static str>> {
-    let (certificate, ca) = (node.world.argument(CERTIFICATE), node.world.argument(CA));
+    let (certificate, ca) = (node.world.argument(CERTIFICATE), node.world.argument(paths::CA));
     if !openssl::is_pair(node.world, CERTIFICATE, KEY)? {
         return Ok(Some("it is for another key"));
     }

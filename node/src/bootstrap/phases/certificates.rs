@@ -7,6 +7,7 @@ use crate::fault::{Class, Fault, Result};
 use crate::host::{files, openssl};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::kubeadm::{self, config};
+use crate::kubernetes::paths;
 
 /// Where kubeadm makes certificates before they are whole.
 const SCRATCH_PKI: &str = "/etc/kubernetes/.pki.hale";
@@ -41,7 +42,7 @@ const FILES: [&str; 22] = [
 const CONFS: [&str; 4] = ["admin.conf", "controller-manager.conf", "kubelet.conf", "scheduler.conf"];
 
 /// Whether a file is whole PEM.
-pub fn is_pem(node: &Node, path: &str) -> Result<bool> {
+pub(super) fn is_pem(node: &Node, path: &str) -> Result<bool> {
     Ok(files::read(node.world, path)?.is_some_and(|text| Pem::try_from(text).is_ok()))
 }
 
@@ -56,7 +57,7 @@ fn whole(node: &Node, directory: &str) -> Result<bool> {
 
 /// Whether all certificates are there.
 pub(super) fn check(node: &Node) -> Result<bool> {
-    whole(node, kubeadm::PKI)
+    whole(node, paths::PKI)
 }
 
 /// Makes them; those that are there whole stay.
@@ -65,23 +66,24 @@ pub(super) fn act(node: &Node) -> Result<()> {
         return Ok(());
     }
     // What is there is of no use: nothing was started with it, or `kubelet.conf` would be there too.
-    if files::read(node.world, kubeadm::KUBELET)?.is_some() {
+    if files::read(node.world, paths::KUBELET)?.is_some() {
         let fault =
-            Fault::new(Class::Integrity, format!("{} is damaged on a node that was set up", kubeadm::PKI));
+            Fault::new(Class::Integrity, format!("{} is damaged on a node that was set up", paths::PKI));
         return Err(fault.mend("restore it from a backup, or `hale reset` and begin anew"));
     }
     files::remove(node.world, SCRATCH_PKI)?;
     if let Some(ca) = &node.identity.ca {
         give(node, ca)?;
     }
-    let config = kubeadm::configure(node, "certificates.json", &config::init(node, SCRATCH_PKI)?)?;
-    kubeadm::phase(node, &["certs", "all"], &config)?;
+    let text = config::init(node, SCRATCH_PKI)?;
+    kubeadm::with_config(node, "certificates.json", &text, |config| {
+        kubeadm::phase(node, &["certs", "all"], config)
+    })?;
     if !whole(node, SCRATCH_PKI)? {
         return Err(Fault::passing("kubeadm left a certificate out or cut it short"));
     }
-    files::remove(node.world, kubeadm::PKI)?;
-    files::promote(node.world, SCRATCH_PKI, kubeadm::PKI)?;
-    files::remove(node.world, &config)
+    files::remove(node.world, paths::PKI)?;
+    files::promote(node.world, SCRATCH_PKI, paths::PKI)
 }
 
 /// Puts a given CA where kubeadm takes it for its own. kubeadm would sign with a key that is another's, too.
@@ -116,11 +118,9 @@ pub(super) fn act_confs(node: &Node) -> Result<()> {
         return Ok(());
     }
     files::make_directory(node.world, &node.world.path(SCRATCH_CONFS), 0o700)?;
-    let config = kubeadm::configure(node, "kubeconfigs.json", &config::init(node, kubeadm::PKI)?)?;
-    kubeadm::phase(node, &["kubeconfig", "all", "--kubeconfig-dir", SCRATCH_CONFS], &config)?;
+    kubeadm::init_phases(node, &[&["kubeconfig", "all", "--kubeconfig-dir", SCRATCH_CONFS]])?;
     for name in CONFS {
         files::promote(node.world, &format!("{SCRATCH_CONFS}/{name}"), &format!("/etc/kubernetes/{name}"))?;
     }
-    files::remove(node.world, SCRATCH_CONFS)?;
-    files::remove(node.world, &config)
+    files::remove(node.world, SCRATCH_CONFS)
 }

@@ -5,10 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::fault::{Fault, Result};
+use crate::host::files;
 use crate::host::systemd::systemctl;
-use crate::host::{Call, files};
 use crate::kubernetes::context::Node;
-use crate::kubernetes::kubeadm::CRI_SOCKET;
 use crate::kubernetes::retry::until;
 
 /// This node's own range; sorts before the packaged `100-crio-bridge.conf`, and CRI-O takes the first.
@@ -20,9 +19,7 @@ pub fn check(node: &Node) -> Result<bool> {
 }
 
 fn answers(node: &Node) -> Result<bool> {
-    let endpoint = format!("unix://{CRI_SOCKET}");
-    let call = Call::new(&node.role.programs.crictl, &["--runtime-endpoint", &endpoint, "version"]);
-    Ok(node.world.run(&call)?.success())
+    Ok(node.world.run(&node.crictl(&["version"]))?.success())
 }
 
 /// Writes the range and starts CRI-O.

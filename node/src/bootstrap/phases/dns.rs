@@ -1,9 +1,15 @@
-//! One DNS question through the service address: kube-proxy, CoreDNS and the pod network in one answer.
+//! CoreDNS, and one DNS question through the service address: kube-proxy, CoreDNS and the pod network in one answer.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::fault::{Fault, Result};
 use crate::kubernetes::context::Node;
+use crate::kubernetes::kubeadm;
+
+/// Has the cluster run CoreDNS.
+pub(super) fn act(node: &Node) -> Result<()> {
+    kubeadm::init_phases(node, &[&["addon", "coredns"]])
+}
 
 /// What is asked of whom, and the address that it has: `SERVER says that NAME is ADDRESS`; an error when another one is said.
 pub fn ask(node: &Node) -> Result<String> {

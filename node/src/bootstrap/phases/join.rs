@@ -2,17 +2,20 @@
 //! itself credentials. The last thing it does is a note on the node's object; on a slow machine that times out,
 //! and then the node is a member all the same. What counts is whether the API server takes the credentials.
 
+use crate::bootstrap::written;
 use crate::fault::{Class, Fault, Result};
 use crate::host::files;
 use crate::host::systemd::{enabled_and_active, systemctl};
 use crate::kubernetes::api::{self, PATIENCE};
 use crate::kubernetes::context::{Node, PODS_LABEL};
+use crate::kubernetes::kubeadm::dialect::ways;
 use crate::kubernetes::kubeadm::{self, config};
+use crate::kubernetes::paths;
 use crate::kubernetes::retry::answer;
 
-use super::{KUBELET_FILES, is_pem, start_kubelet};
+use super::certificates::is_pem;
+use super::kubelet;
 
-const CA: &str = "/etc/kubernetes/pki/ca.crt";
 const BOOTSTRAP: &str = "/etc/kubernetes/bootstrap-kubelet.conf";
 /// kubeadm's note on a node's object of where CRI-O listens.
 const NOTE: &str = "kubeadm.alpha.kubernetes.io/cri-socket";
@@ -23,8 +26,8 @@ pub(super) fn check(node: &Node) -> Result<bool> {
 }
 
 fn has_credentials(node: &Node) -> Result<bool> {
-    let text = files::read(node.world, kubeadm::KUBELET)?.unwrap_or_default();
-    Ok(text.contains("current-context:") && is_pem(node, CA)?)
+    let text = files::read(node.world, paths::KUBELET)?.unwrap_or_default();
+    Ok(text.contains("current-context:") && is_pem(node, paths::CA)?)
 }
 
 /// Whether the node is a member: as long as nobody says so or denies it, that is asked.
@@ -37,12 +40,12 @@ pub(super) fn act(node: &Node) -> Result<()> {
     if !is_member(node)? {
         join(node)?;
     }
-    for path in [CA, kubeadm::KUBELET] {
+    for path in [paths::CA, paths::KUBELET] {
         files::sync(&node.world.path(path))?;
     }
     files::remove(node.world, BOOTSTRAP)?;
-    start_kubelet(node)?;
-    let note = format!("{NOTE}={}", kubeadm::CRI_SOCKET);
+    kubelet::start(node)?;
+    let note = format!("{NOTE}={}", paths::CRI_SOCKET);
     change(node, "annotate", &note)?;
     // The kubelet itself does so only for an object that it makes; this one may be of an earlier life of the node.
     change(node, "label", &format!("{PODS_LABEL}={}", node.identity.pods(node.role)))?;
@@ -60,7 +63,7 @@ fn leave(node: &Node, fault: Fault) -> Result<()> {
     if fault.class() == Class::Input {
         change(node, "label", &format!("{PODS_LABEL}-"))?;
         clear(node)?;
-        KUBELET_FILES.iter().try_for_each(|path| files::remove(node.world, path))?;
+        written::KUBELET.iter().try_for_each(|path| files::remove(node.world, path))?;
     }
     Err(fault)
 }
@@ -71,11 +74,11 @@ fn join(node: &Node) -> Result<()> {
         Fault::new(Class::Missing, "there is no [join]").mend("run `hale token` on the master")
     })?;
     clear(node)?;
-    let config = kubeadm::configure(node, "join.json", &config::join(node, join)?)?;
-    let tells = kubeadm::ways(node.role.kubernetes.minor()).join_tells;
-    let arguments = [&["join", "--config", &config, "--ignore-preflight-errors=Swap"], tells].concat();
-    let joined = kubeadm::run(node, &arguments, 30);
-    files::remove(node.world, &config)?;
+    let tells = ways(node.role.kubernetes.minor()).join_tells;
+    let joined = kubeadm::with_config(node, "join.json", &config::join(node, join)?, |config| {
+        let options = ["--config", config, "--ignore-preflight-errors=Swap"];
+        kubeadm::run(node, &[&["join"], options.as_slice(), tells].concat(), 30)
+    });
     let Err(fault) = joined else { return Ok(()) };
     if is_member(node)? {
         return Ok(());
@@ -88,7 +91,7 @@ fn join(node: &Node) -> Result<()> {
 /// started would have the port, and put credentials there in the meantime.
 fn clear(node: &Node) -> Result<()> {
     systemctl(node.world, &["stop", "kubelet.service"])?;
-    for path in [CA, BOOTSTRAP, kubeadm::KUBELET] {
+    for path in [paths::CA, BOOTSTRAP, paths::KUBELET] {
         files::remove(node.world, path)?;
     }
     Ok(())

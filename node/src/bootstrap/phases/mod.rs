@@ -3,27 +3,24 @@
 //! The manifests are written, and made patient, before the kubelet starts: so it never sees a half-written
 //! one, nor one that kills a slow API server.
 
-use crate::bootstrap::written::{self, KUBELET as KUBELET_FILES};
-use crate::config::node::Identity;
+use crate::config::node::{Identity, holds_secret};
 use crate::config::role::Role;
 use crate::fault::Result;
 use crate::host::files;
-use crate::host::systemd::{enabled_and_active, systemctl};
 use crate::kubernetes::api::{self, PATIENCE};
 use crate::kubernetes::context::Node;
-use crate::kubernetes::kubeadm::{self, api_server, config, manifest};
-use crate::kubernetes::retry::{answer, until};
-use crate::kubernetes::{invitation, kube_proxy, ownership, policy};
-use crate::renew;
+use crate::kubernetes::retry::answer;
+use crate::kubernetes::{ownership, policy};
 
 mod certificates;
+mod control_plane;
 pub mod crio;
 pub mod dns;
 mod join;
-pub mod preflight;
+mod kube_proxy;
+mod kubelet;
+mod preflight;
 mod rbac;
-
-pub use certificates::is_pem;
 
 /// One phase. Its action can be repeated; its check changes nothing.
 pub struct Phase {
@@ -59,14 +56,29 @@ pub fn of(role: &Role) -> Vec<Phase> {
                 certificates::act_confs
             ),
             phase!("ownership", "each file belongs to whom must read it", owned, ownership::apply),
-            phase!("control-plane", "four patient static pods", has_control_plane, control_plane),
-            phase!("kubelet", "the kubelet runs, and will after a reboot", kubelet_check, kubelet),
+            phase!("control-plane", "four patient static pods", control_plane::check, control_plane::act),
+            phase!("kubelet", "the kubelet runs, and will after a reboot", kubelet::check, kubelet::act),
             phase!("wait", "the API server answers", api::answers, api::wait_for_answer),
             phase!("policy", "no pod may ask for what is the host's", policy::check, policy::act),
-            phase!("upload", "the cluster knows its configuration and its master", uploaded, upload),
-            phase!("serving", "the kubelet is who it says, by the cluster's CA", serves, serving),
-            phase!("token", "nodes can join with a token that invites them", can_invite, token),
-            phase!("dns", "CoreDNS", api::has_dns, dns),
+            phase!(
+                "upload",
+                "the cluster knows its configuration and its master",
+                control_plane::uploaded,
+                control_plane::upload
+            ),
+            phase!(
+                "serving",
+                "the kubelet is who it says, by the cluster's CA",
+                kubelet::serves,
+                kubelet::serving
+            ),
+            phase!(
+                "token",
+                "nodes can join with a token that invites them",
+                control_plane::can_invite,
+                control_plane::token
+            ),
+            phase!("dns", "CoreDNS", api::has_dns, dns::act),
             phase!("rights", "kube-proxies may ask for certificates", rbac::check, rbac::act),
         ]);
     } else {
@@ -92,98 +104,8 @@ fn owned(node: &Node) -> Result<bool> {
     ownership::differences(node).map(|differences| differences.is_empty())
 }
 
-fn has_control_plane(node: &Node) -> Result<bool> {
-    Ok(api_server::is_ready(node)? && manifest::are_patient(node)?)
-}
-
-fn control_plane(node: &Node) -> Result<()> {
-    api_server::prepare(node)?;
-    let config = kubeadm::configure(node, "init.json", &config::init(node, kubeadm::PKI)?)?;
-    kubeadm::phase(node, &["control-plane", "all"], &config)?;
-    kubeadm::phase(node, &["etcd", "local"], &config)?;
-    manifest::make_patient(node)?;
-    // kubeadm may have made directories that the table knows.
-    ownership::apply(node)?;
-    written::note(node, &written::manifests())?;
-    files::remove(node.world, &config)
-}
-
-fn kubelet_check(node: &Node) -> Result<bool> {
-    for path in KUBELET_FILES {
-        if files::read(node.world, path)?.is_none_or(|text| text.is_empty()) {
-            return Ok(false);
-        }
-    }
-    enabled_and_active(node.world, "kubelet.service")
-}
-
-fn kubelet(node: &Node) -> Result<()> {
-    let config = kubeadm::configure(node, "init.json", &config::init(node, kubeadm::PKI)?)?;
-    kubeadm::phase(node, &["kubelet-start"], &config)?;
-    files::remove(node.world, &config)?;
-    start_kubelet(node)
-}
-
-/// kubeadm starts the kubelet but does not enable it, and writes its files without a sync.
-fn start_kubelet(node: &Node) -> Result<()> {
-    for path in KUBELET_FILES {
-        files::sync(&node.world.path(path))?;
-    }
-    files::sync(&node.world.path("/var/lib/kubelet"))?;
-    written::note(node, &KUBELET_FILES)?;
-    ownership::apply(node)?;
-    systemctl(node.world, &["enable", "--now", "kubelet.service"])
-}
-
-fn uploaded(node: &Node) -> Result<bool> {
-    api::knows(node, &["get", "configmap", "-n", "kube-system", "kubeadm-config"])
-}
-
-fn upload(node: &Node) -> Result<()> {
-    let config = kubeadm::configure(node, "init.json", &config::init(node, kubeadm::PKI)?)?;
-    for phase in [&["upload-config", "all"] as &[_], &["mark-control-plane"], &["kubelet-finalize", "all"]] {
-        kubeadm::phase(node, phase, &config)?;
-    }
-    files::sync(&node.world.path(kubeadm::KUBELET))?;
-    ownership::apply(node)?;
-    files::remove(node.world, &config)
-}
-
-/// The kubelet's certificate as a server; a link to the newest.
-const SERVING: &str = "/var/lib/kubelet/pki/kubelet-server-current.pem";
-
-fn serves(node: &Node) -> Result<bool> {
-    Ok(node.world.path(SERVING).exists())
-}
-
-/// The kubelet asks when it has told the API server its addresses; the master approves, and somebody signs.
-fn serving(node: &Node) -> Result<()> {
-    until(node, "the kubelet has no certificate as a server", PATIENCE, &|| {
-        renew::approve(node)?;
-        serves(node)
-    })
-}
-
-fn can_invite(node: &Node) -> Result<bool> {
-    Ok(api::has_info(node)? && answer(node, PATIENCE, &|| invitation::is_closed(node))?)
-}
-
-fn token(node: &Node) -> Result<()> {
-    let config = kubeadm::configure(node, "init.json", &config::init(node, kubeadm::PKI)?)?;
-    kubeadm::phase(node, &["bootstrap-token", "--skip-token-print"], &config)?;
-    answer(node, PATIENCE, &|| invitation::close(node))?;
-    files::remove(node.world, &config)
-}
-
-fn dns(node: &Node) -> Result<()> {
-    let config = kubeadm::configure(node, "init.json", &config::init(node, kubeadm::PKI)?)?;
-    kubeadm::phase(node, &["addon", "coredns"], &config)?;
-    files::remove(node.world, &config)
-}
-
 fn verified(node: &Node) -> Result<bool> {
-    let wiped =
-        files::read(node.world, Identity::PATH)?.is_none_or(|text| !crate::config::node::holds_secret(&text));
+    let wiped = files::read(node.world, Identity::PATH)?.is_none_or(|text| !holds_secret(&text));
     Ok(wiped && api::is_ready(node)? && dns::ask(node).map(|_| true)?)
 }
 

@@ -7,7 +7,7 @@ use crate::config::role::Role;
 use crate::fault::{Class, Fault, Result};
 use crate::host::{files, ip};
 use crate::kubernetes::context::Node;
-use crate::kubernetes::kubeadm;
+use crate::kubernetes::{kubeadm, paths};
 
 /// Free space under `/var/lib` below which images and etcd will not fit, in bytes.
 const SPACE: u64 = 1 << 30;
@@ -17,12 +17,12 @@ const CONTROLLERS: [&str; 4] = ["cpu", "cpuset", "memory", "pids"];
 const SKEW: i64 = 300;
 
 /// Whether all is well.
-pub fn is_fit(node: &Node) -> Result<bool> {
+pub(super) fn is_fit(node: &Node) -> Result<bool> {
     Ok(examine(node).is_ok())
 }
 
 /// Makes the bridge if it is told to, names name servers if nobody has, then says what is wrong.
-pub fn act(node: &Node) -> Result<()> {
+pub(super) fn act(node: &Node) -> Result<()> {
     network::name_servers(node)?;
     if node.identity.network.bridge == Bridge::Make {
         network::make(node)?;
@@ -32,7 +32,7 @@ pub fn act(node: &Node) -> Result<()> {
 
 fn examine(node: &Node) -> Result<()> {
     // What is asked for once is not asked for again.
-    let begun = files::read(node.world, kubeadm::KUBELET)?.is_some();
+    let begun = files::read(node.world, paths::KUBELET)?.is_some();
     if let Some(fault) = node.identity.missing(node.role).filter(|_| !begun) {
         return Err(fault);
     }
@@ -73,7 +73,7 @@ fn clock(node: &Node) -> Result<()> {
             Role::PATH
         ));
     }
-    let joined = files::read(node.world, kubeadm::KUBELET)?.is_some();
+    let joined = files::read(node.world, paths::KUBELET)?.is_some();
     let Some(join) = node.identity.join.as_ref().filter(|_| !joined) else { return Ok(()) };
     if join.issued.is_some_and(|issued| now < issued.seconds() - SKEW) {
         return wrong(format!("the clock says {}, before the token was made", Moment::from_seconds(now)?));

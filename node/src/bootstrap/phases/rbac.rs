@@ -4,12 +4,9 @@
 use serde_json::json;
 
 use crate::fault::Result;
-use crate::host::files;
-use crate::kubernetes::api::{self, PATIENCE};
+use crate::kubernetes::api;
 use crate::kubernetes::context::Node;
 use crate::kubernetes::kube_proxy::USER;
-use crate::kubernetes::kubeadm;
-use crate::kubernetes::retry::answer;
 
 /// The role's name and its binding's.
 const NAME: &str = "hale:kube-proxy-renewal";
@@ -36,9 +33,5 @@ pub(super) fn act(node: &Node) -> Result<()> {
         "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": NAME},
         "subjects": [{"apiGroup": group, "kind": "User", "name": USER}],
     });
-    let list = json!({"apiVersion": "v1", "kind": "List", "items": [role, binding]});
-    let path = kubeadm::configure(node, "rights.json", &list.to_string())?;
-    let full = node.world.argument(&path);
-    answer(node, PATIENCE, &|| api::ask(node, &["apply", "-f", &full]))?;
-    files::remove(node.world, &path)
+    api::apply(node, "rights.json", &[role, binding])
 }

@@ -65,6 +65,27 @@ fn what_is_made_has_its_owner_and_mode() {
     assert!(!WHOLE["node"].0.contains_key("unit: kube-proxy.service"));
 }
 
+/// The token is in what kubeadm is told, so that is gone however kubeadm ends.
+#[test]
+fn a_phase_that_fails_leaves_no_file_with_its_token() {
+    for kind in ["master", "node"] {
+        let role = role(kind, "1.20.2");
+        let whole = machine(&role);
+        boot(&whole, &role).unwrap();
+        let calls = whole.calls.borrow();
+        let told = |call: &String| call.contains("kubeadm") && call.contains("--config /run/hale/");
+        let told: Vec<usize> = (0..calls.len()).filter(|at| told(&calls[*at])).collect();
+        assert!(!told.is_empty(), "{calls:?}");
+        for at in told {
+            let fake = machine(&role);
+            fake.spoilt.borrow_mut().insert(at, Spoilt::Refused);
+            assert!(boot(&fake, &role).is_err(), "{}", calls[at]);
+            let left: Vec<_> = fake.tree().into_keys().filter(|path| path.starts_with("run/hale/")).collect();
+            assert_eq!(left, [""; 0], "{}", calls[at]);
+        }
+    }
+}
+
 /// A kubeadm that says of a phase that all went well, and did nothing.
 #[test]
 fn no_phase_takes_a_programs_word_for_it() {

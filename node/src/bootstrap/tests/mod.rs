@@ -8,7 +8,7 @@ use crate::bootstrap::{self, journal};
 use crate::config::node::Identity;
 use crate::config::role::Role;
 use crate::host::{World, files};
-use crate::kubernetes::kubeadm;
+use crate::kubernetes::paths;
 use crate::testing::fake::{Fake, Slow, Spoilt};
 
 const JOIN: &str = r#"
@@ -250,7 +250,7 @@ fn each_hostile_or_broken_thing_ends_in_one_clear_line() {
     let check_version = |version: &str, kind: &str, prepare: &dyn Fn(&Fake), expect: &str| {
         let (told, fake) = refusal(prepare, kind, version);
         assert!(told.contains(expect) && !told.contains('\n'), "{told}");
-        for left in [kubeadm::KUBELET, "/etc/kubernetes/pki/ca.crt", "/run/hale/join.json"] {
+        for left in [paths::KUBELET, paths::CA, "/run/hale/join.json"] {
             assert!(!fake.path(left).exists(), "{told}: {left} is left");
         }
     };
@@ -370,7 +370,7 @@ fn a_range_that_another_node_has_is_refused_after_joining() {
     let expect = "pod range 10.0.3.61-10.0.3.100 overlaps 10.0.3.90-10.0.3.120 of node node-9; \
         choose a free range in /etc/hale/node.toml; it goes on by itself";
     assert_eq!(told, expect);
-    for left in [kubeadm::KUBELET, "/etc/kubernetes/pki/ca.crt", "/var/lib/kubelet/config.yaml"] {
+    for left in [paths::KUBELET, paths::CA, "/var/lib/kubelet/config.yaml"] {
         assert!(!fake.path(left).exists(), "{left} is left");
     }
     assert_eq!(ranges(&fake), ["range node-9 10.0.3.90-10.0.3.120"]);

@@ -13,8 +13,9 @@ use crate::config::node::Join;
 use crate::fault::{Class, Fault, Result};
 use crate::host::files;
 use crate::kubernetes::context::{Node, PODS_LABEL};
+use crate::kubernetes::paths;
 
-use super::{CRI_SOCKET, api_server, manifest};
+use super::{api_server, manifest};
 
 /// The kubelet's configuration as packaged: what is the same on every node.
 pub const KUBELET: &str = "/usr/lib/hale/kubelet.yaml";
@@ -158,7 +159,7 @@ fn api_server(address: &str) -> Extra {
         ("bind-address", address),
         ("enable-admission-plugins", "NodeRestriction,PodSecurityPolicy"),
         ("encryption-provider-config", api_server::ENCRYPTION),
-        ("kubelet-certificate-authority", "/etc/kubernetes/pki/ca.crt"),
+        ("kubelet-certificate-authority", paths::CA),
         ("profiling", "false"),
         ("tls-cipher-suites", CIPHERS),
     ])
@@ -188,7 +189,7 @@ fn registration(node: &Node) -> Result<Registration> {
     options.insert("max-pods", (pods.count() + without_address).to_string());
     Ok(Registration {
         name: node.name.clone(),
-        cri_socket: CRI_SOCKET,
+        cri_socket: paths::CRI_SOCKET,
         kubelet_extra_args: options,
         ignore_preflight_errors: vec!["Swap"],
     })

@@ -8,7 +8,7 @@ use crate::fault::{Fault, Result};
 use crate::host::files;
 use crate::kubernetes::context::Node;
 
-use super::ways;
+use super::dialect::ways;
 
 /// Where the kubelet looks for static pods.
 pub const DIRECTORY: &str = "/etc/kubernetes/manifests";

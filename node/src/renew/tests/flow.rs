@@ -70,7 +70,7 @@ fn ending(minor: &str) -> (Fake, Role) {
 }
 
 fn step(world: &Fake, role: &Role) -> Result<Outcome> {
-    let identity = Identity::load(world, role).unwrap();
+    let identity = load_identity(world, role).unwrap();
     renew(&Node::new(world, role, &identity).unwrap(), false)
 }
 

@@ -4,6 +4,7 @@ use crate::config::node::Identity;
 use crate::config::role::Role;
 use crate::fault::Class;
 use crate::host::World;
+use crate::kubernetes::context::load_identity;
 use crate::testing::fake::{Fake, Spoilt};
 
 mod flow;
@@ -135,7 +136,7 @@ fn kubeconfig(certificate: &str, key: &str) -> String {
 #[test]
 fn what_a_node_is_given_by_hand_is_taken() {
     let (world, role) = worker("1.17.17", "Zm9v", "eA==");
-    let now = || Identity::load(&world, &role).unwrap();
+    let now = || load_identity(&world, &role).unwrap();
     let identity = now();
     let node = Node::new(&world, &role, &identity).unwrap();
     assert_eq!(renew(&node, false).unwrap(), Outcome::Nothing, "it is good for long");
@@ -153,7 +154,7 @@ fn what_a_node_is_given_by_hand_is_taken() {
 fn a_kube_proxy_that_may_not_ask_is_the_operators() {
     let (world, role) = worker("1.17.17", "Zm9v", "eA==");
     world.openssl.set(true);
-    let identity = Identity::load(&world, &role).unwrap();
+    let identity = load_identity(&world, &role).unwrap();
     let node = Node::new(&world, &role, &identity).unwrap();
     let told = renew(&node, true).unwrap_err();
     assert!(told.class() == Class::Missing && told.to_string().contains("hale token --kube-proxy"), "{told}");

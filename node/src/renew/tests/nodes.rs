@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::flow::is_approved;
 use super::*;
 use crate::host::{Call, Real};
-use crate::kubernetes::kubeadm::ways;
+use crate::kubernetes::kubeadm::dialect::ways;
 use crate::renew::csr as format;
 use crate::renew::form::{CLIENT, Form, SERVER};
 use crate::text::base64;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::flow::{approve, is_approved, request};
 use super::*;
-use crate::kubernetes::kubeadm::ways;
+use crate::kubernetes::kubeadm::dialect::ways;
 use crate::renew::csr as format;
 use crate::renew::form::Form;
 use crate::text::base64;

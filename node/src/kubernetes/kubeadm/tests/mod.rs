@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::config::node::Identity;
 use crate::config::role::Role;
-use crate::host::{Real, World};
+use crate::host::{Real, World, files};
 use crate::testing::fake::{Fake, grammar, recorded};
 
 fn role() -> Role {
@@ -49,8 +49,7 @@ fn each_phase_writes_what_was_recorded() {
     compare("init.yaml", &configuration);
     for phase in ["certs all", "kubeconfig all", "control-plane all", "etcd local", "kubelet-start"] {
         let before = fake.tree();
-        let config = configure(&node, "init.json", &configuration).unwrap();
-        super::phase(&node, &phase.split(' ').collect::<Vec<_>>(), &config).unwrap();
+        init_phases(&node, &[&phase.split(' ').collect::<Vec<_>>()]).unwrap();
         let line = |(path, what): (String, String)| {
             let slash = if what.starts_with('d') { "/" } else { "" };
             format!("{} /{path}{slash}", &what[2..6])

@@ -5,7 +5,7 @@ use std::fs;
 use super::{failed, is_active, ok, write};
 use crate::fault::Result;
 use crate::host::{Ran, World};
-use crate::kubernetes::kubeadm;
+use crate::kubernetes::paths;
 use crate::testing::fake::Fake;
 
 /// How a join goes on a machine that is too slow for it.
@@ -25,10 +25,10 @@ const GRACE: i64 = 40;
 
 /// What a kubelet that runs has done in the meantime: it has credentials, and a node's object of its own.
 pub(super) fn heartbeat(fake: &Fake) {
-    let conf = fake.path(kubeadm::KUBELET);
+    let conf = fake.path(paths::KUBELET);
     if is_active(fake, "kubelet.service") && (conf.is_file() || fake.late.get()) {
         if fake.late.take() {
-            fs::write(&conf, super::content(kubeadm::KUBELET)).unwrap();
+            fs::write(&conf, super::content(paths::KUBELET)).unwrap();
         }
         fake.state.borrow_mut().seen = Some(fake.clock.get());
         introduce(fake);
@@ -67,14 +67,11 @@ pub(super) fn is_ready(fake: &Fake) -> bool {
 /// `kubeadm join` 1.20.2: what it refuses, what it leaves, what it says.
 pub(super) fn join(fake: &Fake) -> Result<Ran> {
     heartbeat(fake);
-    let mut errors: Vec<String> =
-        [kubeadm::KUBELET, "/etc/kubernetes/bootstrap-kubelet.conf", "/etc/kubernetes/pki/ca.crt"]
-            .into_iter()
-            .filter(|path| fake.path(path).exists())
-            .map(|path| {
-                format!("\t[ERROR FileAvailable-{}]: {path} already exists\n", path.replace('/', "-"))
-            })
-            .collect();
+    let mut errors: Vec<String> = [paths::KUBELET, "/etc/kubernetes/bootstrap-kubelet.conf", paths::CA]
+        .into_iter()
+        .filter(|path| fake.path(path).exists())
+        .map(|path| format!("\t[ERROR FileAvailable-{}]: {path} already exists\n", path.replace('/', "-")))
+        .collect();
     if is_active(fake, "kubelet.service") {
         errors.push("\t[ERROR Port-10250]: Port 10250 is in use\n".to_owned());
     }
@@ -91,7 +88,7 @@ pub(super) fn join(fake: &Fake) -> Result<Ran> {
     let slow = fake.slow_join.take();
     write(fake, "join", &|path| path.to_owned())?;
     if slow == Slow::Credentials {
-        fs::remove_file(fake.path(kubeadm::KUBELET)).unwrap();
+        fs::remove_file(fake.path(paths::KUBELET)).unwrap();
         fake.late.set(true);
     }
     fake.state.borrow_mut().active.insert("kubelet.service".into());

@@ -9,7 +9,7 @@ use super::{NOW, YEAR, certificate, failed, ok};
 use crate::config::Minor;
 use crate::host::{Call, Ran, Real, World};
 use crate::kubernetes::kube_proxy;
-use crate::kubernetes::kubeadm::ways;
+use crate::kubernetes::kubeadm::dialect::ways;
 use crate::renew::csr;
 use crate::renew::form::{Form, element};
 use crate::testing::fake::Fake;
