@@ -35,7 +35,7 @@ pub mod bootstrap;
 /// Every promise of the node, proven on the running machine.
 pub mod doctor;
 
-/// What is left of `hale`'s verbs: each a file.
+/// `hale`'s other verbs, and what is told of a bootstrap.
 pub mod commands;
 
 /// What tests and fuzzing alone use.

@@ -12,6 +12,7 @@ use node::commands::token::{self, Guest};
 use node::commands::{reset, status};
 use node::config::role::Role;
 use node::config::{Name, Range};
+use node::doctor::finding::Verdict;
 use node::doctor::{self, report};
 use node::fault::{Fault, Result};
 use node::host::{Real, apt, files, seed};
@@ -120,7 +121,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
             let findings = doctor::examine(&Node::new(&world, &role, &identity)?);
             print(json, &findings, &doctor::table(&findings))?;
             return Ok(ExitCode::from(u8::from(
-                findings.iter().any(|finding| finding.verdict == doctor::Verdict::No),
+                findings.iter().any(|finding| finding.verdict == Verdict::No),
             )));
         }
         Verb::Token { name, pods, hours, kube_proxy } => {

@@ -4,21 +4,22 @@
 //! so every action can be repeated and a power cut anywhere is a pause. What another program writes in
 //! several steps is written beside its place and renamed, or written again.
 
-pub mod journal;
-pub mod network;
-pub mod phases;
-pub mod written;
-
 use std::cell::RefCell;
 use std::time::Duration;
 
-use crate::bootstrap::journal::{Entry, Event, Journal};
-use crate::bootstrap::phases::Phase;
 use crate::config::role::Role;
 use crate::fault::{Class, Fault, Result};
 use crate::host::{World, files, systemd};
 use crate::kubernetes::context::{Node, load_identity};
 use crate::kubernetes::retry::{answer, until};
+
+pub mod journal;
+pub mod network;
+pub mod phases;
+pub mod written;
+
+use journal::{Entry, Event, Journal};
+use phases::Phase;
 
 /// Told of everything that is journaled: the console, a virtio port.
 pub type Watch<'a> = &'a mut dyn FnMut(&Entry);

@@ -5,6 +5,6 @@ pub mod shim;
 mod timestamp;
 mod values;
 
-pub use secrets::{Endpoint, Name, Pem, Pin, Secret, Token};
+pub use secrets::{Pem, Pin, Secret, Token};
 pub use timestamp::Moment;
-pub use values::{Capability, Interface, Minor, Range, Version};
+pub use values::{Capability, Endpoint, Interface, Minor, Name, Range, Version};

@@ -12,9 +12,9 @@ use toml::Spanned;
 use crate::fault::{Class, Fault, Result, parse_toml};
 
 use super::role::Role;
-use super::secrets::{Endpoint, Name, Pem, Pin, Secret, Token};
+use super::secrets::{Pem, Pin, Secret, Token};
 use super::timestamp::Moment;
-use super::values::{Interface, Range};
+use super::values::{Endpoint, Interface, Name, Range};
 
 /// The whole file. Every key is optional; [`Identity::check`] says which ones a role cannot do without.
 #[derive(Debug, Default, Serialize, Deserialize)]

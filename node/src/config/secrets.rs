@@ -1,7 +1,6 @@
-//! The values that `node.toml` is made of.
+//! The values of `node.toml` that are secrets, or stand for one.
 
 use std::fmt;
-use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -135,67 +134,3 @@ impl FromStr for Pin {
 }
 
 serde_as_text!(Pin);
-
-/// A node's name: an RFC 1123 label in lower case, which is a valid Kubernetes node name and host name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Name(String);
-
-impl Name {
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl FromStr for Name {
-    type Err = Fault;
-    fn from_str(text: &str) -> Result<Self> {
-        let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        let fits = (1..=63).contains(&text.len()) && text.bytes().all(inner);
-        if fits && !text.starts_with('-') && !text.ends_with('-') {
-            return Ok(Self(text.to_owned()));
-        }
-        Err(Fault::input(format!("{text:?} is no node name: 1 to 63 of a-z, 0-9 and inner hyphens")))
-    }
-}
-
-serde_as_text!(Name);
-
-/// `host:port`; the host is an IPv4 address or a DNS name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Endpoint {
-    host: String,
-    port: u16,
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
-    }
-}
-
-impl FromStr for Endpoint {
-    type Err = Fault;
-    fn from_str(text: &str) -> Result<Self> {
-        let wrong = || Fault::input(format!("{text:?} is no endpoint such as 10.0.3.1:6443"));
-        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-        let port: u16 = port.parse().map_err(|_| wrong())?;
-        let numeric = host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-        let fits = if numeric {
-            host.parse::<Ipv4Addr>().is_ok()
-        } else {
-            host.len() <= 253 && host.split('.').all(|label| label.parse::<Name>().is_ok())
-        };
-        if fits && port != 0 { Ok(Self { host: host.to_owned(), port }) } else { Err(wrong()) }
-    }
-}
-
-serde_as_text!(Endpoint);

@@ -10,7 +10,7 @@ use crate::kubernetes::context::Node;
 use crate::shim::refusal::REFUSED;
 use crate::shim::{BUNDLES, THEIRS};
 
-use super::Evidence;
+use super::finding::Evidence;
 
 pub(super) fn check(node: &Node) -> Result<Evidence> {
     let mut exceptions = Vec::new();

@@ -12,7 +12,7 @@ use crate::kubernetes::{kube_proxy, paths};
 use crate::renew;
 use crate::text::base64;
 
-use super::Evidence;
+use super::finding::Evidence;
 
 /// On every node. The kubelet's own, which it renews itself, is in its kubeconfig or named there.
 const EVERYWHERE: [&str; 2] = [paths::CA, paths::KUBELET];

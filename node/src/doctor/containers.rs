@@ -10,7 +10,7 @@ use crate::config::role::User;
 use crate::fault::{Fault, Result};
 use crate::kubernetes::context::Node;
 
-use super::Evidence;
+use super::finding::Evidence;
 
 /// A process as `/proc` shows it.
 struct Process {

@@ -6,7 +6,8 @@ use crate::fault::{Fault, Result};
 use crate::host::{files, systemd};
 use crate::kubernetes::context::Node;
 
-use super::{Evidence, containers};
+use super::containers;
+use super::finding::Evidence;
 
 /// What is asked of the kernel, as sysctl.d(5) has it.
 pub(crate) const SYSCTLS: &str = "/usr/lib/sysctl.d/60-hale.conf";

@@ -3,8 +3,6 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::bootstrap;
 use crate::bootstrap::phases::dns;
 use crate::fault::Result;
@@ -17,69 +15,13 @@ use crate::text::terminal::plain;
 mod bundles;
 pub(crate) mod certificates;
 mod containers;
+pub mod finding;
 mod machine;
 pub mod report;
 mod shipped;
 mod sockets;
 
-/// A promise and what was found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Finding {
-    /// The promise.
-    pub promise: String,
-    /// Whether it holds.
-    pub verdict: Verdict,
-    /// What it was judged by, each of one line: numbers when it holds, each exception when it does not.
-    pub evidence: Vec<String>,
-}
-
-/// Whether a promise holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    /// It does.
-    Yes,
-    /// It does not, or nobody can say.
-    No,
-    /// What it is about is not there yet.
-    NothingToJudge,
-}
-
-impl Verdict {
-    /// For people.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Yes => "yes",
-            Self::No => "NO",
-            Self::NothingToJudge => "-",
-        }
-    }
-}
-
-/// What a check brings: exceptions, or what was counted, if there was something to judge.
-struct Evidence {
-    exceptions: Vec<String>,
-    counted: String,
-    judged: bool,
-}
-
-impl Evidence {
-    fn new(exceptions: Vec<String>, counted: impl Into<String>) -> Self {
-        Self { exceptions, counted: counted.into(), judged: true }
-    }
-
-    /// Of what is not there yet.
-    fn nothing(why: &str) -> Self {
-        let counted = format!("nothing to judge yet: {why}");
-        Self { exceptions: Vec::new(), counted, judged: false }
-    }
-
-    /// Of one question: `counted` when the answer is yes, `exception` when it is no.
-    fn of(yes: bool, counted: impl Into<String>, exception: impl Into<String>) -> Self {
-        Self::new(if yes { Vec::new() } else { vec![exception.into()] }, counted)
-    }
-}
+use finding::{Evidence, Finding, Verdict};
 
 /// A check of one promise.
 type Check = fn(&Node) -> Result<Evidence>;

@@ -1,13 +1,15 @@
 //! What a machine tells of itself once its bootstrap is done: how its units came up, and the doctor's findings.
-//! One JSON line, told to who listens at a virtio port ([`crate::commands::progress`]).
+//! One JSON line, told to who listens at a virtio port (`commands/progress.rs`).
 
 use serde::{Deserialize, Serialize};
 
-use crate::doctor::{self, Finding};
 use crate::fault::{Fault, Result};
 use crate::host::{files, systemd};
 use crate::kubernetes::context::Node;
 use crate::text::terminal::plain;
+
+use super::examine;
+use super::finding::Finding;
 
 /// The whole line. Times are microseconds since the kernel started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +41,7 @@ pub struct Unit {
 
 /// Examines the machine.
 pub fn of(node: &Node) -> Result<Report> {
-    let findings = doctor::examine(node);
+    let findings = examine(node);
     let manager =
         systemd::show(node.world, &["UserspaceTimestampMonotonic", "FinishTimestampMonotonic"], &[])?;
     let mut units = units(&systemd::show(node.world, &["Id", BEGAN, ACTIVE], &["*"])?);
@@ -90,6 +92,7 @@ fn uptime(text: &str) -> Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::finding::Verdict;
     use super::*;
     use crate::config::node::Identity;
     use crate::config::role::Role;
@@ -106,7 +109,7 @@ mod tests {
         assert_eq!((report.uptime, report.userspace, report.finished), (526_070_000, 2_500_000, 0));
         assert!(
             report.findings.len() > 10
-                && report.findings.iter().any(|finding| finding.verdict == doctor::Verdict::No)
+                && report.findings.iter().any(|finding| finding.verdict == Verdict::No)
         );
         let line = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<Report>(&line).unwrap(), report);

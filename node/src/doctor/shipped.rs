@@ -9,7 +9,7 @@ use crate::kubernetes::context::Node;
 use crate::kubernetes::kube_proxy;
 use crate::kubernetes::kubeadm::{config, manifest};
 
-use super::Evidence;
+use super::finding::Evidence;
 
 pub(super) fn written(node: &Node) -> Result<Evidence> {
     let mut exceptions = written::differences(node)?;

@@ -10,7 +10,8 @@ use crate::config::role::{Bind, Protocol};
 use crate::fault::Result;
 use crate::kubernetes::context::Node;
 
-use super::{Evidence, containers};
+use super::containers;
+use super::finding::Evidence;
 
 /// What listens.
 #[derive(Debug, PartialEq, Eq)]

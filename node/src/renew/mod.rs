@@ -16,12 +16,12 @@ use crate::kubernetes::{api, kube_proxy, ownership};
 mod approve;
 pub mod csr;
 pub mod form;
+pub mod outcome;
 mod rotate;
 
 pub use approve::approve;
+use outcome::{DAYS, Outcome};
 
-/// Renewed when fewer days are left: the timer has a month of chances before anybody is warned.
-const DAYS: u64 = 60;
 /// A certificate with fewer days left is a broken promise: renewal did not happen.
 pub const WARNING: u64 = 30;
 /// Certificates that everything else stands for: all of kubeadm's are made and renewed together.
@@ -31,27 +31,6 @@ const WITNESS: &str = "/etc/kubernetes/pki/apiserver.crt";
 pub const UNDER_WAY: &str = "/var/lib/hale/renewal";
 /// Containers that hold a certificate for as long as they run.
 const HOLDERS: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
-
-/// What a run did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Nothing ends soon.
-    Nothing,
-    /// The master was asked for kube-proxy's certificate; a later run takes it.
-    Asked,
-    /// What ended soon was renewed.
-    Renewed,
-}
-
-impl std::fmt::Display for Outcome {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Nothing => "nothing ends soon",
-            Self::Asked => "asked the master for kube-proxy's certificate; the timer takes it",
-            Self::Renewed => "renewed",
-        })
-    }
-}
 
 /// Renews what ends soon, or everything if `force` says so. The master approves what nodes ask for besides.
 ///

@@ -15,7 +15,7 @@ use crate::kubernetes::{api, paths};
 
 use super::csr::{self, State};
 use super::form::Form;
-use super::{DAYS, Outcome};
+use super::outcome::{DAYS, Outcome};
 
 /// The new private key; it never leaves this node.
 const KEY: &str = "/run/hale/renewal.key";

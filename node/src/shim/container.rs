@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::fault::{Class, Fault, Result};
 
-use super::refused;
+use super::refusal::refused;
 use crate::config::shim::Settings;
 
 /// Where the kubelet keeps pods' volumes.

@@ -18,7 +18,7 @@ use crate::fault::Result;
 
 use super::container::{Bind, Container};
 use super::mounts::{Mounts, Place};
-use super::refused;
+use super::refusal::refused;
 use super::walk::{Distrusted, walk};
 use crate::config::shim::Settings;
 

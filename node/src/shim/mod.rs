@@ -21,7 +21,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::config::shim::Settings;
-use crate::fault::{Class, Fault, Result};
+use crate::fault::{Fault, Result};
 use crate::host::{Real, World, files};
 
 use bundle::Bundle;
@@ -160,11 +160,6 @@ fn apparmor(world: &dyn World, profile: &str) -> Result<Option<String>> {
     Ok(names.any(|(name, _)| name == profile).then(|| profile.to_owned()))
 }
 
-/// A refusal: something is not as CRI-O and crun leave it, so somebody else had a hand in it, or does not fit them.
-fn refused(what: impl Into<String>) -> Fault {
-    Fault::new(Class::Integrity, what)
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
@@ -241,7 +236,7 @@ mod tests {
             let dir = made("{}");
             break_it(dir.path());
             let fault = prepare(dir.path(), &world()).expect_err(what);
-            assert_eq!(fault.class(), Class::Integrity, "{what}: {fault}");
+            assert_eq!(fault.class(), crate::fault::Class::Integrity, "{what}: {fault}");
         };
         let own = |path: &Path| std::os::unix::fs::chown(path, Some(10_000_000), Some(10_000_000)).unwrap();
         check("a folder of another's", &|dir| own(dir));

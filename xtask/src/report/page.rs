@@ -1,8 +1,8 @@
 //! The report as a page of its own: HTML and SVG with its style inside, nothing loaded, nothing run.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use node::doctor::finding::{Finding, Verdict};
 use node::doctor::report::Report;
-use node::doctor::{Finding, Verdict};
 
 use super::boot::{Boot, Phase, State, seconds};
 use super::chart::{Bar, chart};

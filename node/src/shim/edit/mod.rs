@@ -9,12 +9,14 @@ use crate::fault::Result;
 
 use super::container::Ids;
 use super::exposure::Mounted;
-use super::refused;
+use super::refusal::refused;
 use object::{Edit, Object, words};
+use propagation::one_way;
 
 mod object;
 #[cfg(any(test, fuzzing))]
 mod others;
+mod propagation;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use others::others;
@@ -187,16 +189,6 @@ fn covers(root: &Object, hidden: &[String]) -> Result<Option<Edit>> {
     let end = mounts.end - 1;
     let comma = if present.is_empty() { "" } else { "," };
     Ok(Some((end..end, format!("{comma}{covers}"))))
-}
-
-/// What to put in place of a propagation by which mounts would leave the container.
-fn one_way(text: &str, propagation: Range<usize>) -> Option<Edit> {
-    let by = match words(&text[propagation.clone()])?.as_str() {
-        "shared" => "\"slave\"",
-        "rshared" => "\"rslave\"",
-        _ => return None,
-    };
-    Some((propagation, by.to_owned()))
 }
 
 /// Where the options of all mounts stand, each with its mount's place in the list.

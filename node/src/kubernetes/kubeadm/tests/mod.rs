@@ -2,8 +2,6 @@
 //! what one was recorded to do, in `node/testdata/kubeadm-1.20.2/`. The assertions are the same for both.
 //! `HALE_RECORD=1` beside the real one records anew.
 
-mod cis;
-
 use std::path::{Path, PathBuf};
 
 use super::*;
@@ -11,6 +9,8 @@ use crate::config::node::Identity;
 use crate::config::role::Role;
 use crate::host::{Real, World, files};
 use crate::testing::fake::{Fake, grammar, recorded};
+
+mod cis;
 
 fn role() -> Role {
     let text = include_str!("../../../../examples/role.toml");
