@@ -12,8 +12,8 @@ use builder::system;
 use builder::tools::Tools;
 use clap::Args;
 
-use crate::build;
 use crate::context::Context;
+use crate::verbs::build;
 
 /// Whose image: what the verbs of disks have in common.
 #[derive(Args)]

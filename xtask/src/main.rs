@@ -4,31 +4,11 @@
 #[macro_use]
 mod say;
 
-mod bench;
-mod build;
-mod check;
 mod checkout;
-mod completions;
-mod components;
 mod context;
-mod diff;
 mod disks;
-mod fetch;
-mod flash;
-mod gc;
-mod image;
-mod input;
-mod key;
-mod lint;
-mod lock;
-mod plan;
-mod repo;
-mod report;
-mod seed;
 mod table;
-mod test;
-mod verify;
-mod vm;
+mod verbs;
 
 use std::process::ExitCode;
 
@@ -36,6 +16,10 @@ use builder::base::Result;
 use clap::{Parser, Subcommand};
 
 use context::Context;
+use verbs::{
+    bench, build, check, completions, diff, fetch, flash, gc, image, input, key, lint, lock, plan, repo,
+    seed, test, verify, vm,
+};
 
 /// Builds the nodes of a healthier Kubernetes.
 #[derive(Parser)]

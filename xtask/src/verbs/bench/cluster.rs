@@ -10,7 +10,7 @@ use builder::base::{Fault, Result};
 use super::image::{ratio, seconds};
 use super::{Goal, Row};
 use crate::context::Context;
-use crate::test;
+use crate::verbs::test;
 
 /// How often both come up: one good run may be luck.
 const RUNS: usize = 3;

@@ -27,9 +27,9 @@ use builder::vm::{Accelerator, Bus, Console, Disk, Firmware, Machine};
 
 use super::image::{debs, mke2fs, mmdebstrap, ratio, seconds};
 use super::{Goal, Row};
-use crate::build;
 use crate::context::Context;
 use crate::disks;
+use crate::verbs::build;
 
 const ROLE: &str = "master";
 /// What both consoles say.

@@ -2,8 +2,8 @@
 
 use node::doctor::report::Unit;
 
-use super::super::boot::Heard;
 use super::*;
+use crate::verbs::vm::report::boot::Heard;
 
 /// A page of a boot that was told in these lines, each a second after the last.
 fn page(lines: &[&str], composition: Result<Composition, String>) -> String {

@@ -18,7 +18,8 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::disks::{self, Choice};
-use crate::{build, table};
+use crate::table;
+use crate::verbs::build;
 
 /// Arguments of `image`.
 #[derive(Args)]

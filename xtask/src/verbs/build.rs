@@ -19,9 +19,9 @@ use builder::tree::Kind;
 use clap::Args;
 use serde::Serialize;
 
-use crate::components::{self, Lack, Overridden};
 use crate::context::Context;
 use crate::table::{self, Table};
+use crate::verbs::components::{self, Lack, Overridden};
 
 /// Which role of which line: what the verbs that plan have in common.
 #[derive(Args, Clone)]

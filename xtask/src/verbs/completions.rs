@@ -4,9 +4,8 @@ use builder::base::Result;
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-use crate::Cli;
 use crate::context::Context;
-use crate::table;
+use crate::{Cli, table};
 
 /// Arguments of `completions`.
 #[derive(Args)]

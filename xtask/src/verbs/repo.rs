@@ -18,8 +18,8 @@ use builder::store::Store;
 use clap::Args;
 
 use crate::context::Context;
-use crate::key;
 use crate::table;
+use crate::verbs::key;
 
 /// Arguments of `repo`.
 #[derive(Args)]

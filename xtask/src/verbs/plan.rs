@@ -9,9 +9,9 @@ use builder::store::Store;
 use clap::Args;
 use serde::Serialize;
 
-use crate::build::Target;
 use crate::context::Context;
 use crate::table::{self, Table};
+use crate::verbs::build::Target;
 
 /// Arguments of `plan`.
 #[derive(Args)]

@@ -19,7 +19,9 @@ use clap::Args;
 
 use crate::context::Context;
 use crate::disks::{self, Choice};
-use crate::report::{self, Draft, Listener};
+use crate::verbs::vm::report::{Draft, Listener};
+
+mod report;
 
 /// Arguments of `vm`.
 #[derive(Args)]

@@ -19,10 +19,9 @@ use builder::tree::Contents;
 use clap::Args;
 use serde::Serialize;
 
-use crate::build::{self, Target};
-use crate::checkout;
 use crate::context::Context;
-use crate::table;
+use crate::verbs::build::{self, Target};
+use crate::{checkout, table};
 
 /// Arguments of `check`.
 #[derive(Args)]

@@ -4,7 +4,7 @@ use builder::base::Result;
 
 use super::{Row, Unit};
 use crate::context::Context;
-use crate::test;
+use crate::verbs::test;
 
 /// At how many flushes.
 const CUTS: u32 = 50;

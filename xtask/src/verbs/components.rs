@@ -14,9 +14,9 @@ use builder::recipe::Recipe;
 use builder::store::Store;
 use serde::Serialize;
 
-use crate::build::publish;
 use crate::context::Context;
 use crate::table::{self, Table};
+use crate::verbs::build::publish;
 
 /// What a build of component packages tells.
 #[derive(Serialize)]

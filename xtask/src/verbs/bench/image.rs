@@ -22,9 +22,9 @@ use builder::tree::{Contents, Kind};
 
 use super::lab::{Lab, number};
 use super::{Goal, Row, Unit};
-use crate::build;
-use crate::check::hand_over_inputs;
 use crate::context::Context;
+use crate::verbs::build;
+use crate::verbs::check::hand_over_inputs;
 
 /// An overlay file, a line of it, and the line as somebody would change it.
 const LINE: (&str, &str, &str) = ("overlays/common/etc/containers/registries.conf", "#", "# Changed.\n#");
