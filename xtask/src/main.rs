@@ -4,16 +4,23 @@
 #[macro_use]
 mod say;
 
+// Each uses those before it.
 mod checkout;
 mod context;
-mod disks;
 mod table;
+
+mod target;
+
+mod run;
+
+mod disks;
+
 mod verbs;
 
 use std::process::ExitCode;
 
 use builder::base::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use context::Context;
 use verbs::{
@@ -24,7 +31,7 @@ use verbs::{
 /// Builds the nodes of a healthier Kubernetes.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
-pub(crate) struct Cli {
+struct Cli {
     /// Print results as JSON on standard output.
     #[arg(long, global = true)]
     json: bool,
@@ -102,7 +109,7 @@ fn run(cli: Cli) -> Result<()> {
         Verb::Why(verb) => verb.run(&context),
         Verb::Bench(verb) => verb.run(&context),
         Verb::Test(verb) => verb.run(&context),
-        Verb::Completions(verb) => verb.run(&context),
+        Verb::Completions(verb) => verb.run(&context, Cli::command()),
     }
 }
 

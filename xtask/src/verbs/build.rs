@@ -1,16 +1,14 @@
 //! `cargo xtask build ROLE`: the role's packages and image in `dist/<role>/`.
 
 use std::collections::BTreeMap;
-use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use builder::base::name::{LineName, RoleName};
-use builder::base::{Fault, Result};
-use builder::build::{self, Built, Way};
+use builder::base::Result;
+use builder::build::{Built, Way};
 use builder::dist::{self, Order, Planned};
 use builder::lock::From;
-use builder::plan::{Output, Plan, StepId};
+use builder::plan::Output;
 use builder::project::Project;
 use builder::recipe::Source;
 use builder::repository::COMPONENTS;
@@ -20,52 +18,18 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::context::Context;
+use crate::run::{peak_memory, publish, realise};
 use crate::table::{self, Table};
+use crate::target::{Jobs, Target};
 use crate::verbs::components::{self, Lack, Overridden};
-
-/// Which role of which line: what the verbs that plan have in common.
-#[derive(Args, Clone)]
-pub(crate) struct Target {
-    /// `master`, `node`, or `all` roles; `build` and `check` take `components` too, which `all` includes.
-    pub(crate) role: String,
-    /// The line [default: the site's].
-    #[arg(long)]
-    pub(crate) line: Option<LineName>,
-}
-
-impl Target {
-    /// Whether packages of components are meant too.
-    pub(crate) fn has_components(&self) -> bool {
-        matches!(self.role.as_str(), COMPONENTS | "all")
-    }
-
-    /// The line that was named, or the site's.
-    pub(crate) fn line(&self, project: &Project) -> Result<LineName> {
-        self.line.clone().map_or_else(|| project.default_line(), Ok)
-    }
-
-    /// One order a role.
-    pub(crate) fn orders(&self, context: &Context) -> Result<Vec<Order>> {
-        let project = Project::at(&context.root);
-        let line = self.line(&project)?;
-        let recipe = project.recipe(&line)?;
-        let roles: Vec<RoleName> = match self.role.as_str() {
-            "all" => recipe.roles.keys().cloned().collect(),
-            one => vec![recipe.role(one)?.name.clone()],
-        };
-        let order = |role| Order { project: project.clone(), line: line.clone(), role };
-        Ok(roles.into_iter().map(order).collect())
-    }
-}
 
 /// Arguments of `build`.
 #[derive(Args)]
 pub(crate) struct Build {
     #[command(flatten)]
     target: Target,
-    /// How many steps at once [default: one a core].
-    #[arg(long)]
-    jobs: Option<NonZero<usize>>,
+    #[command(flatten)]
+    jobs: Jobs,
     /// Where bundles go [default: dist in the checkout, for another line than the site's dist/LINE].
     #[arg(long, value_name = "DIR")]
     dist: Option<PathBuf>,
@@ -102,11 +66,11 @@ impl Build {
         let project = Project::at(&context.root);
         let line = self.target.line(&project)?;
         let dist = self.dist.clone().map_or_else(|| project.dist(&line), Ok)?;
-        if self.target.role != COMPONENTS {
+        if self.target.has_roles() {
             self.roles(context, &store, &dist)?;
         }
         if self.target.has_components() {
-            components::build(context, &store, &line, workers(self.jobs), &dist.join(COMPONENTS))?;
+            components::build(context, &store, &line, self.jobs, &dist.join(COMPONENTS))?;
         }
         Ok(())
     }
@@ -123,31 +87,6 @@ impl Build {
         }
         Ok(())
     }
-}
-
-/// Realises a plan with the checkout's workshop.
-pub(crate) fn realise(
-    context: &Context,
-    store: &Store,
-    plan: &Plan,
-    jobs: Option<NonZero<usize>>,
-) -> Result<Built> {
-    build::build(plan, &context.shop(store), workers(jobs))
-}
-
-/// How many steps at once: as told, or one a core.
-fn workers(jobs: Option<NonZero<usize>>) -> NonZero<usize> {
-    jobs.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZero::<usize>::MIN)
-}
-
-/// Puts what a build's goal became at `to`, and keeps all that it was made of from being collected.
-pub(crate) fn publish(store: &Store, plan: &Plan, goal: StepId, built: &Built, to: &Path) -> Result<Output> {
-    let output = built.get(&goal).ok_or_else(|| Fault::bug("the goal was not built"))?.0;
-    dist::export(store, &output, plan, to)?;
-    let kept: Vec<Output> = built.values().map(|(output, _)| *output).collect();
-    let owner = to.canonicalize().map_err(|e| Fault::io("find", to, e))?;
-    store.add_root(&owner, &kept)?;
-    Ok(output)
 }
 
 /// A bundle that was built and put in its place.
@@ -207,15 +146,6 @@ impl Bundle<'_> {
         }
         Ok(missing)
     }
-}
-
-/// The most memory that this process has had, in bytes (VmHWM of proc_pid_status(5)); 0 where the kernel
-/// does not say.
-pub(crate) fn peak_memory() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kilobytes = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
-    kilobytes.unwrap_or_default() * 1024
 }
 
 impl Summary {

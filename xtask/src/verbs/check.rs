@@ -20,7 +20,8 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::context::Context;
-use crate::verbs::build::{self, Target};
+use crate::run::realise;
+use crate::target::{Jobs, Target};
 use crate::{checkout, table};
 
 /// Arguments of `check`.
@@ -122,7 +123,7 @@ impl Check {
         let store = Store::open(&context.store)?;
         for subject in self.subjects(context)? {
             let (plan, missing) = subject.plan(&store)?;
-            build::realise(context, &store, &plan, None)?;
+            realise(context, &store, &plan, Jobs::default())?;
             let verdict = Verdict { missing, ..again(context, &subject, &plan, &store)? };
             verdict.show(context)?;
             if let Some(parting) = verdict.parting {
@@ -135,7 +136,7 @@ impl Check {
     fn subjects(&self, context: &Context) -> Result<Vec<Subject>> {
         let project = Project::at(&context.root);
         let mut subjects = Vec::new();
-        if self.target.role != COMPONENTS {
+        if self.target.has_roles() {
             let subject = if self.image { Subject::Disk } else { Subject::Role };
             subjects.extend(self.target.orders(context)?.into_iter().map(subject));
         }

@@ -1,11 +1,11 @@
 //! `cargo xtask completions SHELL`.
 
 use builder::base::Result;
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
 use crate::context::Context;
-use crate::{Cli, table};
+use crate::table;
 
 /// Arguments of `completions`.
 #[derive(Args)]
@@ -15,9 +15,9 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    pub(crate) fn run(self, context: &Context) -> Result<()> {
+    pub(crate) fn run(self, context: &Context, mut cli: Command) -> Result<()> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "cargo-xtask", &mut script);
+        clap_complete::generate(self.shell, &mut cli, "cargo-xtask", &mut script);
         let script = String::from_utf8_lossy(&script);
         if context.json {
             return table::json(&serde_json::json!({ "shell": self.shell.to_string(), "script": script }));

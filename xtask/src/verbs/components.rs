@@ -1,12 +1,10 @@
 //! `cargo xtask build components`: other people's programs as packages, as far as their bytes are here.
 
 use std::collections::BTreeMap;
-use std::num::NonZero;
 use std::path::Path;
 
 use builder::base::Result;
 use builder::base::name::LineName;
-use builder::build;
 use builder::components::{self, Missing};
 use builder::lock::Lock;
 use builder::project::Project;
@@ -15,8 +13,9 @@ use builder::store::Store;
 use serde::Serialize;
 
 use crate::context::Context;
+use crate::run::{publish, realise};
 use crate::table::{self, Table};
-use crate::verbs::build::publish;
+use crate::target::Jobs;
 
 /// What a build of component packages tells.
 #[derive(Serialize)]
@@ -77,19 +76,13 @@ pub(crate) fn show_missing(missing: &BTreeMap<String, Lack>) {
 }
 
 /// Packs what is here into `to` and says what is not.
-pub(crate) fn build(
-    context: &Context,
-    store: &Store,
-    line: &LineName,
-    jobs: NonZero<usize>,
-    to: &Path,
-) -> Result<()> {
+pub(crate) fn build(context: &Context, store: &Store, line: &LineName, jobs: Jobs, to: &Path) -> Result<()> {
     let project = Project::at(&context.root);
     let recipe = project.recipe(line)?;
     let lock = project.lock(&recipe)?;
     let planned = components::plan(&project.files()?, &recipe, &lock, store)?;
     if let Some(goal) = planned.goal {
-        let built = build::build(&planned.plan, &context.shop(store), jobs)?;
+        let built = realise(context, store, &planned.plan, jobs)?;
         publish(store, &planned.plan, goal, &built, to)?;
     }
     let packages = planned.packages.iter().map(|(name, version)| (name.to_string(), version.to_string()));

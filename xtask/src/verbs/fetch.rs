@@ -14,12 +14,13 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::table;
+use crate::target::LineArg;
 
 /// Arguments of `fetch`.
 #[derive(Args)]
 pub(crate) struct Fetch {
-    /// The line [default: the site's].
-    line: Option<LineName>,
+    #[command(flatten)]
+    line: LineArg,
     /// Only components and packages of these names.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
@@ -60,7 +61,7 @@ struct Missing {
 impl Fetch {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let project = Project::at(&context.root);
-        let line = self.line.clone().map_or_else(|| project.default_line(), Ok)?;
+        let line = self.line.of(&project)?;
         let lock = project.lock(&project.recipe(&line)?)?;
         let all = self.wanted(context, &lock)?;
         let wanted: Vec<Wanted> = all.iter().filter(|wanted| self.means(wanted)).cloned().collect();

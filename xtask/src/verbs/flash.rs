@@ -11,7 +11,8 @@ use builder::store::Store;
 use clap::Args;
 
 use crate::context::Context;
-use crate::disks::{self, Choice};
+use crate::disks;
+use crate::target::Choice;
 
 /// Arguments of `flash`.
 #[derive(Args)]

@@ -1,6 +1,5 @@
 //! `cargo xtask image ROLE`: a disk that boots as a machine of the role.
 
-use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -17,9 +16,10 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::context::Context;
-use crate::disks::{self, Choice};
+use crate::disks;
+use crate::run;
 use crate::table;
-use crate::verbs::build;
+use crate::target::{Choice, Jobs};
 
 /// Arguments of `image`.
 #[derive(Args)]
@@ -32,9 +32,8 @@ pub(crate) struct Image {
     /// Make an image that is no node: without the packages whose dependencies are not here.
     #[arg(long)]
     without_components: bool,
-    /// How many steps at once [default: one a core].
-    #[arg(long)]
-    jobs: Option<NonZero<usize>>,
+    #[command(flatten)]
+    jobs: Jobs,
 }
 
 /// What making an image tells.
@@ -77,13 +76,13 @@ impl Image {
             let raw = format == DiskFormat::Raw;
             forms.push((format, if raw { planned.disk } else { planned.convert(format)? }));
         }
-        let built = build::realise(context, &store, &planned.plan, self.jobs)?;
+        let built = run::realise(context, &store, &planned.plan, self.jobs)?;
         let images = forms.into_iter().map(|(format, step)| publish(&order, &store, &built, format, step));
         let images = images.collect::<Result<Vec<_>>>()?;
         let made = built.values().filter(|(_, way)| *way == Way::Made).count();
         let Planned { debian, own, left_out, .. } = planned;
         let (role, steps, seconds) = (order.role, built.len(), start.elapsed().as_secs_f64());
-        let peak_memory = build::peak_memory();
+        let peak_memory = run::peak_memory();
         Summary { role, images, debian, own, left_out, steps, made, seconds, peak_memory }.show(context)
     }
 }

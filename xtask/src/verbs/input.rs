@@ -14,13 +14,13 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::table::{self, Table};
+use crate::target::LineOption;
 
 /// Arguments of `input`.
 #[derive(Args)]
 pub(crate) struct Input {
-    /// The line [default: the site's].
-    #[arg(long, global = true)]
-    line: Option<LineName>,
+    #[command(flatten)]
+    line: LineOption,
     #[command(subcommand)]
     what: What,
 }
@@ -60,7 +60,7 @@ struct Row {
 impl Input {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let project = Project::at(&context.root);
-        let line = self.line.clone().map_or_else(|| project.default_line(), Ok)?;
+        let line = self.line.of(&project)?;
         let store = Store::open(&context.store)?;
         match self.what {
             What::Add { name, path, version } => {

@@ -4,29 +4,26 @@ use std::collections::BTreeMap;
 
 use builder::base::Result;
 use builder::base::json;
-use builder::base::name::LineName;
 use builder::lint::lint;
 use builder::project::Project;
 use builder::recipe::Recipe;
 use clap::Args;
 
 use crate::context::Context;
+use crate::target::LineArg;
 
 /// Arguments of `lint`.
 #[derive(Args)]
 pub(crate) struct Lint {
-    /// The line [default: the site's].
-    line: Option<LineName>,
+    #[command(flatten)]
+    line: LineArg,
 }
 
 impl Lint {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let project = Project::at(&context.root);
         let files = project.files()?;
-        let line = match self.line {
-            Some(line) => line,
-            None => project.default_line()?,
-        };
+        let line = self.line.of(&project)?;
         // Overlays need no lock; but one that was edited is an error wherever it is met.
         project.last_lock(&line)?;
         let report = lint(&files, &Recipe::parse(&files, &line)?)?;

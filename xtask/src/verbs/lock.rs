@@ -10,12 +10,13 @@ use builder::project::Project;
 use builder::resolve::{self, Change, Moving};
 
 use crate::context::Context;
+use crate::target::LineArg;
 
 /// Arguments of `lock`.
 #[derive(clap::Args)]
 pub(crate) struct Lock {
-    /// The line [default: the site's].
-    line: Option<LineName>,
+    #[command(flatten)]
+    line: LineArg,
     /// Move this package alone; the others stay as long as the archive has their versions.
     #[arg(long, value_name = "PACKAGE")]
     update: Option<PackageName>,
@@ -27,10 +28,7 @@ pub(crate) struct Lock {
 impl Lock {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let project = Project::at(&context.root);
-        let line = match &self.line {
-            Some(line) => line.clone(),
-            None => project.default_line()?,
-        };
+        let line = self.line.of(&project)?;
         let recipe = project.recipe(&line)?;
         let last = self.last(&project, &line)?;
         let mirrors = Mirrors::read(&context.apt_sources(self.sources))?;

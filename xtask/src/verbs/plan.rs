@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::table::{self, Table};
-use crate::verbs::build::Target;
+use crate::target::Target;
 
 /// Arguments of `plan`.
 #[derive(Args)]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use builder::base::Result;
-use builder::base::name::{LineName, SuiteName};
+use builder::base::name::SuiteName;
 use builder::components;
 use builder::dist::{self, Order};
 use builder::keys;
@@ -19,14 +19,14 @@ use clap::Args;
 
 use crate::context::Context;
 use crate::table;
+use crate::target::LineOption;
 use crate::verbs::key;
 
 /// Arguments of `repo`.
 #[derive(Args)]
 pub(crate) struct Repo {
-    /// The line [default: the site's].
-    #[arg(long)]
-    line: Option<LineName>,
+    #[command(flatten)]
+    line: LineOption,
     /// Where nodes will find the repository, for hale.sources.
     #[arg(long, default_value = "file:/srv/hale")]
     uri: String,
@@ -60,7 +60,7 @@ impl Repo {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let key = keys::open(&key::place(self.key, context)?)?;
         let project = Project::at(&context.root);
-        let line = self.line.map_or_else(|| project.default_line(), Ok)?;
+        let line = self.line.of(&project)?;
         let recipe = project.recipe(&line)?;
         let lock = project.lock(&recipe)?;
         let store = Store::open(&context.store)?;

@@ -26,10 +26,11 @@ use builder::tree::{Memory, Node, TreePath};
 use builder::vm::{Accelerator, Bus, Console, Disk, Firmware, Machine};
 
 use super::image::{debs, mke2fs, mmdebstrap, ratio, seconds};
-use super::{Goal, Row};
+use super::measurement::{Goal, Row};
 use crate::context::Context;
 use crate::disks;
-use crate::verbs::build;
+use crate::run::realise;
+use crate::target::Jobs;
 
 const ROLE: &str = "master";
 /// What both consoles say.
@@ -105,7 +106,7 @@ fn hale(context: &Context, boot: &Tools, to: &Path) -> Result<()> {
     let mut plan = Plan::new();
     plan.absorb(planned.plan)?;
     plan.want(planned.root);
-    let built = build::realise(context, &store, &plan, None)?;
+    let built = realise(context, &store, &plan, Jobs::default())?;
     let root = built.get(&planned.root).ok_or_else(|| Fault::bug("the root was not made"))?.0.digest();
     let (mut tree, mut own) = (store.tree(&root)?, Memory::default());
     tree.insert(TreePath::new(UNIT)?, own.file(unit(), 0o644))?;

@@ -4,7 +4,7 @@ use builder::base::Result;
 use serde_json::Value;
 
 use super::lab::{Lab, number};
-use super::{Goal, Row, Unit};
+use super::measurement::{Goal, Row, Unit};
 use crate::context::Context;
 
 /// How often a short thing is measured; the fastest counts, being the least disturbed.

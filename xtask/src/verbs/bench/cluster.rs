@@ -8,7 +8,7 @@ use std::path::Path;
 use builder::base::{Fault, Result};
 
 use super::image::{ratio, seconds};
-use super::{Goal, Row};
+use super::measurement::{Goal, Row};
 use crate::context::Context;
 use crate::verbs::test;
 

@@ -21,9 +21,10 @@ use builder::system;
 use builder::tree::{Contents, Kind};
 
 use super::lab::{Lab, number};
-use super::{Goal, Row, Unit};
+use super::measurement::{Goal, Row, Unit};
 use crate::context::Context;
-use crate::verbs::build;
+use crate::run::realise;
+use crate::target::Jobs;
 use crate::verbs::check::hand_over_inputs;
 
 /// An overlay file, a line of it, and the line as somebody would change it.
@@ -100,7 +101,7 @@ fn steps(context: &Context, lab: &Lab, packages: &Path) -> Result<Ours> {
         plan.absorb(whole.clone())?;
         plan.want(whole.find(label)?.0);
         let start = Instant::now();
-        build::realise(context, &store, &plan, None)?;
+        realise(context, &store, &plan, Jobs::default())?;
         Ok(start.elapsed().as_secs_f64())
     };
     let root = timed("root")?;

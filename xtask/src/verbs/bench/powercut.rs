@@ -2,7 +2,7 @@
 
 use builder::base::Result;
 
-use super::{Row, Unit};
+use super::measurement::{Row, Unit};
 use crate::context::Context;
 use crate::verbs::test;
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 use builder::base::{Epoch, Fault, Result};
 use builder::program;
 
-use super::{Goal, Row, Unit};
+use super::measurement::{Goal, Row, Unit};
 use crate::context::Context;
 
 /// Calls of each.

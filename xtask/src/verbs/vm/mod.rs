@@ -18,10 +18,12 @@ use builder::vm::{Accelerator, Bus, Card, Console, Disk, Firmware, Forward, Mach
 use clap::Args;
 
 use crate::context::Context;
-use crate::disks::{self, Choice};
-use crate::verbs::vm::report::{Draft, Listener};
+use crate::disks;
+use crate::target::Choice;
 
 mod report;
+
+use report::{Draft, Listener};
 
 /// Arguments of `vm`.
 #[derive(Args)]
