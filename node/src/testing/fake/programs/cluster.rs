@@ -5,10 +5,11 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::{member, ok};
+use super::answers::ok;
+use super::member;
 use crate::config::Range;
 use crate::host::Ran;
-use crate::testing::fake::{Fake, State};
+use crate::testing::fake::machine::{Fake, State};
 use crate::text::base64;
 
 /// What the API server answers; `None` when this is about something else.

@@ -2,23 +2,13 @@
 
 use std::fs;
 
-use super::{failed, is_active, ok, write};
+use super::answers::{failed, is_active, ok};
+use super::requests;
 use crate::fault::Result;
 use crate::host::{Ran, World};
 use crate::kubernetes::paths;
-use crate::testing::fake::Fake;
-
-/// How a join goes on a machine that is too slow for it.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Slow {
-    /// It is not.
-    #[default]
-    Not,
-    /// The kubelet gets its credentials in time, and kubeadm's note on the node's object does not.
-    Note,
-    /// The kubelet gets its credentials after kubeadm has given up.
-    Credentials,
-}
+use crate::testing::fake::machine::{Fake, Slow};
+use crate::testing::fake::recorded::{content, write};
 
 /// For so many seconds a node counts as ready whose kubelet is not heard of any more.
 const GRACE: i64 = 40;
@@ -28,7 +18,7 @@ pub(super) fn heartbeat(fake: &Fake) {
     let conf = fake.path(paths::KUBELET);
     if is_active(fake, "kubelet.service") && (conf.is_file() || fake.late.get()) {
         if fake.late.take() {
-            fs::write(&conf, super::content(paths::KUBELET)).unwrap();
+            fs::write(&conf, content(paths::KUBELET)).unwrap();
         }
         fake.state.borrow_mut().seen = Some(fake.clock.get());
         introduce(fake);
@@ -43,15 +33,12 @@ fn introduce(fake: &Fake) {
     if let Some(claim) = claim.filter(|_| !state.objects.contains("elsewhere")) {
         state.claims.entry(fake.node_name()).or_insert_with(|| claim.to_owned());
         let asks = state.requests.values().any(|request| request["status"].is_null());
-        if !fake.path(SERVING).exists() && !asks {
+        if !fake.path(requests::SERVING).exists() && !asks {
             let name = format!("csr-{}", state.requests.len());
-            state.requests.insert(name, super::requests::serving(fake));
+            state.requests.insert(name, requests::serving(fake));
         }
     }
 }
-
-/// Where the kubelet's certificate as a server is.
-pub(super) const SERVING: &str = "/var/lib/kubelet/pki/kubelet-server-current.pem";
 
 /// Whether the API server has the node's object.
 pub(super) fn is_registered(fake: &Fake) -> bool {

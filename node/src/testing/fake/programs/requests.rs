@@ -4,16 +4,20 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::member::SERVING;
-use super::{NOW, YEAR, certificate, failed, ok};
+use super::answers::{failed, ok};
 use crate::config::Minor;
+use crate::doctor::certificates::ending as certificate;
 use crate::host::{Call, Ran, Real, World};
 use crate::kubernetes::kube_proxy;
 use crate::kubernetes::kubeadm::dialect::ways;
 use crate::renew::csr;
 use crate::renew::form::{Form, element};
-use crate::testing::fake::Fake;
+use crate::testing::fake::machine::{Fake, NOW};
+use crate::testing::fake::recorded::YEAR;
 use crate::text::base64;
+
+/// Where the kubelet's certificate as a server is.
+pub(super) const SERVING: &str = "/var/lib/kubelet/pki/kubelet-server-current.pem";
 
 /// What the master's kubelet asks for.
 pub(super) fn serving(fake: &Fake) -> Value {
