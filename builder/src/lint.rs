@@ -139,12 +139,14 @@ impl Format {
             Self::Registries => with(document::toml(text)?, &containers::REGISTRIES),
             Self::Repart => lines::repart(text),
             Self::Role => {
-                text.toml::<node::role::Role>()?;
-                node::role::Role::parse(text.text).map(|_| ()).map_err(|e| text.fault(0..0, e.to_string()))
+                text.toml::<node::config::role::Role>()?;
+                node::config::role::Role::parse(text.text)
+                    .map(|_| ())
+                    .map_err(|e| text.fault(0..0, e.to_string()))
             }
             Self::Shim => {
-                text.toml::<node::shim::Settings>()?;
-                node::shim::Settings::parse(text.text)
+                text.toml::<node::config::shim::Settings>()?;
+                node::config::shim::Settings::parse(text.text)
                     .map(|_| ())
                     .map_err(|e| text.fault(0..0, e.to_string()))
             }

@@ -236,7 +236,8 @@ fn oracles(text: &str) -> impl Iterator<Item = (&str, &str)> {
 
 #[test]
 fn every_oracle_is_asked_for_before_the_tests_begin() {
-    let list = std::fs::read_to_string(top().join("xtask/src/test.rs")).expect("xtask/src/test.rs");
+    let list =
+        std::fs::read_to_string(top().join("xtask/src/verbs/test.rs")).expect("xtask/src/verbs/test.rs");
     let mut findings = Vec::new();
     let mut calls = 0;
     for (name, text) in files().into_iter().filter(|(name, _)| name.starts_with("tests/")) {
@@ -254,7 +255,7 @@ fn every_oracle_is_asked_for_before_the_tests_begin() {
     assert!(calls > 10, "only {calls} calls of oracles found");
     findings.sort();
     findings.dedup();
-    report("programs that tests call are in ORACLES of xtask/src/test.rs", &findings);
+    report("programs that tests call are in ORACLES of xtask/src/verbs/test.rs", &findings);
 }
 
 /// What runs on a node is small and waits for one thing at a time.

@@ -4,43 +4,34 @@
 #[macro_use]
 mod say;
 
-mod bench;
-mod build;
-mod check;
+// Each uses those before it.
 mod checkout;
-mod completions;
-mod components;
 mod context;
-mod diff;
-mod disks;
-mod fetch;
-mod flash;
-mod gc;
-mod image;
-mod input;
-mod key;
-mod lint;
-mod lock;
-mod plan;
-mod repo;
-mod report;
-mod seed;
 mod table;
-mod test;
-mod verify;
-mod vm;
+
+mod target;
+
+mod run;
+
+mod disks;
+
+mod verbs;
 
 use std::process::ExitCode;
 
 use builder::base::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use context::Context;
+use verbs::{
+    bench, build, check, completions, diff, fetch, flash, gc, image, input, key, lint, lock, plan, repo,
+    seed, test, verify, vm,
+};
 
 /// Builds the nodes of a healthier Kubernetes.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
-pub(crate) struct Cli {
+struct Cli {
     /// Print results as JSON on standard output.
     #[arg(long, global = true)]
     json: bool,
@@ -118,7 +109,7 @@ fn run(cli: Cli) -> Result<()> {
         Verb::Why(verb) => verb.run(&context),
         Verb::Bench(verb) => verb.run(&context),
         Verb::Test(verb) => verb.run(&context),
-        Verb::Completions(verb) => verb.run(&context),
+        Verb::Completions(verb) => verb.run(&context, Cli::command()),
     }
 }
 

@@ -20,7 +20,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use node::base64;
+use node::text::base64;
 use oci_spec::image::{ImageConfiguration, ImageManifest};
 use serde::Serialize;
 
