@@ -321,3 +321,6 @@ impl Step {
 fn by_name(packages: &BTreeMap<PackageName, StepId>) -> BTreeMap<String, StepId> {
     packages.iter().map(|(name, deb)| (name.to_string(), *deb)).collect()
 }
+
+#[cfg(test)]
+mod tests;
