@@ -9,23 +9,25 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use builder::base::name::{LineName, RoleName};
+use builder::base::tree::{Contents, Kind, Tree, TreePath};
 use builder::base::{Digest, Epoch, Fault, Result};
-use builder::build::{Built, build};
-use builder::component::Product;
-use builder::dist::Order;
+use builder::build::executor::{Built, build};
+use builder::build::planner::bundle::Order;
+use builder::build::planner::system;
+use builder::build::steps::Shop;
+use builder::fetch::inputs;
+use builder::fetch::mirror::{Mirrors, Reader};
 use builder::fetch::{self, Client, Limits};
+use builder::host::cargo;
+use builder::host::checkout::Project;
+use builder::host::progress::{Progress, Show, Unit};
+use builder::lock::resolve::{Moving, resolve};
 use builder::lock::{From, Lock, LockedPackage};
-use builder::mirror::{Mirrors, Reader};
 use builder::plan::{Output, Plan, Step, StepId};
-use builder::program;
-use builder::progress::{Progress, Show, Unit};
-use builder::project::Project;
 use builder::recipe::Recipe;
-use builder::resolve::{Moving, resolve};
+use builder::recipe::component::Product;
+use builder::rootfs::tools;
 use builder::store::Store;
-use builder::tree::{Contents, Kind, Tree, TreePath};
-use builder::workshop::Shop;
-use builder::{inputs, system, tools};
 use tempfile::TempDir;
 
 use crate::tools::{put, succeed, tool};
@@ -154,10 +156,10 @@ impl World {
 
     /// Compiles `hale` from the real checkout, where Cargo has its crates compiled already.
     pub fn add_program(&self) -> Result<()> {
-        let sources = program::identity(self.project.root())?;
+        let sources = cargo::identity(self.project.root())?;
         let id = Step::Program { sources, epoch: self.lock.epoch }.id()?;
         if self.store.output(&id)?.is_none() {
-            let deb = program::build(&checkout(), self.lock.epoch)?.deb;
+            let deb = cargo::build(&checkout(), self.lock.epoch)?.deb;
             let content = self.store.put_bytes(&deb)?;
             self.store.record(&id, &Output::Blob { content, size: deb.len() as u64 })?;
         }
@@ -196,7 +198,7 @@ impl World {
             |p: &&LockedPackage| p.wanted_by.contains("guests") && !left_out.contains(&p.name.as_str());
         let unpacked: Vec<Digest> =
             self.lock.packages.values().filter(here).map(|package| package.sha256).collect();
-        for unpacked in builder::root::unpack_all(&self.store, &unpacked)? {
+        for unpacked in builder::rootfs::unpack_all(&self.store, &unpacked)? {
             for (path, node) in self.store.tree(&unpacked)?.iter() {
                 let Some(path) = path.as_str().strip_prefix("data/") else { continue };
                 let path = merged(path);
@@ -212,7 +214,7 @@ impl World {
     fn files_of(&self, name: &str) -> Result<BTreeMap<String, Vec<u8>>> {
         let package = self.lock.packages.values().find(|p| p.name.as_str() == name);
         let package = package.unwrap_or_else(|| panic!("the lock has no {name}"));
-        let tree = builder::root::unpack_all(&self.store, &[package.sha256])?.remove(0);
+        let tree = builder::rootfs::unpack_all(&self.store, &[package.sha256])?.remove(0);
         let mut files = BTreeMap::new();
         for (path, node) in self.store.tree(&tree)?.iter() {
             if let (Some(path), Kind::File { content, .. }) =

@@ -4,17 +4,17 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use builder::base::tree::{Memory, Node, Tree, TreePath};
 use builder::base::{Digest, Epoch};
-use builder::flash::{Seed, Target, flash};
-use builder::image::{Publishing, convert, publish};
-use builder::overwrite::Overwrite;
-use builder::pack::bios::Grub;
+use builder::build::steps::disk::{Publishing, convert, publish};
+use builder::host::overwrite::Overwrite;
+use builder::machine::flash::{Seed, Target, flash};
+use builder::pack::disk::grub::Grub;
+use builder::pack::disk::sink::{Layered, Sink as _};
 use builder::pack::disk::{self, Boot, Disk, SLACK};
-use builder::pack::sink::{Layered, Sink as _};
-use builder::pack::{ext4, initramfs};
+use builder::pack::disk::{ext4, initramfs};
 use builder::plan::{DiskFormat, Output};
 use builder::store::Store;
-use builder::tree::{Memory, Node, Tree, TreePath};
 use tests::tools::{run, said, succeed, tool};
 
 const MIB: u64 = 1 << 20;

@@ -5,12 +5,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use builder::base::digest::Checksum;
+use builder::base::tree::Contents;
 use builder::base::{Class, Digest, Fault, Url};
 use builder::fetch::{Client, Limits, Source, Summary, Wanted, fetch};
+use builder::host::progress::{Progress, Show, Unit};
 use builder::plan::Output;
-use builder::progress::{Progress, Show, Unit};
 use builder::store::Store;
-use builder::tree::Contents;
 use tempfile::TempDir;
 use tests::server::{Answer, Request, Server};
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use builder::base::digest::Checksum;
 use builder::base::name::Arch;
+use builder::base::tree::Contents;
 use builder::base::{Class, Digest, Fault, Url};
 use builder::fetch::{Client, Image, Limits, Source, Summary, Wanted, fetch, parts};
-use builder::progress::{Progress, Show, Unit};
+use builder::host::progress::{Progress, Show, Unit};
 use builder::store::Store;
-use builder::tree::Contents;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::server::{Answer, Request, Server};

@@ -7,11 +7,11 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use builder::base::digest::Checksum;
+use builder::base::tree::Contents;
 use builder::base::{Class, Digest, Fault, Url};
 use builder::fetch::{Client, Limits, Source, Wanted, fetch};
-use builder::progress::{Progress, Show, Unit};
+use builder::host::progress::{Progress, Show, Unit};
 use builder::store::Store;
-use builder::tree::Contents;
 use tests::tools::{put, succeed, tool};
 
 const BYTES: &str = "what the lock names";

@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use builder::base::name::{LineName, RoleName};
+use builder::base::tree::Kind;
 use builder::base::{Fault, Result};
-use builder::build::{self, Built, Way};
-use builder::dist::{self, Order, Planned};
+use builder::build::executor::{self, Built, Way};
+use builder::build::planner::bundle::{self, Order, Planned};
+use builder::dist::repository::COMPONENTS;
+use builder::host::checkout::Project;
 use builder::lock::From;
 use builder::plan::{Output, Plan, StepId};
-use builder::project::Project;
 use builder::recipe::Source;
-use builder::repository::COMPONENTS;
 use builder::store::{Spent, Store};
-use builder::tree::Kind;
 use clap::Args;
 use serde::Serialize;
 
@@ -114,7 +114,7 @@ impl Build {
     fn roles(&self, context: &Context, store: &Store, dist: &Path) -> Result<()> {
         for order in self.target.orders(context)? {
             let start = Instant::now();
-            let planned = dist::plan(&order, store)?;
+            let planned = bundle::plan(&order, store)?;
             let built = realise(context, store, &planned.plan, self.jobs)?;
             let to = dist.join(order.role.as_str());
             let output = publish(store, &planned.plan, planned.goal, &built, &to)?;
@@ -132,7 +132,7 @@ pub(crate) fn realise(
     plan: &Plan,
     jobs: Option<NonZero<usize>>,
 ) -> Result<Built> {
-    build::build(plan, &context.shop(store), workers(jobs))
+    executor::build(plan, &context.shop(store), workers(jobs))
 }
 
 /// How many steps at once: as told, or one a core.
@@ -143,7 +143,7 @@ fn workers(jobs: Option<NonZero<usize>>) -> NonZero<usize> {
 /// Puts what a build's goal became at `to`, and keeps all that it was made of from being collected.
 pub(crate) fn publish(store: &Store, plan: &Plan, goal: StepId, built: &Built, to: &Path) -> Result<Output> {
     let output = built.get(&goal).ok_or_else(|| Fault::bug("the goal was not built"))?.0;
-    dist::export(store, &output, plan, to)?;
+    bundle::export(store, &output, plan, to)?;
     let kept: Vec<Output> = built.values().map(|(output, _)| *output).collect();
     let owner = to.canonicalize().map_err(|e| Fault::io("find", to, e))?;
     store.add_root(&owner, &kept)?;
@@ -187,11 +187,12 @@ impl Bundle<'_> {
     /// The role's components. A bundle depends on their packages and holds none of them.
     fn missing(&self, store: &Store) -> Result<BTreeMap<String, Lack>> {
         let Planned { files, recipe, lock, .. } = self.planned;
-        let mut absent: BTreeMap<_, _> = builder::components::plan(files, recipe, lock, store)?
-            .missing
-            .into_iter()
-            .map(|missing| (missing.component.clone(), Lack::from(missing)))
-            .collect();
+        let mut absent: BTreeMap<_, _> =
+            builder::build::planner::components::plan(files, recipe, lock, store)?
+                .missing
+                .into_iter()
+                .map(|missing| (missing.component.clone(), Lack::from(missing)))
+                .collect();
         let mut missing = BTreeMap::new();
         for name in &recipe.role(self.order.role.as_str())?.components {
             let (why, mend) = match recipe.source(name)? {

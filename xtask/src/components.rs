@@ -6,10 +6,10 @@ use std::path::Path;
 
 use builder::base::Result;
 use builder::base::name::LineName;
-use builder::build;
-use builder::components::{self, Missing};
+use builder::build::executor;
+use builder::build::planner::components::{self, Missing};
+use builder::host::checkout::Project;
 use builder::lock::Lock;
-use builder::project::Project;
 use builder::recipe::Recipe;
 use builder::store::Store;
 use serde::Serialize;
@@ -89,7 +89,7 @@ pub(crate) fn build(
     let lock = project.lock(&recipe)?;
     let planned = components::plan(&project.files()?, &recipe, &lock, store)?;
     if let Some(goal) = planned.goal {
-        let built = build::build(&planned.plan, &context.shop(store), jobs)?;
+        let built = executor::build(&planned.plan, &context.shop(store), jobs)?;
         publish(store, &planned.plan, goal, &built, to)?;
     }
     let packages = planned.packages.iter().map(|(name, version)| (name.to_string(), version.to_string()));

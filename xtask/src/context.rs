@@ -4,10 +4,10 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use builder::base::{Epoch, Fault, Result};
+use builder::build::steps::Shop;
 use builder::fetch::{Client, Limits};
-use builder::progress::{Progress, Show, Unit};
+use builder::host::progress::{Progress, Show, Unit};
 use builder::store::Store;
-use builder::workshop::Shop;
 
 /// The checkout, the store, and how to speak.
 pub(crate) struct Context {

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use builder::base::name::{LineName, RoleName};
 use builder::base::{Fault, Result};
-use builder::dist::Order;
+use builder::build::planner::bundle::Order;
+use builder::build::planner::system;
+use builder::host::checkout::Project;
 use builder::plan::{DiskFormat, Plan};
-use builder::project::Project;
+use builder::rootfs::tools::Tools;
 use builder::store::Store;
-use builder::system;
-use builder::tools::Tools;
 use clap::Args;
 
 use crate::build;

@@ -2,12 +2,12 @@
 
 use builder::base::name::LineName;
 use builder::base::{Fault, Result, Url};
+use builder::fetch::inputs;
+use builder::fetch::mirror::Mirrors;
 use builder::fetch::{self, Summary, Wanted};
-use builder::inputs;
+use builder::host::checkout::Project;
+use builder::host::progress::{Progress, Unit};
 use builder::lock::{From, Lock, LockedSuite};
-use builder::mirror::Mirrors;
-use builder::progress::{Progress, Unit};
-use builder::project::Project;
 use builder::store::Store;
 use clap::Args;
 use serde::Serialize;

@@ -4,9 +4,9 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use builder::base::{Fault, Result};
-use builder::flash::{Device, Phase, Seed, Target, flash};
-use builder::overwrite::{Overwrite, check_outside};
-use builder::progress::{Progress, Unit};
+use builder::host::overwrite::{Overwrite, check_outside};
+use builder::host::progress::{Progress, Unit};
+use builder::machine::flash::{Device, Phase, Seed, Target, flash};
 use builder::store::Store;
 use clap::Args;
 

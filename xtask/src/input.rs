@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use builder::base::name::{ComponentName, LineName};
 use builder::base::{Fault, Result};
-use builder::debian::version::Version;
-use builder::inputs;
+use builder::fetch::inputs;
+use builder::formats::debian::version::Version;
+use builder::host::checkout::Project;
 use builder::lock::{From, LockedInput};
-use builder::project::Project;
 use builder::store::Store;
 use clap::{Args, Subcommand};
 use serde::Serialize;

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use builder::base::{Fault, Result};
-use builder::keys;
-use builder::openpgp::SigningKey;
+use builder::formats::openpgp::SigningKey;
+use builder::host::signing_key;
 use clap::{Args, Subcommand};
 
 use crate::context::Context;
@@ -36,8 +36,8 @@ impl Key {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let path = place(self.key, context)?;
         let key = match self.verb {
-            Verb::New { name } => keys::create(&path, &name)?,
-            Verb::Show => keys::open(&path)?,
+            Verb::New { name } => signing_key::create(&path, &name)?,
+            Verb::Show => signing_key::open(&path)?,
         };
         show(&key, &path, context)
     }

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use builder::base::name::{LineName, PackageName};
 use builder::base::{Fault, Result, json};
+use builder::fetch::mirror::{Mirrors, Reader};
+use builder::host::checkout::Project;
 use builder::lock::Lock as Locked;
-use builder::mirror::{Mirrors, Reader};
-use builder::project::Project;
-use builder::resolve::{self, Change, Moving};
+use builder::lock::resolve::{self, Change, Moving};
 
 use crate::context::Context;
 

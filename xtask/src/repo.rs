@@ -5,15 +5,15 @@ use std::path::PathBuf;
 
 use builder::base::Result;
 use builder::base::name::{LineName, SuiteName};
-use builder::components;
-use builder::dist::{self, Order};
-use builder::keys;
+use builder::build::planner::bundle::{self, Order};
+use builder::build::planner::components;
+use builder::dist::repository::{Bundles, gather, publish};
+use builder::host::checkout::Project;
+use builder::host::signing_key;
 use builder::lock::Lock;
-use builder::pack::apt::Suite;
+use builder::pack::package::repository::Suite;
 use builder::plan::{Output, StepId};
-use builder::project::Project;
 use builder::recipe::Recipe;
-use builder::repository::{Bundles, gather, publish};
 use builder::store::Store;
 use clap::Args;
 
@@ -48,7 +48,7 @@ fn bundles(project: &Project, recipe: &Recipe, lock: &Lock, store: &Store) -> Re
     let mut bundles = Bundles::default();
     for role in recipe.roles.keys() {
         let order = Order { project: project.clone(), line: recipe.line.name.clone(), role: role.clone() };
-        bundles.roles.extend(made(dist::plan(&order, store)?.goal)?);
+        bundles.roles.extend(made(bundle::plan(&order, store)?.goal)?);
     }
     if let Some(goal) = components::plan(&project.files()?, recipe, lock, store)?.goal {
         bundles.components = made(goal)?;
@@ -58,7 +58,7 @@ fn bundles(project: &Project, recipe: &Recipe, lock: &Lock, store: &Store) -> Re
 
 impl Repo {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
-        let key = keys::open(&key::place(self.key, context)?)?;
+        let key = signing_key::open(&key::place(self.key, context)?)?;
         let project = Project::at(&context.root);
         let line = self.line.map_or_else(|| project.default_line(), Ok)?;
         let recipe = project.recipe(&line)?;

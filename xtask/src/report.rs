@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use builder::base::{Fault, Result};
-use builder::dist::Order;
+use builder::build::planner::bundle::Order;
+use builder::build::planner::system;
 use builder::plan::Output;
 use builder::store::{Store, write_whole};
-use builder::system;
 
 use boot::{Boot, Heard};
 use composition::Composition;

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use builder::base::Result;
-use builder::flash::{SEED_LABEL, Seed as Files};
-use builder::image::Publishing;
-use builder::overwrite::{Form, Overwrite, check_outside};
+use builder::build::steps::disk::Publishing;
+use builder::host::overwrite::{Form, Overwrite, check_outside};
+use builder::machine::flash::{SEED_LABEL, Seed as Files};
 use clap::Args;
 
 use crate::context::Context;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use builder::base::{Fault, Result};
-use builder::inputs;
+use builder::fetch::inputs;
+use builder::host::checkout::Project;
 use builder::plan::StepId;
-use builder::project::Project;
 use builder::store::{Damage, Store};
 use clap::Args;
 use serde::Serialize;

@@ -9,12 +9,12 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use builder::base::{Fault, Result};
-use builder::flash::Seed;
-use builder::image::Publishing;
-use builder::overwrite::{Form, Overwrite, check_outside};
+use builder::build::steps::disk::Publishing;
+use builder::host::overwrite::{Form, Overwrite, check_outside};
+use builder::machine::flash::Seed;
+use builder::machine::vm::{Accelerator, Bus, Card, Console, Disk, Firmware, Forward, Machine};
+use builder::rootfs::tools::Tools;
 use builder::store::Store;
-use builder::tools::Tools;
-use builder::vm::{Accelerator, Bus, Card, Console, Disk, Firmware, Forward, Machine};
 use clap::Args;
 
 use crate::context::Context;

@@ -1,7 +1,7 @@
 //! One error for the whole library: what went wrong, where, what was expected, what mends it.
 //!
 //! The class decides the exit code and is the only thing callers branch on; everything else is for
-//! the person who reads it. `report` (floor 6) draws it.
+//! the person who reads it. `xtask` draws it.
 
 use std::fmt;
 use std::ops::Range;

@@ -7,8 +7,8 @@ use super::http::{Answer, Client, Pace, Question, cut};
 use super::partial::Partial;
 use super::{Failure, Got, Pinned, Tried, step};
 use crate::base::{Class, Fault, Result, Url};
+use crate::host::progress::Progress;
 use crate::plan::Output;
-use crate::progress::Progress;
 use crate::store::Store;
 
 /// Begins anew so often when parts of several answers do not fit together.

@@ -5,7 +5,8 @@
 
 mod download;
 mod http;
-mod image;
+pub mod inputs;
+pub mod mirror;
 mod partial;
 mod registry;
 
@@ -14,13 +15,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::base::digest::Checksum;
 use crate::base::{Class, Fault, Result, Url};
+use crate::host::progress::Progress;
 use crate::plan::{Output, Step, StepId};
-use crate::progress::Progress;
 use crate::store::Store;
 
 pub use http::{Client, Limits};
-pub use image::{Descriptor, Parts, parts};
 pub use registry::Image;
+pub use registry::image::{Descriptor, Parts, parts};
 
 /// Inputs that are fetched at the same time.
 const AT_ONCE: usize = 4;

@@ -8,9 +8,9 @@ use toml::Spanned;
 use super::{From, Local, Lock, LockedFile, LockedInput, LockedPackage, LockedSource, LockedSuite, SCHEMA};
 use crate::base::digest::Checksum;
 use crate::base::name::{Arch, ComponentName, LineName, PackageName};
+use crate::base::text::Text;
 use crate::base::{Digest, Epoch, Fault, Result};
-use crate::debian::version::Version;
-use crate::text::Text;
+use crate::formats::debian::version::Version;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

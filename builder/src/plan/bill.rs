@@ -8,7 +8,7 @@ use super::StepId;
 use crate::base::digest::Checksum;
 use crate::base::name::{Arch, ComponentName, LineName, OverlayName, PackageName, RoleName};
 use crate::base::{Digest, Epoch};
-use crate::debian::version::Version;
+use crate::formats::debian::version::Version;
 
 /// The bill of materials of a role's bundle, as far as it is known before anything is built.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

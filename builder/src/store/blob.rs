@@ -8,9 +8,9 @@ use std::path::Path;
 use rustix::fs::OFlags;
 
 use super::Store;
-use super::effort::Effort;
-use super::place::{self, Temporary};
+use super::layout::{self, Temporary};
 use super::sparse::Reader;
+use super::stats::Effort;
 use crate::base::digest::Hashing;
 use crate::base::{Digest, Fault, Result};
 
@@ -32,10 +32,10 @@ impl<'s> BlobWriter<'s> {
         let (out, content, size) = self.out.into_parts();
         let shown = self.store.path_of(&content);
         self.store.effort.wrote(size);
-        let file = out.into_inner().map_err(|e| place::full(Fault::io("write", &shown, e.into_error())))?;
-        place::seal(&file, &shown)?;
+        let file = out.into_inner().map_err(|e| layout::full(Fault::io("write", &shown, e.into_error())))?;
+        layout::seal(&file, &shown)?;
         self.store.publish(self.temporary.path(), &content, size)?;
-        place::sync_folder(&self.store.blobs())?;
+        layout::sync_folder(&self.store.blobs())?;
         Ok((content, size))
     }
 }
@@ -69,7 +69,7 @@ impl<'s> Checked<'s> {
             })?;
         let found = file.metadata().map_err(|e| Fault::io("look at", path, e))?;
         if !found.is_file() {
-            return Err(place::foreign(path));
+            return Err(layout::foreign(path));
         }
         let (length, reader) = (found.len(), Reader::new(file, &found));
         Ok(Self { file: Hashing::new(reader), length, content: *content, effort })

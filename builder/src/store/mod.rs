@@ -18,13 +18,13 @@
 
 mod batch;
 mod blob;
-mod effort;
-mod exclusive;
-mod laid;
-mod place;
+mod layout;
+mod maintenance;
 mod sparse;
+mod stats;
 #[cfg(test)]
 mod tests;
+mod trees;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -33,19 +33,19 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::tree::{Contents, Memory, Tree};
 use crate::base::{Digest, Fault, Result, json};
 use crate::plan::{Output, StepId};
-use crate::tree::{Contents, Memory, Tree};
 
 pub use batch::Batch;
 pub use blob::BlobWriter;
-use effort::Effort;
-pub use effort::Spent;
-pub use exclusive::{Collected, Damage, Exclusive, Verified};
-use place::Temporary;
-pub use place::write_whole;
-pub(crate) use place::{Scratch, full};
+use layout::Temporary;
+pub use layout::write_whole;
+pub(crate) use layout::{Scratch, full};
+pub use maintenance::{Collected, Damage, Exclusive, Verified};
 pub use sparse::SparseWriter;
+use stats::Effort;
+pub use stats::Spent;
 
 /// An open store. Opening takes the shared lock; dropping gives it back.
 pub struct Store {
@@ -70,22 +70,22 @@ impl Store {
     /// that everybody may write to or that is another user's, and a file system that cannot rename
     /// without replacing, lock or keep permissions.
     pub fn open(root: &Path) -> Result<Self> {
-        place::make_root(root)?;
-        let lock = place::lock_file(root)?;
+        layout::make_root(root)?;
+        let lock = layout::lock_file(root)?;
         lock.lock_shared().map_err(|e| Fault::io("lock", root.join("lock"), e))?;
-        place::make_folders(root)?;
+        layout::make_folders(root)?;
         let scratch = Scratch::new(&root.join("tmp"), "")?;
-        place::probe(scratch.path())?;
+        layout::probe(scratch.path())?;
         Ok(Self { root: root.to_owned(), scratch: Some(scratch), effort: Effort::default(), _lock: lock })
     }
 
     /// Opens the store for gc and verify, when nobody else has it open.
     pub fn open_exclusive(root: &Path) -> Result<Exclusive> {
-        place::make_root(root)?;
-        let lock = place::lock_file(root)?;
+        layout::make_root(root)?;
+        let lock = layout::lock_file(root)?;
         match lock.try_lock() {
             Ok(()) => {
-                place::make_folders(root)?;
+                layout::make_folders(root)?;
                 let effort = Effort::default();
                 Ok(Exclusive::new(Self { root: root.to_owned(), scratch: None, effort, _lock: lock }))
             }
@@ -123,14 +123,14 @@ impl Store {
 
     /// The folder of resumable downloads.
     pub(crate) fn partial(&self) -> PathBuf {
-        self.root.join("tmp").join(place::PARTIAL)
+        self.root.join("tmp").join(layout::PARTIAL)
     }
 
     /// Keeps all bytes of `reader`; gives their digest and length.
     pub fn put(&self, mut reader: impl Read) -> Result<(Digest, u64)> {
         let mut writer = self.writer()?;
         io::copy(&mut reader, &mut writer)
-            .map_err(|e| place::full(Fault::io("write into", &self.root, e)))?;
+            .map_err(|e| layout::full(Fault::io("write into", &self.root, e)))?;
         writer.commit()
     }
 
@@ -150,15 +150,15 @@ impl Store {
 
     /// Makes a finished download a blob: its bytes have the digest `content`, as the caller has found.
     pub(crate) fn adopt(&self, path: &Path, file: &File, content: &Digest, size: u64) -> Result<()> {
-        place::seal(file, path)?;
+        layout::seal(file, path)?;
         self.effort.wrote(size);
         self.publish(path, content, size)?;
-        place::sync_folder(&self.blobs())
+        layout::sync_folder(&self.blobs())
     }
 
     /// Moves a finished file to its blob's place.
     fn publish(&self, from: &Path, content: &Digest, size: u64) -> Result<()> {
-        if place::publish(from, &self.path_of(content), size)? {
+        if layout::publish(from, &self.path_of(content), size)? {
             self.effort.added(size);
         }
         Ok(())
@@ -194,7 +194,7 @@ impl Store {
         let path = self.path_of(content);
         match fs::symlink_metadata(&path) {
             Ok(found) if found.is_file() => Ok(Some(found.len())),
-            Ok(_) => Err(place::foreign(&path)),
+            Ok(_) => Err(layout::foreign(&path)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(Fault::io("look at", path, e)),
         }
@@ -208,7 +208,7 @@ impl Store {
         };
         let folders = [self.blobs(), self.steps(), self.roots(), self.root.clone()];
         for folder in folders {
-            if place::list(&folder)?.iter().any(is_file) {
+            if layout::list(&folder)?.iter().any(is_file) {
                 return Ok(true);
             }
         }
@@ -224,7 +224,7 @@ impl Store {
     pub fn export(&self, content: &Digest, to: &Path, mode: u32) -> Result<()> {
         let mut reader = self.open_blob(content)?;
         self.effort.wrote_out(reader.length());
-        place::write_whole(to, mode, |file| io::copy(&mut reader, file).map(drop))
+        layout::write_whole(to, mode, |file| io::copy(&mut reader, file).map(drop))
     }
 
     /// Whether the file at `path` is a copy of the blob `content`.
@@ -261,7 +261,7 @@ impl Store {
             return Err(Fault::bug(format!("step {step} names {digest}, which is not in the store")));
         }
         // Another builder may have renamed the blob in and not yet have synced the folder.
-        place::sync_folder(&self.blobs())?;
+        layout::sync_folder(&self.blobs())?;
         let line = json::canonical(output)?;
         self.write_line(&self.steps().join(step.to_string()), &line)
     }
@@ -274,16 +274,16 @@ impl Store {
             let (mut file, temporary) = self.temporary()?;
             let path = self.steps().join(step.to_string());
             let written = file.write_all(&json::canonical(output)?).and_then(|()| file.write_all(b"\n"));
-            written.map_err(|e| place::full(Fault::io("write", &path, e)))?;
-            place::freeze(&file, &path)?;
+            written.map_err(|e| layout::full(Fault::io("write", &path, e)))?;
+            layout::freeze(&file, &path)?;
             waiting.push((temporary, path));
         }
-        place::sync_folder(&self.blobs())?;
-        rustix::fs::syncfs(&disk).map_err(|e| place::full(Fault::io("sync", &self.root, e.into())))?;
+        layout::sync_folder(&self.blobs())?;
+        rustix::fs::syncfs(&disk).map_err(|e| layout::full(Fault::io("sync", &self.root, e.into())))?;
         for (temporary, path) in &waiting {
             fs::rename(temporary.path(), path).map_err(|e| Fault::io("move into place", path, e))?;
         }
-        place::sync_folder(&self.steps())
+        layout::sync_folder(&self.steps())
     }
 
     /// Makes gc keep `outputs`, trees with their contents, as long as the file or folder `owner` (an
@@ -327,8 +327,8 @@ impl Store {
     fn write_line(&self, path: &Path, line: &[u8]) -> Result<()> {
         let (mut file, temporary) = self.temporary()?;
         let written = file.write_all(line).and_then(|()| file.write_all(b"\n"));
-        written.map_err(|e| place::full(Fault::io("write", path, e)))?;
-        place::seal(&file, path)?;
+        written.map_err(|e| layout::full(Fault::io("write", path, e)))?;
+        layout::seal(&file, path)?;
         temporary.replace(path)
     }
 

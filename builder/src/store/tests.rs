@@ -7,8 +7,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::base::Class;
-use crate::pack::sink::Sink;
-use crate::tree::{Node, TreePath};
+use crate::base::tree::{Node, TreePath};
+use crate::pack::disk::sink::Sink;
 
 fn store() -> (TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();

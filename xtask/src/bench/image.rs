@@ -10,15 +10,15 @@ use std::time::Instant;
 
 use builder::base::digest::Hashing;
 use builder::base::name::PackageName;
+use builder::base::tree::{Contents, Kind};
 use builder::base::{Digest, Fault, Result};
-use builder::dist::Order;
-use builder::pack::zstd::{self, Effort};
+use builder::build::planner::bundle::Order;
+use builder::build::planner::system;
+use builder::host::checkout::Project;
+use builder::pack::stream::zstd::{self, Effort};
 use builder::plan::{Output, Plan, Step, StepId};
-use builder::project::Project;
-use builder::root;
+use builder::rootfs;
 use builder::store::Store;
-use builder::system;
-use builder::tree::{Contents, Kind};
 
 use super::lab::{Lab, number};
 use super::{Goal, Row, Unit};
@@ -132,7 +132,7 @@ fn unpacking(context: &Context, lab: &Lab) -> Result<f64> {
         packed.extend(store.output(deb)?.map(|output| output.digest()));
     }
     let before = cores()?;
-    root::unpack_all(&store, &packed)?;
+    rootfs::unpack_all(&store, &packed)?;
     let after = cores()?;
     let share = (after.0 - before.0) as f64 / (after.1 - before.1).max(1) as f64;
     drop(store);

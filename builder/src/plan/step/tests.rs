@@ -3,8 +3,8 @@
 
 use super::*;
 use crate::base::name::{ComponentName, LineName, OverlayName, RoleName};
-use crate::component::{Archive, Wanted};
 use crate::plan::bill::{Input, Origin, Ware};
+use crate::recipe::component::{Archive, Wanted};
 
 /// One text a line, in the order of [`steps`].
 const GOLDEN: &str = include_str!("golden.txt");

@@ -1,0 +1,5 @@
+//! What was built: exported, published as a repository, and compared.
+
+pub mod compare;
+pub mod export;
+pub mod repository;

@@ -1,0 +1,9 @@
+//! This machine: its files, the checkout, the compiler, the user's key, the sandbox.
+
+pub mod cargo;
+pub mod checkout;
+pub mod overwrite;
+pub mod progress;
+pub mod report;
+pub mod sandbox;
+pub mod signing_key;
