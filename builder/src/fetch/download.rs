@@ -3,12 +3,12 @@
 use std::io;
 use std::time::Instant;
 
+use super::attempt::{Failure, Got, Pinned, Tried};
 use super::http::{Answer, Client, Pace, Question, cut};
 use super::partial::Partial;
-use super::{Failure, Got, Pinned, Tried, step};
 use crate::base::{Class, Fault, Result, Url};
 use crate::host::progress::Progress;
-use crate::plan::Output;
+use crate::plan::{Output, StepId};
 use crate::store::Store;
 
 /// Begins anew so often when parts of several answers do not fit together.
@@ -24,7 +24,7 @@ pub(super) fn from_places(
     progress: &Progress,
 ) -> Result<Got> {
     let partial = Partial::open(store, pinned.checksum)?;
-    if let Some(Output::Blob { content, size }) = store.output(&step(pinned.checksum)?)? {
+    if let Some(Output::Blob { content, size }) = store.output(&StepId::of_input(*pinned.checksum)?)? {
         // Another process fetched it while we waited for the lock.
         let from = places.first().cloned().ok_or_else(|| Fault::bug("an input without a place"))?;
         return Ok(Got {
@@ -195,7 +195,7 @@ impl Download<'_> {
         let keep = || {
             self.store.adopt(path, self.partial.file(), &content, size)?;
             let output = Output::Blob { content, size };
-            self.store.record(&step(pinned)?, &output)?;
+            self.store.record(&StepId::of_input(*pinned)?, &output)?;
             Ok(output)
         };
         keep().map(Ok).map_err(Failure::Fatal)

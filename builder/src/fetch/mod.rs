@@ -3,6 +3,7 @@
 //! Nobody is trusted: a mirror, a redirect, a registry or a file may say what it likes, and only bytes
 //! with the locked checksum enter the store. Every place is asked in order and judged on its own.
 
+mod attempt;
 mod download;
 mod http;
 pub mod inputs;
@@ -16,9 +17,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::base::digest::Checksum;
 use crate::base::{Class, Fault, Result, Url};
 use crate::host::progress::Progress;
-use crate::plan::{Output, Step, StepId};
+use crate::plan::{Output, StepId};
 use crate::store::Store;
 
+use attempt::Pinned;
 pub use http::{Client, Limits};
 pub use registry::Image;
 pub use registry::image::{Descriptor, Parts, parts};
@@ -92,17 +94,12 @@ impl Wanted {
     /// What the store has of it: nothing, or all that belongs to it.
     pub fn present(&self, store: &Store) -> Result<Option<Vec<Output>>> {
         let Some(checksum) = self.checksum else { return Ok(None) };
-        let Some(output) = store.output(&step(&checksum)?)? else { return Ok(None) };
+        let Some(output) = store.output(&StepId::of_input(checksum)?)? else { return Ok(None) };
         match &self.source {
             Source::Image(image) => image.present(store, output),
             Source::Urls(_) | Source::Provided => Ok(Some(vec![output])),
         }
     }
-}
-
-/// The step whose output the bytes with this checksum are.
-fn step(checksum: &Checksum) -> Result<StepId> {
-    Step::Input { checksum: *checksum }.id()
 }
 
 enum Fate {
@@ -181,42 +178,6 @@ fn fetch_one(store: &Store, client: &Client, wanted: &Wanted, progress: &Progres
         Err(fault) => {
             progress.say(&format!("{}: {}", wanted.name, fault.what()));
             Ok(Fate::Missing(fault.mend(&wanted.mend)))
-        }
-    }
-}
-
-/// What bytes must be.
-#[derive(Clone, Copy)]
-struct Pinned<'a> {
-    checksum: &'a Checksum,
-    size: Option<u64>,
-}
-
-/// What a fetch brought.
-struct Got {
-    outputs: Vec<Output>,
-    bytes: u64,
-    from: Url,
-    refused: Vec<Fault>,
-}
-
-/// What came of asking one place.
-type Tried<T> = std::result::Result<T, Failure>;
-
-/// Why one place did not serve.
-enum Failure {
-    /// The next try may do better.
-    Again(Fault),
-    /// This place will not do; another may.
-    Elsewhere(Fault),
-    /// No place will help.
-    Fatal(Fault),
-}
-
-impl Failure {
-    fn fault(self) -> Fault {
-        match self {
-            Self::Again(fault) | Self::Elsewhere(fault) | Self::Fatal(fault) => fault,
         }
     }
 }

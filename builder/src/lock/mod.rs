@@ -37,6 +37,7 @@
 //! Mirrors are not identity, so paths are relative to the archive. `LINE.local.lock` beside it holds
 //! what `cargo xtask input add` took in; it belongs to one checkout and is never committed.
 
+mod hex;
 pub mod pins;
 pub mod resolve;
 mod text;
@@ -110,7 +111,7 @@ pub struct LockedPackage {
     /// Its length in bytes.
     pub size: u64,
     /// Its digest, in hex as Debian writes it.
-    #[serde(with = "text::hex")]
+    #[serde(with = "hex")]
     pub sha256: Digest,
     /// The roles and groups that want it.
     #[serde(rename = "for")]
@@ -140,7 +141,7 @@ pub struct LockedFile {
     /// Its length in bytes.
     pub size: u64,
     /// Its digest, in hex as Debian writes it.
-    #[serde(with = "text::hex")]
+    #[serde(with = "hex")]
     pub sha256: Digest,
 }
 

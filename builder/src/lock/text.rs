@@ -293,23 +293,3 @@ impl std::convert::From<&LockedInput> for RawInput {
         raw
     }
 }
-
-/// Digests without a prefix, as Debian writes them.
-pub(super) mod hex {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    use crate::base::Digest;
-
-    pub(in crate::lock) fn serialize<S: Serializer>(
-        digest: &Digest,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&digest.hex())
-    }
-
-    pub(in crate::lock) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Digest, D::Error> {
-        Digest::from_hex(&String::deserialize(deserializer)?).map_err(D::Error::custom)
-    }
-}

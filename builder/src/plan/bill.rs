@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::StepId;
+use super::id::StepId;
 use crate::base::digest::Checksum;
 use crate::base::name::{Arch, ComponentName, LineName, OverlayName, PackageName, RoleName};
 use crate::base::{Digest, Epoch};

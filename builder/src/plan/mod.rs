@@ -4,73 +4,18 @@
 //! change reaches exactly the steps below it, and the same text never runs twice.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::digest::{Checksum, serde_as_text};
-use crate::base::{Digest, Fault, Result, json};
+use crate::base::{Fault, Result, json};
 
 pub mod bill;
+mod id;
 mod step;
 pub mod why;
 
+pub use id::{Output, StepId};
 pub use step::{DiskFormat, Layer, Mapping, Package, Preloaded, Step};
-
-/// A step's identity: the digest of its canonical text, in which inputs stand by their ids.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StepId(pub Digest);
-
-impl StepId {
-    /// The id of the step that stands for bytes pinned by `checksum`: what they are, not whence.
-    pub fn of_input(checksum: Checksum) -> Result<Self> {
-        Step::Input { checksum }.id()
-    }
-}
-
-impl fmt::Display for StepId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.hex())
-    }
-}
-
-impl FromStr for StepId {
-    type Err = Fault;
-    fn from_str(text: &str) -> Result<Self> {
-        Digest::from_hex(text).map(Self)
-    }
-}
-
-serde_as_text!(StepId);
-
-/// What a step made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", deny_unknown_fields)]
-pub enum Output {
-    /// One file: its digest and its length in bytes.
-    Blob {
-        /// The digest of its bytes.
-        content: Digest,
-        /// Its length in bytes.
-        size: u64,
-    },
-    /// A [`crate::base::tree::Tree`]: the digest of its canonical JSON, which is a blob too.
-    Tree {
-        /// The digest of the tree's JSON.
-        tree: Digest,
-    },
-}
-
-impl Output {
-    /// The blob that is the output, or describes it.
-    pub fn digest(&self) -> Digest {
-        match self {
-            Self::Blob { content, .. } => *content,
-            Self::Tree { tree } => *tree,
-        }
-    }
-}
 
 /// A step and what people call it: `deb hale-master`. Labels are unique within a plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -184,6 +129,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Digest;
 
     fn files(text: &str) -> Step {
         Step::Files { tree: Digest::of(text) }

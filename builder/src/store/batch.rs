@@ -29,6 +29,13 @@ pub struct Batch<'s> {
     waiting: Mutex<BTreeMap<Digest, (Temporary, u64)>>,
 }
 
+impl Store {
+    /// Many blobs that become durable together.
+    pub fn batch(&self) -> Result<Batch<'_>> {
+        Batch::new(self)
+    }
+}
+
 impl<'s> Batch<'s> {
     pub(super) fn new(store: &'s Store) -> Result<Self> {
         let disk = File::open(store.scratch()).map_err(|e| Fault::io("open", store.scratch(), e))?;

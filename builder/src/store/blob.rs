@@ -12,6 +12,7 @@ use super::layout::{self, Temporary};
 use super::sparse::Reader;
 use super::stats::Effort;
 use crate::base::digest::Hashing;
+use crate::base::tree::Contents;
 use crate::base::{Digest, Fault, Result};
 
 /// A blob on its way into the store. Dropped without [`BlobWriter::commit`], it leaves nothing.
@@ -19,6 +20,37 @@ pub struct BlobWriter<'s> {
     store: &'s Store,
     out: Hashing<BufWriter<File>>,
     temporary: Temporary,
+}
+
+impl Store {
+    /// A new blob to write into; nothing is kept before [`BlobWriter::commit`].
+    pub fn writer(&self) -> Result<BlobWriter<'_>> {
+        BlobWriter::new(self)
+    }
+
+    /// Copies a blob out to `to`, checked, whole or not at all, with permissions `mode`.
+    pub fn export(&self, content: &Digest, to: &Path, mode: u32) -> Result<()> {
+        let mut reader = self.open_blob(content)?;
+        self.effort.wrote_out(reader.length());
+        layout::write_whole(to, mode, |file| io::copy(&mut reader, file).map(drop))
+    }
+
+    /// Whether the file at `path` is a copy of the blob `content`.
+    pub fn is_copy(&self, path: &Path, content: &Digest) -> Result<bool> {
+        let (found, size) = digest_of_file(path)?;
+        self.effort.hashed(size);
+        Ok(found == *content)
+    }
+
+    pub(super) fn open_blob(&self, content: &Digest) -> Result<Checked<'_>> {
+        Checked::open(&self.path_of(content), content, &self.effort)
+    }
+}
+
+impl Contents for Store {
+    fn open(&self, content: &Digest) -> Result<Box<dyn Read + '_>> {
+        Ok(Box::new(self.open_blob(content)?))
+    }
 }
 
 impl<'s> BlobWriter<'s> {

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{Root, Store, blob, digest_of, layout};
+use super::stats::Effort;
+use super::{Root, Store, blob, layout};
 use crate::base::tree::Kind;
 use crate::base::{Digest, Fault, Result};
 use crate::plan::{Output, StepId};
@@ -69,6 +70,26 @@ impl Damage {
     }
 }
 
+impl Store {
+    /// Opens the store for gc and verify, when nobody else has it open.
+    pub fn open_exclusive(root: &Path) -> Result<Exclusive> {
+        layout::make_root(root)?;
+        let lock = layout::lock_file(root)?;
+        match lock.try_lock() {
+            Ok(()) => {
+                layout::make_folders(root)?;
+                let effort = Effort::default();
+                Ok(Exclusive::new(Self { root: root.to_owned(), scratch: None, effort, _lock: lock }))
+            }
+            Err(fs::TryLockError::WouldBlock) => {
+                Err(Fault::machine(format!("the store {} is in use by a build or a fetch", root.display()))
+                    .mend("wait until that has ended, then run the command again"))
+            }
+            Err(fs::TryLockError::Error(e)) => Err(Fault::io("lock", root.join("lock"), e)),
+        }
+    }
+}
+
 impl Exclusive {
     pub(super) fn new(store: Store) -> Self {
         Self { store }
@@ -91,7 +112,7 @@ impl Exclusive {
             }
         }
         for (path, step) in self.steps()? {
-            let kept = step.is_some_and(|(_, output)| keep.contains(&digest_of(&output)));
+            let kept = step.is_some_and(|(_, output)| keep.contains(&output.digest()));
             if !kept {
                 report.steps += 1;
                 remove(&path, dry_run)?;
@@ -189,7 +210,7 @@ impl Exclusive {
 
     /// All blobs of an output: itself, and a tree's contents.
     fn reach(&self, output: &Output) -> Result<BTreeSet<Digest>> {
-        let mut blobs = BTreeSet::from([digest_of(output)]);
+        let mut blobs = BTreeSet::from([output.digest()]);
         if let Output::Tree { tree } = output
             && self.store.contains(tree)
         {

@@ -79,24 +79,6 @@ impl Store {
         Ok(Self { root: root.to_owned(), scratch: Some(scratch), effort: Effort::default(), _lock: lock })
     }
 
-    /// Opens the store for gc and verify, when nobody else has it open.
-    pub fn open_exclusive(root: &Path) -> Result<Exclusive> {
-        layout::make_root(root)?;
-        let lock = layout::lock_file(root)?;
-        match lock.try_lock() {
-            Ok(()) => {
-                layout::make_folders(root)?;
-                let effort = Effort::default();
-                Ok(Exclusive::new(Self { root: root.to_owned(), scratch: None, effort, _lock: lock }))
-            }
-            Err(fs::TryLockError::WouldBlock) => {
-                Err(Fault::machine(format!("the store {} is in use by a build or a fetch", root.display()))
-                    .mend("wait until that has ended, then run the command again"))
-            }
-            Err(fs::TryLockError::Error(e)) => Err(Fault::io("lock", root.join("lock"), e)),
-        }
-    }
-
     /// The store's folder.
     pub fn root(&self) -> &Path {
         &self.root
@@ -169,21 +151,6 @@ impl Store {
         self.effort.spent()
     }
 
-    /// A new blob to write into; nothing is kept before [`BlobWriter::commit`].
-    pub fn writer(&self) -> Result<BlobWriter<'_>> {
-        BlobWriter::new(self)
-    }
-
-    /// A new blob to write into in any order; nothing is kept before [`SparseWriter::commit`].
-    pub fn sparse_writer(&self) -> Result<SparseWriter<'_>> {
-        SparseWriter::new(self)
-    }
-
-    /// Many blobs that become durable together.
-    pub fn batch(&self) -> Result<Batch<'_>> {
-        Batch::new(self)
-    }
-
     /// Whether the bytes are there; their digest is checked when they are read.
     pub fn contains(&self, content: &Digest) -> bool {
         matches!(self.size_of(content), Ok(Some(_)))
@@ -220,20 +187,6 @@ impl Store {
         self.blobs().join(content.hex())
     }
 
-    /// Copies a blob out to `to`, checked, whole or not at all, with permissions `mode`.
-    pub fn export(&self, content: &Digest, to: &Path, mode: u32) -> Result<()> {
-        let mut reader = self.open_blob(content)?;
-        self.effort.wrote_out(reader.length());
-        layout::write_whole(to, mode, |file| io::copy(&mut reader, file).map(drop))
-    }
-
-    /// Whether the file at `path` is a copy of the blob `content`.
-    pub fn is_copy(&self, path: &Path, content: &Digest) -> Result<bool> {
-        let (found, size) = blob::digest_of_file(path)?;
-        self.effort.hashed(size);
-        Ok(found == *content)
-    }
-
     /// Keeps a tree's JSON; its files' contents must be kept first.
     pub fn put_tree(&self, tree: &Tree) -> Result<Digest> {
         self.put_bytes(&tree.to_json()?)
@@ -256,7 +209,7 @@ impl Store {
 
     /// Registers what a step made. The output's blobs must be there; they are durable before this is.
     pub fn record(&self, step: &StepId, output: &Output) -> Result<()> {
-        let digest = digest_of(output);
+        let digest = output.digest();
         if !self.contains(&digest) {
             return Err(Fault::bug(format!("step {step} names {digest}, which is not in the store")));
         }
@@ -330,23 +283,5 @@ impl Store {
         written.map_err(|e| layout::full(Fault::io("write", path, e)))?;
         layout::seal(&file, path)?;
         temporary.replace(path)
-    }
-
-    fn open_blob(&self, content: &Digest) -> Result<blob::Checked<'_>> {
-        blob::Checked::open(&self.path_of(content), content, &self.effort)
-    }
-}
-
-impl Contents for Store {
-    fn open(&self, content: &Digest) -> Result<Box<dyn Read + '_>> {
-        Ok(Box::new(self.open_blob(content)?))
-    }
-}
-
-/// The digest that stands for an output: the blob's, or the tree's JSON's.
-fn digest_of(output: &Output) -> Digest {
-    match output {
-        Output::Blob { content, .. } => *content,
-        Output::Tree { tree } => *tree,
     }
 }

@@ -39,6 +39,13 @@ pub struct SparseWriter<'s> {
     flush: Follower<()>,
 }
 
+impl Store {
+    /// A new blob to write into in any order; nothing is kept before [`SparseWriter::commit`].
+    pub fn sparse_writer(&self) -> Result<SparseWriter<'_>> {
+        SparseWriter::new(self)
+    }
+}
+
 impl<'s> SparseWriter<'s> {
     pub(super) fn new(store: &'s Store) -> Result<Self> {
         let (file, temporary) = store.temporary()?;

@@ -243,7 +243,7 @@ fn verify_finds_every_flipped_bit_and_forgets_what_hangs_on_it() {
     store.add_root(folder.path(), &[tree]).unwrap();
     let root = store.root().to_owned();
     damage(&store, &Digest::of("content"), |bytes| bytes[0] ^= 4);
-    fs::remove_file(store.path_of(&digest_of(&plain))).unwrap();
+    fs::remove_file(store.path_of(&plain.digest())).unwrap();
     fs::write(store.blobs().join("junk"), "").unwrap();
     let laid = store.laid_out(&digest, |folder| Ok(fs::create_dir(folder).unwrap())).unwrap();
     drop(store);

@@ -8,16 +8,16 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::attempt::{Failure, Got, Pinned, Tried};
 use super::download;
 use super::http::{Answer, Client, Question};
-use super::{Failure, Got, Pinned, Tried, step};
 use crate::base::digest::Checksum;
 use crate::base::name::Arch;
 use crate::base::tree::Contents;
 use crate::base::url::Scheme;
 use crate::base::{Digest, Fault, Result, Url};
 use crate::host::progress::Progress;
-use crate::plan::Output;
+use crate::plan::{Output, StepId};
 use crate::store::Store;
 use image::{DOCUMENT, Descriptor, Document, INDEXES, MANIFESTS, Meaning, check_config, choose, parts};
 
@@ -87,7 +87,7 @@ impl Image {
         }
         check_config(&store.read(&parts.config.digest)?, parts.layers.len())?;
         let output = Output::Blob { content: pinned, size };
-        store.record(&step(wanted.checksum)?, &output)?;
+        store.record(&StepId::of_input(*wanted.checksum)?, &output)?;
         let outputs =
             self.present(store, output)?.ok_or_else(|| Fault::bug("a pulled image is not whole"))?;
         Ok(Got { outputs, bytes, from: self.registry.clone(), refused: Vec::new() })

@@ -11,11 +11,9 @@ use rustix::mount::{self, MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 use rustix::thread::{CapabilitySet, UnshareFlags};
 
-use super::outer::{Refusal, refuse, reply, unshare};
-use super::{Answer, Bind, Failure, HOSTNAME, Job, Part, Run, Special};
-
-/// Its argument after [`super::VERB`].
-pub(super) const ROLE: &str = "inner";
+use super::protocol::{
+    Answer, Bind, Failure, HOSTNAME, Job, Part, Refusal, Run, Special, refuse, reply, unshare,
+};
 
 /// What a maintainer script may need as root of its own ids: changing owners, modes and users.
 /// Without SYS_ADMIN it cannot mount, so it cannot undo what is masked below.

@@ -27,6 +27,7 @@ mod changes;
 mod ids;
 mod inner;
 mod outer;
+mod protocol;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -34,166 +35,15 @@ use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 
-use serde::{Deserialize, Serialize};
-
 use crate::base::{Fault, Result};
 
 pub use changes::{Change, Now, Owner};
 use ids::IdMaps;
-
-/// The hidden argument that makes a program that links this library a helper of the sandbox.
-pub const VERB: &str = "__sandbox";
-
-/// The host name inside.
-const HOSTNAME: &str = "hale";
+use protocol::{Answer, Failure, INNER, OUTER, Part, READY};
+pub use protocol::{Bind, Job, Run, Special, VERB};
 
 /// How many of the last lines a failing program said are shown.
 const SHOWN_LINES: usize = 20;
-
-/// One program to run inside.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Run {
-    /// What it is for, in the words of a failure: `configuring the packages`.
-    pub what: String,
-    /// The program and its arguments, by paths of the root tree.
-    pub command: Vec<String>,
-    /// Its whole environment.
-    pub environment: Vec<(String, String)>,
-    /// Seconds after which it is killed.
-    pub limit: u64,
-}
-
-/// A host's folder or file that is seen inside, read-only.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Bind {
-    /// The absolute path outside.
-    pub from: PathBuf,
-    /// The absolute path inside, below `/run`, which is empty otherwise.
-    pub to: PathBuf,
-}
-
-/// An owner, mode or attribute of the root tree that only the sandbox's root may set.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Special {
-    /// The path, relative to the root tree.
-    pub path: String,
-    /// Owner inside.
-    pub uid: u32,
-    /// Group inside.
-    pub gid: u32,
-    /// Permission bits; `None` for a symbolic link, which has none.
-    pub mode: Option<u16>,
-    /// Extended attributes by name.
-    pub xattrs: Vec<(String, Vec<u8>)>,
-}
-
-/// What to run, and where.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Job {
-    /// The work folder; `lower` must be there.
-    pub work: PathBuf,
-    /// A user and group that exists inside besides the ids 0 to 65535.
-    pub owner: Option<u32>,
-    /// Set before anything runs, in the upper folder: the lower one belongs to the user outside alone, who
-    /// may so keep it.
-    pub specials: Vec<Special>,
-    /// What else is seen inside.
-    pub binds: Vec<Bind>,
-    /// The programs, in order; the first failure ends the job.
-    pub runs: Vec<Run>,
-}
-
-/// How the helpers answer.
-#[derive(Debug, Serialize, Deserialize)]
-enum Answer {
-    /// All programs succeeded.
-    Done(Vec<Change>),
-    /// The kernel or the file system refused a part of the sandbox itself.
-    Refused {
-        /// The part: `a user namespace`.
-        part: Part,
-        /// The operating system's words.
-        error: String,
-    },
-    /// A program failed.
-    Failed {
-        /// [`Run::what`].
-        what: String,
-        /// How it failed.
-        how: Failure,
-    },
-}
-
-/// How a program inside failed.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Failure {
-    /// It could not be started.
-    Start(String),
-    /// It ended with a code or by a signal, in words.
-    Exit(String),
-    /// It was killed at its time limit; what was running then, if a maintainer script.
-    Limit(u64, Option<String>),
-    /// It, or what it started, sent this many packets that had no way out.
-    Network(u64),
-}
-
-/// The parts of a sandbox that a kernel can refuse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Part {
-    User,
-    Namespaces,
-    Ids,
-    Overlay,
-    Proc,
-    Devices,
-    Mounts,
-    Pivot,
-    Capabilities,
-    Files,
-}
-
-impl Part {
-    fn name(self) -> &'static str {
-        match self {
-            Self::User => "a user namespace",
-            Self::Namespaces => "mount, pid, net, uts and ipc namespaces",
-            Self::Ids => "the user and group ids of the root tree",
-            Self::Overlay => "an overlay of the root tree",
-            Self::Proc => "a /proc of its own",
-            Self::Devices => "the devices null, zero, full, random, urandom and tty",
-            Self::Mounts => "mounts of its own",
-            Self::Pivot => "a root of its own",
-            Self::Capabilities => "giving up capabilities",
-            Self::Files => "the work folder",
-        }
-    }
-
-    fn mend(self) -> &'static str {
-        match self {
-            Self::User | Self::Namespaces => {
-                "allow user namespaces: as root, `sysctl -w user.max_user_namespaces=10000`, and where they \
-                 exist `kernel.unprivileged_userns_clone=1`, `kernel.apparmor_restrict_unprivileged_userns=0`; \
-                 in a container, start it with a seccomp profile that allows unshare and mount"
-            }
-            Self::Ids => {
-                "as root, `apt-get install uidmap` and `usermod --add-subuids 100000-165535 --add-subgids \
-                 100000-165535 USER`"
-            }
-            Self::Overlay => {
-                "needs Linux 5.11 or later with overlayfs (`modprobe overlay` as root), and the store on a \
-                 file system with extended attributes that is no overlay itself, such as ext4, xfs or btrfs \
-                 (`--store DIR`)"
-            }
-            Self::Proc => {
-                "in a container, start it with an unmasked /proc (podman: `--security-opt unmask=ALL`)"
-            }
-            Self::Devices | Self::Mounts | Self::Pivot | Self::Capabilities => {
-                "in a container, start it with a security profile that allows mount and pivot_root"
-            }
-            Self::Files => "see that the store's disk has room and is writable",
-        }
-    }
-}
 
 /// How to start a sandbox's helpers.
 #[derive(Clone, Debug)]
@@ -258,7 +108,7 @@ struct Outer {
 impl Outer {
     fn start(program: &Path) -> Result<Self> {
         let mut command = Command::new(program);
-        command.args([VERB, outer::ROLE]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args([VERB, OUTER]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let started = command.env_clear().spawn();
         let mut child = started.map_err(|e| Fault::io("start", program, e))?;
         match (child.stdin.take(), child.stdout.take()) {
@@ -274,7 +124,7 @@ impl Outer {
     fn converse(&mut self, maps: &IdMaps, job: &Job) -> Result<Answer> {
         let mut line = String::new();
         self.stdout.read_line(&mut line).map_err(|e| self.broken(&e))?;
-        if line.trim_end() != outer::READY {
+        if line.trim_end() != READY {
             return serde_json::from_str(&line).map_err(|e| self.broken(&e));
         }
         if let Err(error) = maps.write(self.child.id(), job.owner) {
@@ -310,8 +160,8 @@ impl Drop for Outer {
 /// What a program must do when its first argument is [`VERB`], before it starts any thread.
 pub fn helper(role: Option<OsString>) -> ExitCode {
     match role.as_ref().and_then(|role| role.to_str()) {
-        Some(outer::ROLE) => outer::run(),
-        Some(inner::ROLE) => inner::run(),
+        Some(OUTER) => outer::run(),
+        Some(INNER) => inner::run(),
         _ => {
             eprintln!("{VERB} is for this program's own use");
             ExitCode::from(2)

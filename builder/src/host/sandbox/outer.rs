@@ -8,40 +8,11 @@ use rustix::process::Signal;
 use rustix::thread::UnshareFlags;
 
 use super::changes;
-use super::{Answer, Job, Part, VERB};
-
-/// Its argument after [`VERB`].
-pub(super) const ROLE: &str = "outer";
-
-/// What it says when its ids may be mapped.
-pub(super) const READY: &str = "ready";
-
-/// A part of the sandbox that did not come about, and why.
-pub(super) struct Refusal(pub(super) Part, pub(super) String);
-
-/// Turns an operating system error into a refusal of `part`; `what` says which step it was.
-pub(super) fn refuse<E: std::fmt::Display>(part: Part, what: &str) -> impl FnOnce(E) -> Refusal {
-    move |error| Refusal(part, format!("{what}: {error}"))
-}
+use super::protocol::{Answer, INNER, Job, Part, READY, Refusal, VERB, refuse, reply, unshare};
 
 pub(super) fn run() -> ExitCode {
     let answer = converse().unwrap_or_else(|Refusal(part, error)| Answer::Refused { part, error });
     reply(&answer)
-}
-
-/// Writes the answer, the last thing a helper does.
-pub(super) fn reply(answer: &Answer) -> ExitCode {
-    let text = serde_json::to_vec(answer).unwrap_or_default();
-    let mut out = std::io::stdout().lock();
-    match out.write_all(&text).and_then(|()| out.flush()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
-}
-
-#[expect(deprecated, reason = "the name that is safe to call; the flags that could do harm are not used")]
-pub(super) fn unshare(flags: UnshareFlags) -> rustix::io::Result<()> {
-    rustix::thread::unshare(flags)
 }
 
 /// Gives up what the caller may have left us besides its rights: a descriptor of a folder is a way to the host's
@@ -86,7 +57,7 @@ fn inner(job: &[u8]) -> Result<Answer, Refusal> {
     let spaces = UnshareFlags::NEWPID | UnshareFlags::NEWNET | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC;
     unshare(spaces).map_err(refuse(Part::Namespaces, "unshare"))?;
     let mut command = Command::new("/proc/self/exe");
-    command.args([VERB, super::inner::ROLE]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.args([VERB, INNER]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().map_err(refuse(Part::Namespaces, "starting pid 1"))?;
     if let Some(mut stdin) = child.stdin.take() {
         stdin.write_all(job).map_err(refuse(Part::Namespaces, "handing on the job"))?;

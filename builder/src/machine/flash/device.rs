@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::base::{Fault, Result};
+use crate::pack::disk::gpt::SECTOR;
 
 /// A whole disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,11 @@ pub struct Device {
 }
 
 impl Device {
+    /// How much it can hold: its length, rounded down to whole sectors.
+    pub(super) fn capacity(&self) -> u64 {
+        self.bytes / SECTOR * SECTOR
+    }
+
     pub(super) fn find(path: &Path) -> Result<Self> {
         let meta = fs::metadata(path).map_err(|e| Fault::io("look at", path, e))?;
         let (major, minor) = (rustix::fs::major(meta.rdev()), rustix::fs::minor(meta.rdev()));

@@ -13,7 +13,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use crate::base::{Fault, Result};
-use crate::pack::disk::gpt::{ALIGN, Found, SECTOR};
+use crate::pack::disk::gpt::{ALIGN, Found};
 use crate::pack::disk::sink::filled;
 use crate::pack::disk::sink::{Part, Sink};
 
@@ -145,11 +145,6 @@ fn write_chunk(target: &Target, offset: u64, bytes: &[u8]) -> Result<()> {
         done = start + piece.len() as u64;
     }
     target.clear(offset + done, bytes.len() as u64 - done)
-}
-
-/// Rounds down to whole sectors: what a disk of `bytes` can hold.
-fn whole_sectors(bytes: u64) -> u64 {
-    bytes / SECTOR * SECTOR
 }
 
 #[cfg(test)]

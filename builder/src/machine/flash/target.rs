@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Advice, FallocateFlags, OFlags, fadvise, fallocate};
 
-use super::{Device, whole_sectors};
+use super::device::Device;
 use crate::base::{Fault, Result};
 use crate::host::overwrite::{Form, Overwrite};
 use crate::pack::disk::sink::Sink;
@@ -119,11 +119,11 @@ impl Target {
                 self.file.set_len(least).map_err(|e| Fault::io("lengthen", &self.path, e))?;
                 Ok(least)
             }
-            Some(device) if whole_sectors(device.bytes) < least => {
+            Some(device) if device.capacity() < least => {
                 Err(Fault::user(format!("{self} is too small"))
                     .versus(format!("{least} bytes"), device.bytes))
             }
-            Some(device) => Ok(whole_sectors(device.bytes)),
+            Some(device) => Ok(device.capacity()),
         }
     }
 

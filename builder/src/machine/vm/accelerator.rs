@@ -7,7 +7,6 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::QEMU;
 use crate::base::{Fault, Result};
 use crate::rootfs::tools::Tools;
 
@@ -20,6 +19,8 @@ pub enum Accelerator {
     Tcg,
 }
 
+/// The program that runs guests.
+pub(super) const QEMU: &str = "qemu-system-x86_64";
 /// Longer than any firmware takes to reach the boot sector on a processor, and to count there.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// `isa-debug-exit` ends QEMU with twice the written number and one.

@@ -15,8 +15,8 @@ use crate::base::{Digest, Fault, Result};
 use crate::rootfs::tools::Tools;
 
 pub use accelerator::Accelerator;
+use accelerator::QEMU;
 
-const QEMU: &str = "qemu-system-x86_64";
 /// The PCI slot of the first card, if that is a cable: a guest calls it `enp0s5` by that, be there one disk or three.
 const SLOT: usize = 5;
 const OVMF: &str = "usr/share/OVMF/OVMF_CODE_4M.fd";

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::StepId;
 use super::bill::Bill;
+use super::id::StepId;
 use crate::base::digest::Checksum;
 use crate::base::name::{Arch, PackageName};
 use crate::base::tree::TreePath;
@@ -315,6 +315,13 @@ impl Step {
                 parts.iter().map(|(path, part)| (path.to_string(), *part)).chain(trees).collect()
             }
         }
+    }
+}
+
+impl StepId {
+    /// The id of the step that stands for bytes pinned by `checksum`: what they are, not whence.
+    pub fn of_input(checksum: Checksum) -> Result<Self> {
+        Step::Input { checksum }.id()
     }
 }
 

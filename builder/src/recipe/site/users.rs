@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use super::UserName;
+use super::name::UserName;
 use crate::base::Result;
 use crate::base::text::Text;
 

@@ -12,7 +12,7 @@ use resolvo::{
     VersionSetUnionId,
 };
 
-use super::Universe;
+use super::universe::Universe;
 use crate::base::Fault;
 use crate::base::name::PackageName;
 use crate::formats::debian::relation::{Clause, Relation};

@@ -1,9 +1,11 @@
 use super::*;
 use crate::base::Class;
 use crate::base::Digest;
+use crate::base::name::Arch;
 use crate::base::name::SuiteName;
 use crate::base::tree::TreePath;
 use crate::formats::debian::index::packages::Priority;
+use crate::formats::debian::relation;
 
 /// Packages out of lines `name version; Field: value; ...`.
 fn universe(text: &str) -> Result<Universe> {
