@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use builder::base::tree::{Memory, Node, Tree, TreePath};
 use builder::base::{Digest, Fault, Result};
 use builder::build::steps::disk;
+use builder::dist::disk_image;
 use builder::machine::flash::Seed;
 use builder::machine::vm::Disk;
 use builder::pack::disk::{Disk as DiskOf, SLACK};
@@ -44,7 +45,7 @@ pub fn image(world: &World, mut tree: Tree, name: &str, to: &Path) -> Result<()>
     let arguments = world.recipe.line.kernel_arguments.join(" ");
     let disk = DiskOf { identity: Digest::of(name), epoch: world.epoch(), arguments, slack: SLACK };
     let made = disk::assemble(&disk, &tree, &world.store, &world.tools("boot")?)?;
-    disk::take_out(&world.store, &made.digest(), to)
+    disk_image::take_out(&world.store, &made.digest(), to)
 }
 
 /// Makes the disk of an image as long as `length` bytes, as if it had been flashed to a larger one.

@@ -9,7 +9,7 @@ use builder::base::{Fault, Result};
 use builder::build::executor::{Built, Way};
 use builder::build::planner::bundle::Order;
 use builder::build::planner::system::{self, LeftOut, Planned};
-use builder::build::steps::disk;
+use builder::dist::disk_image;
 use builder::host::overwrite::{Form, Overwrite};
 use builder::plan::{DiskFormat, Output, StepId};
 use builder::store::Store;
@@ -94,7 +94,7 @@ fn publish(order: &Order, store: &Store, built: &Built, format: DiskFormat, step
         return Err(Fault::bug("a disk is one file"));
     };
     let path = disks::image_path(order, format)?;
-    disk::publish(store, &content, &path)?;
+    disk_image::publish(store, &content, &path)?;
     store.add_root(&path, &[output])?;
     Ok(Made { path, bytes: size, digest: content.to_string() })
 }

@@ -13,8 +13,9 @@ use std::time::Instant;
 use builder::base::{Fault, Result};
 use builder::build::planner::bundle::Order;
 use builder::build::planner::system;
+use builder::host::atomic::write_whole;
 use builder::plan::Output;
-use builder::store::{Store, write_whole};
+use builder::store::Store;
 
 use boot::{Boot, Heard};
 use composition::Composition;

@@ -1,7 +1,7 @@
 //! Puts a tree of the store where people find it: written beside its place, synced, and swapped in whole.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,9 @@ use walkdir::WalkDir;
 
 use crate::base::tree::{Kind, Node, Tree, TreePath};
 use crate::base::{Fault, Result};
-use crate::store::{Scratch, Store, full};
+use crate::host::atomic::{folder_of, sync_dir};
+use crate::host::scratch::Scratch;
+use crate::store::Store;
 
 /// The file in each exported folder that names all else in it, a path a line: what may be replaced.
 pub const MARK: &str = ".hale";
@@ -31,7 +33,7 @@ pub fn export(store: &Store, tree: &Tree, to: &Path) -> Result<()> {
         return Ok(());
     }
     standing.check_own(to)?;
-    let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = folder_of(to);
     fs::create_dir_all(parent).map_err(|e| Fault::io("make", parent, e))?;
     let scratch = Scratch::new(parent, ".hale-export-")?;
     let fresh = scratch.path().join("fresh");
@@ -46,11 +48,11 @@ pub fn export(store: &Store, tree: &Tree, to: &Path) -> Result<()> {
         }
     }
     for (path, _) in tree.iter().filter(|(_, node)| node.is_dir()) {
-        sync(&fresh.join(path.as_str()))?;
+        sync_dir(&fresh.join(path.as_str()))?;
     }
-    sync(&fresh)?;
+    sync_dir(&fresh)?;
     swap(&fresh, to)?;
-    sync(parent)
+    sync_dir(parent)
 }
 
 /// The tree with its mark.
@@ -181,11 +183,7 @@ fn is_node(store: &Store, node: &Node, path: &Path) -> Result<bool> {
 fn make_folder(path: &Path, mode: u16) -> Result<()> {
     fs::create_dir(path)
         .and_then(|()| fs::set_permissions(path, Permissions::from_mode(mode.into())))
-        .map_err(|e| full(Fault::io("make", path, e)))
-}
-
-fn sync(folder: &Path) -> Result<()> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|e| Fault::io("sync", folder, e))
+        .map_err(|e| Fault::io("make", path, e))
 }
 
 /// Brings `fresh` to `to` in one step; what was there before is then at `fresh`. A file system that

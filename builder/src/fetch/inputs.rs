@@ -9,10 +9,11 @@ use crate::base::digest::Checksum;
 use crate::base::name::{ComponentName, LineName};
 use crate::base::{Fault, Result, Url};
 use crate::formats::debian::version::Version;
+use crate::host::atomic::write_whole;
 use crate::host::checkout::Project;
 use crate::lock::{From, Local, Lock, LockedFile, LockedInput, LockedPackage, LockedSource, LockedSuite};
 use crate::plan::{Output, Step, StepId};
-use crate::store::{self, Store};
+use crate::store::Store;
 
 /// All that a lock names. `mirrors` gives the archives that have a suite, in the order in which they
 /// are to be asked; pool paths lie below them.
@@ -165,7 +166,7 @@ fn save(project: &Project, store: &Store, line: &LineName, local: &Local) -> Res
         return std::fs::remove_file(&path).map_err(|e| Fault::io("remove", &path, e));
     }
     let text = local.to_text()?;
-    store::write_whole(&path, 0o644, |file| std::io::Write::write_all(file, text.as_bytes()))
+    write_whole(&path, 0o644, |file| std::io::Write::write_all(file, text.as_bytes()))
 }
 
 /// What the store holds of a handed over input.

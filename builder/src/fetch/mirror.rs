@@ -26,12 +26,12 @@ use crate::formats::debian::index::packages::{self, Package};
 use crate::formats::debian::index::release::{Listed, Release};
 use crate::formats::debian::index::sources::{self, SourcePackage};
 use crate::formats::openpgp::verify_clearsigned;
+use crate::host::atomic::write_whole;
 use crate::lock::resolve::Offer;
 use crate::lock::{Lock, LockedSuite};
 use crate::recipe::Files;
 use crate::recipe::line::Line;
 use crate::recipe::trust::Trust;
-use crate::store::write_whole;
 
 /// Longest InRelease in bytes; Debian's has 160 kB.
 const RELEASE: u64 = 16 << 20;

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use crate::base::name::LineName;
 use crate::base::text::Text;
 use crate::base::{Fault, Result};
+use crate::host::atomic::write_whole;
 use crate::lock::{Local, Lock};
 use crate::recipe::site::Site;
 use crate::recipe::{Files, Recipe, text_of};
-use crate::store::write_whole;
 
 /// A checkout of the project.
 #[derive(Clone, Debug)]

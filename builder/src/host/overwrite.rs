@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
+use super::atomic::folder_of;
 use crate::base::{Fault, Result};
 use crate::pack::disk::gpt::Found;
 use crate::pack::disk::sink::is_zero;
@@ -34,20 +35,19 @@ pub enum Overwrite {
 
 /// The label of a seed: how `hale` on the node knows it.
 pub const SEED_LABEL: &str = "HALE-SEED";
+
 /// Refuses a place inside the store's folder, be it there already or not: what lies there is the store's.
 pub fn check_outside(store: &Path, path: &Path) -> Result<()> {
     // What cannot be found is not there, and holds nothing.
-    let (Ok(store), Ok(place)) = (store.canonicalize(), parent(path).canonicalize()) else { return Ok(()) };
+    let (Ok(store), Ok(place)) = (store.canonicalize(), folder_of(path).canonicalize()) else {
+        return Ok(());
+    };
     if !place.starts_with(&store) {
         return Ok(());
     }
     Err(Fault::user(format!("{} lies in the store", path.display()))
         .versus(format!("a place outside of {}", store.display()), place.display())
         .mend("name another file"))
-}
-
-fn parent(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Bytes from a file's start that tell its form.

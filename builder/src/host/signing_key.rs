@@ -1,10 +1,11 @@
 //! The repository's signing key on disk: one file of the user's, outside every checkout.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
+use super::atomic::write_new;
 use crate::base::{Epoch, Fault, Result};
 use crate::formats::openpgp::SigningKey;
 
@@ -18,17 +19,12 @@ pub fn create(path: &Path, user: &str) -> Result<SigningKey> {
     let parent = path.parent().ok_or_else(|| Fault::user("a key needs a folder to be in"))?;
     DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(|e| Fault::io("make", parent, e))?;
     let key = SigningKey::generate(random()?, user, Epoch::new(MADE)?)?;
-    let writing = |e| Fault::io("write in", parent, e);
-    // Made by its owner alone (0600), and put in place only when it is whole and durable.
-    let mut file = tempfile::Builder::new().prefix(".key-").tempfile_in(parent).map_err(writing)?;
-    file.write_all(key.to_armor()?.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(writing)?;
-    file.persist_noclobber(path).map_err(|e| match e.error.kind() {
-        io::ErrorKind::AlreadyExists => Fault::user(format!("there is a key already: {}", path.display()))
-            .mend("keep it; or move it away first, and give every node the new public key"),
-        _ => Fault::io("write", path, e.error),
-    })?;
-    File::open(parent).and_then(|folder| folder.sync_all()).map_err(writing)?;
-    Ok(key)
+    let armor = key.to_armor()?;
+    match write_new(path, 0o600, |file| file.write_all(armor.as_bytes()))? {
+        true => Ok(key),
+        false => Err(Fault::user(format!("there is a key already: {}", path.display()))
+            .mend("keep it; or move it away first, and give every node the new public key")),
+    }
 }
 
 /// Reads the key at `path`. One that others can read is refused: it may be everybody's by now.

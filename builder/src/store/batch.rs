@@ -14,11 +14,12 @@ use rayon::prelude::*;
 
 use super::Store;
 use super::blob::Checked;
-use super::layout::{self, Temporary};
+use super::layout;
 use crate::base::digest::Hashing;
 use crate::base::tree::{Contents, Tree};
 use crate::base::{Digest, Fault, Result};
 use crate::formats::archive::Sink;
+use crate::host::atomic::{Temporary, sync_dir};
 
 /// Blobs that wait for one common sync. Threads may share it. Dropped without [`Batch::commit`], it
 /// leaves nothing.
@@ -48,7 +49,7 @@ impl<'s> Batch<'s> {
         let (file, temporary) = self.store.temporary()?;
         let mut out = Hashing::new(file);
         let copied = io::copy(&mut reader, &mut out).and_then(|_| out.flush());
-        copied.map_err(|e| layout::full(Fault::io("write into", self.store.root(), e)))?;
+        copied.map_err(|e| Fault::io("write into", self.store.root(), e))?;
         let (file, content, size) = out.into_parts();
         self.store.effort.wrote(size);
         layout::freeze(&file, temporary.path())?;
@@ -79,8 +80,7 @@ impl<'s> Batch<'s> {
 
     /// Makes durable what was put so far, so that [`Batch::commit`] has less to wait for.
     pub fn write_out(&self) -> Result<()> {
-        rustix::fs::syncfs(&self.disk)
-            .map_err(|e| layout::full(Fault::io("sync", self.store.root(), e.into())))
+        rustix::fs::syncfs(&self.disk).map_err(|e| Fault::io("sync", self.store.root(), e.into()))
     }
 
     /// Makes all of them durable, then visible.
@@ -93,7 +93,7 @@ impl<'s> Batch<'s> {
         waiting.par_iter().try_for_each(|(content, (temporary, size))| {
             self.store.publish(temporary.path(), content, *size)
         })?;
-        layout::sync_folder(&self.store.blobs())
+        sync_dir(&self.store.blobs())
     }
 }
 

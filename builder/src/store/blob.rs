@@ -8,12 +8,13 @@ use std::path::Path;
 use rustix::fs::OFlags;
 
 use super::Store;
-use super::layout::{self, Temporary};
+use super::layout;
 use super::sparse::Reader;
 use super::stats::Effort;
 use crate::base::digest::Hashing;
 use crate::base::tree::Contents;
 use crate::base::{Digest, Fault, Result};
+use crate::host::atomic::{Temporary, sync_dir, write_whole};
 
 /// A blob on its way into the store. Dropped without [`BlobWriter::commit`], it leaves nothing.
 pub struct BlobWriter<'s> {
@@ -32,7 +33,7 @@ impl Store {
     pub fn export(&self, content: &Digest, to: &Path, mode: u32) -> Result<()> {
         let mut reader = self.open_blob(content)?;
         self.effort.wrote_out(reader.length());
-        layout::write_whole(to, mode, |file| io::copy(&mut reader, file).map(drop))
+        write_whole(to, mode, |file| io::copy(&mut reader, file).map(drop))
     }
 
     /// Whether the file at `path` is a copy of the blob `content`.
@@ -64,10 +65,10 @@ impl<'s> BlobWriter<'s> {
         let (out, content, size) = self.out.into_parts();
         let shown = self.store.path_of(&content);
         self.store.effort.wrote(size);
-        let file = out.into_inner().map_err(|e| layout::full(Fault::io("write", &shown, e.into_error())))?;
+        let file = out.into_inner().map_err(|e| Fault::io("write", &shown, e.into_error()))?;
         layout::seal(&file, &shown)?;
         self.store.publish(self.temporary.path(), &content, size)?;
-        layout::sync_folder(&self.store.blobs())?;
+        sync_dir(&self.store.blobs())?;
         Ok((content, size))
     }
 }

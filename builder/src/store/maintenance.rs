@@ -11,6 +11,8 @@ use super::stats::Effort;
 use super::{Root, Store, blob, layout};
 use crate::base::tree::Kind;
 use crate::base::{Digest, Fault, Result};
+use crate::host::atomic::sync_dir;
+use crate::host::scratch::list;
 use crate::plan::{Output, StepId};
 
 /// A file of `steps/`, and the record in it if it is one.
@@ -119,21 +121,21 @@ impl Exclusive {
             }
         }
         // Before the blobs go, so that no power cut leaves a record without its blob.
-        layout::sync_folder(&self.store.steps())?;
+        sync_dir(&self.store.steps())?;
         self.sweep(&keep, dry_run, &mut report)?;
         Ok(report)
     }
 
     /// Removes the trees that are laid out as files; says how many.
     fn clear_trees(&self, dry_run: bool) -> Result<u64> {
-        let trees = layout::list(&self.store.trees())?;
+        let trees = list(&self.store.trees())?;
         trees.iter().try_for_each(|tree| remove(tree, dry_run))?;
         Ok(trees.len() as u64)
     }
 
     fn sweep(&self, keep: &BTreeSet<Digest>, dry_run: bool, report: &mut Collected) -> Result<()> {
-        let downloads = layout::list(&self.store.partial())?;
-        for path in layout::list(&self.store.blobs())?.into_iter().chain(downloads) {
+        let downloads = list(&self.store.partial())?;
+        for path in list(&self.store.blobs())?.into_iter().chain(downloads) {
             let size = fs::symlink_metadata(&path).map_err(|e| Fault::io("look at", &path, e))?.len();
             if named(&path).is_some_and(|content| keep.contains(&content)) {
                 report.kept += 1;
@@ -144,7 +146,7 @@ impl Exclusive {
                 remove(&path, dry_run)?;
             }
         }
-        layout::sync_folder(&self.store.blobs())
+        sync_dir(&self.store.blobs())
     }
 
     /// Reads every blob; removes those that are not what their name says, and with them the records of
@@ -152,7 +154,7 @@ impl Exclusive {
     /// out as files, which have no digest to be held against.
     pub fn verify(&self) -> Result<Verified> {
         self.clear_trees(false)?;
-        let blobs = layout::list(&self.store.blobs())?;
+        let blobs = list(&self.store.blobs())?;
         let checked: Vec<(u64, Option<String>)> =
             blobs.par_iter().map(|path| check(path)).collect::<Result<_>>()?;
         let mut report = Verified { blobs: blobs.len() as u64, ..Verified::default() };
@@ -165,8 +167,8 @@ impl Exclusive {
             }
         }
         report.damaged = self.forget(wrong)?;
-        layout::sync_folder(&self.store.steps())?;
-        layout::sync_folder(&self.store.blobs())?;
+        sync_dir(&self.store.steps())?;
+        sync_dir(&self.store.blobs())?;
         Ok(report)
     }
 
@@ -224,7 +226,7 @@ impl Exclusive {
     }
 
     fn roots(&self) -> Result<Vec<(PathBuf, Root)>> {
-        let paths = layout::list(&self.store.roots())?;
+        let paths = list(&self.store.roots())?;
         let read = |path: PathBuf| {
             let bytes = fs::read(&path).map_err(|e| Fault::io("read", &path, e))?;
             let root = serde_json::from_slice(&bytes).map_err(|e| {
@@ -239,7 +241,7 @@ impl Exclusive {
     }
 
     fn steps(&self) -> Result<Vec<StepFile>> {
-        let paths = layout::list(&self.store.steps())?;
+        let paths = list(&self.store.steps())?;
         let read = |path: PathBuf| {
             let id =
                 path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<StepId>().ok());

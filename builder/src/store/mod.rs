@@ -35,13 +35,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::tree::{Contents, Memory, Tree};
 use crate::base::{Digest, Fault, Result, json};
+use crate::host::atomic::{Temporary, sync_dir};
+use crate::host::scratch::{Scratch, list};
 use crate::plan::{Output, StepId};
 
 pub use batch::Batch;
 pub use blob::BlobWriter;
-use layout::Temporary;
-pub use layout::write_whole;
-pub(crate) use layout::{Scratch, full};
 pub use maintenance::{Collected, Damage, Exclusive, Verified};
 pub use sparse::SparseWriter;
 use stats::Effort;
@@ -111,8 +110,7 @@ impl Store {
     /// Keeps all bytes of `reader`; gives their digest and length.
     pub fn put(&self, mut reader: impl Read) -> Result<(Digest, u64)> {
         let mut writer = self.writer()?;
-        io::copy(&mut reader, &mut writer)
-            .map_err(|e| layout::full(Fault::io("write into", &self.root, e)))?;
+        io::copy(&mut reader, &mut writer).map_err(|e| Fault::io("write into", &self.root, e))?;
         writer.commit()
     }
 
@@ -135,7 +133,7 @@ impl Store {
         layout::seal(file, path)?;
         self.effort.wrote(size);
         self.publish(path, content, size)?;
-        layout::sync_folder(&self.blobs())
+        sync_dir(&self.blobs())
     }
 
     /// Moves a finished file to its blob's place.
@@ -175,7 +173,7 @@ impl Store {
         };
         let folders = [self.blobs(), self.steps(), self.roots(), self.root.clone()];
         for folder in folders {
-            if layout::list(&folder)?.iter().any(is_file) {
+            if list(&folder)?.iter().any(is_file) {
                 return Ok(true);
             }
         }
@@ -214,7 +212,7 @@ impl Store {
             return Err(Fault::bug(format!("step {step} names {digest}, which is not in the store")));
         }
         // Another builder may have renamed the blob in and not yet have synced the folder.
-        layout::sync_folder(&self.blobs())?;
+        sync_dir(&self.blobs())?;
         let line = json::canonical(output)?;
         self.write_line(&self.steps().join(step.to_string()), &line)
     }
@@ -227,16 +225,16 @@ impl Store {
             let (mut file, temporary) = self.temporary()?;
             let path = self.steps().join(step.to_string());
             let written = file.write_all(&json::canonical(output)?).and_then(|()| file.write_all(b"\n"));
-            written.map_err(|e| layout::full(Fault::io("write", &path, e)))?;
+            written.map_err(|e| Fault::io("write", &path, e))?;
             layout::freeze(&file, &path)?;
             waiting.push((temporary, path));
         }
-        layout::sync_folder(&self.blobs())?;
-        rustix::fs::syncfs(&disk).map_err(|e| layout::full(Fault::io("sync", &self.root, e.into())))?;
+        sync_dir(&self.blobs())?;
+        rustix::fs::syncfs(&disk).map_err(|e| Fault::io("sync", &self.root, e.into()))?;
         for (temporary, path) in &waiting {
             fs::rename(temporary.path(), path).map_err(|e| Fault::io("move into place", path, e))?;
         }
-        layout::sync_folder(&self.steps())
+        sync_dir(&self.steps())
     }
 
     /// Makes gc keep `outputs`, trees with their contents, as long as the file or folder `owner` (an
@@ -280,7 +278,7 @@ impl Store {
     fn write_line(&self, path: &Path, line: &[u8]) -> Result<()> {
         let (mut file, temporary) = self.temporary()?;
         let written = file.write_all(line).and_then(|()| file.write_all(b"\n"));
-        written.map_err(|e| layout::full(Fault::io("write", path, e)))?;
+        written.map_err(|e| Fault::io("write", path, e))?;
         layout::seal(&file, path)?;
         temporary.replace(path)
     }

@@ -18,9 +18,10 @@ use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
 use super::Store;
-use super::layout::{self, Temporary};
+use super::layout;
 use crate::base::digest::Hashing;
 use crate::base::{Digest, Fault, Result};
+use crate::host::atomic::{Temporary, sync_dir};
 use crate::pack::disk::sink::{Sink, filled};
 
 /// The least run of zeros that becomes a hole.
@@ -59,15 +60,15 @@ impl<'s> SparseWriter<'s> {
     /// Sets the length in bytes and makes the blob durable and visible; gives its digest and length.
     pub fn commit(self, length: u64) -> Result<(Digest, u64)> {
         let shown = self.temporary.path();
-        self.file.set_len(length).map_err(|e| layout::full(Fault::io("write", shown, e)))?;
+        self.file.set_len(length).map_err(|e| Fault::io("write", shown, e))?;
         self.digest.tell(length);
         // The disk takes the rest while the digest is made of it.
-        self.flush.end().and_then(|ended| ended.map_err(|e| layout::full(Fault::io("sync", shown, e))))?;
+        self.flush.end().and_then(|ended| ended.map_err(|e| Fault::io("sync", shown, e)))?;
         layout::seal(&self.file, shown)?;
         let (content, size) = self.digest.end()?.map_err(|e| Fault::io("read", shown, e))?;
         self.store.effort.wrote(size);
         self.store.publish(shown, &content, size)?;
-        layout::sync_folder(&self.store.blobs())?;
+        sync_dir(&self.store.blobs())?;
         Ok((content, size))
     }
 }

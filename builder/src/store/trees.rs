@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use super::{Store, layout};
+use super::Store;
 use crate::base::{Digest, Fault, Result};
 
 impl Store {
@@ -14,7 +14,7 @@ impl Store {
         if place.is_dir() {
             return Ok(place);
         }
-        let failed = |e| layout::full(Fault::io("lay out", &place, e));
+        let failed = |e| Fault::io("lay out", &place, e);
         // Opened before the first write: syncfs(2) reports the write errors since then.
         let trees = File::open(self.trees()).map_err(failed)?;
         let folder = self.fresh()?;

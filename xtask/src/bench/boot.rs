@@ -13,7 +13,9 @@ use builder::base::tree::{Memory, Node, TreePath};
 use builder::base::{Digest, Fault, Result};
 use builder::build::planner::bundle::Order;
 use builder::build::planner::system;
-use builder::build::steps::disk::{self, Publishing};
+use builder::build::steps::disk;
+use builder::dist::disk_image;
+use builder::host::atomic::AtomicFile;
 use builder::host::checkout::Project;
 use builder::machine::vm::{Accelerator, Bus, Console, Disk, Firmware, Machine};
 use builder::pack::disk::gpt::{Gpt, MARGIN, Partition, Purpose, SECTOR};
@@ -117,7 +119,7 @@ fn hale(context: &Context, boot: &Tools, to: &Path) -> Result<()> {
     let disk =
         DiskOf { identity: Digest::of("bench"), epoch: *epoch, arguments: arguments.join(" "), slack: SLACK };
     let made = disk::assemble(&disk, &tree, &store, boot)?;
-    disk::take_out(&store, &made.digest(), to)
+    disk_image::take_out(&store, &made.digest(), to)
 }
 
 /// Debian's packages of the role's disk, and what makes the initramfs that they would have.
@@ -167,12 +169,12 @@ fn bootable(root: &Path, grub: &Grub<'_>, disk: &Path) -> Result<()> {
         part(Purpose::Root, "root", 3 * MARGIN, length),
     ];
     let whole = 4 * MARGIN + length;
-    let mut out = Publishing::new(disk)?;
+    let mut out = AtomicFile::new(disk)?;
     let (sector, core) = grub::place(grub, MARGIN / SECTOR)?;
     Gpt { seed: Digest::of("a Debian"), length: whole, partitions }.write(&sector, &mut out)?;
     out.put(MARGIN, &core).map_err(|e| Fault::io("write", disk, e))?;
     out.copy(&mut file, root, 3 * MARGIN)?;
-    out.publish(whole)
+    out.commit(whole)
 }
 
 /// This machine's own apt sources.

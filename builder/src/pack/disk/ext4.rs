@@ -142,7 +142,7 @@ fn refused(path: Option<&TreePath>, error: mkext4::Error) -> Fault {
     let place = path.map_or_else(String::new, |path| format!(" at {path}"));
     match error {
         mkext4::Error::Io(error) => {
-            Fault::machine(format!("cannot write the file system{place}")).because(error)
+            Fault::machine(format!("cannot write the file system{place}")).because_io(&error)
         }
         other => Fault::integrity(format!("the tree does not become ext4{place}")).because(other),
     }

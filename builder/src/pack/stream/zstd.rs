@@ -32,7 +32,7 @@ const MOST_THREADS: usize = 4;
 pub fn compress(input: &mut dyn Read, length: u64, effort: Effort, out: &mut dyn Write) -> Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let threads = cores.min(MOST_THREADS) as u32;
-    write(input, length, effort, threads, out).map_err(|e| Fault::machine("cannot compress").because(e))
+    write(input, length, effort, threads, out).map_err(|e| Fault::machine("cannot compress").because_io(&e))
 }
 
 fn write(
