@@ -9,18 +9,20 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use builder::base::name::{LineName, RoleName};
+use builder::base::progress::Silent;
 use builder::base::tree::{Contents, Kind, Tree, TreePath};
 use builder::base::{Digest, Epoch, Fault, Result};
 use builder::build::executor::{Built, build};
-use builder::build::planner::bundle::Order;
+use builder::build::planner::Order;
+use builder::build::planner::inputs;
 use builder::build::planner::system;
 use builder::build::steps::Shop;
-use builder::fetch::inputs;
+use builder::fetch::locked;
 use builder::fetch::mirror::{Mirrors, Reader};
+use builder::fetch::provide;
 use builder::fetch::{self, Client, Limits};
 use builder::host::cargo;
 use builder::host::checkout::Project;
-use builder::host::progress::{Progress, Show, Unit};
 use builder::lock::resolve::{Moving, resolve};
 use builder::lock::{From, Lock, LockedPackage};
 use builder::plan::{Output, Plan, Step, StepId};
@@ -110,7 +112,12 @@ impl World {
     /// What is built.
     pub fn order(&self, role: &str) -> Order {
         let line: LineName = self.recipe.line.name.clone();
-        Order { project: self.project.clone(), line, role: RoleName::new(role).expect("a role") }
+        Order {
+            project: self.project.clone(),
+            line,
+            role: RoleName::new(role).expect("a role"),
+            toolchain: crate::checkout::toolchain(),
+        }
     }
 
     /// Hands over a fixture for every component that a package or an image of ours is made of, and that is
@@ -148,7 +155,7 @@ impl World {
             }
             let archive = fixtures.join(format!("{name}-fixture.tar.gz"));
             succeed(tool("tar", "tar").arg("-czf").arg(&archive).arg("-C").arg(&folder).arg("."));
-            inputs::add(&self.project, &self.store, &self.recipe.line.name, name, version, &archive)?;
+            provide::add(&self.project, &self.store, &self.recipe.line.name, name, version, &archive)?;
         }
         self.lock = self.project.lock(&self.recipe)?;
         Ok(())
@@ -156,10 +163,10 @@ impl World {
 
     /// Compiles `hale` from the real checkout, where Cargo has its crates compiled already.
     pub fn add_program(&self) -> Result<()> {
-        let sources = cargo::identity(self.project.root())?;
+        let sources = cargo::identity(self.project.root(), &crate::checkout::toolchain())?;
         let id = Step::Program { sources, epoch: self.lock.epoch }.id()?;
         if self.store.output(&id)?.is_none() {
-            let deb = cargo::build(&checkout(), self.lock.epoch)?.deb;
+            let deb = cargo::build(&checkout(), &crate::checkout::toolchain(), self.lock.epoch)?.deb;
             let content = self.store.put_bytes(&deb)?;
             self.store.record(&id, &Output::Blob { content, size: deb.len() as u64 })?;
         }
@@ -168,8 +175,12 @@ impl World {
 
     /// Realises a plan.
     pub fn build(&self, plan: &Plan) -> Result<Built> {
-        let progress = Progress::new(Show::Nothing, Unit::Steps, 0);
-        let shop = Shop { store: &self.store, checkout: self.project.root().to_owned(), progress };
+        let shop = Shop {
+            store: &self.store,
+            checkout: self.project.root().to_owned(),
+            toolchain: crate::checkout::toolchain(),
+            progress: Box::new(Silent),
+        };
         build(plan, &shop, std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN))
     }
 
@@ -182,7 +193,7 @@ impl World {
     /// Programs that run from the store.
     pub fn tools(&self, group: &str) -> Result<tools::Tools> {
         let mut plan = Plan::new();
-        let step = system::tools(&mut plan, &self.lock, &self.store, group)?;
+        let step = inputs::tools(&mut plan, &self.lock, &self.store, group)?;
         let tree = self.output(&mut plan, step)?;
         tools::Tools::open(&self.store, &tree, self.lock.epoch)
     }
@@ -290,9 +301,9 @@ pub fn fetch_debian(lock: &Lock, store: &Store) -> Result<()> {
     let mut debian = lock.clone();
     debian.inputs.clear();
     let wanted =
-        inputs::wanted(&debian, &|suite| Ok(mirrors.of(&suite.name)?.into_iter().cloned().collect()))?;
+        locked::wanted(&debian, &|suite| Ok(mirrors.of(&suite.name)?.into_iter().cloned().collect()))?;
     let client = Client::new(Limits::default(), None)?;
-    let summary = fetch::fetch(store, &client, &wanted, &Progress::new(Show::Nothing, Unit::Bytes, 0))?;
+    let summary = fetch::fetch(store, &client, &wanted, &Silent)?;
     match summary.missing.into_iter().next() {
         Some((_, fault)) => Err(fault),
         None => Ok(()),

@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, LazyLock};
 
+use builder::base::progress::Silent;
 use builder::base::{Class, Digest, Fault};
 use builder::build::executor::{Built, Way, build};
-use builder::build::planner::bundle::{self, Order, Planned};
+use builder::build::planner::Order;
+use builder::build::planner::bundle::{self, Planned};
 use builder::build::steps::Shop;
+use builder::dist;
 use builder::host::checkout::Project;
-use builder::host::progress::{Progress, Show, Unit};
 use builder::plan::Step;
 use builder::store::Store;
 use libtest_mimic::{Arguments, Trial};
@@ -61,7 +63,7 @@ impl Bench {
         let built = realise(&planned, &store, 2);
         let output = built[&planned.goal].0;
         let to = top.path().join("dist/master");
-        bundle::export(&store, &output, &planned.plan, &to).unwrap_or_else(|fault| panic!("{fault}"));
+        dist::bundle::export(&store, &output, &planned.plan, &to).unwrap_or_else(|fault| panic!("{fault}"));
         Self { top, store, planned, built }
     }
 
@@ -105,13 +107,18 @@ fn checkout() -> &'static Path {
 fn order(root: &Path) -> Order {
     let project = Project::at(root);
     let line = project.default_line().unwrap_or_else(|fault| panic!("{fault}"));
-    Order { project, line, role: "master".parse().unwrap_or_else(|fault| panic!("{fault}")) }
+    let role = "master".parse().unwrap_or_else(|fault| panic!("{fault}"));
+    Order { project, line, role, toolchain: tests::checkout::toolchain() }
 }
 
 fn realise(planned: &Planned, store: &Store, jobs: usize) -> Built {
     let jobs = NonZero::new(jobs).expect("not zero");
-    let progress = Progress::new(Show::Nothing, Unit::Steps, 0);
-    let shop = Shop { store, checkout: checkout().to_owned(), progress };
+    let shop = Shop {
+        store,
+        checkout: checkout().to_owned(),
+        toolchain: tests::checkout::toolchain(),
+        progress: Box::new(Silent),
+    };
     build(&planned.plan, &shop, jobs).unwrap_or_else(|fault| panic!("{fault}"))
 }
 

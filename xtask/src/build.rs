@@ -9,7 +9,9 @@ use builder::base::name::{LineName, RoleName};
 use builder::base::tree::Kind;
 use builder::base::{Fault, Result};
 use builder::build::executor::{self, Built, Way};
-use builder::build::planner::bundle::{self, Order, Planned};
+use builder::build::planner::Order;
+use builder::build::planner::bundle::{self, Planned};
+use builder::dist;
 use builder::dist::repository::COMPONENTS;
 use builder::host::checkout::Project;
 use builder::lock::From;
@@ -53,7 +55,12 @@ impl Target {
             "all" => recipe.roles.keys().cloned().collect(),
             one => vec![recipe.role(one)?.name.clone()],
         };
-        let order = |role| Order { project: project.clone(), line: line.clone(), role };
+        let order = |role| Order {
+            project: project.clone(),
+            line: line.clone(),
+            role,
+            toolchain: context.toolchain(),
+        };
         Ok(roles.into_iter().map(order).collect())
     }
 }
@@ -143,7 +150,7 @@ fn workers(jobs: Option<NonZero<usize>>) -> NonZero<usize> {
 /// Puts what a build's goal became at `to`, and keeps all that it was made of from being collected.
 pub(crate) fn publish(store: &Store, plan: &Plan, goal: StepId, built: &Built, to: &Path) -> Result<Output> {
     let output = built.get(&goal).ok_or_else(|| Fault::bug("the goal was not built"))?.0;
-    bundle::export(store, &output, plan, to)?;
+    dist::bundle::export(store, &output, plan, to)?;
     let kept: Vec<Output> = built.values().map(|(output, _)| *output).collect();
     let owner = to.canonicalize().map_err(|e| Fault::io("find", to, e))?;
     store.add_root(&owner, &kept)?;

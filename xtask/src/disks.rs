@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use builder::base::name::{LineName, RoleName};
 use builder::base::{Fault, Result};
-use builder::build::planner::bundle::Order;
+use builder::build::planner::Order;
+use builder::build::planner::inputs;
 use builder::build::planner::system;
 use builder::host::checkout::Project;
 use builder::plan::{DiskFormat, Plan};
@@ -30,7 +31,7 @@ impl Choice {
     pub(crate) fn order(self, context: &Context) -> Result<Order> {
         let project = Project::at(&context.root);
         let line = self.line.map_or_else(|| project.default_line(), Ok)?;
-        Ok(Order { project, line, role: self.role })
+        Ok(Order { project, line, role: self.role, toolchain: context.toolchain() })
     }
 }
 
@@ -62,7 +63,7 @@ pub(crate) fn group(context: &Context, name: &str) -> Result<Tools> {
     let project = Project::at(&context.root);
     let recipe = project.recipe(&project.default_line()?)?;
     let (lock, store, mut plan) = (project.lock(&recipe)?, Store::open(&context.store)?, Plan::new());
-    let step = system::tools(&mut plan, &lock, &store, name)?;
+    let step = inputs::tools(&mut plan, &lock, &store, name)?;
     plan.want(step);
     let built = build::realise(context, &store, &plan, None)?;
     let output = built.get(&step).ok_or_else(|| Fault::bug("the tools were not made"))?.0;

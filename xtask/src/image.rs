@@ -7,7 +7,7 @@ use std::time::Instant;
 use builder::base::name::RoleName;
 use builder::base::{Fault, Result};
 use builder::build::executor::{Built, Way};
-use builder::build::planner::bundle::Order;
+use builder::build::planner::Order;
 use builder::build::planner::system::{self, LeftOut, Planned};
 use builder::dist::disk_image;
 use builder::host::overwrite::{Form, Overwrite};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use builder::base::name::{ComponentName, LineName};
 use builder::base::{Fault, Result};
-use builder::fetch::inputs;
+use builder::fetch::provide;
 use builder::formats::debian::version::Version;
 use builder::host::checkout::Project;
 use builder::lock::{From, LockedInput};
@@ -65,13 +65,13 @@ impl Input {
         match self.what {
             What::Add { name, path, version } => {
                 let version = Version::new(&version)?;
-                inputs::add(&project, &store, &line, &name, &version, &path)?;
+                provide::add(&project, &store, &line, &name, &version, &path)?;
                 eprintln!(
                     "LOCAL: this checkout now builds with your {name}; `cargo xtask input remove {name}` undoes it"
                 );
             }
             What::List => {}
-            What::Remove { name } => inputs::remove(&project, &store, &line, &name)?,
+            What::Remove { name } => provide::remove(&project, &store, &line, &name)?,
         }
         let local = project.local(&line)?;
         let rows = local.inputs.values().map(|input| row(&store, input)).collect::<Result<Vec<Row>>>()?;

@@ -7,9 +7,11 @@ use builder::base::{Fault, Result, json};
 use builder::fetch::mirror::{Mirrors, Reader};
 use builder::host::checkout::Project;
 use builder::lock::Lock as Locked;
-use builder::lock::resolve::{self, Change, Moving};
+use builder::lock::diff::{self, Change};
+use builder::lock::resolve::{self, Moving};
 
 use crate::context::Context;
+use crate::ui;
 
 /// Arguments of `lock`.
 #[derive(clap::Args)]
@@ -48,7 +50,7 @@ impl Lock {
             _ => Moving::All,
         };
         let lock = resolve::resolve(&recipe, offer, moving)?;
-        let changes = resolve::changes(last.as_ref(), &lock);
+        let changes = diff::changes(last.as_ref(), &lock);
         if last.as_ref() != Some(&lock) {
             project.write_lock(&lock)?;
         }
@@ -85,7 +87,7 @@ fn report(context: &Context, project: &Project, lock: &Locked, changes: &[Change
         print!("{}", String::from_utf8_lossy(&json::pretty(&report)?));
         return Ok(());
     }
-    print!("{}", resolve::table(changes));
+    print!("{}", ui::table::changes(changes));
     let changed = match changes.len() {
         0 => "nothing changed".to_owned(),
         count => format!("{count} entries changed"),

@@ -27,6 +27,7 @@ mod report;
 mod seed;
 mod table;
 mod test;
+mod ui;
 mod verify;
 mod vm;
 
@@ -131,7 +132,7 @@ fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
-            eprintln!("{}", builder::host::report::draw(&fault, context::colour()));
+            eprintln!("{}", ui::fault::draw(&fault, context::colour()));
             ExitCode::from(fault.exit_code())
         }
     }

@@ -3,6 +3,7 @@
 use builder::base::Result;
 use builder::build::executor;
 use builder::build::planner::bundle;
+use builder::dist;
 use builder::plan::why;
 use builder::plan::{Plan as Steps, Planned, StepId};
 use builder::store::Store;
@@ -80,7 +81,7 @@ impl Why {
         let store = Store::open(&context.store)?;
         for order in self.target.orders(context)? {
             let planned = bundle::plan(&order, &store)?;
-            let last = bundle::last_plan(&order.project.dist(&order.line)?.join(order.role.as_str()))?;
+            let last = dist::bundle::last_plan(&order.project.dist(&order.line)?.join(order.role.as_str()))?;
             let old = last.unwrap_or_else(Steps::new);
             let chain = why::why(&old, &planned.plan, &self.step, &store)?;
             if context.json {

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use builder::base::Result;
 use builder::base::name::{LineName, SuiteName};
-use builder::build::planner::bundle::{self, Order};
+use builder::build::planner::Order;
+use builder::build::planner::bundle;
 use builder::build::planner::components;
 use builder::dist::repository::{Bundles, gather, publish};
 use builder::host::checkout::Project;
@@ -40,14 +41,20 @@ pub(crate) struct Repo {
 }
 
 /// What the plans of this checkout have made.
-fn bundles(project: &Project, recipe: &Recipe, lock: &Lock, store: &Store) -> Result<Bundles> {
+fn bundles(context: &Context, recipe: &Recipe, lock: &Lock, store: &Store) -> Result<Bundles> {
+    let project = Project::at(&context.root);
     let made = |step: StepId| match store.output(&step)? {
         Some(Output::Tree { tree }) => store.tree(&tree).map(Some),
         _ => Ok(None),
     };
     let mut bundles = Bundles::default();
     for role in recipe.roles.keys() {
-        let order = Order { project: project.clone(), line: recipe.line.name.clone(), role: role.clone() };
+        let order = Order {
+            project: project.clone(),
+            line: recipe.line.name.clone(),
+            role: role.clone(),
+            toolchain: context.toolchain(),
+        };
         bundles.roles.extend(made(bundle::plan(&order, store)?.goal)?);
     }
     if let Some(goal) = components::plan(&project.files()?, recipe, lock, store)?.goal {
@@ -66,7 +73,7 @@ impl Repo {
         let store = Store::open(&context.store)?;
         let dist = self.dist.map_or_else(|| project.dist(&line), Ok)?;
         let roles: BTreeSet<_> = recipe.roles.keys().cloned().collect();
-        let gathered = gather(&store, &bundles(&project, &recipe, &lock, &store)?, &roles, &lock)?;
+        let gathered = gather(&store, &bundles(context, &recipe, &lock, &store)?, &roles, &lock)?;
         gathered.check_dist(&dist, &roles)?;
         let suite = Suite {
             name: SuiteName::new(format!("hale-{line}"))?,

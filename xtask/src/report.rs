@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use builder::base::{Fault, Result};
-use builder::build::planner::bundle::Order;
+use builder::build::planner::Order;
 use builder::build::planner::system;
 use builder::host::atomic::write_whole;
 use builder::plan::Output;

@@ -5,6 +5,7 @@ pub mod epoch;
 pub mod fault;
 pub mod json;
 pub mod name;
+pub mod progress;
 pub mod text;
 pub mod tree;
 pub mod url;

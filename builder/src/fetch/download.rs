@@ -6,8 +6,8 @@ use std::time::Instant;
 use super::attempt::{Failure, Got, Pinned, Tried};
 use super::http::{Answer, Client, Pace, Question, cut};
 use super::partial::Partial;
+use crate::base::progress::Progress;
 use crate::base::{Class, Fault, Result, Url};
-use crate::host::progress::Progress;
 use crate::plan::{Output, StepId};
 use crate::store::Store;
 
@@ -21,7 +21,7 @@ pub(super) fn from_places(
     pinned: Pinned,
     places: &[Url],
     token: Option<&str>,
-    progress: &Progress,
+    progress: &dyn Progress,
 ) -> Result<Got> {
     let partial = Partial::open(store, pinned.checksum)?;
     if let Some(Output::Blob { content, size }) = store.output(&StepId::of_input(*pinned.checksum)?)? {
@@ -58,7 +58,7 @@ struct Download<'a> {
     client: &'a Client,
     pinned: Pinned<'a>,
     token: Option<&'a str>,
-    progress: &'a Progress,
+    progress: &'a dyn Progress,
     partial: Partial,
     /// The strong entity tag of the bytes so far, if this process got them.
     version: Option<String>,

@@ -6,17 +6,18 @@
 mod attempt;
 mod download;
 mod http;
-pub mod inputs;
+pub mod locked;
 pub mod mirror;
 mod partial;
+pub mod provide;
 mod registry;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::base::digest::Checksum;
+use crate::base::progress::Progress;
 use crate::base::{Class, Fault, Result, Url};
-use crate::host::progress::Progress;
 use crate::plan::{Output, StepId};
 use crate::store::Store;
 
@@ -110,7 +111,7 @@ enum Fate {
 
 /// Fetches all of `wanted` that the store does not have, some at a time. What cannot be had is in the
 /// summary; an error is only what stops everything: this machine's own failure.
-pub fn fetch(store: &Store, client: &Client, wanted: &[Wanted], progress: &Progress) -> Result<Summary> {
+pub fn fetch(store: &Store, client: &Client, wanted: &[Wanted], progress: &dyn Progress) -> Result<Summary> {
     let next = AtomicUsize::new(0);
     let fates: Mutex<Vec<(usize, Result<Fate>)>> = Mutex::default();
     let work = || {
@@ -153,7 +154,7 @@ impl Summary {
     }
 }
 
-fn fetch_one(store: &Store, client: &Client, wanted: &Wanted, progress: &Progress) -> Result<Fate> {
+fn fetch_one(store: &Store, client: &Client, wanted: &Wanted, progress: &dyn Progress) -> Result<Fate> {
     if let Some(outputs) = wanted.present(store)? {
         return Ok(Fate::Present(outputs));
     }

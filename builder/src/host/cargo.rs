@@ -51,18 +51,37 @@ pub struct Package {
     pub deb: Vec<u8>,
 }
 
+/// Where the compiler is: what the user's environment says of it.
+#[derive(Clone, Debug)]
+pub struct Toolchain(BTreeMap<&'static str, OsString>);
+
+impl Toolchain {
+    /// Takes what it needs of an environment.
+    pub fn new(value: impl Fn(&str) -> Option<OsString>) -> Self {
+        let names = ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME"];
+        Self(names.into_iter().filter_map(|name| Some((name, value(name)?))).collect())
+    }
+
+    /// The folder that cargo keeps its own in.
+    fn cargo_home(&self) -> Result<PathBuf> {
+        let given = self.0.get("CARGO_HOME").map(PathBuf::from);
+        let usual = || self.0.get("HOME").map(|home| PathBuf::from(home).join(".cargo"));
+        given.or_else(usual).ok_or_else(|| Fault::machine("neither CARGO_HOME nor HOME is set"))
+    }
+}
+
 /// Everything that decides the package's bytes but the epoch: sources, lock, toolchain, C library, linker.
-pub fn identity(checkout: &Path) -> Result<Digest> {
+pub fn identity(checkout: &Path, toolchain: &Toolchain) -> Result<Digest> {
     let mut files = Vec::new();
     for name in ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml"] {
         files.push((name.to_owned(), digest(&checkout.join(name))?));
     }
     list(checkout, Path::new("node"), &mut files)?;
     files.sort();
-    let compiler = run(clean("rustc", checkout).arg("-vV"))?;
-    let library = run(clean("cc", checkout).arg("-print-file-name=libc.a"))?;
+    let compiler = run(clean("rustc", checkout, toolchain).arg("-vV"))?;
+    let library = run(clean("cc", checkout, toolchain).arg("-print-file-name=libc.a"))?;
     let library = digest(Path::new(library.trim())).map_err(|f| f.mend("apt-get install libc6-dev"))?;
-    let linker = run(clean("ld", checkout).arg("--version"))?;
+    let linker = run(clean("ld", checkout, toolchain).arg("--version"))?;
     let text = json::canonical(&(FORMAT, TARGET, files, compiler, library, linker.lines().next()))?;
     Ok(Digest::of(text))
 }
@@ -109,7 +128,7 @@ pub fn packages(checkout: &Path) -> Result<BTreeMap<PackageName, Version>> {
 }
 
 /// Compiles and packages. Identical for one [`identity`] and epoch.
-pub fn build(checkout: &Path, epoch: Epoch) -> Result<Package> {
+pub fn build(checkout: &Path, toolchain: &Toolchain, epoch: Epoch) -> Result<Package> {
     let checkout = checkout.canonicalize().map_err(|e| Fault::io("find", checkout, e))?;
     let manifest = checkout.join("node/Cargo.toml");
     let options = BuildOptions {
@@ -122,20 +141,20 @@ pub fn build(checkout: &Path, epoch: Epoch) -> Result<Package> {
     let (environment, packages) = BuildEnvironment::from_manifest(options, &NoOpListener).map_err(refused)?;
     let [package] = <[PackageConfig; 1]>::try_from(packages)
         .map_err(|_| Fault::bug("node/Cargo.toml describes more than one package"))?;
-    compile(&checkout, &environment.target_dir_base)?;
+    compile(&checkout, toolchain, &environment.target_dir_base)?;
     pack(&environment, package, epoch)
 }
 
 /// Compiles into `target/<TARGET>/node/`, apart from what developing leaves in `target`.
-fn compile(checkout: &Path, target: &Path) -> Result<()> {
-    let mut cargo = clean("cargo", checkout);
+fn compile(checkout: &Path, toolchain: &Toolchain, target: &Path) -> Result<()> {
+    let mut cargo = clean("cargo", checkout, toolchain);
     cargo.args(["build", "--quiet", "--locked", "--offline", "--package", "node", "--bins"]);
     cargo.args(["--profile", PROFILE, "--target", TARGET, "--target-dir"]).arg(target);
-    check_settings(checkout)?;
+    check_settings(checkout, &toolchain.cargo_home()?)?;
     for setting in profile(checkout)? {
         cargo.arg("--config").arg(setting);
     }
-    let sysroot = run(clean("rustc", checkout).args(["--print", "sysroot"]))?;
+    let sysroot = run(clean("rustc", checkout, toolchain).args(["--print", "sysroot"]))?;
     let map = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
     let flags = [
         "-Ctarget-feature=+crt-static".to_owned(),
@@ -143,7 +162,7 @@ fn compile(checkout: &Path, target: &Path) -> Result<()> {
         // No identifier of the link, which would cover the object files' temporary names.
         "-Clink-arg=-Wl,--build-id=none".to_owned(),
         map(checkout, "/hale"),
-        map(&home("CARGO_HOME", ".cargo")?, "/cargo"),
+        map(&toolchain.cargo_home()?, "/cargo"),
         map(Path::new(sysroot.trim()), "/rust"),
     ];
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
@@ -152,9 +171,8 @@ fn compile(checkout: &Path, target: &Path) -> Result<()> {
 
 /// Refuses what no argument can take back: settings for single packages in a configuration of cargo's, which it reads
 /// in its home and above the checkout (The Cargo Book, "Configuration").
-fn check_settings(checkout: &Path) -> Result<()> {
-    let folders =
-        checkout.ancestors().map(|folder| folder.join(".cargo")).chain([home("CARGO_HOME", ".cargo")?]);
+fn check_settings(checkout: &Path, cargo_home: &Path) -> Result<()> {
+    let folders = checkout.ancestors().map(|folder| folder.join(".cargo")).chain([cargo_home.to_owned()]);
     for path in folders.flat_map(|folder| ["config", "config.toml"].map(|name| folder.join(name))) {
         // One that cannot be read or understood is cargo's to refuse.
         let text = std::fs::read_to_string(&path).unwrap_or_default();
@@ -200,26 +218,14 @@ fn pack(environment: &BuildEnvironment, mut package: PackageConfig, epoch: Epoch
 }
 
 /// A command with nothing of the caller's environment but where the toolchain is.
-fn clean(program: &str, checkout: &Path) -> Command {
+fn clean(program: &str, checkout: &Path, toolchain: &Toolchain) -> Command {
     let mut command = Command::new(program);
-    command.env_clear().current_dir(checkout);
-    for name in ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME"] {
-        if let Some(value) = std::env::var_os(name) {
-            command.env(name, value);
-        }
-    }
+    command.env_clear().current_dir(checkout).envs(&toolchain.0);
     // Settings of the user's own cargo configuration that would change the bytes.
     let linker: OsString = "cc".into();
     command.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER", linker);
     command.env("RUSTC_WRAPPER", "").env("RUSTC_WORKSPACE_WRAPPER", "").env("LC_ALL", "C").env("TZ", "UTC");
     command
-}
-
-/// A directory that `variable` names, or `~/<usual>`.
-fn home(variable: &str, usual: &str) -> Result<PathBuf> {
-    let given = std::env::var_os(variable).map(PathBuf::from);
-    let usual = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(usual));
-    given.or_else(usual).ok_or_else(|| Fault::machine(format!("neither {variable} nor HOME is set")))
 }
 
 /// Standard output of a command that must succeed.

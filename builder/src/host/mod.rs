@@ -4,8 +4,6 @@ pub mod atomic;
 pub mod cargo;
 pub mod checkout;
 pub mod overwrite;
-pub mod progress;
-pub mod report;
 pub mod sandbox;
 pub(crate) mod scratch;
 pub mod signing_key;

@@ -37,6 +37,7 @@
 //! Mirrors are not identity, so paths are relative to the archive. `LINE.local.lock` beside it holds
 //! what `cargo xtask input add` took in; it belongs to one checkout and is never committed.
 
+pub mod diff;
 mod hex;
 pub mod pins;
 pub mod resolve;

@@ -5,11 +5,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use builder::base::digest::Checksum;
+use builder::base::progress::Silent;
 use builder::base::tree::{Contents, Node, Tree, TreePath};
 use builder::base::{Class, Digest, Fault, Result, Url};
 use builder::build::steps::disk;
 use builder::fetch::{Client, Limits, Source, Wanted, fetch};
-use builder::host::progress::{Progress, Show, Unit};
 use builder::pack::disk::sink::Sink;
 use builder::plan::{DiskFormat, Output, StepId};
 use builder::store::Store;
@@ -109,7 +109,6 @@ fn fill(root: &Path, size: u64) -> Result<()> {
         checksum: Some(Checksum::Sha256(Digest::of(&big))),
         mend: String::new(),
     };
-    let progress = Progress::new(Show::Nothing, Unit::Bytes, 0);
     let client = Client::new(Limits::default(), None)?;
     let tries = [
         store.put(&big[..]).map(drop),
@@ -117,7 +116,7 @@ fn fill(root: &Path, size: u64) -> Result<()> {
         store.batch().and_then(|batch| batch.put(&big[..]).map(drop)),
         disk::convert(&store, &raw, DiskFormat::Qcow2).map(drop),
         disk::convert(&store, &raw, DiskFormat::RawZst).map(drop),
-        fetch(&store, &client, &[wanted], &progress).map(drop),
+        fetch(&store, &client, &[wanted], &Silent).map(drop),
     ];
     for tried in tries {
         let fault = tried.err().ok_or_else(|| Fault::bug("the disk is not full"))?;

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use builder::base::tree::{Memory, Tree, TreePath};
 use builder::base::{Digest, Result};
+use builder::build::planner::inputs;
 use builder::build::planner::system;
 use builder::build::steps::disk::INIT;
 use builder::host::overwrite::Overwrite;
@@ -291,7 +292,7 @@ impl Stage {
     fn plain_root(&self) -> Result<Tree> {
         let world = &self.world;
         let mut plan = Plan::new();
-        let packages = system::packages(&mut plan, &world.lock, &world.store, &["machine"])?;
+        let packages = inputs::packages(&mut plan, &world.lock, &world.store, &["machine"])?;
         let root = plan.add("root", Step::Root { packages, epoch: world.epoch() })?;
         let root = world.output(&mut plan, root)?;
         let mut tree = world.store.tree(&root)?;

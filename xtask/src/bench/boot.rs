@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use builder::base::tree::{Memory, Node, TreePath};
 use builder::base::{Digest, Fault, Result};
-use builder::build::planner::bundle::Order;
+use builder::build::planner::Order;
 use builder::build::planner::system;
 use builder::build::steps::disk;
 use builder::dist::disk_image;
@@ -90,7 +90,7 @@ impl Boot {
 
 fn order(context: &Context) -> Result<Order> {
     let project = Project::at(&context.root);
-    Ok(Order { line: project.default_line()?, role: ROLE.parse()?, project })
+    Ok(Order { line: project.default_line()?, role: ROLE.parse()?, project, toolchain: context.toolchain() })
 }
 
 fn unit() -> String {

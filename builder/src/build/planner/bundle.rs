@@ -1,46 +1,21 @@
-//! From a checkout to `dist/<role>/`: the plan of a role, and putting its bundle where people find it.
-//!
-//! ```text
-//! dist/<role>/
-//!   hale_…_amd64.deb  hale-common_…_all.deb  hale-<role>_…_all.deb
-//!   oci/                 OCI image layout, one layer a package
-//!   manifest.json        every file of every package
-//!   sbom.spdx.json  provenance.intoto.json
-//!   plan.json            the steps that made all this
-//!   SHA256SUMS           of everything but itself, the plan and the mark
-//!   .hale                the mark: names all of this, which the next build may replace
-//! ```
+//! The plan of a role's bundle: its packages, their image, and what says what they are made of.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
+use super::{Order, packing};
 use crate::base::digest::Checksum;
-use crate::base::name::{LineName, PackageName, RoleName};
-use crate::base::tree::{Node, TreePath};
-use crate::base::{Digest, Epoch, Fault, Result};
-use crate::dist::export;
-use crate::formats::debian::script::Script;
+use crate::base::name::PackageName;
+use crate::base::tree::TreePath;
+use crate::base::{Fault, Result};
 use crate::formats::debian::version::Version;
 use crate::host::cargo;
-use crate::host::checkout::Project;
 use crate::lock::{From, Lock, LockedFile};
 use crate::overlay::role_package::{Bundle, bundles};
 use crate::plan::bill::{Bill, Input, Origin, Ware};
-use crate::plan::{Layer, Output, Package, Plan, Step, StepId};
+use crate::plan::{Layer, Plan, Step, StepId};
 use crate::recipe::role::Role;
 use crate::recipe::{Files, Recipe, Source};
 use crate::store::Store;
-
-/// What to build.
-#[derive(Clone, Debug)]
-pub struct Order {
-    /// The checkout.
-    pub project: Project,
-    /// The line.
-    pub line: LineName,
-    /// The role.
-    pub role: RoleName,
-}
 
 /// The role's plan, and what it was made of. Rendered overlays are in the store already.
 pub struct Planned {
@@ -67,7 +42,7 @@ pub fn plan(order: &Order, store: &Store) -> Result<Planned> {
     let programs = cargo::packages(order.project.root())?;
     let mut draft = Draft { plan: Plan::new(), parts: BTreeMap::new(), wares: Vec::new() };
     for (name, version) in &programs {
-        draft.program(name, version, &order.project, &lock)?;
+        draft.program(name, version, order, &lock)?;
     }
     for bundle in bundles(&files, &recipe, role, Some(&lock), &programs)? {
         draft.bundle(&bundle, &lock, store)?;
@@ -84,14 +59,8 @@ struct Draft {
 }
 
 impl Draft {
-    fn program(
-        &mut self,
-        name: &PackageName,
-        version: &Version,
-        project: &Project,
-        lock: &Lock,
-    ) -> Result<()> {
-        let sources = cargo::identity(project.root())?;
+    fn program(&mut self, name: &PackageName, version: &Version, order: &Order, lock: &Lock) -> Result<()> {
+        let sources = cargo::identity(order.project.root(), &order.toolchain)?;
         let deb = self.plan.add(format!("deb {name}"), Step::Program { sources, epoch: lock.epoch })?;
         let tree = self.plan.add(format!("unpack {name}"), Step::Unpack { deb })?;
         self.parts.insert(TreePath::new(format!("{name}_{version}_{}.deb", lock.arch))?, deb);
@@ -108,9 +77,9 @@ impl Draft {
     }
 
     fn bundle(&mut self, bundle: &Bundle, lock: &Lock, store: &Store) -> Result<()> {
-        let (files, tree, deb) = pack(&mut self.plan, bundle, lock.epoch, store)?;
-        let (name, arch) = (&bundle.name, field(bundle, "Architecture")?);
-        let version: Version = field(bundle, "Version")?.parse()?;
+        let (files, tree, deb) = packing::pack(&mut self.plan, bundle, lock.epoch, store)?;
+        let (name, arch) = (&bundle.name, packing::field(bundle, "Architecture")?);
+        let version: Version = packing::field(bundle, "Version")?.parse()?;
         self.parts.insert(TreePath::new(format!("{name}_{version}_{arch}.deb"))?, deb);
         self.wares.push(Ware {
             name: name.clone(),
@@ -160,27 +129,6 @@ impl Draft {
     }
 }
 
-/// Adds the steps of a role package: the digest of its rendered files, the steps of their tree and of the `.deb`.
-pub(crate) fn pack(
-    plan: &mut Plan,
-    bundle: &Bundle,
-    epoch: Epoch,
-    store: &Store,
-) -> Result<(Digest, StepId, StepId)> {
-    let (files, tree) = self::files(plan, bundle, store)?;
-    let name = &bundle.name;
-    let deb = plan.add(format!("deb {name}"), Step::Deb { package: package(bundle)?, tree, epoch })?;
-    Ok((files, tree, deb))
-}
-
-/// Adds the step of a role package's rendered files, which go into the store; and their digest.
-pub(crate) fn files(plan: &mut Plan, bundle: &Bundle, store: &Store) -> Result<(Digest, StepId)> {
-    store.put_all(&bundle.rendered.contents)?;
-    let files = store.put_tree(&bundle.rendered.tree)?;
-    let tree = plan.add(format!("files {}", bundle.name), Step::Files { tree: files })?;
-    Ok((files, tree))
-}
-
 /// What makes the builder: its sources, and the crates it is linked with.
 const BUILDER: &[&str] = &["Cargo.lock", "Cargo.toml", "rust-toolchain.toml", "builder", "xtask"];
 
@@ -226,40 +174,4 @@ fn inputs(role: &Role, recipe: &Recipe, lock: &Lock) -> Result<BTreeSet<Input>> 
         inputs.insert(input);
     }
     Ok(inputs)
-}
-
-fn field(bundle: &Bundle, name: &str) -> Result<String> {
-    bundle.control.need(name).map(str::to_owned)
-}
-
-pub(crate) fn package(bundle: &Bundle) -> Result<Package> {
-    let control = bundle.control.fields().map(|field| (field.name.clone(), field.value.clone())).collect();
-    let script = |(name, text): (&&str, &String)| {
-        let all = [Script::Preinst, Script::Postinst, Script::Prerm, Script::Postrm];
-        let script = all.into_iter().find(|script| script.as_str() == *name);
-        script
-            .map(|script| (script, text.clone()))
-            .ok_or_else(|| Fault::bug(format!("dpkg runs no `{name}`")))
-    };
-    let scripts = bundle.scripts.iter().map(script).collect::<Result<_>>()?;
-    Ok(Package { control, conffiles: bundle.conffiles.clone(), scripts, triggers: Vec::new() })
-}
-
-/// Puts a role's bundle at `to`, with the plan that made it beside it.
-pub fn export(store: &Store, bundle: &Output, plan: &Plan, to: &Path) -> Result<()> {
-    let Output::Tree { tree } = bundle else { return Err(Fault::bug("a bundle is a tree")) };
-    let mut tree = store.tree(tree)?;
-    let plan = plan.to_json()?;
-    let node = Node::file(store.put_bytes(&plan)?, plan.len() as u64, 0o644);
-    tree.insert(TreePath::new("plan.json")?, node)?;
-    export::export(store, &tree, to)
-}
-
-/// The plan that made the bundle in `dist`, if there is one.
-pub fn last_plan(dist: &Path) -> Result<Option<Plan>> {
-    match std::fs::read(dist.join("plan.json")) {
-        Ok(bytes) => Plan::from_json(&bytes).map(Some),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Fault::io("read", dist.join("plan.json"), e)),
-    }
 }

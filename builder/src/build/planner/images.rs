@@ -7,8 +7,8 @@
 
 use std::collections::BTreeMap;
 
-use super::bundle;
-use super::inputs::{self, Missing, Planned, Supply};
+use super::supply::{Missing, Planned, Supply};
+use super::{inputs, packing};
 use crate::base::name::PackageName;
 use crate::base::tree::TreePath;
 use crate::base::{Fault, Result};
@@ -56,13 +56,13 @@ pub(crate) fn plan(
         return Ok(None);
     }
     let plan = &mut planned.plan;
-    let files = bundle::files(plan, &bundle, store)?.1;
+    let files = packing::files(plan, &bundle, store)?.1;
     let users = &recipe.site.users;
     let mapping = Mapping { first: users.first_id, count: users.count };
     let (at, arch, epoch) = (TreePath::new(PLACE)?, lock.arch, lock.epoch);
     let preload = Step::Preload { files, at, images, mapping, arch, epoch };
     let tree = plan.add(format!("preload {}", role.name), preload)?;
-    let deb = Step::Deb { package: bundle::package(&bundle)?, tree, epoch };
+    let deb = Step::Deb { package: packing::package(&bundle)?, tree, epoch };
     let deb = plan.add(format!("deb {}", bundle.name), deb)?;
     let version = bundle.control.need("Version")?.parse()?;
     let file = TreePath::new(format!("{}_{version}_{arch}.deb", bundle.name))?;

@@ -7,9 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::bundle::{self, Order};
-use super::components;
-use super::inputs::{inputs, steps};
+use super::inputs::{inputs, steps, tools};
+use super::{Order, bundle, components, packing};
 use crate::base::name::{Arch, PackageName};
 use crate::base::{Fault, Result};
 use crate::formats::debian::relation::{self, Clause, Relation};
@@ -18,8 +17,6 @@ use crate::lock::pins::Pinned;
 use crate::overlay::role_package;
 use crate::plan::{DiskFormat, Plan, Step, StepId};
 use crate::store::Store;
-
-pub use super::inputs::{packages, tools};
 
 /// The group of packages that make a root tree a machine of its own.
 const MACHINE: &str = "machine";
@@ -67,7 +64,7 @@ pub fn plan(order: &Order, store: &Store) -> Result<Planned> {
     plan.absorb(components::plan(files, recipe, lock, store)?.plan)?;
     plan.absorb(role_packages.plan.clone())?;
     let machine = role_package::machine(files, recipe, role, Some(lock))?;
-    bundle::pack(&mut plan, &machine, lock.epoch, store)?;
+    packing::pack(&mut plan, &machine, lock.epoch, store)?;
 
     let wanted = [MACHINE, role.name.as_str()];
     let wanted = wanted.into_iter().chain(role.groups.iter().map(|group| group.as_str()));

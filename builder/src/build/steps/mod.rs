@@ -10,13 +10,12 @@ use std::path::PathBuf;
 use super::executor::Workshop;
 use crate::base::digest::Checksum;
 use crate::base::name::Arch;
+use crate::base::progress::Progress;
 use crate::base::tree::{Contents, Kind, Memory, Node, Tree, TreePath};
 use crate::base::{Digest, Epoch, Fault, Result};
-use crate::build::planner::components;
 use crate::formats::debian::control::Paragraph;
 use crate::formats::debian::deb::{Deb, Limits};
-use crate::host::cargo;
-use crate::host::progress::Progress;
+use crate::host::cargo::{self, Toolchain};
 use crate::host::sandbox::Sandbox;
 use crate::pack::disk::sink::Layered;
 use crate::pack::disk::{Disk, SLACK};
@@ -36,8 +35,10 @@ pub struct Shop<'a> {
     pub store: &'a Store,
     /// The checkout's top folder.
     pub checkout: PathBuf,
+    /// Where the compiler is.
+    pub toolchain: Toolchain,
     /// Where it is told how far a build is.
-    pub progress: Progress,
+    pub progress: Box<dyn Progress>,
 }
 
 /// Outputs of a step's inputs.
@@ -76,7 +77,7 @@ impl Shop<'_> {
             Step::Deb { package, tree, epoch } => self.deb(package, &self.tree(inputs, tree)?, *epoch),
             Step::Image { .. } => self.image(step, inputs),
             Step::Payload { input, release, texts } => {
-                components::unpack(self.store, output(inputs, input)?, release, texts)
+                payload::unpack(self.store, output(inputs, input)?, release, texts)
             }
             Step::Root { packages, epoch } => {
                 let unpacked = rootfs::unpacked(self.store, &blobs(inputs, packages.values())?)?;
@@ -136,7 +137,7 @@ impl Shop<'_> {
     }
 
     fn program(&self, epoch: Epoch) -> Result<Output> {
-        let package = cargo::build(&self.checkout, epoch)?;
+        let package = cargo::build(&self.checkout, &self.toolchain, epoch)?;
         let size = package.deb.len() as u64;
         Ok(Output::Blob { content: self.store.put_bytes(&package.deb)?, size })
     }

@@ -13,10 +13,10 @@ use super::download;
 use super::http::{Answer, Client, Question};
 use crate::base::digest::Checksum;
 use crate::base::name::Arch;
+use crate::base::progress::Progress;
 use crate::base::tree::Contents;
 use crate::base::url::Scheme;
 use crate::base::{Digest, Fault, Result, Url};
-use crate::host::progress::Progress;
 use crate::plan::{Output, StepId};
 use crate::store::Store;
 use image::{DOCUMENT, Descriptor, Document, INDEXES, MANIFESTS, Meaning, check_config, choose, parts};
@@ -69,7 +69,7 @@ impl Image {
         store: &Store,
         client: &Client,
         wanted: Pinned,
-        progress: &Progress,
+        progress: &dyn Progress,
     ) -> Result<Got> {
         let Checksum::Sha256(pinned) = *wanted.checksum else {
             return Err(Fault::user("an image is pinned by SHA-256").versus("sha256:", wanted.checksum));
@@ -98,7 +98,7 @@ struct Pull<'a> {
     image: &'a Image,
     store: &'a Store,
     client: &'a Client,
-    progress: &'a Progress,
+    progress: &'a dyn Progress,
     /// Whether the registry wants tokens, once it is known.
     wants_token: Cell<Option<bool>>,
 }

@@ -9,20 +9,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::images;
-use super::inputs::Supply;
+use super::supply::{Planned, Supply};
 use crate::base::name::PackageName;
-use crate::base::tree::{Contents, Node, TreePath};
+use crate::base::tree::TreePath;
 use crate::base::{Fault, Result};
-use crate::build::steps::payload;
 use crate::formats::debian::version::Version;
 use crate::lock::pins::own_version;
 use crate::lock::{From, Lock, LockedInput};
-use crate::plan::{self, Output, Step};
-use crate::recipe::component::{Component, Package, Release};
+use crate::plan::{self, Step};
+use crate::recipe::component::{Component, Package};
 use crate::recipe::{Files, Recipe};
 use crate::store::Store;
-
-pub use super::inputs::{Missing, Planned};
 
 /// Plans a package for each component of the line that becomes one and whose bytes are in the store, and one with
 /// each role's images.
@@ -112,28 +109,6 @@ fn copyright(component: &Component, input: &LockedInput) -> String {
          {source}\n\nFiles: *\nCopyright: its authors, as its source names them\nLicense: {}\n",
         component.name, component.licence
     )
-}
-
-/// Makes a [`Step::Payload`]: takes the wanted files out of the release that the store holds.
-pub fn unpack(
-    store: &Store,
-    input: Output,
-    release: &Release,
-    texts: &BTreeMap<TreePath, String>,
-) -> Result<Output> {
-    let batch = store.batch()?;
-    let mut tree = match input {
-        Output::Blob { content, size } => {
-            payload::tree(release, &mut store.open(&content)?, size, &mut &batch)?
-        }
-        Output::Tree { tree } => payload::of_tree(release, &store.tree(&tree)?, store)?,
-    };
-    for (path, text) in texts {
-        let node = Node::file(batch.put_bytes(text.as_bytes())?, text.len() as u64, 0o644);
-        tree.insert(path.clone(), node)?;
-    }
-    batch.commit()?;
-    Ok(Output::Tree { tree: store.put_tree(&tree)? })
 }
 
 #[cfg(test)]

@@ -3,8 +3,10 @@ use std::path::Path;
 use super::*;
 use crate::base::name::Arch;
 use crate::base::{Class, Epoch};
-use crate::fetch::inputs;
+use crate::build::steps::payload::unpack;
+use crate::fetch::provide;
 use crate::host::checkout::Project;
+use crate::plan::Output;
 
 /// A checkout of the shipped recipes that may be handed things, and a store.
 struct Bench {
@@ -36,7 +38,7 @@ impl Bench {
         std::fs::write(&path, bytes).unwrap();
         let (line, name) = ("1.17".parse().unwrap(), component.parse().unwrap());
         let version = Version::new(version).unwrap();
-        inputs::add(&self.project, &self.store, &line, &name, &version, &path).unwrap();
+        provide::add(&self.project, &self.store, &line, &name, &version, &path).unwrap();
     }
 
     fn plan(&self) -> Result<Planned> {

@@ -17,7 +17,9 @@ use crate::base::tree::{Contents, Kind, Node, Tree, TreePath};
 use crate::base::{Digest, Fault, Result};
 use crate::formats::archive::{self, Compression, EntryKind, Sink};
 use crate::formats::debian::deb::{Deb, Limits};
+use crate::plan::Output;
 use crate::recipe::component::{Archive, Release};
+use crate::store::Store;
 
 /// Takes the wanted files out of a release of `size` bytes; their contents go to `sink`.
 pub fn tree(release: &Release, input: &mut dyn Read, size: u64, sink: &mut dyn Sink) -> Result<Tree> {
@@ -175,6 +177,26 @@ fn check_program(head: &[u8], arch: Arch) -> Result<()> {
             format!("{:?}…", String::from_utf8_lossy(head)),
         )),
     }
+}
+
+/// Takes the wanted files out of the release that the store holds.
+pub fn unpack(
+    store: &Store,
+    input: Output,
+    release: &Release,
+    texts: &BTreeMap<TreePath, String>,
+) -> Result<Output> {
+    let batch = store.batch()?;
+    let mut unpacked = match input {
+        Output::Blob { content, size } => tree(release, &mut store.open(&content)?, size, &mut &batch)?,
+        Output::Tree { tree } => of_tree(release, &store.tree(&tree)?, store)?,
+    };
+    for (path, text) in texts {
+        let node = Node::file(batch.put_bytes(text.as_bytes())?, text.len() as u64, 0o644);
+        unpacked.insert(path.clone(), node)?;
+    }
+    batch.commit()?;
+    Ok(Output::Tree { tree: store.put_tree(&unpacked)? })
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
-//! The edge: how faults look to a person.
+//! How faults look to a person.
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
-
-use crate::base::Fault;
+use builder::base::Fault;
 
 /// Draws a fault as lines of text: file, line and caret where a file is to blame, then expected and
 /// found, then what mends it.
-pub fn draw(fault: &Fault, colour: bool) -> String {
+pub(crate) fn draw(fault: &Fault, colour: bool) -> String {
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let mut group =
         Level::ERROR.primary_title(fault.what()).elements(Vec::<annotate_snippets::Element<'_>>::new());
@@ -32,7 +31,7 @@ pub fn draw(fault: &Fault, colour: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Place;
+    use builder::base::Place;
 
     #[test]
     fn a_fault_shows_place_expectation_and_cure() {

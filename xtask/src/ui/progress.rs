@@ -5,6 +5,7 @@ use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use builder::base::progress::Progress;
 use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Without a terminal, one line in this time tells how far it is.
@@ -12,7 +13,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
+pub(crate) enum Unit {
     /// Bytes that are fetched.
     Bytes,
     /// Steps that are made.
@@ -20,17 +21,15 @@ pub enum Unit {
 }
 
 /// Where progress is shown.
-pub enum Show {
+pub(crate) enum Show {
     /// One line on standard error, drawn again and again.
     Terminal,
     /// Whole lines for a log.
     Lines(Box<dyn Write + Send>),
-    /// Nowhere.
-    Nothing,
 }
 
-/// Progress of one piece of work; threads share it.
-pub struct Progress {
+/// Progress of one piece of work.
+pub(crate) struct Bar {
     unit: Unit,
     bar: ProgressBar,
     lines: Option<Mutex<Lines>>,
@@ -42,9 +41,9 @@ struct Lines {
     said: Instant,
 }
 
-impl Progress {
+impl Bar {
     /// Begins with `total` bytes or steps to go.
-    pub fn new(show: Show, unit: Unit, total: u64) -> Self {
+    pub(crate) fn new(show: Show, unit: Unit, total: u64) -> Self {
         let terminal = matches!(show, Show::Terminal);
         let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(total), target);
@@ -55,52 +54,13 @@ impl Progress {
         let now = Instant::now();
         let lines = match show {
             Show::Lines(out) => Some(Mutex::new(Lines { out, begun: now, said: now })),
-            Show::Terminal | Show::Nothing => None,
+            Show::Terminal => None,
         };
         Self { unit, bar, lines }
     }
 
-    /// There is more to do than was known.
-    pub fn expect(&self, more: u64) {
-        self.bar.inc_length(more);
-    }
-
-    /// What is being done now.
-    pub fn name(&self, what: &str) {
-        self.bar.set_message(what.to_owned());
-    }
-
-    /// So much more is done.
-    pub fn advance(&self, count: u64) {
-        self.bar.inc(count);
-        if let Some(mut lines) = self.lines() {
-            let now = Instant::now();
-            if now.duration_since(lines.said) >= PAUSE {
-                lines.said = now;
-                let line = self.describe(now.duration_since(lines.begun));
-                // A log that cannot be written must not stop the work.
-                let _ = writeln!(lines.out, "{line}");
-            }
-        }
-    }
-
-    /// So much was in vain and must be done again.
-    pub fn retreat(&self, count: u64) {
-        self.bar.set_position(self.bar.position().saturating_sub(count));
-    }
-
-    /// Says one line, above the bar on a terminal.
-    pub fn say(&self, line: &str) {
-        match self.lines() {
-            Some(mut lines) => {
-                let _ = writeln!(lines.out, "{line}");
-            }
-            None => self.bar.println(line),
-        }
-    }
-
     /// Takes the bar away; dropping does it too.
-    pub fn finish(&self) {
+    pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }
 
@@ -120,7 +80,43 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Progress for Bar {
+    fn expect(&self, more: u64) {
+        self.bar.inc_length(more);
+    }
+
+    fn name(&self, what: &str) {
+        self.bar.set_message(what.to_owned());
+    }
+
+    fn advance(&self, count: u64) {
+        self.bar.inc(count);
+        if let Some(mut lines) = self.lines() {
+            let now = Instant::now();
+            if now.duration_since(lines.said) >= PAUSE {
+                lines.said = now;
+                let line = self.describe(now.duration_since(lines.begun));
+                // A log that cannot be written must not stop the work.
+                let _ = writeln!(lines.out, "{line}");
+            }
+        }
+    }
+
+    fn retreat(&self, count: u64) {
+        self.bar.set_position(self.bar.position().saturating_sub(count));
+    }
+
+    fn say(&self, line: &str) {
+        match self.lines() {
+            Some(mut lines) => {
+                let _ = writeln!(lines.out, "{line}");
+            }
+            None => self.bar.println(line),
+        }
+    }
+}
+
+impl Drop for Bar {
     fn drop(&mut self) {
         self.finish();
     }
@@ -154,7 +150,7 @@ mod tests {
     #[test]
     fn a_log_gets_whole_lines() {
         let log = Log::default();
-        let progress = Progress::new(Show::Lines(Box::new(log.clone())), Unit::Bytes, 4096);
+        let progress = Bar::new(Show::Lines(Box::new(log.clone())), Unit::Bytes, 4096);
         progress.advance(1024);
         progress.expect(1024);
         progress.say("kubelet: fetched");
@@ -162,7 +158,7 @@ mod tests {
         assert_eq!(String::from_utf8(log.0.lock().unwrap().clone()).unwrap(), "kubelet: fetched\n");
         let line = progress.describe(Duration::from_secs(2));
         assert_eq!(line, "512 B of 5.00 KiB, 256 B/s, 18 seconds left");
-        let steps = Progress::new(Show::Nothing, Unit::Steps, 3);
+        let steps = Bar::new(Show::Lines(Box::new(std::io::sink())), Unit::Steps, 3);
         steps.name("deb hale");
         steps.advance(1);
         assert_eq!(steps.describe(Duration::from_secs(1)), "1 of 3 steps, 1 second, deb hale");
