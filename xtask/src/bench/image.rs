@@ -154,7 +154,8 @@ fn files_compressed(plan: &Plan, store: &Store) -> Result<f64> {
     }
     let mut all = Files { store, left: files.into_iter(), open: None };
     let mut count = Hashing::new(io::sink());
-    zstd::compress(&mut all, tree.file_bytes(), Effort::Thorough, &mut count)?;
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    zstd::compress(&mut all, tree.file_bytes(), Effort::Thorough, cores, &mut count)?;
     Ok(count.length() as f64)
 }
 

@@ -88,8 +88,9 @@ pub fn convert(store: &Store, raw: &Digest, format: DiskFormat) -> Result<Output
             file.commit(written)?
         }
         DiskFormat::RawZst => {
+            let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
             let mut writer = store.writer()?;
-            zstd::compress(&mut source, length, Effort::Thorough, &mut writer)?;
+            zstd::compress(&mut source, length, Effort::Thorough, cores, &mut writer)?;
             writer.commit()?
         }
     };

@@ -140,7 +140,7 @@ pub fn pack(tree: &Tree, contents: &dyn Contents, epoch: Epoch) -> Result<Vec<u8
     for (path, node) in tree.iter().filter(|(path, _)| path.as_str().ends_with(COMPRESSED)) {
         let Kind::File { content, .. } = &node.kind else { continue };
         let (module, mut bytes) = (contents.read(content)?, Vec::new());
-        zstd::compress(&mut module.as_slice(), module.len() as u64, Effort::Quick, &mut bytes)?;
+        zstd::compress(&mut module.as_slice(), module.len() as u64, Effort::Quick, 1, &mut bytes)?;
         packed.replace(path.clone(), own.file(bytes, 0o644))?;
     }
     let mut archive = Vec::new();

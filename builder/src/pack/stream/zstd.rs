@@ -28,10 +28,15 @@ impl Effort {
 /// Threads at most: each has tens of megabytes of its own, and an image is made in half a gigabyte.
 const MOST_THREADS: usize = 4;
 
-/// Compresses `length` bytes of `input`, with its checksum behind it.
-pub fn compress(input: &mut dyn Read, length: u64, effort: Effort, out: &mut dyn Write) -> Result<()> {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let threads = cores.min(MOST_THREADS) as u32;
+/// Compresses `length` bytes of `input`, with its checksum behind it, on so many of `cores` as is good for it.
+pub fn compress(
+    input: &mut dyn Read,
+    length: u64,
+    effort: Effort,
+    cores: usize,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let threads = cores.clamp(1, MOST_THREADS) as u32;
     write(input, length, effort, threads, out).map_err(|e| Fault::machine("cannot compress").because_io(&e))
 }
 
@@ -79,7 +84,7 @@ mod tests {
                  changed it"
             );
         }
-        let cut = compress(&mut "short".as_bytes(), 6, Effort::Quick, &mut Vec::new());
+        let cut = compress(&mut "short".as_bytes(), 6, Effort::Quick, 1, &mut Vec::new());
         assert!(cut.is_err(), "less than was promised");
     }
 }

@@ -1,6 +1,8 @@
-//! House rules as tests: floors, sizes, forbidden words. Every finding is listed, not only the first.
+//! House rules as tests: layout, sizes, forbidden words. Every finding is listed, not only the first.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod layout;
+
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use tests::tools::{succeed, tool};
@@ -25,119 +27,6 @@ fn report(rule: &str, findings: &[String]) {
 /// The text before the first `mod tests`.
 fn code(text: &str) -> &str {
     text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text)
-}
-
-/// Module name -> floor, read from the comments in `builder/src/lib.rs`.
-fn floors() -> BTreeMap<String, usize> {
-    let lib = std::fs::read_to_string(top().join("builder/src/lib.rs")).expect("builder/src/lib.rs");
-    let mut floor = None;
-    let mut modules = BTreeMap::new();
-    for line in lib.lines() {
-        if let Some(rest) = line.strip_prefix("// Floor ") {
-            floor = rest.split(':').next().and_then(|number| number.parse().ok());
-        }
-        if let Some(name) = line.strip_prefix("pub mod ").and_then(|rest| rest.strip_suffix(';')) {
-            modules.insert(
-                name.to_owned(),
-                floor.unwrap_or_else(|| panic!("`{name}` stands on no floor in lib.rs")),
-            );
-        }
-    }
-    modules
-}
-
-/// Names after `crate::`, one per mention; `crate::{a, b::c}` counts both.
-fn mentions(text: &str) -> Vec<String> {
-    let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
-    let mut found = Vec::new();
-    for rest in text.split("crate::").skip(1) {
-        match rest.strip_prefix('{') {
-            Some(group) => {
-                let mut depth = 0;
-                let mut start = true;
-                for (index, c) in group.char_indices() {
-                    if start && depth == 0 && c.is_alphabetic() {
-                        found.push(word(&group[index..]));
-                        start = false;
-                    }
-                    match c {
-                        '{' => depth += 1,
-                        '}' if depth == 0 => break,
-                        '}' => depth -= 1,
-                        ',' if depth == 0 => start = true,
-                        _ => {}
-                    }
-                }
-            }
-            None => found.push(word(rest)),
-        }
-    }
-    found
-}
-
-#[test]
-fn modules_import_downwards_only() {
-    let floors = floors();
-    assert!(floors.len() > 2, "lib.rs lists no modules");
-    let mut findings = Vec::new();
-    let mut neighbours: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (name, text) in files() {
-        let Some(inner) = name.strip_prefix("builder/src/") else { continue };
-        let own = inner.split(['/', '.']).next().unwrap_or_default();
-        let Some(floor) = floors.get(own) else { continue };
-        for target in mentions(code(&text)).into_iter().filter(|target| target != own) {
-            match floors.get(&target) {
-                Some(above) if above > floor => findings.push(format!("{name} imports {target} from above")),
-                Some(same) if same == floor => {
-                    neighbours.entry(own.to_owned()).or_default().insert(target);
-                }
-                _ => {}
-            }
-        }
-    }
-    findings.extend(circles(&neighbours));
-    report("modules import from lower floors; on their own floor never in a circle", &findings);
-}
-
-/// Modules that reach themselves.
-fn circles(edges: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
-    let reaches_itself = |start: &String| {
-        let (mut open, mut seen) = (vec![start], BTreeSet::new());
-        while let Some(module) = open.pop() {
-            for next in edges.get(module).into_iter().flatten() {
-                if next == start {
-                    return true;
-                }
-                if seen.insert(next) {
-                    open.push(next);
-                }
-            }
-        }
-        false
-    };
-    edges
-        .keys()
-        .filter(|module| reaches_itself(module))
-        .map(|module| format!("{module} imports itself"))
-        .collect()
-}
-
-#[test]
-fn circles_are_found() {
-    let edges = |pairs: &[(&str, &str)]| {
-        let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for (from, to) in pairs {
-            edges.entry((*from).to_owned()).or_default().insert((*to).to_owned());
-        }
-        circles(&edges).len()
-    };
-    assert_eq!((edges(&[("a", "b"), ("b", "c")]), edges(&[("a", "b"), ("b", "c"), ("c", "b")])), (0, 2));
-}
-
-#[test]
-fn mentions_are_found_in_groups() {
-    let found = mentions("use crate::base::Digest; use crate::{tree::{Tree, Node}, plan}; crate::store::x()");
-    assert_eq!(found, ["base", "tree", "plan", "store"]);
 }
 
 #[test]
@@ -246,7 +135,7 @@ fn every_oracle_is_asked_for_before_the_tests_begin() {
                 findings.push(format!("{name}: {program} of {package}"));
             }
         }
-        let own = name == "tests/src/tools.rs" || name == "tests/tests/tidy.rs";
+        let own = name == "tests/src/tools.rs" || name.starts_with("tests/tests/tidy/");
         if !own && text.contains("Command::new(\"") {
             findings.push(format!("{name}: a program started without `tools::tool`"));
         }
