@@ -16,7 +16,6 @@ use tar::{EntryType, Header};
 
 use crate::base::tree::{Contents, Kind, Node, Tree, TreePath};
 use crate::base::{Epoch, Fault, Result};
-
 use crate::pack::written;
 
 const BLOCK: u64 = 512;
