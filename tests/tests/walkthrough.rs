@@ -10,8 +10,8 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use builder::base::Result;
+use builder::base::tree::Contents;
 use builder::lock::From;
-use builder::tree::Contents;
 use libtest_mimic::{Arguments, Trial};
 use node::config::node::Identity;
 use node::config::role::Role;

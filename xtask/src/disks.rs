@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use builder::base::{Fault, Result};
-use builder::dist::Order;
+use builder::build::planner::Order;
+use builder::build::planner::inputs;
+use builder::build::planner::system;
+use builder::host::checkout::Project;
 use builder::plan::{DiskFormat, Plan};
-use builder::project::Project;
+use builder::rootfs::tools::Tools;
 use builder::store::Store;
-use builder::system;
-use builder::tools::Tools;
 
 use crate::context::Context;
 use crate::run;
@@ -42,7 +43,7 @@ pub(crate) fn group(context: &Context, name: &str) -> Result<Tools> {
     let project = Project::at(&context.root);
     let recipe = project.recipe(&project.default_line()?)?;
     let (lock, store, mut plan) = (project.lock(&recipe)?, Store::open(&context.store)?, Plan::new());
-    let step = system::tools(&mut plan, &lock, &store, name)?;
+    let step = inputs::tools(&mut plan, &lock, &store, name)?;
     plan.want(step);
     let built = run::realise(context, &store, &plan, Jobs::default())?;
     let output = built.get(&step).ok_or_else(|| Fault::bug("the tools were not made"))?.0;

@@ -6,8 +6,9 @@ mod say;
 
 // Each uses those before it.
 mod checkout;
+mod ui;
+
 mod context;
-mod table;
 
 mod target;
 
@@ -116,13 +117,13 @@ fn run(cli: Cli) -> Result<()> {
 fn main() -> ExitCode {
     // Before anything else: a sandbox's helper must be single-threaded, and its words are no verb.
     let mut words = std::env::args_os().skip(1);
-    if words.next().is_some_and(|word| word == builder::sandbox::VERB) {
-        return builder::sandbox::helper(words.next());
+    if words.next().is_some_and(|word| word == builder::host::sandbox::VERB) {
+        return builder::host::sandbox::helper(words.next());
     }
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
-            eprintln!("{}", builder::report::draw(&fault, context::colour()));
+            eprintln!("{}", ui::fault::draw(&fault, context::colour()));
             ExitCode::from(fault.exit_code())
         }
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use builder::base::{Fault, Result};
-use builder::build::{self, Built};
+use builder::build::executor::{self, Built};
 use builder::dist;
 use builder::plan::{Output, Plan, StepId};
 use builder::store::Store;
@@ -13,13 +13,13 @@ use crate::target::Jobs;
 
 /// Realises a plan with the checkout's workshop.
 pub(crate) fn realise(context: &Context, store: &Store, plan: &Plan, jobs: Jobs) -> Result<Built> {
-    build::build(plan, &context.shop(store), jobs.count())
+    executor::build(plan, &context.shop(store), jobs.count())
 }
 
 /// Puts what a build's goal became at `to`, and keeps all that it was made of from being collected.
 pub(crate) fn publish(store: &Store, plan: &Plan, goal: StepId, built: &Built, to: &Path) -> Result<Output> {
     let output = built.get(&goal).ok_or_else(|| Fault::bug("the goal was not built"))?.0;
-    dist::export(store, &output, plan, to)?;
+    dist::bundle::export(store, &output, plan, to)?;
     let kept: Vec<Output> = built.values().map(|(output, _)| *output).collect();
     let owner = to.canonicalize().map_err(|e| Fault::io("find", to, e))?;
     store.add_root(&owner, &kept)?;

@@ -5,9 +5,9 @@ use std::str::FromStr;
 
 use builder::base::name::{LineName, RoleName};
 use builder::base::{Fault, Result};
-use builder::dist::Order;
-use builder::project::Project;
-use builder::repository::COMPONENTS;
+use builder::build::planner::Order;
+use builder::dist::repository::COMPONENTS;
+use builder::host::checkout::Project;
 use clap::Args;
 
 use crate::context::Context;
@@ -102,7 +102,9 @@ impl Target {
             Selection::Components => vec![recipe.role(COMPONENTS)?.name.clone()],
             Selection::Role(name) => vec![recipe.role(name.as_str())?.name.clone()],
         };
-        let order = |role| Order { project: project.clone(), line: line.clone(), role };
+        let toolchain = context.toolchain();
+        let order =
+            |role| Order { project: project.clone(), line: line.clone(), role, toolchain: toolchain.clone() };
         Ok(roles.into_iter().map(order).collect())
     }
 }
@@ -121,7 +123,7 @@ impl Choice {
     pub(crate) fn order(self, context: &Context) -> Result<Order> {
         let project = Project::at(&context.root);
         let line = self.line.of(&project)?;
-        Ok(Order { project, line, role: self.role })
+        Ok(Order { project, line, role: self.role, toolchain: context.toolchain() })
     }
 }
 

@@ -5,22 +5,23 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use builder::base::Result;
-use builder::build::{Built, Way};
-use builder::dist::{self, Order, Planned};
+use builder::base::tree::Kind;
+use builder::build::executor::{Built, Way};
+use builder::build::planner::Order;
+use builder::build::planner::bundle::{self, Planned};
+use builder::dist::repository::COMPONENTS;
+use builder::host::checkout::Project;
 use builder::lock::From;
 use builder::plan::Output;
-use builder::project::Project;
 use builder::recipe::Source;
-use builder::repository::COMPONENTS;
 use builder::store::{Spent, Store};
-use builder::tree::Kind;
 use clap::Args;
 use serde::Serialize;
 
 use crate::context::Context;
 use crate::run::{peak_memory, publish, realise};
-use crate::table::{self, Table};
 use crate::target::{Jobs, Target};
+use crate::ui::table::{self, Table};
 use crate::verbs::components::{self, Lack, Overridden};
 
 /// Arguments of `build`.
@@ -78,7 +79,7 @@ impl Build {
     fn roles(&self, context: &Context, store: &Store, dist: &Path) -> Result<()> {
         for order in self.target.orders(context)? {
             let start = Instant::now();
-            let planned = dist::plan(&order, store)?;
+            let planned = bundle::plan(&order, store)?;
             let built = realise(context, store, &planned.plan, self.jobs)?;
             let to = dist.join(order.role.as_str());
             let output = publish(store, &planned.plan, planned.goal, &built, &to)?;
@@ -126,11 +127,12 @@ impl Bundle<'_> {
     /// The role's components. A bundle depends on their packages and holds none of them.
     fn missing(&self, store: &Store) -> Result<BTreeMap<String, Lack>> {
         let Planned { files, recipe, lock, .. } = self.planned;
-        let mut absent: BTreeMap<_, _> = builder::components::plan(files, recipe, lock, store)?
-            .missing
-            .into_iter()
-            .map(|missing| (missing.component.clone(), Lack::from(missing)))
-            .collect();
+        let mut absent: BTreeMap<_, _> =
+            builder::build::planner::components::plan(files, recipe, lock, store)?
+                .missing
+                .into_iter()
+                .map(|missing| (missing.component.clone(), Lack::from(missing)))
+                .collect();
         let mut missing = BTreeMap::new();
         for name in &recipe.role(self.order.role.as_str())?.components {
             let (why, mend) = match recipe.source(name)? {

@@ -6,23 +6,25 @@ use std::path::Path;
 use std::process::Command;
 
 use builder::base::name::LineName;
+use builder::base::tree::Contents;
 use builder::base::{Fault, Result};
-use builder::check::{self, Side};
-use builder::components;
-use builder::dist::{self, Order};
+use builder::build::planner::Order;
+use builder::build::planner::bundle;
+use builder::build::planner::components;
+use builder::build::planner::system;
+use builder::dist::compare::builds::{self, Side};
+use builder::dist::repository::COMPONENTS;
+use builder::host::checkout::Project;
 use builder::plan::{Output, Plan, Step};
-use builder::project::Project;
-use builder::repository::COMPONENTS;
 use builder::store::Store;
-use builder::system;
-use builder::tree::Contents;
 use clap::Args;
 use serde::Serialize;
 
+use crate::checkout;
 use crate::context::Context;
 use crate::run::realise;
 use crate::target::{Jobs, Target};
-use crate::{checkout, table};
+use crate::ui::table;
 
 /// Arguments of `check`.
 #[derive(Args)]
@@ -90,7 +92,7 @@ impl Subject {
     /// The steps, and components that are missing.
     fn plan(&self, store: &Store) -> Result<(Plan, Vec<String>)> {
         match self {
-            Self::Role(order) => Ok((dist::plan(order, store)?.plan, Vec::new())),
+            Self::Role(order) => Ok((bundle::plan(order, store)?.plan, Vec::new())),
             Self::Disk(order) => Ok((system::plan(order, store)?.plan, Vec::new())),
             Self::Components(project, line) => {
                 let recipe = project.recipe(line)?;
@@ -186,7 +188,7 @@ fn again(context: &Context, subject: &Subject, plan: &Plan, store: &Store) -> Re
     let conditions = fs::read_to_string(&proof).map_err(|e| Fault::io("read", &proof, e))?;
     let other = Store::open(&other)?;
     let second = subject.of(&copy).plan(&other)?.0;
-    let compared = check::compare(&Side { plan, store }, &Side { plan: &second, store: &other })?;
+    let compared = builds::compare(&Side { plan, store }, &Side { plan: &second, store: &other })?;
     let (agree, parting) =
         compared.map_or_else(|parting| (0, Some(parting.to_string())), |agree| (agree, None));
     let conditions = conditions.lines().map(str::to_owned).collect();

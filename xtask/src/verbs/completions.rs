@@ -5,7 +5,7 @@ use clap::{Args, Command};
 use clap_complete::Shell;
 
 use crate::context::Context;
-use crate::table;
+use crate::ui::table;
 
 /// Arguments of `completions`.
 #[derive(Args)]

@@ -5,17 +5,18 @@ use std::path::Path;
 
 use builder::base::Result;
 use builder::base::name::LineName;
-use builder::components::{self, Missing};
+use builder::build::planner::components;
+use builder::build::planner::supply::Missing;
+use builder::host::checkout::Project;
 use builder::lock::Lock;
-use builder::project::Project;
 use builder::recipe::Recipe;
 use builder::store::Store;
 use serde::Serialize;
 
 use crate::context::Context;
 use crate::run::{publish, realise};
-use crate::table::{self, Table};
 use crate::target::Jobs;
+use crate::ui::table::{self, Table};
 
 /// What a build of component packages tells.
 #[derive(Serialize)]

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use builder::base::Result;
-use builder::diff;
+use builder::dist::compare::bundles;
 use clap::Args;
 
 use crate::context::Context;
-use crate::table;
+use crate::ui::table;
 
 /// Arguments of `diff`.
 #[derive(Args)]
@@ -20,7 +20,7 @@ pub(crate) struct Diff {
 
 impl Diff {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
-        let changes = diff::diff(&self.old, &self.new)?;
+        let changes = bundles::diff(&self.old, &self.new)?;
         if context.json {
             return table::json(&changes);
         }

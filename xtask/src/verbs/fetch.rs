@@ -2,19 +2,19 @@
 
 use builder::base::name::LineName;
 use builder::base::{Fault, Result, Url};
+use builder::fetch::locked;
+use builder::fetch::mirror::Mirrors;
 use builder::fetch::{self, Summary, Wanted};
-use builder::inputs;
+use builder::host::checkout::Project;
 use builder::lock::{From, Lock, LockedSuite};
-use builder::mirror::Mirrors;
-use builder::progress::{Progress, Unit};
-use builder::project::Project;
 use builder::store::Store;
 use clap::Args;
 use serde::Serialize;
 
 use crate::context::Context;
-use crate::table;
 use crate::target::LineArg;
+use crate::ui::progress::{Bar, Unit};
+use crate::ui::table;
 
 /// Arguments of `fetch`.
 #[derive(Args)]
@@ -70,7 +70,7 @@ impl Fetch {
         for one in &wanted {
             to_do += if one.present(&store)?.is_some() { 0 } else { one.size.unwrap_or_default() };
         }
-        let progress = Progress::new(context.show(), Unit::Bytes, to_do);
+        let progress = Bar::new(context.show(), Unit::Bytes, to_do);
         let summary = fetch::fetch(&store, &context.client()?, &wanted, &progress);
         progress.finish();
         let mut kept = Vec::new();
@@ -90,9 +90,9 @@ impl Fetch {
     fn wanted(&self, context: &Context, lock: &Lock) -> Result<Vec<Wanted>> {
         let mirrors = Mirrors::read(&context.apt_sources(self.sources.clone()))?;
         let snapshots = if self.snapshot.is_empty() { context.snapshots() } else { self.snapshot.clone() };
-        inputs::wanted(lock, &|suite: &LockedSuite| {
+        locked::wanted(lock, &|suite: &LockedSuite| {
             let late: Vec<Url> =
-                snapshots.iter().map(|url| inputs::mirror_at(url, suite)).collect::<Result<_>>()?;
+                snapshots.iter().map(|url| locked::mirror_at(url, suite)).collect::<Result<_>>()?;
             let own = match mirrors.of(&suite.name) {
                 Ok(own) => own.into_iter().cloned().collect(),
                 Err(_) if !late.is_empty() => Vec::new(),

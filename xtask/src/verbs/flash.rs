@@ -3,16 +3,17 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
+use builder::base::progress::Progress;
 use builder::base::{Fault, Result};
-use builder::flash::{Device, Phase, Seed, Target, flash};
-use builder::overwrite::{Overwrite, check_outside};
-use builder::progress::{Progress, Unit};
+use builder::host::overwrite::{Overwrite, check_outside};
+use builder::machine::flash::{Device, Phase, Seed, Target, flash};
 use builder::store::Store;
 use clap::Args;
 
 use crate::context::Context;
 use crate::disks;
 use crate::target::Choice;
+use crate::ui::progress::{Bar, Unit};
 
 /// Arguments of `flash`.
 #[derive(Args)]
@@ -44,7 +45,7 @@ impl Flash {
         if let (Some(device), false) = (target.device(), self.yes) {
             ask(device)?;
         }
-        write(&image, &target, seed.as_ref(), &Progress::new(context.show(), Unit::Bytes, 0))?;
+        write(&image, &target, seed.as_ref(), &Bar::new(context.show(), Unit::Bytes, 0))?;
         if context.json {
             println!("{}", serde_json::json!({ "flashed": self.to, "image": image }));
         } else {
@@ -55,7 +56,7 @@ impl Flash {
 }
 
 /// Every byte passes twice: once to the disk, once back.
-fn write(image: &Path, target: &Target, seed: Option<&Seed>, progress: &Progress) -> Result<()> {
+fn write(image: &Path, target: &Target, seed: Option<&Seed>, progress: &dyn Progress) -> Result<()> {
     let mut last = None;
     flash(image, target, seed, &mut |phase, done, total| {
         let before = match last {

@@ -5,7 +5,7 @@ use builder::store::Store;
 use clap::Args;
 
 use crate::context::Context;
-use crate::table;
+use crate::ui::table;
 
 /// Arguments of `gc`.
 #[derive(Args)]

@@ -5,21 +5,21 @@ use std::time::Instant;
 
 use builder::base::name::RoleName;
 use builder::base::{Fault, Result};
-use builder::build::{Built, Way};
-use builder::dist::Order;
-use builder::image;
-use builder::overwrite::{Form, Overwrite};
+use builder::build::executor::{Built, Way};
+use builder::build::planner::Order;
+use builder::build::planner::system::{self, LeftOut, Planned};
+use builder::dist::disk_image;
+use builder::host::overwrite::{Form, Overwrite};
 use builder::plan::{DiskFormat, Output, StepId};
 use builder::store::Store;
-use builder::system::{self, LeftOut, Planned};
 use clap::Args;
 use serde::Serialize;
 
 use crate::context::Context;
 use crate::disks;
 use crate::run;
-use crate::table;
 use crate::target::{Choice, Jobs};
+use crate::ui::table;
 
 /// Arguments of `image`.
 #[derive(Args)]
@@ -94,7 +94,7 @@ fn publish(order: &Order, store: &Store, built: &Built, format: DiskFormat, step
         return Err(Fault::bug("a disk is one file"));
     };
     let path = disks::image_path(order, format)?;
-    image::publish(store, &content, &path)?;
+    disk_image::publish(store, &content, &path)?;
     store.add_root(&path, &[output])?;
     Ok(Made { path, bytes: size, digest: content.to_string() })
 }

@@ -4,17 +4,17 @@ use std::path::PathBuf;
 
 use builder::base::name::{ComponentName, LineName};
 use builder::base::{Fault, Result};
-use builder::debian::version::Version;
-use builder::inputs;
+use builder::fetch::provide;
+use builder::formats::debian::version::Version;
+use builder::host::checkout::Project;
 use builder::lock::{From, LockedInput};
-use builder::project::Project;
 use builder::store::Store;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use crate::context::Context;
-use crate::table::{self, Table};
 use crate::target::LineOption;
+use crate::ui::table::{self, Table};
 
 /// Arguments of `input`.
 #[derive(Args)]
@@ -65,13 +65,13 @@ impl Input {
         match self.what {
             What::Add { name, path, version } => {
                 let version = Version::new(&version)?;
-                inputs::add(&project, &store, &line, &name, &version, &path)?;
+                provide::add(&project, &store, &line, &name, &version, &path)?;
                 eprintln!(
                     "LOCAL: this checkout now builds with your {name}; `cargo xtask input remove {name}` undoes it"
                 );
             }
             What::List => {}
-            What::Remove { name } => inputs::remove(&project, &store, &line, &name)?,
+            What::Remove { name } => provide::remove(&project, &store, &line, &name)?,
         }
         let local = project.local(&line)?;
         let rows = local.inputs.values().map(|input| row(&store, input)).collect::<Result<Vec<Row>>>()?;

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use builder::base::{Fault, Result};
-use builder::keys;
-use builder::openpgp::SigningKey;
+use builder::formats::openpgp::SigningKey;
+use builder::host::signing_key;
 use clap::{Args, Subcommand};
 
 use crate::context::Context;
-use crate::table;
+use crate::ui::table;
 
 /// Arguments of `key`.
 #[derive(Args)]
@@ -36,8 +36,8 @@ impl Key {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let path = place(self.key, context)?;
         let key = match self.verb {
-            Verb::New { name } => keys::create(&path, &name)?,
-            Verb::Show => keys::open(&path)?,
+            Verb::New { name } => signing_key::create(&path, &name)?,
+            Verb::Show => signing_key::open(&path)?,
         };
         show(&key, &path, context)
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use builder::base::Result;
 use builder::base::json;
-use builder::lint::lint;
-use builder::project::Project;
+use builder::host::checkout::Project;
+use builder::overlay::lint::lint;
 use builder::recipe::Recipe;
 use clap::Args;
 

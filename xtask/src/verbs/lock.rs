@@ -4,13 +4,15 @@ use std::path::PathBuf;
 
 use builder::base::name::{LineName, PackageName};
 use builder::base::{Fault, Result, json};
+use builder::fetch::mirror::{Mirrors, Reader};
+use builder::host::checkout::Project;
 use builder::lock::Lock as Locked;
-use builder::mirror::{Mirrors, Reader};
-use builder::project::Project;
-use builder::resolve::{self, Change, Moving};
+use builder::lock::diff::{self, Change};
+use builder::lock::resolve::{self, Moving};
 
 use crate::context::Context;
 use crate::target::LineArg;
+use crate::ui;
 
 /// Arguments of `lock`.
 #[derive(clap::Args)]
@@ -46,7 +48,7 @@ impl Lock {
             _ => Moving::All,
         };
         let lock = resolve::resolve(&recipe, offer, moving)?;
-        let changes = resolve::changes(last.as_ref(), &lock);
+        let changes = diff::changes(last.as_ref(), &lock);
         if last.as_ref() != Some(&lock) {
             project.write_lock(&lock)?;
         }
@@ -83,7 +85,7 @@ fn report(context: &Context, project: &Project, lock: &Locked, changes: &[Change
         print!("{}", String::from_utf8_lossy(&json::pretty(&report)?));
         return Ok(());
     }
-    print!("{}", resolve::table(changes));
+    print!("{}", ui::changes::draw(changes));
     let changed = match changes.len() {
         0 => "nothing changed".to_owned(),
         count => format!("{count} entries changed"),

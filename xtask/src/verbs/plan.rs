@@ -1,17 +1,18 @@
 //! `cargo xtask plan ROLE`: what a build would do, and `why STEP`: for what reason.
 
 use builder::base::Result;
-use builder::build;
+use builder::build::executor;
+use builder::build::planner::bundle;
 use builder::dist;
-use builder::explain;
+use builder::plan::why;
 use builder::plan::{Plan as Steps, Planned, StepId};
 use builder::store::Store;
 use clap::Args;
 use serde::Serialize;
 
 use crate::context::Context;
-use crate::table::{self, Table};
 use crate::target::Target;
+use crate::ui::table::{self, Table};
 
 /// Arguments of `plan`.
 #[derive(Args)]
@@ -31,8 +32,8 @@ impl Plan {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let store = Store::open(&context.store)?;
         for order in self.target.orders(context)? {
-            let planned = dist::plan(&order, &store)?;
-            let (kept, missing) = build::survey(&planned.plan, &context.shop(&store))?;
+            let planned = bundle::plan(&order, &store)?;
+            let (kept, missing) = executor::survey(&planned.plan, &context.shop(&store))?;
             let state = |id: StepId| match (kept.contains_key(&id), missing.contains(&id)) {
                 (true, _) => "in the store",
                 (_, true) => "to be made",
@@ -79,12 +80,12 @@ impl Why {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let store = Store::open(&context.store)?;
         for order in self.target.orders(context)? {
-            let planned = dist::plan(&order, &store)?;
-            let last = dist::last_plan(&order.project.dist(&order.line)?.join(order.role.as_str()))?;
+            let planned = bundle::plan(&order, &store)?;
+            let last = dist::bundle::last_plan(&order.project.dist(&order.line)?.join(order.role.as_str()))?;
             let old = last.unwrap_or_else(Steps::new);
-            let chain = explain::why(&old, &planned.plan, &self.step, &store)?;
+            let chain = why::why(&old, &planned.plan, &self.step, &store)?;
             if context.json {
-                let link = |c: explain::Change| Link { step: c.step, key: c.key, old: c.old, new: c.new };
+                let link = |c: why::Change| Link { step: c.step, key: c.key, old: c.old, new: c.new };
                 table::json(&chain.into_iter().map(link).collect::<Vec<_>>())?;
                 continue;
             }

@@ -5,21 +5,22 @@ use std::path::PathBuf;
 
 use builder::base::Result;
 use builder::base::name::SuiteName;
-use builder::components;
-use builder::dist::{self, Order};
-use builder::keys;
+use builder::build::planner::Order;
+use builder::build::planner::bundle;
+use builder::build::planner::components;
+use builder::dist::repository::{Bundles, gather, publish};
+use builder::host::checkout::Project;
+use builder::host::signing_key;
 use builder::lock::Lock;
-use builder::pack::apt::Suite;
+use builder::pack::package::repository::Suite;
 use builder::plan::{Output, StepId};
-use builder::project::Project;
 use builder::recipe::Recipe;
-use builder::repository::{Bundles, gather, publish};
 use builder::store::Store;
 use clap::Args;
 
 use crate::context::Context;
-use crate::table;
 use crate::target::LineOption;
+use crate::ui::table;
 use crate::verbs::key;
 
 /// Arguments of `repo`.
@@ -40,15 +41,21 @@ pub(crate) struct Repo {
 }
 
 /// What the plans of this checkout have made.
-fn bundles(project: &Project, recipe: &Recipe, lock: &Lock, store: &Store) -> Result<Bundles> {
+fn bundles(context: &Context, recipe: &Recipe, lock: &Lock, store: &Store) -> Result<Bundles> {
+    let project = Project::at(&context.root);
     let made = |step: StepId| match store.output(&step)? {
         Some(Output::Tree { tree }) => store.tree(&tree).map(Some),
         _ => Ok(None),
     };
     let mut bundles = Bundles::default();
     for role in recipe.roles.keys() {
-        let order = Order { project: project.clone(), line: recipe.line.name.clone(), role: role.clone() };
-        bundles.roles.extend(made(dist::plan(&order, store)?.goal)?);
+        let order = Order {
+            project: project.clone(),
+            line: recipe.line.name.clone(),
+            role: role.clone(),
+            toolchain: context.toolchain(),
+        };
+        bundles.roles.extend(made(bundle::plan(&order, store)?.goal)?);
     }
     if let Some(goal) = components::plan(&project.files()?, recipe, lock, store)?.goal {
         bundles.components = made(goal)?;
@@ -58,7 +65,7 @@ fn bundles(project: &Project, recipe: &Recipe, lock: &Lock, store: &Store) -> Re
 
 impl Repo {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
-        let key = keys::open(&key::place(self.key, context)?)?;
+        let key = signing_key::open(&key::place(self.key, context)?)?;
         let project = Project::at(&context.root);
         let line = self.line.of(&project)?;
         let recipe = project.recipe(&line)?;
@@ -66,7 +73,7 @@ impl Repo {
         let store = Store::open(&context.store)?;
         let dist = self.dist.map_or_else(|| project.dist(&line), Ok)?;
         let roles: BTreeSet<_> = recipe.roles.keys().cloned().collect();
-        let gathered = gather(&store, &bundles(&project, &recipe, &lock, &store)?, &roles, &lock)?;
+        let gathered = gather(&store, &bundles(context, &recipe, &lock, &store)?, &roles, &lock)?;
         gathered.check_dist(&dist, &roles)?;
         let suite = Suite {
             name: SuiteName::new(format!("hale-{line}"))?,

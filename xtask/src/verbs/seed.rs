@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use builder::base::Result;
-use builder::flash::{SEED_LABEL, Seed as Files};
-use builder::image::Publishing;
-use builder::overwrite::{Form, Overwrite, check_outside};
+use builder::host::atomic::AtomicFile;
+use builder::host::overwrite::{Form, Overwrite, check_outside};
+use builder::machine::flash::{SEED_LABEL, Seed as Files};
 use clap::Args;
 
 use crate::context::Context;
@@ -29,9 +29,9 @@ impl Seed {
         let overwrite = if self.overwrite { Overwrite::Any } else { Overwrite::Own };
         check_outside(&context.store, &self.to)?;
         Form::Seed.check(&self.to, overwrite)?;
-        let mut file = Publishing::secret(&self.to)?;
+        let mut file = AtomicFile::secret(&self.to)?;
         seed.write(&mut file)?;
-        file.publish(seed.length())?;
+        file.commit(seed.length())?;
         if context.json {
             println!("{}", serde_json::json!({ "seed": self.to, "bytes": seed.length() }));
         } else {

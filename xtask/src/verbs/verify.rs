@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use builder::base::{Fault, Result};
-use builder::inputs;
+use builder::fetch::locked;
+use builder::host::checkout::Project;
 use builder::plan::StepId;
-use builder::project::Project;
 use builder::store::{Damage, Store};
 use clap::Args;
 use serde::Serialize;
 
 use crate::context::Context;
-use crate::table;
+use crate::ui::table;
 
 /// Arguments of `verify`.
 #[derive(Args)]
@@ -59,7 +59,7 @@ impl Verify {
 /// verified all the same.
 fn names(project: &Project) -> BTreeMap<StepId, String> {
     let lock = project.default_line().and_then(|line| project.last_lock(&line)).ok().flatten();
-    lock.and_then(|lock| inputs::names(&lock).ok()).unwrap_or_default()
+    lock.and_then(|lock| locked::names(&lock).ok()).unwrap_or_default()
 }
 
 fn print(report: &Report) {

@@ -9,21 +9,23 @@ use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use builder::base::tree::{Memory, Node, TreePath};
 use builder::base::{Digest, Fault, Result};
-use builder::dist::Order;
-use builder::image::{self, Publishing};
-use builder::pack::bios::{self, Grub};
+use builder::build::planner::Order;
+use builder::build::planner::system;
+use builder::build::steps::disk;
+use builder::dist::disk_image;
+use builder::host::atomic::AtomicFile;
+use builder::host::checkout::Project;
+use builder::machine::vm::{Accelerator, Bus, Console, Disk, Firmware, Machine};
+use builder::pack::disk::gpt::{Gpt, MARGIN, Partition, Purpose, SECTOR};
+use builder::pack::disk::grub::{self, Grub};
+use builder::pack::disk::initramfs::Kernel;
+use builder::pack::disk::sink::Sink as _;
 use builder::pack::disk::{Disk as DiskOf, SLACK};
-use builder::pack::gpt::{Gpt, MARGIN, Partition, Purpose, SECTOR};
-use builder::pack::initramfs::Kernel;
-use builder::pack::sink::Sink as _;
 use builder::plan::{Plan, Step};
-use builder::project::Project;
+use builder::rootfs::tools::Tools;
 use builder::store::Store;
-use builder::system;
-use builder::tools::Tools;
-use builder::tree::{Memory, Node, TreePath};
-use builder::vm::{Accelerator, Bus, Console, Disk, Firmware, Machine};
 
 use super::image::{debs, mke2fs, mmdebstrap, ratio, seconds};
 use super::measurement::{Goal, Row};
@@ -89,7 +91,7 @@ impl Boot {
 
 fn order(context: &Context) -> Result<Order> {
     let project = Project::at(&context.root);
-    Ok(Order { line: project.default_line()?, role: ROLE.parse()?, project })
+    Ok(Order { line: project.default_line()?, role: ROLE.parse()?, project, toolchain: context.toolchain() })
 }
 
 fn unit() -> String {
@@ -117,8 +119,8 @@ fn hale(context: &Context, boot: &Tools, to: &Path) -> Result<()> {
     };
     let disk =
         DiskOf { identity: Digest::of("bench"), epoch: *epoch, arguments: arguments.join(" "), slack: SLACK };
-    let made = image::assemble(&disk, &tree, &store, boot)?;
-    image::take_out(&store, &made.digest(), to)
+    let made = disk::assemble(&disk, &tree, &store, boot)?;
+    disk_image::take_out(&store, &made.digest(), to)
 }
 
 /// Debian's packages of the role's disk, and what makes the initramfs that they would have.
@@ -141,8 +143,8 @@ fn debian(folder: &Path, packages: &[String], grub: &Tools) -> Result<PathBuf> {
     let release = release(&tree)?;
     let kernel = Kernel { image: TreePath::new(format!("boot/vmlinuz-{release}"))?, release };
     let line = "root=/dev/vda3 ro quiet console=tty0 console=ttyS0,115200";
-    let core = image::grub_core(grub, &bios::commands(&kernel, line))?;
-    let boot = image::grub_boot(grub)?;
+    let core = disk::grub_core(grub, &grub::commands(&kernel, line))?;
+    let boot = disk::grub_boot(grub)?;
     let disk = folder.join("theirs.raw");
     bootable(&root, &Grub { boot: &boot, core: &core }, &disk)?;
     Ok(disk)
@@ -168,12 +170,12 @@ fn bootable(root: &Path, grub: &Grub<'_>, disk: &Path) -> Result<()> {
         part(Purpose::Root, "root", 3 * MARGIN, length),
     ];
     let whole = 4 * MARGIN + length;
-    let mut out = Publishing::new(disk)?;
-    let (sector, core) = bios::place(grub, MARGIN / SECTOR)?;
+    let mut out = AtomicFile::new(disk)?;
+    let (sector, core) = grub::place(grub, MARGIN / SECTOR)?;
     Gpt { seed: Digest::of("a Debian"), length: whole, partitions }.write(&sector, &mut out)?;
     out.put(MARGIN, &core).map_err(|e| Fault::io("write", disk, e))?;
     out.copy(&mut file, root, 3 * MARGIN)?;
-    out.publish(whole)
+    out.commit(whole)
 }
 
 /// This machine's own apt sources.

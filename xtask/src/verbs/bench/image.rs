@@ -10,15 +10,15 @@ use std::time::Instant;
 
 use builder::base::digest::Hashing;
 use builder::base::name::PackageName;
+use builder::base::tree::{Contents, Kind};
 use builder::base::{Digest, Fault, Result};
-use builder::dist::Order;
-use builder::pack::zstd::{self, Effort};
+use builder::build::planner::Order;
+use builder::build::planner::system;
+use builder::host::checkout::Project;
+use builder::pack::stream::zstd::{self, Effort};
 use builder::plan::{Output, Plan, Step, StepId};
-use builder::project::Project;
-use builder::root;
+use builder::rootfs;
 use builder::store::Store;
-use builder::system;
-use builder::tree::{Contents, Kind};
 
 use super::lab::{Lab, number};
 use super::measurement::{Goal, Row, Unit};
@@ -86,7 +86,8 @@ struct Ours {
 /// The plan of the copy's disk, with its inputs in the copy's store.
 fn hand_over(context: &Context, lab: &Lab) -> Result<(Plan, Store)> {
     let project = Project::at(lab.checkout());
-    let order = Order { line: project.default_line()?, role: ROLE.parse()?, project };
+    let order =
+        Order { line: project.default_line()?, role: ROLE.parse()?, project, toolchain: context.toolchain() };
     let (from, to) = (Store::open(&context.store)?, Store::open(&lab.store())?);
     hand_over_inputs(&system::plan(&order, &from)?.plan, &from, &to)?;
     Ok((system::plan(&order, &to)?.plan, to))
@@ -133,7 +134,7 @@ fn unpacking(context: &Context, lab: &Lab) -> Result<f64> {
         packed.extend(store.output(deb)?.map(|output| output.digest()));
     }
     let before = cores()?;
-    root::unpack_all(&store, &packed)?;
+    rootfs::unpack_all(&store, &packed)?;
     let after = cores()?;
     let share = (after.0 - before.0) as f64 / (after.1 - before.1).max(1) as f64;
     drop(store);
@@ -154,7 +155,8 @@ fn files_compressed(plan: &Plan, store: &Store) -> Result<f64> {
     }
     let mut all = Files { store, left: files.into_iter(), open: None };
     let mut count = Hashing::new(io::sink());
-    zstd::compress(&mut all, tree.file_bytes(), Effort::Thorough, &mut count)?;
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    zstd::compress(&mut all, tree.file_bytes(), Effort::Thorough, cores, &mut count)?;
     Ok(count.length() as f64)
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::table;
+use crate::ui::table;
 
 /// What a number counts.
 #[derive(Clone, Copy, Debug, Serialize)]

@@ -15,7 +15,7 @@ use builder::base::{Fault, Result};
 use clap::Args;
 
 use crate::context::Context;
-use crate::table;
+use crate::ui::table;
 
 use measurement::Row;
 

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use builder::base::{Epoch, Fault, Result};
-use builder::program;
+use builder::host::cargo;
 
 use super::measurement::{Goal, Row, Unit};
 use crate::context::Context;
@@ -41,7 +41,7 @@ fn config() -> String {
 pub(super) fn run(context: &Context, tell: &mut dyn FnMut(Row)) -> Result<()> {
     let scratch = tempfile::tempdir().map_err(|e| Fault::machine("no scratch directory").because(e))?;
     let (deb, root, bundle) = (scratch.path().join("hale.deb"), scratch.path().join("root"), scratch.path());
-    let package = program::build(&context.root, Epoch::new(0)?)?;
+    let package = cargo::build(&context.root, &context.toolchain(), Epoch::new(0)?)?;
     fs::write(&deb, package.deb).map_err(|e| Fault::io("write", &deb, e))?;
     succeed(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(&root), "dpkg")?;
     let template = bundle.join("template");

@@ -9,12 +9,12 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use builder::base::{Fault, Result};
-use builder::flash::Seed;
-use builder::image::Publishing;
-use builder::overwrite::{Form, Overwrite, check_outside};
+use builder::host::atomic::AtomicFile;
+use builder::host::overwrite::{Form, Overwrite, check_outside};
+use builder::machine::flash::Seed;
+use builder::machine::vm::{Accelerator, Bus, Card, Console, Disk, Firmware, Forward, Machine};
+use builder::rootfs::tools::Tools;
 use builder::store::Store;
-use builder::tools::Tools;
-use builder::vm::{Accelerator, Bus, Card, Console, Disk, Firmware, Forward, Machine};
 use clap::Args;
 
 use crate::context::Context;
@@ -82,9 +82,9 @@ impl Vm {
         let mut attached = vec![overlay(&tools, &image, self.disk, scratch.path())?];
         if let Some(folder) = &self.seed {
             let (seed, path) = (Seed::read(folder)?, scratch.path().join("seed.img"));
-            let mut file = Publishing::secret(&path)?;
+            let mut file = AtomicFile::secret(&path)?;
             seed.write(&mut file)?;
-            file.publish(seed.length())?;
+            file.commit(seed.length())?;
             attached.push(Disk::Kept(path));
         }
         let port = scratch.path().join("port");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use builder::base::Result;
-use builder::tree::{Contents, Kind, Tree, TreePath};
+use builder::base::tree::{Contents, Kind, Tree, TreePath};
 
 /// Where dpkg keeps the lists of files, one a package (dpkg-query(1)).
 const LISTS: &str = "var/lib/dpkg/info";
@@ -83,7 +83,7 @@ fn place(root: &Tree, line: &str) -> Result<Option<TreePath>> {
 
 #[cfg(test)]
 mod tests {
-    use builder::tree::{Memory, Node};
+    use builder::base::tree::{Memory, Node};
 
     use super::*;
 

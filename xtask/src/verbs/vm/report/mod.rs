@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use builder::base::{Fault, Result};
-use builder::dist::Order;
+use builder::build::planner::Order;
+use builder::build::planner::system;
+use builder::host::atomic::write_whole;
 use builder::plan::Output;
-use builder::store::{Store, write_whole};
-use builder::system;
+use builder::store::Store;
 
 use boot::{Boot, Heard};
 use composition::Composition;

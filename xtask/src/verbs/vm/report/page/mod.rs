@@ -7,7 +7,7 @@ use node::doctor::report::Report;
 use super::boot::{Boot, Phase, State, seconds};
 use super::chart::{Bar, chart};
 use super::composition::{Composition, Weight};
-use crate::table::bytes;
+use crate::ui::table::bytes;
 
 /// What the page tells, all of it known.
 pub(crate) struct Page {
