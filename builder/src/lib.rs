@@ -1,71 +1,46 @@
 //! The builder: recipes and a lock in, `.deb`s, OCI images, a signed apt repository and disks out.
 //!
-//! Modules stand in floors and import downwards only; ARCHITECTURE.md is the map and
-//! `tests/tests/tidy.rs` enforces it.
+//! The folders stand in the order of the pipeline, and an import points to its own folder or an earlier one. Those up
+//! to [`pack`] are pure: no disk, clock, network or environment. `tests/tests/tidy` holds both.
 
-// Floor 0: values.
+/// Values that all others speak in: digests, names, texts, trees, faults.
 pub mod base;
-// Floor 1: formats.
-pub mod archive;
-pub mod debian;
-pub mod openpgp;
-pub mod text;
-pub mod tree;
-// Floor 2: meaning.
-pub mod component;
-pub mod explain;
-pub mod line;
-pub mod plan;
-pub mod role;
-pub mod site;
-pub mod source_build;
 
+/// Debian's and other people's formats as data.
+pub mod formats;
+
+/// What people decide: site, line, roles, components.
 pub mod recipe;
 
+/// What the outside world could change, pinned.
 pub mod lock;
+
+/// Files of ours: rendered, made role packages, and checked.
 pub mod overlay;
-pub mod pinned;
-pub mod render;
 
-pub mod bundle;
-pub mod resolve;
-pub mod trust;
+/// A build as steps, each known by what goes into it.
+pub mod plan;
 
-pub mod lint;
-// Floor 3: packers.
-pub mod compare;
+/// Trees in, bytes out.
 pub mod pack;
-pub mod payload;
-// Floor 4: the world.
-pub mod fetch;
-pub mod inputs;
-pub mod keys;
-pub mod mirror;
 
-pub mod flash;
-pub mod image;
-pub mod overwrite;
-pub mod tools;
-pub mod vm;
+/// This machine: files, the checkout, the compiler, the sandbox.
+pub mod host;
 
-pub mod program;
-pub mod progress;
-pub mod project;
-pub mod root;
-pub mod sandbox;
+/// Every byte that a build reads or makes, by digest.
 pub mod store;
 
-pub mod export;
-pub mod repository;
-// Floor 5: the driver.
+/// What the lock names, from wherever it can be had.
+pub mod fetch;
+
+/// Packages as the tree of an installed system.
+pub mod rootfs;
+
+/// Planning steps and making them.
 pub mod build;
-pub mod check;
-pub mod components;
-pub mod diff;
+
+/// What was built, put where people find it, and compared.
 pub mod dist;
-pub mod images;
-pub mod supply;
-pub mod system;
-pub mod workshop;
-// Floor 6: the edge.
-pub mod report;
+
+/// Machines that boot it, real and virtual.
+pub mod machine;

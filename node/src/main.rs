@@ -6,16 +6,20 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use node::bootstrap::journal::Journal;
+use node::commands::progress::Progress;
+use node::commands::token::{self, Guest};
+use node::commands::{reset, status};
+use node::config::role::Role;
+use node::config::{Name, Range};
+use node::doctor::finding::Verdict;
+use node::doctor::{self, report};
 use node::fault::{Fault, Result};
-use node::identity::{Identity, Name};
-use node::journal::Journal;
-use node::node::Node;
-use node::phases::{self, More};
-use node::progress::Progress;
-use node::role::{Range, Role};
-use node::token::{self, Guest};
-use node::world::Real;
-use node::{bootstrap, cluster, doctor, files, hold, renew, report, reset, seed, status};
+use node::host::{Real, apt, files, seed};
+use node::kubernetes::api;
+use node::kubernetes::context::{Node, load_identity};
+use node::kubernetes::policy::{self, More};
+use node::{bootstrap, renew};
 
 /// Sets a Hale node up, proves its promises, and keeps them.
 #[derive(Parser)]
@@ -110,43 +114,43 @@ fn run(verb: Verb) -> Result<ExitCode> {
             let lines = status::lines(&role, &Journal::read(&world)?);
             print(json, &lines, &status::table(&lines)?)?;
         }
-        Verb::Hold { wait } => show(&hold::hold(&world, &role, wait)?, "held"),
-        Verb::Unhold { wait } => show(&hold::unhold(&world, &role, wait)?, "let go"),
+        Verb::Hold { wait } => show(&apt::hold(&world, &role.package_names(), wait)?, "held"),
+        Verb::Unhold { wait } => show(&apt::unhold(&world, &role.package_names(), wait)?, "let go"),
         Verb::Doctor { json } => {
-            let identity = Identity::load(&world, &role)?;
+            let identity = load_identity(&world, &role)?;
             let findings = doctor::examine(&Node::new(&world, &role, &identity)?);
             print(json, &findings, &doctor::table(&findings))?;
             return Ok(ExitCode::from(u8::from(
-                findings.iter().any(|finding| finding.verdict == doctor::Verdict::No),
+                findings.iter().any(|finding| finding.verdict == Verdict::No),
             )));
         }
         Verb::Token { name, pods, hours, kube_proxy } => {
-            let identity = Identity::load(&world, &role)?;
+            let identity = load_identity(&world, &role)?;
             let guest = Guest { name, pods, hours };
             let join = token::token(&Node::new(&world, &role, &identity)?, &guest, kube_proxy)?;
             print!("{}", join.expose());
         }
         Verb::Approve => {
-            let identity = Identity::load(&world, &role)?;
+            let identity = load_identity(&world, &role)?;
             renew::approve_the_invited(&Node::new(&world, &role, &identity)?)?;
         }
         Verb::Allow { namespace, more } => {
-            let identity = Identity::load(&world, &role)?;
-            let name = phases::allow(&Node::new(&world, &role, &identity)?, &namespace, more)?;
+            let identity = load_identity(&world, &role)?;
+            let name = policy::allow(&Node::new(&world, &role, &identity)?, &namespace, more)?;
             println!("pods of {namespace} may have it; this takes it back:");
             println!("  kubectl delete rolebinding -n {namespace} {name}");
         }
         Verb::Renew { force } => {
-            let identity = Identity::load(&world, &role)?;
+            let identity = load_identity(&world, &role)?;
             let _alone = Journal::open(&world)?;
             println!("{}", renew::renew(&Node::new(&world, &role, &identity)?, force)?);
         }
         Verb::Wait => {
-            let identity = Identity::load(&world, &role)?;
-            cluster::wait_for_answer(&Node::new(&world, &role, &identity)?)?;
+            let identity = load_identity(&world, &role)?;
+            api::wait_for_answer(&Node::new(&world, &role, &identity)?)?;
         }
         Verb::Reset { yes } => {
-            let identity = Identity::load(&world, &role)?;
+            let identity = load_identity(&world, &role)?;
             let node = Node::new(&world, &role, &identity)?;
             println!("This will be lost:");
             reset::losses(&node).iter().for_each(|loss| println!("  {loss}"));
@@ -162,7 +166,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
 
 /// Tells ports how to join this master, and what the machine is like now.
 fn tell_all(world: &Real, role: &Role, progress: &mut Progress) -> Result<()> {
-    let identity = Identity::load(world, role)?;
+    let identity = load_identity(world, role)?;
     let node = Node::new(world, role, &identity)?;
     if token::hand_out(&node)? {
         eprintln!("hale: a join file is at the port");

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use builder::base::{Epoch, Result};
+use builder::host::cargo::{self, Toolchain};
 use builder::plan::{Output, Step};
-use builder::program;
 use builder::store::Store;
 
 use crate::tools::{succeed, tool};
@@ -43,16 +43,25 @@ static PROGRAMS: Mutex<BTreeMap<Epoch, Vec<u8>>> = Mutex::new(BTreeMap::new());
 /// make for `epoch`: compiling it again would give the same bytes (tests/program.rs) and take a minute.
 pub fn carry_program(checkout: &Path, epoch: Epoch, store: &Path) {
     let carry = || -> Result<()> {
-        let sources = program::identity(checkout)?;
-        assert_eq!(sources, program::identity(top())?, "the copy's node/ is not the checkout's: clean it");
+        let sources = cargo::identity(checkout, &toolchain())?;
+        assert_eq!(
+            sources,
+            cargo::identity(top(), &toolchain())?,
+            "the copy's node/ is not the checkout's: clean it"
+        );
         let mut programs = PROGRAMS.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let deb = match programs.entry(epoch) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) => place.insert(program::build(top(), epoch)?.deb),
+            Entry::Vacant(place) => place.insert(cargo::build(top(), &toolchain(), epoch)?.deb),
         };
         let store = Store::open(store)?;
         let (content, size) = store.put(&deb[..])?;
         store.record(&Step::Program { sources, epoch }.id()?, &Output::Blob { content, size })
     };
     carry().unwrap_or_else(|fault| panic!("{fault}"));
+}
+
+/// Where the compiler is.
+pub fn toolchain() -> Toolchain {
+    Toolchain::new(|name| std::env::var_os(name))
 }

@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
 
 use builder::base::Digest;
-use builder::project::Project;
+use builder::host::checkout::Project;
 use tempfile::TempDir;
 
 use crate::checkout;

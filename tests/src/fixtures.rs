@@ -6,23 +6,25 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use builder::base::name::{ComponentName, LineName, RoleName};
+use builder::base::progress::Silent;
+use builder::base::tree::{Node, Tree, TreePath};
 use builder::base::{Epoch, Result};
-use builder::build::build;
-use builder::components;
-use builder::debian::version::Version;
-use builder::dist::{self, Order};
-use builder::inputs;
+use builder::build::executor::build;
+use builder::build::planner::Order;
+use builder::build::planner::bundle;
+use builder::build::planner::components;
+use builder::build::steps::Shop;
+use builder::dist;
+use builder::dist::repository::{Bundles, gather, publish};
+use builder::fetch::provide;
+use builder::formats::debian::version::Version;
+use builder::formats::openpgp::SigningKey;
+use builder::host::checkout::Project;
 use builder::lock::Lock;
-use builder::openpgp::SigningKey;
-use builder::pack::apt::Suite;
+use builder::pack::package::repository::Suite;
 use builder::plan::{Output, Plan, StepId};
-use builder::progress::{Progress, Show, Unit};
-use builder::project::Project;
 use builder::recipe::Recipe;
-use builder::repository::{Bundles, gather, publish};
 use builder::store::Store;
-use builder::tree::{Node, Tree, TreePath};
-use builder::workshop::Shop;
 use tempfile::TempDir;
 
 use crate::checkout;
@@ -103,15 +105,20 @@ impl Shelf {
             let pinned = recipe.line.pins[name].version();
             let is_kubernetes = KUBERNETES.contains(&name.as_str());
             let version = if is_kubernetes { Version::new(kubernetes)? } else { pinned.clone() };
-            inputs::add(&self.project(), &store, &self.line()?, name, &version, &file)?;
+            provide::add(&self.project(), &store, &self.line()?, name, &version, &file)?;
         }
         let lock = self.lock()?;
         let components = components::plan(&self.project().files()?, &recipe, &lock, &store)?;
         assert!(components.missing.is_empty(), "{:?}", components.missing);
         self.make(&store, &components.plan, components.goal.expect("there are components"), "components")?;
         for role in recipe.roles.values() {
-            let order = Order { project: self.project(), line: self.line()?, role: role.name.clone() };
-            let planned = dist::plan(&order, &store)?;
+            let order = Order {
+                project: self.project(),
+                line: self.line()?,
+                role: role.name.clone(),
+                toolchain: checkout::toolchain(),
+            };
+            let planned = bundle::plan(&order, &store)?;
             self.make(&store, &planned.plan, planned.goal, role.name.as_str())?;
         }
         self.conmon(&lock)
@@ -136,11 +143,15 @@ impl Shelf {
 
     /// Builds, and keeps the packages. `hale` is compiled where it has been compiled already.
     fn make(&self, store: &Store, plan: &Plan, goal: StepId, name: &str) -> Result<()> {
-        let progress = Progress::new(Show::Nothing, Unit::Steps, 0);
-        let shop = Shop { store, checkout: checkout::top().to_owned(), progress };
+        let shop = Shop {
+            store,
+            checkout: checkout::top().to_owned(),
+            toolchain: checkout::toolchain(),
+            progress: Box::new(Silent),
+        };
         let built = build(plan, &shop, NonZero::<usize>::MIN)?;
         let output: Output = built[&goal].0;
-        dist::export(store, &output, plan, &self.path(name))?;
+        dist::bundle::export(store, &output, plan, &self.path(name))?;
         let debs = fs::read_dir(self.path(name)).expect("a folder").flatten();
         for deb in debs.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "deb"))
         {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use builder::base::Digest;
-use builder::tree::{Contents, Kind, Memory, Tree, TreePath};
+use builder::base::tree::{Contents, Kind, Memory, Tree, TreePath};
 
 use crate::tools::{is_root, prefixed, put, succeed, tool};
 
@@ -176,7 +176,7 @@ pub fn write_tree(tree: &Tree, contents: &dyn Contents, to: &Path) {
 
 /// A tree with one of everything that a role's bundle may hold.
 pub fn sample() -> (Tree, Memory) {
-    use builder::tree::Node;
+    use builder::base::tree::Node;
     let (mut tree, mut memory) = (Tree::new(), Memory::default());
     let deep = format!("usr/share/{}/{}", "d".repeat(120), "f".repeat(120));
     let mut put = |path: &str, node: Node| {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use builder::base::Epoch;
-use builder::program;
+use builder::host::cargo;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -16,7 +16,8 @@ const SHIM: &str = "apparmor-profile = \"crio-default-1.17.4\"\nfirst-id = 10000
 
 static PACKAGE: LazyLock<TempDir> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let package = program::build(checkout::top(), Epoch::new(1_700_000_000).expect("an epoch"));
+    let package =
+        cargo::build(checkout::top(), &checkout::toolchain(), Epoch::new(1_700_000_000).expect("an epoch"));
     put(folder.path().join("hale.deb"), package.unwrap_or_else(|fault| panic!("{fault}")).deb);
     let mut dpkg_deb = tool("dpkg-deb", "dpkg");
     succeed(dpkg_deb.arg("-x").arg(folder.path().join("hale.deb")).arg(folder.path().join("root")));

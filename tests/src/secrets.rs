@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use builder::base::tree::{Contents, Kind, Tree};
 use builder::store::Store;
-use builder::tree::{Contents, Kind, Tree};
 use memchr::memmem;
 
 /// Bytes read at a time, and how much of the last piece is looked at again with the next.
@@ -106,7 +106,7 @@ fn keys(bytes: &[u8]) -> Vec<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use builder::tree::{Memory, TreePath};
+    use builder::base::tree::{Memory, TreePath};
 
     use super::*;
 

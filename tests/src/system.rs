@@ -9,23 +9,27 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use builder::base::name::{LineName, RoleName};
+use builder::base::progress::Silent;
+use builder::base::tree::{Contents, Kind, Tree, TreePath};
 use builder::base::{Digest, Epoch, Fault, Result};
-use builder::build::{Built, build};
-use builder::component::Product;
-use builder::dist::Order;
+use builder::build::executor::{Built, build};
+use builder::build::planner::Order;
+use builder::build::planner::inputs;
+use builder::build::planner::system;
+use builder::build::steps::Shop;
+use builder::fetch::locked;
+use builder::fetch::mirror::{Mirrors, Reader};
+use builder::fetch::provide;
 use builder::fetch::{self, Client, Limits};
+use builder::host::cargo;
+use builder::host::checkout::Project;
+use builder::lock::resolve::{Moving, resolve};
 use builder::lock::{From, Lock, LockedPackage};
-use builder::mirror::{Mirrors, Reader};
 use builder::plan::{Output, Plan, Step, StepId};
-use builder::program;
-use builder::progress::{Progress, Show, Unit};
-use builder::project::Project;
 use builder::recipe::Recipe;
-use builder::resolve::{Moving, resolve};
+use builder::recipe::component::Product;
+use builder::rootfs::tools;
 use builder::store::Store;
-use builder::tree::{Contents, Kind, Tree, TreePath};
-use builder::workshop::Shop;
-use builder::{inputs, system, tools};
 use tempfile::TempDir;
 
 use crate::tools::{put, succeed, tool};
@@ -108,7 +112,12 @@ impl World {
     /// What is built.
     pub fn order(&self, role: &str) -> Order {
         let line: LineName = self.recipe.line.name.clone();
-        Order { project: self.project.clone(), line, role: RoleName::new(role).expect("a role") }
+        Order {
+            project: self.project.clone(),
+            line,
+            role: RoleName::new(role).expect("a role"),
+            toolchain: crate::checkout::toolchain(),
+        }
     }
 
     /// Hands over a fixture for every component that a package or an image of ours is made of, and that is
@@ -146,7 +155,7 @@ impl World {
             }
             let archive = fixtures.join(format!("{name}-fixture.tar.gz"));
             succeed(tool("tar", "tar").arg("-czf").arg(&archive).arg("-C").arg(&folder).arg("."));
-            inputs::add(&self.project, &self.store, &self.recipe.line.name, name, version, &archive)?;
+            provide::add(&self.project, &self.store, &self.recipe.line.name, name, version, &archive)?;
         }
         self.lock = self.project.lock(&self.recipe)?;
         Ok(())
@@ -154,10 +163,10 @@ impl World {
 
     /// Compiles `hale` from the real checkout, where Cargo has its crates compiled already.
     pub fn add_program(&self) -> Result<()> {
-        let sources = program::identity(self.project.root())?;
+        let sources = cargo::identity(self.project.root(), &crate::checkout::toolchain())?;
         let id = Step::Program { sources, epoch: self.lock.epoch }.id()?;
         if self.store.output(&id)?.is_none() {
-            let deb = program::build(&checkout(), self.lock.epoch)?.deb;
+            let deb = cargo::build(&checkout(), &crate::checkout::toolchain(), self.lock.epoch)?.deb;
             let content = self.store.put_bytes(&deb)?;
             self.store.record(&id, &Output::Blob { content, size: deb.len() as u64 })?;
         }
@@ -166,8 +175,12 @@ impl World {
 
     /// Realises a plan.
     pub fn build(&self, plan: &Plan) -> Result<Built> {
-        let progress = Progress::new(Show::Nothing, Unit::Steps, 0);
-        let shop = Shop { store: &self.store, checkout: self.project.root().to_owned(), progress };
+        let shop = Shop {
+            store: &self.store,
+            checkout: self.project.root().to_owned(),
+            toolchain: crate::checkout::toolchain(),
+            progress: Box::new(Silent),
+        };
         build(plan, &shop, std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN))
     }
 
@@ -180,7 +193,7 @@ impl World {
     /// Programs that run from the store.
     pub fn tools(&self, group: &str) -> Result<tools::Tools> {
         let mut plan = Plan::new();
-        let step = system::tools(&mut plan, &self.lock, &self.store, group)?;
+        let step = inputs::tools(&mut plan, &self.lock, &self.store, group)?;
         let tree = self.output(&mut plan, step)?;
         tools::Tools::open(&self.store, &tree, self.lock.epoch)
     }
@@ -196,7 +209,7 @@ impl World {
             |p: &&LockedPackage| p.wanted_by.contains("guests") && !left_out.contains(&p.name.as_str());
         let unpacked: Vec<Digest> =
             self.lock.packages.values().filter(here).map(|package| package.sha256).collect();
-        for unpacked in builder::root::unpack_all(&self.store, &unpacked)? {
+        for unpacked in builder::rootfs::unpack_all(&self.store, &unpacked)? {
             for (path, node) in self.store.tree(&unpacked)?.iter() {
                 let Some(path) = path.as_str().strip_prefix("data/") else { continue };
                 let path = merged(path);
@@ -212,7 +225,7 @@ impl World {
     fn files_of(&self, name: &str) -> Result<BTreeMap<String, Vec<u8>>> {
         let package = self.lock.packages.values().find(|p| p.name.as_str() == name);
         let package = package.unwrap_or_else(|| panic!("the lock has no {name}"));
-        let tree = builder::root::unpack_all(&self.store, &[package.sha256])?.remove(0);
+        let tree = builder::rootfs::unpack_all(&self.store, &[package.sha256])?.remove(0);
         let mut files = BTreeMap::new();
         for (path, node) in self.store.tree(&tree)?.iter() {
             if let (Some(path), Kind::File { content, .. }) =
@@ -288,9 +301,9 @@ pub fn fetch_debian(lock: &Lock, store: &Store) -> Result<()> {
     let mut debian = lock.clone();
     debian.inputs.clear();
     let wanted =
-        inputs::wanted(&debian, &|suite| Ok(mirrors.of(&suite.name)?.into_iter().cloned().collect()))?;
+        locked::wanted(&debian, &|suite| Ok(mirrors.of(&suite.name)?.into_iter().cloned().collect()))?;
     let client = Client::new(Limits::default(), None)?;
-    let summary = fetch::fetch(store, &client, &wanted, &Progress::new(Show::Nothing, Unit::Bytes, 0))?;
+    let summary = fetch::fetch(store, &client, &wanted, &Silent)?;
     match summary.missing.into_iter().next() {
         Some((_, fault)) => Err(fault),
         None => Ok(()),

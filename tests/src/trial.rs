@@ -7,12 +7,13 @@ use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
+use builder::base::tree::{Memory, Node, Tree, TreePath};
 use builder::base::{Digest, Fault, Result};
-use builder::flash::Seed;
-use builder::image;
+use builder::build::steps::disk;
+use builder::dist::disk_image;
+use builder::machine::flash::Seed;
+use builder::machine::vm::Disk;
 use builder::pack::disk::{Disk as DiskOf, SLACK};
-use builder::tree::{Memory, Node, Tree, TreePath};
-use builder::vm::Disk;
 
 use crate::system::World;
 use crate::tools::{put, succeed, tool};
@@ -43,8 +44,8 @@ pub fn image(world: &World, mut tree: Tree, name: &str, to: &Path) -> Result<()>
     world.store.put_all(&own)?;
     let arguments = world.recipe.line.kernel_arguments.join(" ");
     let disk = DiskOf { identity: Digest::of(name), epoch: world.epoch(), arguments, slack: SLACK };
-    let made = image::assemble(&disk, &tree, &world.store, &world.tools("boot")?)?;
-    image::take_out(&world.store, &made.digest(), to)
+    let made = disk::assemble(&disk, &tree, &world.store, &world.tools("boot")?)?;
+    disk_image::take_out(&world.store, &made.digest(), to)
 }
 
 /// Makes the disk of an image as long as `length` bytes, as if it had been flashed to a larger one.

@@ -15,8 +15,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use builder::base::Epoch;
-use builder::tools::Tools;
-use builder::vm::{Accelerator, Bus, Card, Console, Disk, Firmware, Machine};
+use builder::machine::vm::{Accelerator, Bus, Card, Console, Disk, Firmware, Machine};
+use builder::rootfs::tools::Tools;
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -7,14 +7,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, LazyLock};
 
+use builder::base::progress::Silent;
 use builder::base::{Class, Digest, Fault};
-use builder::build::{Built, Way, build};
-use builder::dist::{self, Order, Planned};
+use builder::build::executor::{Built, Way, build};
+use builder::build::planner::Order;
+use builder::build::planner::bundle::{self, Planned};
+use builder::build::steps::Shop;
+use builder::dist;
+use builder::host::checkout::Project;
 use builder::plan::Step;
-use builder::progress::{Progress, Show, Unit};
-use builder::project::Project;
 use builder::store::Store;
-use builder::workshop::Shop;
 use libtest_mimic::{Arguments, Trial};
 use serde_json::Value;
 use tests::forms::{Form, Found, assert_same, of_debs, of_layout};
@@ -57,11 +59,11 @@ impl Bench {
     fn new() -> Self {
         let top = tempfile::tempdir().expect("a temporary directory");
         let store = Store::open(&top.path().join("store")).unwrap_or_else(|fault| panic!("{fault}"));
-        let planned = dist::plan(&order(checkout()), &store).unwrap_or_else(|fault| panic!("{fault}"));
+        let planned = bundle::plan(&order(checkout()), &store).unwrap_or_else(|fault| panic!("{fault}"));
         let built = realise(&planned, &store, 2);
         let output = built[&planned.goal].0;
         let to = top.path().join("dist/master");
-        dist::export(&store, &output, &planned.plan, &to).unwrap_or_else(|fault| panic!("{fault}"));
+        dist::bundle::export(&store, &output, &planned.plan, &to).unwrap_or_else(|fault| panic!("{fault}"));
         Self { top, store, planned, built }
     }
 
@@ -105,13 +107,18 @@ fn checkout() -> &'static Path {
 fn order(root: &Path) -> Order {
     let project = Project::at(root);
     let line = project.default_line().unwrap_or_else(|fault| panic!("{fault}"));
-    Order { project, line, role: "master".parse().unwrap_or_else(|fault| panic!("{fault}")) }
+    let role = "master".parse().unwrap_or_else(|fault| panic!("{fault}"));
+    Order { project, line, role, toolchain: tests::checkout::toolchain() }
 }
 
 fn realise(planned: &Planned, store: &Store, jobs: usize) -> Built {
     let jobs = NonZero::new(jobs).expect("not zero");
-    let progress = Progress::new(Show::Nothing, Unit::Steps, 0);
-    let shop = Shop { store, checkout: checkout().to_owned(), progress };
+    let shop = Shop {
+        store,
+        checkout: checkout().to_owned(),
+        toolchain: tests::checkout::toolchain(),
+        progress: Box::new(Silent),
+    };
     build(&planned.plan, &shop, jobs).unwrap_or_else(|fault| panic!("{fault}"))
 }
 
@@ -279,7 +286,7 @@ fn what_is_pinned_is_depended_on_exactly(bench: &Bench) {
 }
 
 fn a_second_build_makes_nothing(bench: &Bench) {
-    let planned = dist::plan(&order(checkout()), &bench.store).unwrap_or_else(|fault| panic!("{fault}"));
+    let planned = bundle::plan(&order(checkout()), &bench.store).unwrap_or_else(|fault| panic!("{fault}"));
     assert_eq!(planned.goal, bench.planned.goal);
     let built = realise(&planned, &bench.store, 1);
     let made = built.values().filter(|(_, way)| *way == Way::Made).count();
@@ -296,7 +303,7 @@ fn another_store_and_another_place_give_the_same(bench: &Bench) {
     let place = top.path().join("another, longer path");
     copy_sources(&place);
     let store = Store::open(&top.path().join("store")).unwrap_or_else(|fault| panic!("{fault}"));
-    let planned = dist::plan(&order(&place), &store).unwrap_or_else(|fault| panic!("{fault}"));
+    let planned = bundle::plan(&order(&place), &store).unwrap_or_else(|fault| panic!("{fault}"));
     let programs = planned.plan.iter().filter(|(_, planned)| matches!(planned.step, Step::Program { .. }));
     let mut carried = 0;
     for (id, _) in programs {
@@ -358,12 +365,12 @@ fn no_good_lock_no_build(bench: &Bench) {
     }
     put(&lock, locked);
     put(&line, recipe);
-    assert!(dist::plan(&order(top.path()), &bench.store).is_ok(), "the copy is good otherwise");
+    assert!(bundle::plan(&order(top.path()), &bench.store).is_ok(), "the copy is good otherwise");
 }
 
 /// No plan, but a fault that says where and what to do.
 fn refused(place: &Path, store: &Store, words: &str, at: Option<usize>) -> Fault {
-    let Err(fault) = dist::plan(&order(place), store) else { panic!("planned, though the lock {words}") };
+    let Err(fault) = bundle::plan(&order(place), store) else { panic!("planned, though the lock {words}") };
     assert!(fault.to_string().contains(words) && fault.to_string().contains("lock"), "{words}: {fault}");
     assert_eq!(fault.how_to_mend(), Some("cargo xtask lock 1.17"), "{fault}");
     assert_eq!(fault.place().map(|place| place.line()), at, "{fault}");

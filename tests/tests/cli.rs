@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use builder::base::name::LineName;
-use builder::project::Project;
+use builder::host::checkout::Project;
 use serde_json::Value;
 use tests::checkout;
 use tests::cli::{Desk, program};

@@ -5,8 +5,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use builder::pack::closure::closure;
-use builder::tree::{Memory, Node, Tree, TreePath};
+use builder::base::tree::{Memory, Node, Tree, TreePath};
+use builder::pack::image::closure::closure;
 use tests::forms::write_tree;
 use tests::tools::{need_root, succeed, tool};
 
@@ -61,9 +61,9 @@ fn a_program_runs_with_what_it_needs_and_nothing_else() {
         }
         let name = TreePath::new(&program[1..]).unwrap();
         let out = closure(&tree, &memory, &BTreeSet::from([name.clone()])).unwrap_or_else(|e| panic!("{e}"));
-        let files = out
-            .iter()
-            .filter(|(path, node)| **path != name && matches!(node.kind, builder::tree::Kind::File { .. }));
+        let files = out.iter().filter(|(path, node)| {
+            **path != name && matches!(node.kind, builder::base::tree::Kind::File { .. })
+        });
         let found: BTreeSet<_> = files.map(|(path, _)| Path::new("/").join(path.as_str())).collect();
         assert_eq!(found, expected, "{program}");
         let scratch = tempfile::tempdir().unwrap();

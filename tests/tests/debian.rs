@@ -7,10 +7,10 @@ use std::io::BufReader;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use builder::archive::Forget;
-use builder::debian::deb::{Deb, Limits};
-use builder::debian::version::Version;
-use builder::tree::Kind;
+use builder::base::tree::Kind;
+use builder::formats::archive::Forget;
+use builder::formats::debian::deb::{Deb, Limits};
+use builder::formats::debian::version::Version;
 use tests::tools::{put, run, succeed, tool};
 
 /// Real versions, and the corners of the order.

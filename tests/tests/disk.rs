@@ -4,17 +4,19 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use builder::base::tree::{Memory, Node, Tree, TreePath};
 use builder::base::{Digest, Epoch};
-use builder::flash::{Seed, Target, flash};
-use builder::image::{Publishing, convert, publish};
-use builder::overwrite::Overwrite;
-use builder::pack::bios::Grub;
+use builder::build::steps::disk::convert;
+use builder::dist::disk_image::publish;
+use builder::host::atomic::AtomicFile;
+use builder::host::overwrite::Overwrite;
+use builder::machine::flash::{Seed, Target, flash};
+use builder::pack::disk::grub::Grub;
+use builder::pack::disk::sink::{Layered, Sink as _};
 use builder::pack::disk::{self, Boot, Disk, SLACK};
-use builder::pack::sink::{Layered, Sink as _};
-use builder::pack::{ext4, initramfs};
+use builder::pack::disk::{ext4, initramfs};
 use builder::plan::{DiskFormat, Output};
 use builder::store::Store;
-use builder::tree::{Memory, Node, Tree, TreePath};
 use tests::tools::{run, said, succeed, tool};
 
 const MIB: u64 = 1 << 20;
@@ -78,9 +80,9 @@ fn image(folder: &Path, name: &str) -> PathBuf {
     let grub = Grub { boot: &boot, core: &[0x90; 40_000] };
     let boot = Boot { stub: &stub(), grub, initramfs: &initramfs };
     let path = folder.join(name);
-    let mut file = Publishing::new(&path).unwrap();
+    let mut file = AtomicFile::new(&path).unwrap();
     let length = disk::write(&disk, &boot, &tree, &contents, &mut file).unwrap();
-    file.publish(length).unwrap();
+    file.commit(length).unwrap();
     path
 }
 
@@ -141,9 +143,9 @@ fn a_file_system_has_the_room_that_was_asked_for() {
         let length = ext4::length(&tree, slack);
         let spec = ext4::Ext4 { uuid: [1; 16], label: "room".into(), epoch: Epoch::new(1).unwrap(), length };
         let path = folder.path().join("room");
-        let mut file = Publishing::new(&path).unwrap();
+        let mut file = AtomicFile::new(&path).unwrap();
         ext4::write(&spec, &tree, &contents, &mut file).unwrap();
-        file.publish(length).unwrap();
+        file.commit(length).unwrap();
         succeed(tool("e2fsck", "e2fsprogs").args(["-f", "-n"]).arg(&path));
         let header = succeed(tool("dumpe2fs", "e2fsprogs").arg("-h").arg(&path));
         let header = String::from_utf8(header).unwrap();
@@ -173,11 +175,11 @@ fn what_a_killed_process_left_goes_with_the_next() {
     publish(&store, &disk, &path).unwrap();
     holds(b"a disk");
     fs::write(dist.join(".hale-hale.raw"), [0xff; 9000]).unwrap();
-    let mut file = Publishing::new(&path).unwrap();
+    let mut file = AtomicFile::new(&path).unwrap();
     file.put(4, b"whole").unwrap();
-    file.publish(10).unwrap();
+    file.commit(10).unwrap();
     holds(b"\0\0\0\0whole\0");
-    drop(Publishing::new(&path).unwrap());
+    drop(AtomicFile::new(&path).unwrap());
     holds(b"\0\0\0\0whole\0");
 }
 

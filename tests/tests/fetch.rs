@@ -5,12 +5,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use builder::base::digest::Checksum;
+use builder::base::progress::Silent;
+use builder::base::tree::Contents;
 use builder::base::{Class, Digest, Fault, Url};
 use builder::fetch::{Client, Limits, Source, Summary, Wanted, fetch};
 use builder::plan::Output;
-use builder::progress::{Progress, Show, Unit};
 use builder::store::Store;
-use builder::tree::Contents;
 use tempfile::TempDir;
 use tests::server::{Answer, Request, Server};
 
@@ -85,8 +85,8 @@ impl Bench {
     }
 }
 
-fn quiet() -> Progress {
-    Progress::new(Show::Nothing, Unit::Bytes, 0)
+fn quiet() -> Silent {
+    Silent
 }
 
 /// The folders of a store in which there are files, once for each file; the lock file aside.

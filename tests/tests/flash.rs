@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
 use builder::base::{Class, Digest};
-use builder::flash::{Target, flash};
-use builder::overwrite::Overwrite;
-use builder::pack::gpt::{Found, Gpt, Partition, Purpose};
+use builder::host::overwrite::Overwrite;
+use builder::machine::flash::{Target, flash};
+use builder::pack::disk::gpt::{Found, Gpt, Partition, Purpose};
 use tests::cli::{Desk, program};
 use tests::loops::Loop;
 use tests::tools::{need_root, put, run, said, succeed, tool};

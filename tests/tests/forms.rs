@@ -7,11 +7,11 @@ use std::process::Command;
 
 use builder::base::Epoch;
 use builder::base::name::{Arch, PackageName};
-use builder::debian::control::Paragraph;
-use builder::debian::script::Script;
-use builder::pack::deb::{self, Deb};
-use builder::pack::oci::{self, Image, Packed};
-use builder::tree::{Memory, Tree, TreePath};
+use builder::base::tree::{Memory, Tree, TreePath};
+use builder::formats::debian::control::Paragraph;
+use builder::formats::debian::script::Script;
+use builder::pack::image::oci::{self, Image, Packed};
+use builder::pack::package::deb::{self, Deb};
 use tests::forms::{assert_same, of_debs, of_layout, of_tree, sample, write_tree};
 use tests::tools::{is_root, prefixed, put, run, said, succeed, tool};
 

@@ -5,13 +5,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use builder::base::name::{Arch, PackageName};
+use builder::base::tree::{Kind, Memory, Node, Tree, TreePath};
 use builder::base::{Digest, Epoch};
-use builder::pack::erofs;
-use builder::pack::imagestore::{self, Stored};
-use builder::pack::oci::{self, Image, Packed};
-use builder::pack::sink::Layered;
+use builder::pack::disk::sink::Layered;
+use builder::pack::image::containers_storage::{self, Stored};
+use builder::pack::image::erofs;
+use builder::pack::image::oci::{self, Image, Packed};
 use builder::plan::Mapping;
-use builder::tree::{Kind, Memory, Node, Tree, TreePath};
 use tests::forms::{sample, write_tree};
 use tests::tools::{need_root, put, run, said, succeed, tool};
 
@@ -55,7 +55,7 @@ fn write_store(dir: &Path) -> Vec<u8> {
         config: &documents.config,
         layers: layers.into_iter().zip(&trees).collect(),
     };
-    let (tree, own) = imagestore::write(&[stored], Some(RANGE), epoch).unwrap();
+    let (tree, own) = containers_storage::write(&[stored], Some(RANGE), epoch).unwrap();
     write_tree(&tree, &Layered(&own, &memory), dir);
     for (path, node) in tree.iter() {
         std::os::unix::fs::lchown(dir.join(path.as_str()), Some(node.uid), Some(node.gid)).unwrap();

@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use builder::base::name::{ComponentName, LineName};
+use builder::base::progress::Silent;
+use builder::base::text::Text;
 use builder::base::{Class, Digest, Url};
-use builder::debian::version::Version;
+use builder::fetch::locked;
+use builder::fetch::provide;
 use builder::fetch::{Client, Limits, Source, fetch};
-use builder::inputs;
+use builder::formats::debian::version::Version;
+use builder::host::checkout::Project;
 use builder::lock::{From, Lock};
-use builder::progress::{Progress, Show, Unit};
-use builder::project::Project;
 use builder::store::Store;
-use builder::text::Text;
 use serde_json::Value;
 use tempfile::TempDir;
 use tests::cli::Desk;
@@ -56,7 +57,7 @@ impl Bench {
     fn add(&self, component: &str, path: &Path) -> builder::base::Result<builder::lock::LockedInput> {
         let store = Store::open(&self.store()).unwrap();
         let (component, version) = (ComponentName::new(component).unwrap(), Version::new("1.17.4").unwrap());
-        inputs::add(&self.project, &store, &self.line, &component, &version, path)
+        provide::add(&self.project, &store, &self.line, &component, &version, path)
     }
 }
 
@@ -73,10 +74,10 @@ fn what_is_handed_over_is_kept_until_it_is_taken_back() {
     assert!(Store::open(&bench.store()).unwrap().contains(&Digest::of("my own kubelet")));
 
     let store = Store::open(&bench.store()).unwrap();
-    inputs::remove(&bench.project, &store, &bench.line, &cri_o).unwrap();
-    let again = inputs::remove(&bench.project, &store, &bench.line, &cri_o).unwrap_err();
+    provide::remove(&bench.project, &store, &bench.line, &cri_o).unwrap();
+    let again = provide::remove(&bench.project, &store, &bench.line, &cri_o).unwrap_err();
     assert_eq!(again.class(), Class::User);
-    inputs::remove(&bench.project, &store, &bench.line, &ComponentName::new("kubelet").unwrap()).unwrap();
+    provide::remove(&bench.project, &store, &bench.line, &ComponentName::new("kubelet").unwrap()).unwrap();
     drop(store);
     assert!(!bench.project.local_lock_path(&bench.line).exists());
     assert_eq!(Store::open_exclusive(&bench.store()).unwrap().gc(false).unwrap().removed, 2);
@@ -105,8 +106,8 @@ const LOCK: &str = include_str!("../../recipes/lines/1.17.lock");
 fn a_lock_s_packages_are_asked_for_at_mirrors_then_snapshots() {
     let lock = Lock::parse(Text::new("1.17.lock", LOCK)).unwrap();
     let mirror = Url::new("http://127.0.0.1:9/debian/").unwrap();
-    let wanted = inputs::wanted(&lock, &|suite| {
-        Ok(vec![mirror.clone(), inputs::mirror_at("http://127.0.0.1:9/snapshot/{time}", suite)?])
+    let wanted = locked::wanted(&lock, &|suite| {
+        Ok(vec![mirror.clone(), locked::mirror_at("http://127.0.0.1:9/snapshot/{time}", suite)?])
     })
     .unwrap();
     assert_eq!(wanted.len(), lock.packages.len() + lock.inputs.len());
@@ -119,7 +120,7 @@ fn a_lock_s_packages_are_asked_for_at_mirrors_then_snapshots() {
     assert!(day.len() == 8 && rest.split_once("Z/").is_some_and(|(time, _)| time.len() == 6), "{}", urls[1]);
     assert!(one.mend.contains(&format!("--update {}", package.name)) && one.mend.contains("--snapshot"));
     assert_eq!(
-        inputs::names(&lock).unwrap().len(),
+        locked::names(&lock).unwrap().len(),
         wanted.iter().filter(|one| one.checksum.is_some()).count()
     );
 }
@@ -129,13 +130,12 @@ fn a_package_that_left_the_mirror_says_what_mends_it() {
     let lock = Lock::parse(Text::new("1.17.lock", LOCK)).unwrap();
     let server = tests::server::Server::start();
     let mirror = Url::new(server.url("/debian")).unwrap();
-    let wanted = inputs::wanted(&lock, &|_| Ok(vec![mirror.clone()])).unwrap();
+    let wanted = locked::wanted(&lock, &|_| Ok(vec![mirror.clone()])).unwrap();
     let one = wanted.iter().find(|one| one.name.starts_with("conmon ")).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
     let client = Client::new(Limits::default(), None).unwrap();
-    let progress = Progress::new(Show::Nothing, Unit::Bytes, 0);
-    let summary = fetch(&store, &client, std::slice::from_ref(one), &progress).unwrap();
+    let summary = fetch(&store, &client, std::slice::from_ref(one), &Silent).unwrap();
     let fault = &summary.missing[0].1;
     assert_eq!((fault.class(), fault.how_to_mend()), (Class::Remote, Some(&*one.mend)));
 }

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use builder::host::checkout::Project;
 use builder::lock::Lock;
-use builder::project::Project;
 use serde_json::Value;
 use tests::apt::{Action, Apt};
 use tests::checkout;

@@ -6,12 +6,12 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use builder::base::name::LineName;
-use builder::bundle::{Bundle, bundles};
-use builder::lint::check_file;
-use builder::project::Project;
+use builder::base::text::Text;
+use builder::base::tree::Kind;
+use builder::host::checkout::Project;
+use builder::overlay::lint::check_file;
+use builder::overlay::role_package::{Bundle, bundles};
 use builder::recipe::Recipe;
-use builder::text::Text;
-use builder::tree::Kind;
 use tests::checkout::top;
 use tests::tools::{need_root, put, run, said, succeed, tool};
 

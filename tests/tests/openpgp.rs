@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use builder::base::Epoch;
-use builder::openpgp::{Fingerprint, Keyring, SigningKey, verify_clearsigned};
+use builder::formats::openpgp::{Fingerprint, Keyring, SigningKey, verify_clearsigned};
 use tests::tools::{put, run, said, succeed, tool};
 
 const MADE: u64 = 1_700_000_000;

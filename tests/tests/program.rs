@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use builder::base::Epoch;
-use builder::program::{self, Package};
+use builder::host::cargo::{self, Package};
 use tests::checkout::{copy, top};
 use tests::tools::{succeed, tool};
 
@@ -13,7 +13,8 @@ fn output(command: &mut Command) -> String {
 }
 
 fn build(checkout: &Path) -> Package {
-    program::build(checkout, Epoch::new(1_700_000_000).unwrap()).unwrap_or_else(|fault| panic!("{fault}"))
+    cargo::build(checkout, &tests::checkout::toolchain(), Epoch::new(1_700_000_000).unwrap())
+        .unwrap_or_else(|fault| panic!("{fault}"))
 }
 
 #[test]
@@ -30,16 +31,23 @@ fn two_places_give_the_same_package() {
         ["[profile.node.package.\"*\"]\nopt-level = 0\n", "[profile.release.build-override]\nopt-level = 3\n"]
     {
         std::fs::write(&file, [settings, parts].concat()).unwrap();
-        let fault = program::build(&other, Epoch::new(1_700_000_000).unwrap()).unwrap_err();
+        let fault = cargo::build(&other, &tests::checkout::toolchain(), Epoch::new(1_700_000_000).unwrap())
+            .unwrap_err();
         assert!(fault.exit_code() == 2 && fault.what().contains(file.to_str().unwrap()), "{fault}");
     }
     std::fs::write(&file, settings).unwrap();
-    assert_eq!(program::identity(top()).unwrap(), program::identity(&other).unwrap());
+    assert_eq!(
+        cargo::identity(top(), &tests::checkout::toolchain()).unwrap(),
+        cargo::identity(&other, &tests::checkout::toolchain()).unwrap()
+    );
     let (here, there) = (build(top()), build(&other));
     assert_eq!(here.version, there.version);
     assert!(here.deb == there.deb, "hale_{} differs between two paths", here.version);
     std::fs::write(other.join("node/src/more.rs"), "").unwrap();
-    assert_ne!(program::identity(top()).unwrap(), program::identity(&other).unwrap());
+    assert_ne!(
+        cargo::identity(top(), &tests::checkout::toolchain()).unwrap(),
+        cargo::identity(&other, &tests::checkout::toolchain()).unwrap()
+    );
     check_package(elsewhere.path(), &here);
 }
 

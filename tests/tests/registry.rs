@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use builder::base::digest::Checksum;
 use builder::base::name::Arch;
+use builder::base::progress::Silent;
+use builder::base::tree::Contents;
 use builder::base::{Class, Digest, Fault, Url};
 use builder::fetch::{Client, Image, Limits, Source, Summary, Wanted, fetch, parts};
-use builder::progress::{Progress, Show, Unit};
 use builder::store::Store;
-use builder::tree::Contents;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::server::{Answer, Request, Server};
@@ -90,8 +90,7 @@ impl Bench {
             checksum: Some(Checksum::Sha256(digest)),
             mend: String::new(),
         };
-        let progress = Progress::new(Show::Nothing, Unit::Bytes, 0);
-        fetch(&self.store(), &Client::new(limits, None).unwrap(), &[wanted], &progress).unwrap()
+        fetch(&self.store(), &Client::new(limits, None).unwrap(), &[wanted], &Silent).unwrap()
     }
 
     fn fails(&self, server: &Server, digest: Digest, class: Class) -> Fault {

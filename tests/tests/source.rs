@@ -4,17 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::process::{Command, ExitCode, Output};
 
+use builder::base::progress::Silent;
 use builder::base::{Digest, Result};
-use builder::build::{Built, Way, build};
-use builder::components;
+use builder::build::executor::{Built, Way, build};
+use builder::build::planner::components;
+use builder::build::steps::Shop;
+use builder::host::checkout::Project;
+use builder::host::sandbox::{Sandbox, VERB, helper};
 use builder::lock::Lock;
 use builder::plan::{self, Plan, Step, StepId};
-use builder::progress::{Progress, Show, Unit};
-use builder::project::Project;
-use builder::root::{Builder, Limits};
-use builder::sandbox::{Sandbox, VERB, helper};
+use builder::rootfs::{Builder, Limits};
 use builder::store::Store;
-use builder::workshop::Shop;
 use libtest_mimic::{Arguments, Trial};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -101,8 +101,12 @@ impl World {
     }
 
     fn build(&self, plan: &Plan) -> Built {
-        let progress = Progress::new(Show::Nothing, Unit::Steps, 0);
-        let shop = Shop { store: &self.store, checkout: self.project.root().to_owned(), progress };
+        let shop = Shop {
+            store: &self.store,
+            checkout: self.project.root().to_owned(),
+            toolchain: tests::checkout::toolchain(),
+            progress: Box::new(Silent),
+        };
         build(plan, &shop, NonZero::new(2).unwrap()).unwrap_or_else(|fault| panic!("{fault}"))
     }
 

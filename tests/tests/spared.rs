@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use builder::base::Digest;
-use builder::pack::gpt::{Gpt, Partition, Purpose};
+use builder::pack::disk::gpt::{Gpt, Partition, Purpose};
 use builder::store::Store;
 use tests::cli::Desk;
 use tests::tools::{need_root, put, succeed, tool};

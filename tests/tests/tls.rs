@@ -7,11 +7,11 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use builder::base::digest::Checksum;
+use builder::base::progress::Silent;
+use builder::base::tree::Contents;
 use builder::base::{Class, Digest, Fault, Url};
 use builder::fetch::{Client, Limits, Source, Wanted, fetch};
-use builder::progress::{Progress, Show, Unit};
 use builder::store::Store;
-use builder::tree::Contents;
 use tests::tools::{put, succeed, tool};
 
 const BYTES: &str = "what the lock names";
@@ -80,8 +80,7 @@ fn fetched(folder: &Path, server: &Server) -> Option<Fault> {
     };
     let limits = Limits { tries: 1, stall: Duration::from_secs(20), ..Limits::default() };
     let client = Client::new(limits, Some(&folder.join("ca.pem"))).unwrap();
-    let progress = Progress::new(Show::Nothing, Unit::Bytes, 0);
-    let summary = fetch(&store, &client, &[wanted], &progress).unwrap();
+    let summary = fetch(&store, &client, &[wanted], &Silent).unwrap();
     let kept = store.read(&Digest::of(BYTES)).is_ok();
     assert_eq!(kept, summary.missing.is_empty(), "{:?}", summary.missing);
     summary.missing.into_iter().next().map(|(_, fault)| fault)

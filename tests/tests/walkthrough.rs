@@ -10,11 +10,11 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use builder::base::Result;
+use builder::base::tree::Contents;
 use builder::lock::From;
-use builder::tree::Contents;
 use libtest_mimic::{Arguments, Trial};
-use node::identity::Identity;
-use node::role::Role;
+use node::config::node::Identity;
+use node::config::role::Role;
 use tests::checkout;
 use tests::cli::{Desk, program};
 use tests::system::World;

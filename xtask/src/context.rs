@@ -4,10 +4,12 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use builder::base::{Epoch, Fault, Result};
+use builder::build::steps::Shop;
 use builder::fetch::{Client, Limits};
-use builder::progress::{Progress, Show, Unit};
+use builder::host::cargo::Toolchain;
 use builder::store::Store;
-use builder::workshop::Shop;
+
+use crate::ui::progress::{Bar, Show, Unit};
 
 /// The checkout, the store, and how to speak.
 pub(crate) struct Context {
@@ -77,8 +79,13 @@ impl Context {
 
     /// The workshop of this checkout, which shows how far it is.
     pub(crate) fn shop<'s>(&self, store: &'s Store) -> Shop<'s> {
-        let progress = Progress::new(self.show(), Unit::Steps, 0);
-        Shop { store, checkout: self.root.clone(), progress }
+        let progress = Box::new(Bar::new(self.show(), Unit::Steps, 0));
+        Shop { store, checkout: self.root.clone(), toolchain: self.toolchain(), progress }
+    }
+
+    /// Where the compiler is.
+    pub(crate) fn toolchain(&self) -> Toolchain {
+        Toolchain::new(|name| std::env::var_os(name))
     }
 
     /// Where progress goes: one line on a terminal, a log otherwise.

@@ -2,37 +2,18 @@
 
 use std::path::PathBuf;
 
-use builder::base::name::{LineName, RoleName};
 use builder::base::{Fault, Result};
-use builder::dist::Order;
+use builder::build::planner::Order;
+use builder::build::planner::inputs;
+use builder::build::planner::system;
+use builder::host::checkout::Project;
 use builder::plan::{DiskFormat, Plan};
-use builder::project::Project;
+use builder::rootfs::tools::Tools;
 use builder::store::Store;
-use builder::system;
-use builder::tools::Tools;
-use clap::Args;
 
-use crate::build;
 use crate::context::Context;
-
-/// Whose image: what the verbs of disks have in common.
-#[derive(Args)]
-pub(crate) struct Choice {
-    /// The role.
-    role: RoleName,
-    /// The line [default: the site's].
-    #[arg(long)]
-    line: Option<LineName>,
-}
-
-impl Choice {
-    /// The role of the line that was named, or of the site's.
-    pub(crate) fn order(self, context: &Context) -> Result<Order> {
-        let project = Project::at(&context.root);
-        let line = self.line.map_or_else(|| project.default_line(), Ok)?;
-        Ok(Order { project, line, role: self.role })
-    }
-}
+use crate::run;
+use crate::target::Jobs;
 
 /// `images/hale-ROLE.FORMAT` where outputs of the line go.
 pub(crate) fn image_path(order: &Order, format: DiskFormat) -> Result<PathBuf> {
@@ -62,9 +43,9 @@ pub(crate) fn group(context: &Context, name: &str) -> Result<Tools> {
     let project = Project::at(&context.root);
     let recipe = project.recipe(&project.default_line()?)?;
     let (lock, store, mut plan) = (project.lock(&recipe)?, Store::open(&context.store)?, Plan::new());
-    let step = system::tools(&mut plan, &lock, &store, name)?;
+    let step = inputs::tools(&mut plan, &lock, &store, name)?;
     plan.want(step);
-    let built = build::realise(context, &store, &plan, None)?;
+    let built = run::realise(context, &store, &plan, Jobs::default())?;
     let output = built.get(&step).ok_or_else(|| Fault::bug("the tools were not made"))?.0;
     Tools::open(&store, &output.digest(), lock.epoch)
 }

@@ -4,43 +4,35 @@
 #[macro_use]
 mod say;
 
-mod bench;
-mod build;
-mod check;
+// Each uses those before it.
 mod checkout;
-mod completions;
-mod components;
+mod ui;
+
 mod context;
-mod diff;
+
+mod target;
+
+mod run;
+
 mod disks;
-mod fetch;
-mod flash;
-mod gc;
-mod image;
-mod input;
-mod key;
-mod lint;
-mod lock;
-mod plan;
-mod repo;
-mod report;
-mod seed;
-mod table;
-mod test;
-mod verify;
-mod vm;
+
+mod verbs;
 
 use std::process::ExitCode;
 
 use builder::base::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use context::Context;
+use verbs::{
+    bench, build, check, completions, diff, fetch, flash, gc, image, input, key, lint, lock, plan, repo,
+    seed, test, verify, vm,
+};
 
 /// Builds the nodes of a healthier Kubernetes.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
-pub(crate) struct Cli {
+struct Cli {
     /// Print results as JSON on standard output.
     #[arg(long, global = true)]
     json: bool,
@@ -118,20 +110,20 @@ fn run(cli: Cli) -> Result<()> {
         Verb::Why(verb) => verb.run(&context),
         Verb::Bench(verb) => verb.run(&context),
         Verb::Test(verb) => verb.run(&context),
-        Verb::Completions(verb) => verb.run(&context),
+        Verb::Completions(verb) => verb.run(&context, Cli::command()),
     }
 }
 
 fn main() -> ExitCode {
     // Before anything else: a sandbox's helper must be single-threaded, and its words are no verb.
     let mut words = std::env::args_os().skip(1);
-    if words.next().is_some_and(|word| word == builder::sandbox::VERB) {
-        return builder::sandbox::helper(words.next());
+    if words.next().is_some_and(|word| word == builder::host::sandbox::VERB) {
+        return builder::host::sandbox::helper(words.next());
     }
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
-            eprintln!("{}", builder::report::draw(&fault, context::colour()));
+            eprintln!("{}", ui::fault::draw(&fault, context::colour()));
             ExitCode::from(fault.exit_code())
         }
     }

@@ -1,9 +1,10 @@
 //! One error for the whole library: what went wrong, where, what was expected, what mends it.
 //!
 //! The class decides the exit code and is the only thing callers branch on; everything else is for
-//! the person who reads it. `report` (floor 6) draws it.
+//! the person who reads it. `xtask` draws it.
 
 use std::fmt;
+use std::io;
 use std::ops::Range;
 use std::path::Path;
 
@@ -97,9 +98,9 @@ impl Fault {
 
     /// An operating system error while `doing` something to `path`. A fault that travelled through a
     /// reader or writer as an `io::Error` comes out as itself.
-    pub fn io(doing: &str, path: impl AsRef<Path>, error: std::io::Error) -> Self {
+    pub fn io(doing: &str, path: impl AsRef<Path>, error: io::Error) -> Self {
         let doing = format!("cannot {doing} {}", path.as_ref().display());
-        error.downcast().unwrap_or_else(|error| Self::machine(doing).because(error))
+        error.downcast().unwrap_or_else(|error| Self::machine(doing).because_io(&error))
     }
 
     /// Says where in the user's file it is.
@@ -118,6 +119,17 @@ impl Fault {
     pub fn because(mut self, cause: impl fmt::Display) -> Self {
         self.0.causes.push(plain(cause.to_string()));
         self
+    }
+
+    /// Adds an operating system error as a deeper reason. A full disk says what mends it.
+    pub fn because_io(self, error: &io::Error) -> Self {
+        let fault = self.because(error);
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                fault.mend("free some space, or run `cargo xtask gc`")
+            }
+            _ => fault,
+        }
     }
 
     /// Says what mends it: a command, or one thing to do.
@@ -205,6 +217,15 @@ impl std::error::Error for Fault {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_disk_says_what_mends_it() {
+        // ENOSPC, EDQUOT, EACCES.
+        for (number, mends) in [(28, true), (122, true), (13, false)] {
+            let fault = Fault::io("write", "x", io::Error::from_raw_os_error(number));
+            assert_eq!(fault.how_to_mend().is_some(), mends, "{fault}");
+        }
+    }
 
     /// Servers, archives and scripts put their words into faults, which end up on a terminal.
     #[test]

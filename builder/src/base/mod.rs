@@ -1,10 +1,13 @@
-//! Floor 0, values: what every other floor speaks in. No I/O.
+//! Values: what every other folder speaks in. No I/O.
 
 pub mod digest;
 pub mod epoch;
 pub mod fault;
 pub mod json;
 pub mod name;
+pub mod progress;
+pub mod text;
+pub mod tree;
 pub mod url;
 
 pub use digest::Digest;

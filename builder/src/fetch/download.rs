@@ -3,12 +3,12 @@
 use std::io;
 use std::time::Instant;
 
+use super::attempt::{Failure, Got, Pinned, Tried};
 use super::http::{Answer, Client, Pace, Question, cut};
 use super::partial::Partial;
-use super::{Failure, Got, Pinned, Tried, step};
+use crate::base::progress::Progress;
 use crate::base::{Class, Fault, Result, Url};
-use crate::plan::Output;
-use crate::progress::Progress;
+use crate::plan::{Output, StepId};
 use crate::store::Store;
 
 /// Begins anew so often when parts of several answers do not fit together.
@@ -21,10 +21,10 @@ pub(super) fn from_places(
     pinned: Pinned,
     places: &[Url],
     token: Option<&str>,
-    progress: &Progress,
+    progress: &dyn Progress,
 ) -> Result<Got> {
     let partial = Partial::open(store, pinned.checksum)?;
-    if let Some(Output::Blob { content, size }) = store.output(&step(pinned.checksum)?)? {
+    if let Some(Output::Blob { content, size }) = store.output(&StepId::of_input(*pinned.checksum)?)? {
         // Another process fetched it while we waited for the lock.
         let from = places.first().cloned().ok_or_else(|| Fault::bug("an input without a place"))?;
         return Ok(Got {
@@ -58,7 +58,7 @@ struct Download<'a> {
     client: &'a Client,
     pinned: Pinned<'a>,
     token: Option<&'a str>,
-    progress: &'a Progress,
+    progress: &'a dyn Progress,
     partial: Partial,
     /// The strong entity tag of the bytes so far, if this process got them.
     version: Option<String>,
@@ -195,7 +195,7 @@ impl Download<'_> {
         let keep = || {
             self.store.adopt(path, self.partial.file(), &content, size)?;
             let output = Output::Blob { content, size };
-            self.store.record(&step(pinned)?, &output)?;
+            self.store.record(&StepId::of_input(*pinned)?, &output)?;
             Ok(output)
         };
         keep().map(Ok).map_err(Failure::Fatal)

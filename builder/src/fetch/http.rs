@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ureq::http::{HeaderMap, header};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
-use super::{Failure, Tried};
+use super::attempt::{Failure, Tried};
 use crate::base::url::Scheme;
 use crate::base::{Fault, Result, Url};
 

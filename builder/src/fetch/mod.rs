@@ -3,24 +3,28 @@
 //! Nobody is trusted: a mirror, a redirect, a registry or a file may say what it likes, and only bytes
 //! with the locked checksum enter the store. Every place is asked in order and judged on its own.
 
+mod attempt;
 mod download;
 mod http;
-mod image;
+pub mod locked;
+pub mod mirror;
 mod partial;
+pub mod provide;
 mod registry;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::base::digest::Checksum;
+use crate::base::progress::Progress;
 use crate::base::{Class, Fault, Result, Url};
-use crate::plan::{Output, Step, StepId};
-use crate::progress::Progress;
+use crate::plan::{Output, StepId};
 use crate::store::Store;
 
+use attempt::Pinned;
 pub use http::{Client, Limits};
-pub use image::{Descriptor, Parts, parts};
 pub use registry::Image;
+pub use registry::image::{Descriptor, Parts, parts};
 
 /// Inputs that are fetched at the same time.
 const AT_ONCE: usize = 4;
@@ -91,17 +95,12 @@ impl Wanted {
     /// What the store has of it: nothing, or all that belongs to it.
     pub fn present(&self, store: &Store) -> Result<Option<Vec<Output>>> {
         let Some(checksum) = self.checksum else { return Ok(None) };
-        let Some(output) = store.output(&step(&checksum)?)? else { return Ok(None) };
+        let Some(output) = store.output(&StepId::of_input(checksum)?)? else { return Ok(None) };
         match &self.source {
             Source::Image(image) => image.present(store, output),
             Source::Urls(_) | Source::Provided => Ok(Some(vec![output])),
         }
     }
-}
-
-/// The step whose output the bytes with this checksum are.
-fn step(checksum: &Checksum) -> Result<StepId> {
-    Step::Input { checksum: *checksum }.id()
 }
 
 enum Fate {
@@ -112,7 +111,7 @@ enum Fate {
 
 /// Fetches all of `wanted` that the store does not have, some at a time. What cannot be had is in the
 /// summary; an error is only what stops everything: this machine's own failure.
-pub fn fetch(store: &Store, client: &Client, wanted: &[Wanted], progress: &Progress) -> Result<Summary> {
+pub fn fetch(store: &Store, client: &Client, wanted: &[Wanted], progress: &dyn Progress) -> Result<Summary> {
     let next = AtomicUsize::new(0);
     let fates: Mutex<Vec<(usize, Result<Fate>)>> = Mutex::default();
     let work = || {
@@ -155,7 +154,7 @@ impl Summary {
     }
 }
 
-fn fetch_one(store: &Store, client: &Client, wanted: &Wanted, progress: &Progress) -> Result<Fate> {
+fn fetch_one(store: &Store, client: &Client, wanted: &Wanted, progress: &dyn Progress) -> Result<Fate> {
     if let Some(outputs) = wanted.present(store)? {
         return Ok(Fate::Present(outputs));
     }
@@ -180,42 +179,6 @@ fn fetch_one(store: &Store, client: &Client, wanted: &Wanted, progress: &Progres
         Err(fault) => {
             progress.say(&format!("{}: {}", wanted.name, fault.what()));
             Ok(Fate::Missing(fault.mend(&wanted.mend)))
-        }
-    }
-}
-
-/// What bytes must be.
-#[derive(Clone, Copy)]
-struct Pinned<'a> {
-    checksum: &'a Checksum,
-    size: Option<u64>,
-}
-
-/// What a fetch brought.
-struct Got {
-    outputs: Vec<Output>,
-    bytes: u64,
-    from: Url,
-    refused: Vec<Fault>,
-}
-
-/// What came of asking one place.
-type Tried<T> = std::result::Result<T, Failure>;
-
-/// Why one place did not serve.
-enum Failure {
-    /// The next try may do better.
-    Again(Fault),
-    /// This place will not do; another may.
-    Elsewhere(Fault),
-    /// No place will help.
-    Fatal(Fault),
-}
-
-impl Failure {
-    fn fault(self) -> Fault {
-        match self {
-            Self::Again(fault) | Self::Elsewhere(fault) | Self::Fatal(fault) => fault,
         }
     }
 }

@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 
 use crate::base::digest::Checksum;
 use crate::base::{Digest, Fault, Result};
-use crate::store::{self, Store};
+use crate::store::Store;
 
 /// The bytes that are there so far.
 pub(super) struct Partial {
@@ -25,7 +25,7 @@ impl Partial {
     /// Opens or makes the file; waits while another process fetches the same.
     pub(super) fn open(place: &Store, checksum: &Checksum) -> Result<Self> {
         let path = place.partial().join(checksum.to_string().replace(':', "-"));
-        let io = |e| store::full(Fault::io("open", &path, e));
+        let io = |e| Fault::io("open", &path, e);
         loop {
             let flags = OFlags::NOFOLLOW.bits() as i32;
             let mut options = OpenOptions::new();
@@ -61,7 +61,7 @@ impl Partial {
 
     /// Adds bytes.
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).map_err(|e| store::full(Fault::io("write", &self.path, e)))?;
+        self.file.write_all(bytes).map_err(|e| Fault::io("write", &self.path, e))?;
         self.length += bytes.len() as u64;
         Ok(())
     }

@@ -8,9 +8,9 @@ use toml::Spanned;
 use super::{From, Local, Lock, LockedFile, LockedInput, LockedPackage, LockedSource, LockedSuite, SCHEMA};
 use crate::base::digest::Checksum;
 use crate::base::name::{Arch, ComponentName, LineName, PackageName};
+use crate::base::text::Text;
 use crate::base::{Digest, Epoch, Fault, Result};
-use crate::debian::version::Version;
-use crate::text::Text;
+use crate::formats::debian::version::Version;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -291,25 +291,5 @@ impl std::convert::From<&LockedInput> for RawInput {
             From::Provided => {}
         }
         raw
-    }
-}
-
-/// Digests without a prefix, as Debian writes them.
-pub(super) mod hex {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    use crate::base::Digest;
-
-    pub(in crate::lock) fn serialize<S: Serializer>(
-        digest: &Digest,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&digest.hex())
-    }
-
-    pub(in crate::lock) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Digest, D::Error> {
-        Digest::from_hex(&String::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::StepId;
+use super::id::StepId;
 use crate::base::digest::Checksum;
 use crate::base::name::{Arch, ComponentName, LineName, OverlayName, PackageName, RoleName};
 use crate::base::{Digest, Epoch};
-use crate::debian::version::Version;
+use crate::formats::debian::version::Version;
 
 /// The bill of materials of a role's bundle, as far as it is known before anything is built.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

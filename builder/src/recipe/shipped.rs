@@ -1,4 +1,4 @@
-//! The shipped recipes and overlays, for tests of this floor.
+//! The shipped recipes and overlays, for tests.
 
 use std::path::Path;
 

@@ -14,11 +14,12 @@ use rayon::prelude::*;
 
 use super::Store;
 use super::blob::Checked;
-use super::place::{self, Temporary};
-use crate::archive::Sink;
+use super::layout;
 use crate::base::digest::Hashing;
+use crate::base::tree::{Contents, Tree};
 use crate::base::{Digest, Fault, Result};
-use crate::tree::{Contents, Tree};
+use crate::formats::archive::Sink;
+use crate::host::atomic::{Temporary, sync_dir};
 
 /// Blobs that wait for one common sync. Threads may share it. Dropped without [`Batch::commit`], it
 /// leaves nothing.
@@ -27,6 +28,13 @@ pub struct Batch<'s> {
     // Opened before the first write: syncfs(2) reports the write errors since its descriptor's opening.
     disk: File,
     waiting: Mutex<BTreeMap<Digest, (Temporary, u64)>>,
+}
+
+impl Store {
+    /// Many blobs that become durable together.
+    pub fn batch(&self) -> Result<Batch<'_>> {
+        Batch::new(self)
+    }
 }
 
 impl<'s> Batch<'s> {
@@ -41,10 +49,10 @@ impl<'s> Batch<'s> {
         let (file, temporary) = self.store.temporary()?;
         let mut out = Hashing::new(file);
         let copied = io::copy(&mut reader, &mut out).and_then(|_| out.flush());
-        copied.map_err(|e| place::full(Fault::io("write into", self.store.root(), e)))?;
+        copied.map_err(|e| Fault::io("write into", self.store.root(), e))?;
         let (file, content, size) = out.into_parts();
         self.store.effort.wrote(size);
-        place::freeze(&file, temporary.path())?;
+        layout::freeze(&file, temporary.path())?;
         if self.store.size_of(&content)? != Some(size) {
             self.waiting
                 .lock()
@@ -72,8 +80,7 @@ impl<'s> Batch<'s> {
 
     /// Makes durable what was put so far, so that [`Batch::commit`] has less to wait for.
     pub fn write_out(&self) -> Result<()> {
-        rustix::fs::syncfs(&self.disk)
-            .map_err(|e| place::full(Fault::io("sync", self.store.root(), e.into())))
+        rustix::fs::syncfs(&self.disk).map_err(|e| Fault::io("sync", self.store.root(), e.into()))
     }
 
     /// Makes all of them durable, then visible.
@@ -86,7 +93,7 @@ impl<'s> Batch<'s> {
         waiting.par_iter().try_for_each(|(content, (temporary, size))| {
             self.store.publish(temporary.path(), content, *size)
         })?;
-        place::sync_folder(&self.store.blobs())
+        sync_dir(&self.store.blobs())
     }
 }
 

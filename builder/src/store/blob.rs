@@ -8,17 +8,50 @@ use std::path::Path;
 use rustix::fs::OFlags;
 
 use super::Store;
-use super::effort::Effort;
-use super::place::{self, Temporary};
+use super::layout;
 use super::sparse::Reader;
+use super::stats::Effort;
 use crate::base::digest::Hashing;
+use crate::base::tree::Contents;
 use crate::base::{Digest, Fault, Result};
+use crate::host::atomic::{Temporary, sync_dir, write_whole};
 
 /// A blob on its way into the store. Dropped without [`BlobWriter::commit`], it leaves nothing.
 pub struct BlobWriter<'s> {
     store: &'s Store,
     out: Hashing<BufWriter<File>>,
     temporary: Temporary,
+}
+
+impl Store {
+    /// A new blob to write into; nothing is kept before [`BlobWriter::commit`].
+    pub fn writer(&self) -> Result<BlobWriter<'_>> {
+        BlobWriter::new(self)
+    }
+
+    /// Copies a blob out to `to`, checked, whole or not at all, with permissions `mode`.
+    pub fn export(&self, content: &Digest, to: &Path, mode: u32) -> Result<()> {
+        let mut reader = self.open_blob(content)?;
+        self.effort.wrote_out(reader.length());
+        write_whole(to, mode, |file| io::copy(&mut reader, file).map(drop))
+    }
+
+    /// Whether the file at `path` is a copy of the blob `content`.
+    pub fn is_copy(&self, path: &Path, content: &Digest) -> Result<bool> {
+        let (found, size) = digest_of_file(path)?;
+        self.effort.hashed(size);
+        Ok(found == *content)
+    }
+
+    pub(super) fn open_blob(&self, content: &Digest) -> Result<Checked<'_>> {
+        Checked::open(&self.path_of(content), content, &self.effort)
+    }
+}
+
+impl Contents for Store {
+    fn open(&self, content: &Digest) -> Result<Box<dyn Read + '_>> {
+        Ok(Box::new(self.open_blob(content)?))
+    }
 }
 
 impl<'s> BlobWriter<'s> {
@@ -32,10 +65,10 @@ impl<'s> BlobWriter<'s> {
         let (out, content, size) = self.out.into_parts();
         let shown = self.store.path_of(&content);
         self.store.effort.wrote(size);
-        let file = out.into_inner().map_err(|e| place::full(Fault::io("write", &shown, e.into_error())))?;
-        place::seal(&file, &shown)?;
+        let file = out.into_inner().map_err(|e| Fault::io("write", &shown, e.into_error()))?;
+        layout::seal(&file, &shown)?;
         self.store.publish(self.temporary.path(), &content, size)?;
-        place::sync_folder(&self.store.blobs())?;
+        sync_dir(&self.store.blobs())?;
         Ok((content, size))
     }
 }
@@ -69,7 +102,7 @@ impl<'s> Checked<'s> {
             })?;
         let found = file.metadata().map_err(|e| Fault::io("look at", path, e))?;
         if !found.is_file() {
-            return Err(place::foreign(path));
+            return Err(layout::foreign(path));
         }
         let (length, reader) = (found.len(), Reader::new(file, &found));
         Ok(Self { file: Hashing::new(reader), length, content: *content, effort })

@@ -18,13 +18,13 @@
 
 mod batch;
 mod blob;
-mod effort;
-mod exclusive;
-mod laid;
-mod place;
+mod layout;
+mod maintenance;
 mod sparse;
+mod stats;
 #[cfg(test)]
 mod tests;
+mod trees;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -33,19 +33,18 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::tree::{Contents, Memory, Tree};
 use crate::base::{Digest, Fault, Result, json};
+use crate::host::atomic::{Temporary, sync_dir};
+use crate::host::scratch::{Scratch, list};
 use crate::plan::{Output, StepId};
-use crate::tree::{Contents, Memory, Tree};
 
 pub use batch::Batch;
 pub use blob::BlobWriter;
-use effort::Effort;
-pub use effort::Spent;
-pub use exclusive::{Collected, Damage, Exclusive, Verified};
-use place::Temporary;
-pub use place::write_whole;
-pub(crate) use place::{Scratch, full};
+pub use maintenance::{Collected, Damage, Exclusive, Verified};
 pub use sparse::SparseWriter;
+use stats::Effort;
+pub use stats::Spent;
 
 /// An open store. Opening takes the shared lock; dropping gives it back.
 pub struct Store {
@@ -70,31 +69,13 @@ impl Store {
     /// that everybody may write to or that is another user's, and a file system that cannot rename
     /// without replacing, lock or keep permissions.
     pub fn open(root: &Path) -> Result<Self> {
-        place::make_root(root)?;
-        let lock = place::lock_file(root)?;
+        layout::make_root(root)?;
+        let lock = layout::lock_file(root)?;
         lock.lock_shared().map_err(|e| Fault::io("lock", root.join("lock"), e))?;
-        place::make_folders(root)?;
+        layout::make_folders(root)?;
         let scratch = Scratch::new(&root.join("tmp"), "")?;
-        place::probe(scratch.path())?;
+        layout::probe(scratch.path())?;
         Ok(Self { root: root.to_owned(), scratch: Some(scratch), effort: Effort::default(), _lock: lock })
-    }
-
-    /// Opens the store for gc and verify, when nobody else has it open.
-    pub fn open_exclusive(root: &Path) -> Result<Exclusive> {
-        place::make_root(root)?;
-        let lock = place::lock_file(root)?;
-        match lock.try_lock() {
-            Ok(()) => {
-                place::make_folders(root)?;
-                let effort = Effort::default();
-                Ok(Exclusive::new(Self { root: root.to_owned(), scratch: None, effort, _lock: lock }))
-            }
-            Err(fs::TryLockError::WouldBlock) => {
-                Err(Fault::machine(format!("the store {} is in use by a build or a fetch", root.display()))
-                    .mend("wait until that has ended, then run the command again"))
-            }
-            Err(fs::TryLockError::Error(e)) => Err(Fault::io("lock", root.join("lock"), e)),
-        }
     }
 
     /// The store's folder.
@@ -123,14 +104,13 @@ impl Store {
 
     /// The folder of resumable downloads.
     pub(crate) fn partial(&self) -> PathBuf {
-        self.root.join("tmp").join(place::PARTIAL)
+        self.root.join("tmp").join(layout::PARTIAL)
     }
 
     /// Keeps all bytes of `reader`; gives their digest and length.
     pub fn put(&self, mut reader: impl Read) -> Result<(Digest, u64)> {
         let mut writer = self.writer()?;
-        io::copy(&mut reader, &mut writer)
-            .map_err(|e| place::full(Fault::io("write into", &self.root, e)))?;
+        io::copy(&mut reader, &mut writer).map_err(|e| Fault::io("write into", &self.root, e))?;
         writer.commit()
     }
 
@@ -150,15 +130,15 @@ impl Store {
 
     /// Makes a finished download a blob: its bytes have the digest `content`, as the caller has found.
     pub(crate) fn adopt(&self, path: &Path, file: &File, content: &Digest, size: u64) -> Result<()> {
-        place::seal(file, path)?;
+        layout::seal(file, path)?;
         self.effort.wrote(size);
         self.publish(path, content, size)?;
-        place::sync_folder(&self.blobs())
+        sync_dir(&self.blobs())
     }
 
     /// Moves a finished file to its blob's place.
     fn publish(&self, from: &Path, content: &Digest, size: u64) -> Result<()> {
-        if place::publish(from, &self.path_of(content), size)? {
+        if layout::publish(from, &self.path_of(content), size)? {
             self.effort.added(size);
         }
         Ok(())
@@ -167,21 +147,6 @@ impl Store {
     /// What has been hashed and written through this store since it was opened.
     pub fn spent(&self) -> Spent {
         self.effort.spent()
-    }
-
-    /// A new blob to write into; nothing is kept before [`BlobWriter::commit`].
-    pub fn writer(&self) -> Result<BlobWriter<'_>> {
-        BlobWriter::new(self)
-    }
-
-    /// A new blob to write into in any order; nothing is kept before [`SparseWriter::commit`].
-    pub fn sparse_writer(&self) -> Result<SparseWriter<'_>> {
-        SparseWriter::new(self)
-    }
-
-    /// Many blobs that become durable together.
-    pub fn batch(&self) -> Result<Batch<'_>> {
-        Batch::new(self)
     }
 
     /// Whether the bytes are there; their digest is checked when they are read.
@@ -194,7 +159,7 @@ impl Store {
         let path = self.path_of(content);
         match fs::symlink_metadata(&path) {
             Ok(found) if found.is_file() => Ok(Some(found.len())),
-            Ok(_) => Err(place::foreign(&path)),
+            Ok(_) => Err(layout::foreign(&path)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(Fault::io("look at", path, e)),
         }
@@ -208,7 +173,7 @@ impl Store {
         };
         let folders = [self.blobs(), self.steps(), self.roots(), self.root.clone()];
         for folder in folders {
-            if place::list(&folder)?.iter().any(is_file) {
+            if list(&folder)?.iter().any(is_file) {
                 return Ok(true);
             }
         }
@@ -218,20 +183,6 @@ impl Store {
     /// Where a blob is or would be. Prefer [`Contents::open`], which checks what it reads.
     pub fn path_of(&self, content: &Digest) -> PathBuf {
         self.blobs().join(content.hex())
-    }
-
-    /// Copies a blob out to `to`, checked, whole or not at all, with permissions `mode`.
-    pub fn export(&self, content: &Digest, to: &Path, mode: u32) -> Result<()> {
-        let mut reader = self.open_blob(content)?;
-        self.effort.wrote_out(reader.length());
-        place::write_whole(to, mode, |file| io::copy(&mut reader, file).map(drop))
-    }
-
-    /// Whether the file at `path` is a copy of the blob `content`.
-    pub fn is_copy(&self, path: &Path, content: &Digest) -> Result<bool> {
-        let (found, size) = blob::digest_of_file(path)?;
-        self.effort.hashed(size);
-        Ok(found == *content)
     }
 
     /// Keeps a tree's JSON; its files' contents must be kept first.
@@ -256,12 +207,12 @@ impl Store {
 
     /// Registers what a step made. The output's blobs must be there; they are durable before this is.
     pub fn record(&self, step: &StepId, output: &Output) -> Result<()> {
-        let digest = digest_of(output);
+        let digest = output.digest();
         if !self.contains(&digest) {
             return Err(Fault::bug(format!("step {step} names {digest}, which is not in the store")));
         }
         // Another builder may have renamed the blob in and not yet have synced the folder.
-        place::sync_folder(&self.blobs())?;
+        sync_dir(&self.blobs())?;
         let line = json::canonical(output)?;
         self.write_line(&self.steps().join(step.to_string()), &line)
     }
@@ -274,16 +225,16 @@ impl Store {
             let (mut file, temporary) = self.temporary()?;
             let path = self.steps().join(step.to_string());
             let written = file.write_all(&json::canonical(output)?).and_then(|()| file.write_all(b"\n"));
-            written.map_err(|e| place::full(Fault::io("write", &path, e)))?;
-            place::freeze(&file, &path)?;
+            written.map_err(|e| Fault::io("write", &path, e))?;
+            layout::freeze(&file, &path)?;
             waiting.push((temporary, path));
         }
-        place::sync_folder(&self.blobs())?;
-        rustix::fs::syncfs(&disk).map_err(|e| place::full(Fault::io("sync", &self.root, e.into())))?;
+        sync_dir(&self.blobs())?;
+        rustix::fs::syncfs(&disk).map_err(|e| Fault::io("sync", &self.root, e.into()))?;
         for (temporary, path) in &waiting {
             fs::rename(temporary.path(), path).map_err(|e| Fault::io("move into place", path, e))?;
         }
-        place::sync_folder(&self.steps())
+        sync_dir(&self.steps())
     }
 
     /// Makes gc keep `outputs`, trees with their contents, as long as the file or folder `owner` (an
@@ -327,26 +278,8 @@ impl Store {
     fn write_line(&self, path: &Path, line: &[u8]) -> Result<()> {
         let (mut file, temporary) = self.temporary()?;
         let written = file.write_all(line).and_then(|()| file.write_all(b"\n"));
-        written.map_err(|e| place::full(Fault::io("write", path, e)))?;
-        place::seal(&file, path)?;
+        written.map_err(|e| Fault::io("write", path, e))?;
+        layout::seal(&file, path)?;
         temporary.replace(path)
-    }
-
-    fn open_blob(&self, content: &Digest) -> Result<blob::Checked<'_>> {
-        blob::Checked::open(&self.path_of(content), content, &self.effort)
-    }
-}
-
-impl Contents for Store {
-    fn open(&self, content: &Digest) -> Result<Box<dyn Read + '_>> {
-        Ok(Box::new(self.open_blob(content)?))
-    }
-}
-
-/// The digest that stands for an output: the blob's, or the tree's JSON's.
-fn digest_of(output: &Output) -> Digest {
-    match output {
-        Output::Blob { content, .. } => *content,
-        Output::Tree { tree } => *tree,
     }
 }

@@ -18,10 +18,11 @@ use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
 use super::Store;
-use super::place::{self, Temporary};
+use super::layout;
 use crate::base::digest::Hashing;
 use crate::base::{Digest, Fault, Result};
-use crate::pack::sink::{Sink, filled};
+use crate::host::atomic::{Temporary, sync_dir};
+use crate::pack::disk::sink::{Sink, filled};
 
 /// The least run of zeros that becomes a hole.
 const HOLE: usize = 1 << 16;
@@ -39,6 +40,13 @@ pub struct SparseWriter<'s> {
     flush: Follower<()>,
 }
 
+impl Store {
+    /// A new blob to write into in any order; nothing is kept before [`SparseWriter::commit`].
+    pub fn sparse_writer(&self) -> Result<SparseWriter<'_>> {
+        SparseWriter::new(self)
+    }
+}
+
 impl<'s> SparseWriter<'s> {
     pub(super) fn new(store: &'s Store) -> Result<Self> {
         let (file, temporary) = store.temporary()?;
@@ -52,15 +60,15 @@ impl<'s> SparseWriter<'s> {
     /// Sets the length in bytes and makes the blob durable and visible; gives its digest and length.
     pub fn commit(self, length: u64) -> Result<(Digest, u64)> {
         let shown = self.temporary.path();
-        self.file.set_len(length).map_err(|e| place::full(Fault::io("write", shown, e)))?;
+        self.file.set_len(length).map_err(|e| Fault::io("write", shown, e))?;
         self.digest.tell(length);
         // The disk takes the rest while the digest is made of it.
-        self.flush.end().and_then(|ended| ended.map_err(|e| place::full(Fault::io("sync", shown, e))))?;
-        place::seal(&self.file, shown)?;
+        self.flush.end().and_then(|ended| ended.map_err(|e| Fault::io("sync", shown, e)))?;
+        layout::seal(&self.file, shown)?;
         let (content, size) = self.digest.end()?.map_err(|e| Fault::io("read", shown, e))?;
         self.store.effort.wrote(size);
         self.store.publish(shown, &content, size)?;
-        place::sync_folder(&self.store.blobs())?;
+        sync_dir(&self.store.blobs())?;
         Ok((content, size))
     }
 }

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|text: &str| node::fuzz::edit(text));
+libfuzzer_sys::fuzz_target!(|text: &str| node::testing::fuzz::edit(text));

@@ -5,11 +5,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::fault::{Fault, Result};
-use crate::files;
-use crate::node::Node;
-use crate::shim::{BUNDLES, THEIRS, refusal::REFUSED};
+use crate::host::files;
+use crate::kubernetes::context::Node;
+use crate::shim::refusal::REFUSED;
+use crate::shim::{BUNDLES, THEIRS};
 
-use super::Evidence;
+use super::finding::Evidence;
 
 pub(super) fn check(node: &Node) -> Result<Evidence> {
     let mut exceptions = Vec::new();

@@ -5,16 +5,17 @@ use std::fs;
 use toml::value::Datetime;
 use zeroize::Zeroizing;
 
-use crate::base64;
+use crate::config::Moment;
 use crate::fault::{Fault, Result};
-use crate::identity::Moment;
-use crate::node::Node;
-use crate::{proxy, renew};
+use crate::kubernetes::context::Node;
+use crate::kubernetes::{kube_proxy, paths};
+use crate::renew;
+use crate::text::base64;
 
-use super::Evidence;
+use super::finding::Evidence;
 
 /// On every node. The kubelet's own, which it renews itself, is in its kubeconfig or named there.
-const EVERYWHERE: [&str; 2] = ["/etc/kubernetes/pki/ca.crt", "/etc/kubernetes/kubelet.conf"];
+const EVERYWHERE: [&str; 2] = [paths::CA, paths::KUBELET];
 /// What the kubelet serves with, where it has made or got it.
 const SERVING: [&str; 2] =
     ["/var/lib/kubelet/pki/kubelet.crt", "/var/lib/kubelet/pki/kubelet-server-current.pem"];
@@ -29,7 +30,7 @@ const MASTER: [&str; 12] = [
     "/etc/kubernetes/pki/etcd/healthcheck-client.crt",
     "/etc/kubernetes/pki/etcd/peer.crt",
     "/etc/kubernetes/pki/etcd/server.crt",
-    "/etc/kubernetes/admin.conf",
+    paths::ADMIN,
     "/etc/kubernetes/controller-manager.conf",
     "/etc/kubernetes/scheduler.conf",
 ];
@@ -38,7 +39,7 @@ pub(super) fn check(node: &Node) -> Result<Evidence> {
     let mut paths = EVERYWHERE.to_vec();
     paths.extend(SERVING.iter().filter(|path| node.world.path(path).exists()));
     paths.extend(MASTER.iter().filter(|_| node.role.is_master()));
-    paths.extend(node.role.kube_proxy.here.then_some(proxy::KUBECONFIG));
+    paths.extend(node.role.kube_proxy.here.then_some(kube_proxy::KUBECONFIG));
     let (mut exceptions, mut left) = (Vec::new(), Vec::new());
     for path in paths {
         let days = match ends(node, path) {

@@ -6,11 +6,11 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
+use crate::config::role::User;
 use crate::fault::{Fault, Result};
-use crate::node::Node;
-use crate::role::User;
+use crate::kubernetes::context::Node;
 
-use super::Evidence;
+use super::finding::Evidence;
 
 /// A process as `/proc` shows it.
 struct Process {

@@ -3,11 +3,11 @@
 use std::fs;
 
 use crate::fault::{Fault, Result};
-use crate::files;
-use crate::node::Node;
-use crate::world::Call;
+use crate::host::{files, systemd};
+use crate::kubernetes::context::Node;
 
-use super::{Evidence, containers};
+use super::containers;
+use super::finding::Evidence;
 
 /// What is asked of the kernel, as sysctl.d(5) has it.
 pub(crate) const SYSCTLS: &str = "/usr/lib/sysctl.d/60-hale.conf";
@@ -40,7 +40,7 @@ pub(super) fn clock(node: &Node) -> Result<Evidence> {
         return Ok(Evidence::new(Vec::new(), "a time server was heard since the boot"));
     }
     for unit in SOURCES {
-        if node.world.run(&Call::new("/usr/bin/systemctl", &["--quiet", "is-active", unit]))?.success() {
+        if systemd::is_active(node.world, unit)? {
             return Ok(Evidence::nothing(&format!("{unit} runs, and no time server was heard")));
         }
     }
@@ -69,7 +69,7 @@ pub(super) fn space(node: &Node) -> Result<Evidence> {
 
 pub(super) fn units(node: &Node) -> Result<Evidence> {
     let arguments = ["list-units", "--state=failed", "--plain", "--no-legend", "--no-pager"];
-    let text = node.world.ask(&Call::new("/usr/bin/systemctl", &arguments))?;
+    let text = systemd::ask(node.world, &arguments)?;
     let failed = text.lines().filter_map(|line| line.split_whitespace().next());
     let exceptions = failed.map(|unit| format!("{unit} failed: journalctl -u {unit}")).collect();
     Ok(Evidence::new(exceptions, "systemd knows of none that failed"))

@@ -2,14 +2,14 @@
 
 use std::fs;
 
+use crate::bootstrap::written;
 use crate::fault::Result;
-use crate::files;
-use crate::kubeadm::{config, manifest};
-use crate::node::Node;
-use crate::world::Call;
-use crate::{proxy, written};
+use crate::host::{Call, files};
+use crate::kubernetes::context::Node;
+use crate::kubernetes::kube_proxy;
+use crate::kubernetes::kubeadm::{config, manifest};
 
-use super::Evidence;
+use super::finding::Evidence;
 
 pub(super) fn written(node: &Node) -> Result<Evidence> {
     let mut exceptions = written::differences(node)?;
@@ -22,9 +22,10 @@ pub(super) fn written(node: &Node) -> Result<Evidence> {
     if node.role.is_master() {
         exceptions.extend(images(node)?);
     }
-    if node.role.kube_proxy.here && files::read(node.world, proxy::CONFIG)? != Some(config::kube_proxy(node)?)
+    if node.role.kube_proxy.here
+        && files::read(node.world, kube_proxy::CONFIG)? != Some(config::kube_proxy(node)?)
     {
-        exceptions.push(format!("{} is not {} with the node's name", proxy::CONFIG, config::KUBE_PROXY));
+        exceptions.push(format!("{} is not {} with the node's name", kube_proxy::CONFIG, config::KUBE_PROXY));
     }
     Ok(Evidence::new(
         exceptions,

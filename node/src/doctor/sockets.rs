@@ -6,11 +6,12 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
+use crate::config::role::{Bind, Protocol};
 use crate::fault::Result;
-use crate::node::Node;
-use crate::role::{Bind, Protocol};
+use crate::kubernetes::context::Node;
 
-use super::{Evidence, containers};
+use super::containers;
+use super::finding::Evidence;
 
 /// What listens.
 #[derive(Debug, PartialEq, Eq)]
@@ -137,10 +138,10 @@ fn owners(node: &Node) -> BTreeMap<u64, Owner> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fake::Fake;
-    use crate::identity::Identity;
-    use crate::role::Role;
-    use crate::world::World;
+    use crate::config::node::Identity;
+    use crate::config::role::Role;
+    use crate::host::World;
+    use crate::testing::fake::Fake;
 
     const STATIC: &str = "0::/kubepods-burstable-pod0123456789abcdef0123456789abcdef.slice/crio-1.scope\n";
     const POD: &str = "0::/kubepods-burstable-pod01234567_89ab_cdef_0123_456789abcdef.slice/crio-2.scope\n";

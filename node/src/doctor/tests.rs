@@ -1,10 +1,10 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::fake::Fake;
-use crate::identity::Identity;
-use crate::role::Role;
-use crate::world::World;
+use crate::config::node::Identity;
+use crate::config::role::Role;
+use crate::host::World;
+use crate::testing::fake::Fake;
 
 const STATUS: &str = "Name:\tcoredns\nUid:\t10000000\t10000000\t10000000\t10000000\n\
     Gid:\t10000000\t10000000\t10000000\t10000000\nCapInh:\t0000000000000000\n\
@@ -93,8 +93,8 @@ const YEAR: i64 = 365 * 86_400;
 
 /// A kubeconfig whose certificate ends in so many seconds.
 fn conf(seconds: i64) -> String {
-    let pem = certificates::ending(crate::fake::NOW + seconds);
-    format!("users:\n    client-certificate-data: {}\n", crate::base64::encode(pem.as_bytes()))
+    let pem = certificates::ending(crate::testing::fake::NOW + seconds);
+    format!("users:\n    client-certificate-data: {}\n", crate::text::base64::encode(pem.as_bytes()))
 }
 
 /// A container's bundle, as the shim leaves it.
@@ -130,7 +130,7 @@ fn broken(spoil: &dyn Fn(&Fake)) -> BTreeSet<(String, String)> {
     world.make("/etc/crio/crio.conf.d/10-hale.conf", "");
     bundle(&world, "a");
     bootstrap::until_done(&world, &role, &|| Ok(()), &mut |_| {}).unwrap();
-    world.make(crate::proxy::KUBECONFIG, &conf(YEAR));
+    world.make(crate::kubernetes::kube_proxy::KUBECONFIG, &conf(YEAR));
     spoil(&world);
     let node = Node::new(&world, &role, &identity).unwrap();
     let broken = examine(&node).into_iter().filter(|finding| finding.verdict != Verdict::Yes);
@@ -216,10 +216,18 @@ fn what_is_not_as_shipped_is_seen_alone() {
         "wrote",
         "apiserver:v1.17.1, not",
     );
-    check(&other(crate::proxy::CONFIG, "iptables", "ipvs"), "wrote", "kube-proxy.yaml with the node's name");
+    check(
+        &other(crate::kubernetes::kube_proxy::CONFIG, "iptables", "ipvs"),
+        "wrote",
+        "kube-proxy.yaml with the node's name",
+    );
     let more = |path: &'static str| move |world: &Fake| world.make(path, "x");
     check(&more("/etc/kubernetes/manifests/z.yaml"), "wrote", "z.yaml is a static pod of nobody's");
-    check(&|world| std::fs::remove_file(world.path(crate::written::PATH)).unwrap(), "wrote", "was not noted");
+    check(
+        &|world| std::fs::remove_file(world.path(crate::bootstrap::written::PATH)).unwrap(),
+        "wrote",
+        "was not noted",
+    );
     for path in [
         "/etc/crio/crio.conf",
         "/etc/crio/crio.conf.d/99-x.conf",
@@ -236,7 +244,7 @@ fn what_is_not_as_shipped_is_seen_alone() {
 fn each_certificate_that_ends_is_seen_alone() {
     let ending = |path: &'static str, days: i64| {
         move |world: &Fake| {
-            let end = crate::fake::NOW + days * 86_400 + 60 * 60;
+            let end = crate::testing::fake::NOW + days * 86_400 + 60 * 60;
             let text =
                 if path.ends_with("conf") { conf(days * 86_400 + 3600) } else { certificates::ending(end) };
             std::fs::write(world.path(path), text).unwrap();
@@ -249,16 +257,19 @@ fn each_certificate_that_ends_is_seen_alone() {
         "/etc/kubernetes/pki/front-proxy-client.crt",
         "/etc/kubernetes/scheduler.conf",
         "/etc/kubernetes/kubelet.conf",
-        crate::proxy::KUBECONFIG,
+        crate::kubernetes::kube_proxy::KUBECONFIG,
     ] {
         check(&ending(path, 29), "certificates", &format!("{path} ends within 30 days: `hale renew`"));
         check(&ending(path, -2), "certificates", &format!("{path} ended 2 days ago: `hale renew`"));
     }
     let rotated = |world: &Fake| {
         let pem = "/var/lib/kubelet/pki/kubelet-client-current.pem";
-        world.make(pem, &certificates::ending(crate::fake::NOW - 1));
-        std::fs::write(world.path(crate::kubeadm::KUBELET), format!("    client-certificate: {pem}\n"))
-            .unwrap();
+        world.make(pem, &certificates::ending(crate::testing::fake::NOW - 1));
+        std::fs::write(
+            world.path(crate::kubernetes::paths::KUBELET),
+            format!("    client-certificate: {pem}\n"),
+        )
+        .unwrap();
     };
     check(&rotated, "certificates", "kubelet.conf ended 1 days ago");
     let gone =
@@ -272,7 +283,7 @@ fn each_fault_of_the_machine_is_seen_alone() {
     check(&panic, "kernel", "kernel.panic is 0, not 10");
     let failed = |world: &Fake| *world.failed.borrow_mut() = "x.service loaded failed failed X\n".into();
     check(&failed, "unit", "x.service failed");
-    let space = |bytes, inodes| move |world: &Fake| world.space.set(crate::world::Space { bytes, inodes });
+    let space = |bytes, inodes| move |world: &Fake| world.space.set(crate::host::Space { bytes, inodes });
     check(&space(9, 50), "space", "/ has 9 % of its space left");
     check(&space(50, 4), "space", "/ has 4 % of its inodes left");
     let silent = |world: &Fake| std::fs::remove_file(world.path(machine::SYNCHRONIZED)).unwrap();

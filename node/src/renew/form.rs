@@ -5,10 +5,10 @@
 
 use std::net::Ipv4Addr;
 
-use crate::base64;
-use crate::identity::Name;
-use crate::kubeadm::Ways;
-use crate::proxy::USER;
+use crate::config::Name;
+use crate::kubernetes::kube_proxy::USER;
+use crate::kubernetes::kubeadm::dialect::Ways;
+use crate::text::base64;
 
 /// One of the three things that nodes ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use crate::fault::{Fault, Result};
 
 use super::container::{COPIES, Whose};
-use super::refused;
+use super::refusal::refused;
 use super::walk::{Distrusted, walk};
 
 const CONFIG: &str = "config.json";

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use crate::fault::{Fault, Result};
 
-use super::refused;
+use super::refusal::refused;
 
 /// What of a call is the shim's affair.
 #[derive(Debug, PartialEq, Eq)]

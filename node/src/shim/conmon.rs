@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::fault::Result;
 
-use super::refused;
+use super::refusal::refused;
 
 const ALONE: &[&str] = &[
     "--exec",

@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use crate::fault::{Class, Fault, Result};
 
-use super::refused;
-use super::settings::Settings;
+use super::refusal::refused;
+use crate::config::shim::Settings;
 
 /// Where the kubelet keeps pods' volumes.
 const PODS: &str = "/var/lib/kubelet/pods";

@@ -18,9 +18,9 @@ use crate::fault::Result;
 
 use super::container::{Bind, Container};
 use super::mounts::{Mounts, Place};
-use super::refused;
-use super::settings::Settings;
+use super::refusal::refused;
 use super::walk::{Distrusted, walk};
+use crate::config::shim::Settings;
 
 /// The folders.
 pub(super) const TREES: [&str; 10] = [

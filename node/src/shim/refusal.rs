@@ -7,6 +7,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
+use crate::fault::{Class, Fault};
+
 /// One line a refusal, since the machine's start.
 pub const REFUSED: &str = "/run/hale/refused";
 /// The journal's socket for syslog's datagrams (systemd-journald.service(8)).
@@ -28,4 +30,9 @@ fn keep(path: &Path, line: &str) -> std::io::Result<()> {
     let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
     // Kept small: what comes first tells most.
     if file.metadata()?.len() < 1 << 16 { file.write_all(format!("{line}\n").as_bytes()) } else { Ok(()) }
+}
+
+/// A refusal: something is not as CRI-O and crun leave it, so somebody else had a hand in it, or does not fit them.
+pub(super) fn refused(what: impl Into<String>) -> Fault {
+    Fault::new(Class::Integrity, what)
 }

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::fault::{Fault, Result};
 
-use super::refused;
+use super::refusal::refused;
 
 /// The most links that are followed, as in the kernel (path_resolution(7)).
 const LINKS: u32 = 40;

@@ -5,14 +5,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use builder::base::digest::Checksum;
+use builder::base::progress::Silent;
+use builder::base::tree::{Contents, Node, Tree, TreePath};
 use builder::base::{Class, Digest, Fault, Result, Url};
+use builder::build::steps::disk;
 use builder::fetch::{Client, Limits, Source, Wanted, fetch};
-use builder::image;
-use builder::pack::sink::Sink;
+use builder::pack::disk::sink::Sink;
 use builder::plan::{DiskFormat, Output, StepId};
-use builder::progress::{Progress, Show, Unit};
 use builder::store::Store;
-use builder::tree::{Contents, Node, Tree, TreePath};
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -109,15 +109,14 @@ fn fill(root: &Path, size: u64) -> Result<()> {
         checksum: Some(Checksum::Sha256(Digest::of(&big))),
         mend: String::new(),
     };
-    let progress = Progress::new(Show::Nothing, Unit::Bytes, 0);
     let client = Client::new(Limits::default(), None)?;
     let tries = [
         store.put(&big[..]).map(drop),
         store.put_bytes(&big).map(drop),
         store.batch().and_then(|batch| batch.put(&big[..]).map(drop)),
-        image::convert(&store, &raw, DiskFormat::Qcow2).map(drop),
-        image::convert(&store, &raw, DiskFormat::RawZst).map(drop),
-        fetch(&store, &client, &[wanted], &progress).map(drop),
+        disk::convert(&store, &raw, DiskFormat::Qcow2).map(drop),
+        disk::convert(&store, &raw, DiskFormat::RawZst).map(drop),
+        fetch(&store, &client, &[wanted], &Silent).map(drop),
     ];
     for tried in tries {
         let fault = tried.err().ok_or_else(|| Fault::bug("the disk is not full"))?;

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use builder::base::name::Arch;
+use builder::base::tree::{Contents, Kind, Memory, Node, Tree, TreePath};
 use builder::base::{Epoch, Fault, Result};
-use builder::pack::oci;
+use builder::pack::image::oci;
 use builder::plan::{Plan, Preloaded, Step};
-use builder::tree::{Contents, Kind, Memory, Node, Tree, TreePath};
 use tests::system::World;
 
 /// CRI-O's settings for the read-only store, and the line that names it.

@@ -5,10 +5,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use builder::base::tree::Tree;
 use builder::base::{Digest, Epoch, Result};
-use builder::system;
-use builder::tree::Tree;
-use builder::vm::{Card, Disk, Firmware};
+use builder::build::planner::system;
+use builder::machine::vm::{Card, Disk, Firmware};
 use tests::powercut::{Record, copy_disk};
 use tests::system::World;
 use tests::times::Times;

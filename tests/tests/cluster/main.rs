@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
 use builder::base::Result;
-use builder::sandbox::{VERB, helper};
+use builder::host::sandbox::{VERB, helper};
 use libtest_mimic::{Arguments, Failed, Trial};
 use machines::{Machines, Role};
 use tests::system::World;

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use builder::base::tree::{Contents, Kind, Tree};
 use builder::base::{Epoch, Result};
-use builder::pack::initramfs::{self, Kernel, WANTED};
-use builder::pack::sink::Layered;
+use builder::pack::disk::initramfs::{self, Kernel, WANTED};
+use builder::pack::disk::sink::Layered;
 use builder::store::Store;
-use builder::tree::{Contents, Kind, Tree};
 use tests::tools::{prefixed, run, said, succeed, tool};
 
 /// Where the root begins (`builder::pack::disk`).

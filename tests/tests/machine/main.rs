@@ -21,16 +21,17 @@ use std::process::ExitCode;
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
+use builder::base::tree::{Memory, Tree, TreePath};
 use builder::base::{Digest, Result};
-use builder::flash::{Target, flash};
-use builder::image::INIT;
-use builder::overwrite::Overwrite;
-use builder::pack::apt::Offer;
+use builder::build::planner::inputs;
+use builder::build::planner::system;
+use builder::build::steps::disk::INIT;
+use builder::host::overwrite::Overwrite;
+use builder::host::sandbox::{VERB, helper};
+use builder::machine::flash::{Target, flash};
+use builder::machine::vm::{Bus, Card, Disk, Firmware, Forward};
+use builder::pack::package::repository::Offer;
 use builder::plan::{Output, Plan, Step};
-use builder::sandbox::{VERB, helper};
-use builder::system;
-use builder::tree::{Memory, Tree, TreePath};
-use builder::vm::{Bus, Card, Disk, Firmware, Forward};
 use libtest_mimic::{Arguments, Failed, Trial};
 use packages::offer;
 use tests::powercut::{Record, copy_disk};
@@ -291,7 +292,7 @@ impl Stage {
     fn plain_root(&self) -> Result<Tree> {
         let world = &self.world;
         let mut plan = Plan::new();
-        let packages = system::packages(&mut plan, &world.lock, &world.store, &["machine"])?;
+        let packages = inputs::packages(&mut plan, &world.lock, &world.store, &["machine"])?;
         let root = plan.add("root", Step::Root { packages, epoch: world.epoch() })?;
         let root = world.output(&mut plan, root)?;
         let mut tree = world.store.tree(&root)?;

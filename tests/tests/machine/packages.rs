@@ -5,12 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use builder::base::name::{PackageName, SuiteName};
+use builder::base::tree::{Contents, Kind, Node};
 use builder::base::{Digest, Result};
-use builder::debian::deb::{Deb, Limits};
-use builder::openpgp::SigningKey;
-use builder::pack::apt::{Offer, Suite};
-use builder::repository::{Gathered, publish};
-use builder::tree::{Contents, Kind, Node};
+use builder::dist::repository::{Gathered, publish};
+use builder::formats::debian::deb::{Deb, Limits};
+use builder::formats::openpgp::SigningKey;
+use builder::pack::package::repository::{Offer, Suite};
 use tests::server::{Answer, Server};
 use tests::system::World;
 use tests::tools::{put, succeed, tool};

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use builder::vm::{Disk, Firmware};
+use builder::machine::vm::{Disk, Firmware};
 use tests::powercut::Record;
 use tests::vm::{Guest, Host};
 

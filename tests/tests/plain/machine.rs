@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use builder::base::name::SuiteName;
-use builder::mirror::Mirrors;
+use builder::fetch::mirror::Mirrors;
 use tempfile::TempDir;
 use tests::fixtures::{Shelf, pack};
 use tests::tools::{bound, is_root, put, run, said, succeed, tool};

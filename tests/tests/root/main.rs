@@ -10,11 +10,11 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use builder::base::name::PackageName;
+use builder::base::tree::{Contents, Kind, Tree};
 use builder::base::{Class, Digest, Epoch, Result};
-use builder::root::{Builder, Limits, unpack_all};
-use builder::sandbox::{Sandbox, VERB, helper};
+use builder::host::sandbox::{Sandbox, VERB, helper};
+use builder::rootfs::{Builder, Limits, unpack_all};
 use builder::store::Store;
-use builder::tree::{Contents, Kind, Tree};
 use libtest_mimic::{Arguments, Trial};
 use packages::{base, busy, owning, pack, script, with_postinst};
 use tests::tools::{is_root, put, run, said, succeed, tool};

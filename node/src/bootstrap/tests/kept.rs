@@ -65,6 +65,27 @@ fn what_is_made_has_its_owner_and_mode() {
     assert!(!WHOLE["node"].0.contains_key("unit: kube-proxy.service"));
 }
 
+/// The token is in what kubeadm is told, so that is gone however kubeadm ends.
+#[test]
+fn a_phase_that_fails_leaves_no_file_with_its_token() {
+    for kind in ["master", "node"] {
+        let role = role(kind, "1.20.2");
+        let whole = machine(&role);
+        boot(&whole, &role).unwrap();
+        let calls = whole.calls.borrow();
+        let told = |call: &String| call.contains("kubeadm") && call.contains("--config /run/hale/");
+        let told: Vec<usize> = (0..calls.len()).filter(|at| told(&calls[*at])).collect();
+        assert!(!told.is_empty(), "{calls:?}");
+        for at in told {
+            let fake = machine(&role);
+            fake.spoilt.borrow_mut().insert(at, Spoilt::Refused);
+            assert!(boot(&fake, &role).is_err(), "{}", calls[at]);
+            let left: Vec<_> = fake.tree().into_keys().filter(|path| path.starts_with("run/hale/")).collect();
+            assert_eq!(left, [""; 0], "{}", calls[at]);
+        }
+    }
+}
+
 /// A kubeadm that says of a phase that all went well, and did nothing.
 #[test]
 fn no_phase_takes_a_programs_word_for_it() {
@@ -109,9 +130,9 @@ fn what_is_gone_is_made_again() {
     check("master", &remove("/etc/kubernetes/apiserver/encryption.json"));
     check("master", &remove("/var/lib/kubelet/config.yaml"));
     check("master", &remove("/var/lib/kubelet/pki/kubelet-server-current.pem"));
-    check("master", &remove(crate::proxy::KUBECONFIG));
-    check("master", &remove(crate::proxy::CONFIG));
-    check("node", &remove(crate::runtime::CNI));
+    check("master", &remove(crate::kubernetes::kube_proxy::KUBECONFIG));
+    check("master", &remove(crate::kubernetes::kube_proxy::CONFIG));
+    check("node", &remove(crate::bootstrap::phases::crio::CNI));
     check("master", &|fake| fake.own(&fake.path("/etc/kubernetes/admin.conf"), 7, 7).unwrap());
     let forget = |what: &'static str| {
         move |fake: &Fake| {
@@ -227,7 +248,7 @@ fn the_key_of_the_secrets_is_made_once() {
         let object: serde_json::Value = serde_json::from_str(&text).unwrap();
         let secret = &object["resources"][0]["providers"][0]["secretbox"]["keys"][0]["secret"];
         let key = secret.as_str().unwrap().to_owned();
-        assert_eq!(crate::base64::decode(&key).unwrap().len(), 32);
+        assert_eq!(crate::text::base64::decode(&key).unwrap().len(), 32);
         (fake, text, key)
     };
     let (fake, text, key) = made();

@@ -1,6 +1,7 @@
 //! What node.toml says, and what becomes of it.
 
 use super::*;
+use crate::host::{Real, openssl};
 
 /// What stands in resolv.conf afterwards, by what stood there and what node.toml says.
 #[test]
@@ -27,7 +28,7 @@ fn a_bridge_that_hale_makes_leads_to_services() {
         let fake = machine(&role);
         fake.make(Identity::PATH, told);
         boot(&fake, &role).unwrap();
-        let text = files::need(&fake, crate::network::FILES[1]).unwrap();
+        let text = files::need(&fake, crate::bootstrap::network::FILES[1]).unwrap();
         assert!(text.ends_with(expect), "{text}");
     };
     check("master", "[network]\nbridge = \"make\"\n", "\n[Route]\nDestination=10.96.0.0/12\nScope=link\n");
@@ -43,7 +44,8 @@ fn no_other_interface_is_touched() {
         let fake = machine(&role);
         fake.make(Identity::PATH, told);
         boot(&fake, &role).unwrap();
-        let texts = crate::network::FILES.map(|path| files::read(&fake, path).unwrap().unwrap_or_default());
+        let texts = crate::bootstrap::network::FILES
+            .map(|path| files::read(&fake, path).unwrap().unwrap_or_default());
         let found: Vec<&str> =
             texts.iter().filter_map(|text| text.strip_prefix("[Match]\nName=")?.lines().next()).collect();
         assert_eq!(found, matched, "{told}");
@@ -81,8 +83,8 @@ fn a_key_that_is_not_the_given_cas_is_refused() {
         let words =
             ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "9", "-subj", "/CN=kubernetes"];
         let files = ["-keyout", key.as_str(), "-out", certificate.as_str()];
-        let call = Call::new("/usr/bin/openssl", &[words.as_slice(), &files].concat());
-        crate::world::Real::new(None).ask(&call).expect("openssl: Debian's package openssl");
+        let call = openssl::call(&[words.as_slice(), &files].concat());
+        Real::new(None).ask(&call).expect("openssl: Debian's package openssl");
     }
     let text = |name: &str| std::fs::read_to_string(path(name)).unwrap();
     let check = |key: &str, right: bool| {
@@ -116,7 +118,10 @@ fn a_node_runs_a_kube_proxy_where_the_role_wants_one() {
     );
     fake.make(Identity::PATH, &format!("{JOIN}[kube-proxy]\nkubeconfig = \"client-key-data: eA==\"\n"));
     boot(&fake, &role).unwrap();
-    assert_eq!(files::need(&fake, crate::proxy::KUBECONFIG).unwrap(), "client-key-data: eA==");
+    assert_eq!(
+        files::need(&fake, crate::kubernetes::kube_proxy::KUBECONFIG).unwrap(),
+        "client-key-data: eA=="
+    );
     assert!(!files::need(&fake, Identity::PATH).unwrap().contains("client-key-data"));
     let (enabled, active) = (&fake.state.borrow().enabled, &fake.state.borrow().active);
     assert!(enabled.contains("kube-proxy.service") && active.contains("kube-proxy.service"));

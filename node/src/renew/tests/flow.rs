@@ -9,10 +9,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
-use crate::base64;
-use crate::fake::ENDS_SOON;
-use crate::role::Kind;
-use crate::world::{Call, Real};
+use crate::config::role::Kind;
+use crate::host::{Call, Real};
+use crate::testing::fake::ENDS_SOON;
+use crate::text::base64;
 
 /// Runs a real openssl that must end well.
 pub(super) fn openssl(folder: &Path, arguments: &str) -> String {
@@ -70,7 +70,7 @@ fn ending(minor: &str) -> (Fake, Role) {
 }
 
 fn step(world: &Fake, role: &Role) -> Result<Outcome> {
-    let identity = Identity::load(world, role).unwrap();
+    let identity = load_identity(world, role).unwrap();
     renew(&Node::new(world, role, &identity).unwrap(), false)
 }
 
@@ -85,7 +85,7 @@ pub(super) fn approve(role: &Role, requests: &mut BTreeMap<String, Value>) {
     master.reboot();
     master.state.borrow_mut().requests.append(requests);
     let identity = Identity::default();
-    master::approve(&Node::new(&master, &role, &identity).unwrap()).unwrap();
+    approve::approve(&Node::new(&master, &role, &identity).unwrap()).unwrap();
     requests.append(&mut master.state.borrow_mut().requests);
 }
 
@@ -111,7 +111,7 @@ fn issue(object: &mut Value, certificate: impl Fn(&str) -> String) {
 
 /// The kubeconfig's two credentials, and that they are a pair.
 fn credentials(world: &Fake) -> (String, String) {
-    let text = files::need(world, proxy::KUBECONFIG).unwrap();
+    let text = files::need(world, kube_proxy::KUBECONFIG).unwrap();
     let of = |name: &str| {
         let line = text.lines().find_map(|line| line.trim().strip_prefix(name)).unwrap();
         String::from_utf8(base64::decode(line).unwrap()).unwrap()
@@ -131,7 +131,7 @@ fn a_nodes_kube_proxy_gets_its_next_certificate_by_itself() {
         [("1.17.17", "v1beta1", None), ("1.20.2", "v1", Some("kubernetes.io/kube-apiserver-client"))]
     {
         let (world, role) = ending(minor);
-        let before = (credentials(&world), files::need(&world, proxy::KUBECONFIG).unwrap());
+        let before = (credentials(&world), files::need(&world, kube_proxy::KUBECONFIG).unwrap());
         assert_eq!(step(&world, &role).unwrap(), Outcome::Asked);
         assert_eq!(step(&world, &role).unwrap(), Outcome::Asked, "nobody has decided");
         let requests = world.state.borrow().requests.clone();
@@ -143,11 +143,11 @@ fn a_nodes_kube_proxy_gets_its_next_certificate_by_itself() {
         assert_eq!(step(&world, &role).unwrap(), Outcome::Renewed);
         let after = credentials(&world);
         assert!(after.0 != before.0.0 && after.1 != before.0.1, "another certificate of another key");
-        let text = files::need(&world, proxy::KUBECONFIG).unwrap();
+        let text = files::need(&world, kube_proxy::KUBECONFIG).unwrap();
         let others =
             |text: &str| text.lines().filter(|line| !line.contains("-data: ")).collect::<Vec<_>>().join("\n");
         assert_eq!(others(&text), others(&before.1));
-        assert!(files::check_private(&world, proxy::KUBECONFIG).is_ok());
+        assert!(files::check_private(&world, kube_proxy::KUBECONFIG).is_ok());
         assert!(world.calls.borrow().last().unwrap().ends_with("try-restart kube-proxy.service"));
         assert!(!world.tree().keys().any(|path| path.contains("renewal")), "something is left");
         assert_eq!(step(&world, &role).unwrap(), Outcome::Nothing);
@@ -159,7 +159,7 @@ fn a_nodes_kube_proxy_gets_its_next_certificate_by_itself() {
 fn cut(at: usize, reboot: bool) -> bool {
     let (world, role) = worker("1.20.2", &base64::encode(ENDS_SOON.as_bytes()), "eA==");
     world.state.borrow_mut().objects.insert("hale:kube-proxy-renewal".into());
-    let first = files::need(&world, proxy::KUBECONFIG).unwrap();
+    let first = files::need(&world, kube_proxy::KUBECONFIG).unwrap();
     world.fuel.set(at);
     let mut was_cut = false;
     for _ in 0..8 {
@@ -171,7 +171,7 @@ fn cut(at: usize, reboot: bool) -> bool {
                 world.reboot();
             }
         }
-        let changed = files::need(&world, proxy::KUBECONFIG).unwrap() != first;
+        let changed = files::need(&world, kube_proxy::KUBECONFIG).unwrap() != first;
         // A reboot starts kube-proxy with what is there.
         if changed && matches!(result, Ok(Outcome::Renewed | Outcome::Nothing)) {
             let restarted = world.calls.borrow().iter().any(|call| call.contains("try-restart"));

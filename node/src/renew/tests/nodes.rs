@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 
 use super::flow::is_approved;
 use super::*;
-use crate::base64;
-use crate::kubeadm::ways;
+use crate::host::{Call, Real};
+use crate::kubernetes::kubeadm::dialect::ways;
+use crate::renew::csr as format;
 use crate::renew::form::{CLIENT, Form, SERVER};
-use crate::renew::request as format;
-use crate::world::{Call, Real};
+use crate::text::base64;
 
 const MEMBER: &str = include_str!("../../../testdata/requests/member.pem");
 const SERVER_OF_NODE_1: &str = include_str!("../../../testdata/requests/server.pem");

@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use super::flow::{approve, is_approved, request};
 use super::*;
-use crate::base64;
-use crate::kubeadm::ways;
+use crate::kubernetes::kubeadm::dialect::ways;
+use crate::renew::csr as format;
 use crate::renew::form::Form;
-use crate::renew::request as format;
+use crate::text::base64;
 
 const SUBJECT: &str = "-subj /CN=system:kube-proxy";
 
@@ -20,7 +20,7 @@ fn approves(version: &str, pem: &str, change: &dyn Fn(&mut Value)) -> bool {
     let role = Role::parse(&role).unwrap();
     let name = format::name("node-1", pem);
     let mut object = format::object(ways(role.kubernetes.minor()), &Form::Proxy, &name, pem);
-    object["spec"]["username"] = proxy::USER.into();
+    object["spec"]["username"] = kube_proxy::USER.into();
     change(&mut object);
     let mut requests = BTreeMap::from([(name.clone(), object)]);
     approve(&role, &mut requests);

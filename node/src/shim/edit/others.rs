@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::object::{Object, items};
-use super::one_way;
+use super::propagation::one_way;
 
 /// The members that are edited, beside the options of mounts: of those the words for propagation alone.
 const EDITED: [&str; 5] = [

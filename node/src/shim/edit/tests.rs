@@ -316,7 +316,7 @@ proptest! {
     /// Whatever text comes: every member but the edited ones stays, as it was written, in its place.
     #[test]
     fn no_field_is_lost_or_moved(text in mutated(CONFIG)) {
-        crate::fuzz::edit(&text);
+        crate::testing::fuzz::edit(&text);
     }
 
     #[test]

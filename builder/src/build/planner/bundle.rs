@@ -1,0 +1,177 @@
+//! The plan of a role's bundle: its packages, their image, and what says what they are made of.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Order, packing};
+use crate::base::digest::Checksum;
+use crate::base::name::PackageName;
+use crate::base::tree::TreePath;
+use crate::base::{Fault, Result};
+use crate::formats::debian::version::Version;
+use crate::host::cargo;
+use crate::lock::{From, Lock, LockedFile};
+use crate::overlay::role_package::{Bundle, bundles};
+use crate::plan::bill::{Bill, Input, Origin, Ware};
+use crate::plan::{Layer, Plan, Step, StepId};
+use crate::recipe::role::Role;
+use crate::recipe::{Files, Recipe, Source};
+use crate::store::Store;
+
+/// The role's plan, and what it was made of. Rendered overlays are in the store already.
+pub struct Planned {
+    /// The steps; the bundle is the one goal.
+    pub plan: Plan,
+    /// The checkout's recipes and overlays.
+    pub files: Files,
+    /// The recipe.
+    pub recipe: Recipe,
+    /// The lock.
+    pub lock: Lock,
+    /// Packages of the role, those that others depend on first, with their versions.
+    pub packages: Vec<(PackageName, Version)>,
+    /// The bundle.
+    pub goal: StepId,
+}
+
+/// Reads the checkout and plans. No lock, no plan.
+pub fn plan(order: &Order, store: &Store) -> Result<Planned> {
+    let files = order.project.files()?;
+    let recipe = Recipe::parse(&files, &order.line)?;
+    let lock = order.project.lock(&recipe)?;
+    let role = recipe.role(order.role.as_str())?;
+    let programs = cargo::packages(order.project.root())?;
+    let mut draft = Draft { plan: Plan::new(), parts: BTreeMap::new(), wares: Vec::new() };
+    for (name, version) in &programs {
+        draft.program(name, version, order, &lock)?;
+    }
+    for bundle in bundles(&files, &recipe, role, Some(&lock), &programs)? {
+        draft.bundle(&bundle, &lock, store)?;
+    }
+    let packages = draft.wares.iter().map(|ware| (ware.name.clone(), ware.version.clone())).collect();
+    let goal = draft.finish(order, &recipe, &lock)?;
+    Ok(Planned { plan: draft.plan, files, recipe, lock, packages, goal })
+}
+
+struct Draft {
+    plan: Plan,
+    parts: BTreeMap<TreePath, StepId>,
+    wares: Vec<Ware>,
+}
+
+impl Draft {
+    fn program(&mut self, name: &PackageName, version: &Version, order: &Order, lock: &Lock) -> Result<()> {
+        let sources = cargo::identity(order.project.root(), &order.toolchain)?;
+        let deb = self.plan.add(format!("deb {name}"), Step::Program { sources, epoch: lock.epoch })?;
+        let tree = self.plan.add(format!("unpack {name}"), Step::Unpack { deb })?;
+        self.parts.insert(TreePath::new(format!("{name}_{version}_{}.deb", lock.arch))?, deb);
+        self.wares.push(Ware {
+            name: name.clone(),
+            version: version.clone(),
+            arch: lock.arch,
+            origin: Origin::Program(name.clone()),
+            source: Checksum::Sha256(sources),
+            deb,
+            tree,
+        });
+        Ok(())
+    }
+
+    fn bundle(&mut self, bundle: &Bundle, lock: &Lock, store: &Store) -> Result<()> {
+        let (files, tree, deb) = packing::pack(&mut self.plan, bundle, lock.epoch, store)?;
+        let (name, arch) = (&bundle.name, packing::field(bundle, "Architecture")?);
+        let version: Version = packing::field(bundle, "Version")?.parse()?;
+        self.parts.insert(TreePath::new(format!("{name}_{version}_{arch}.deb"))?, deb);
+        self.wares.push(Ware {
+            name: name.clone(),
+            version,
+            arch: arch.parse()?,
+            origin: Origin::Overlay(bundle.overlay.clone()),
+            source: Checksum::Sha256(files),
+            deb,
+            tree,
+        });
+        Ok(())
+    }
+
+    fn finish(&mut self, order: &Order, recipe: &Recipe, lock: &Lock) -> Result<StepId> {
+        let own = self.wares.last().ok_or_else(|| Fault::bug("a role without packages"))?;
+        let annotation = |name: &str, value: String| (name.to_owned(), value);
+        let image = Step::Image {
+            title: own.name.to_string(),
+            version: own.version.clone(),
+            about: format!("Files of a {} of line {}, one layer a package", order.role, order.line),
+            licences: "MIT OR Apache-2.0".to_owned(),
+            annotations: BTreeMap::from([
+                annotation("hale.line", order.line.to_string()),
+                annotation("hale.role", order.role.to_string()),
+                annotation("hale.lock", lock.digest()?.to_string()),
+            ]),
+            arch: lock.arch,
+            layers: self.wares.iter().map(layer).collect(),
+            epoch: lock.epoch,
+        };
+        let image = self.plan.add("image", image)?;
+        self.parts.insert(TreePath::new("oci")?, image);
+        let bill = Some(Bill {
+            line: order.line.clone(),
+            role: order.role.clone(),
+            arch: lock.arch,
+            epoch: lock.epoch,
+            recipe: lock.recipe,
+            lock: lock.digest()?,
+            builder: cargo::digest_of(order.project.root(), BUILDER)?,
+            packages: self.wares.clone(),
+            inputs: inputs(recipe.role(order.role.as_str())?, recipe, lock)?,
+        });
+        let goal = self.plan.add("bundle", Step::Bundle { parts: self.parts.clone(), bill })?;
+        self.plan.want(goal);
+        Ok(goal)
+    }
+}
+
+/// What makes the builder: its sources, and the crates it is linked with.
+const BUILDER: &[&str] = &["Cargo.lock", "Cargo.toml", "rust-toolchain.toml", "builder", "xtask"];
+
+fn layer(ware: &Ware) -> Layer {
+    Layer { package: ware.name.clone(), version: ware.version.clone(), tree: ware.tree }
+}
+
+/// What the role's packages depend on, as the lock has it.
+fn inputs(role: &Role, recipe: &Recipe, lock: &Lock) -> Result<BTreeSet<Input>> {
+    let mut inputs = BTreeSet::new();
+    for name in &role.components {
+        let version = lock.version_of(recipe, name)?.to_string();
+        let mut input =
+            Input { name: name.to_string(), version, checksum: None, location: None, local: false };
+        match lock.inputs.get(name).map(|locked| &locked.from) {
+            Some(From::Url { url, checksum, .. }) => {
+                (input.checksum, input.location) = (Some(*checksum), Some(url.clone()));
+            }
+            Some(From::Image { registry, repository, digest }) => {
+                input.checksum = Some(Checksum::Sha256(*digest));
+                input.location = Some(format!("{registry}/{repository}@{digest}"));
+            }
+            Some(From::Added { digest, .. }) => {
+                (input.checksum, input.local) = (Some(Checksum::Sha256(*digest)), true);
+            }
+            Some(From::Source { source }) => {
+                let description = |file: &&LockedFile| file.path.file_name().ends_with(".dsc");
+                let files = lock.sources.get(source).into_iter().flat_map(|source| &source.file);
+                if let Some(file) = files.clone().find(description) {
+                    input.checksum = Some(Checksum::Sha256(file.sha256));
+                    input.location = Some(file.path.to_string());
+                }
+            }
+            Some(From::Provided) => {}
+            None => {
+                let Source::Apt { package } = recipe.source(name)? else { continue };
+                if let Some(locked) = lock.packages.values().find(|locked| locked.name == package) {
+                    input.checksum = Some(Checksum::Sha256(locked.sha256));
+                    input.location = Some(locked.path.to_string());
+                }
+            }
+        }
+        inputs.insert(input);
+    }
+    Ok(inputs)
+}

@@ -1,0 +1,47 @@
+//! Adds role packages to a plan: rendered files, their tree, the `.deb`.
+
+use crate::base::{Digest, Epoch, Fault, Result};
+use crate::formats::debian::script::Script;
+use crate::overlay::role_package::Bundle;
+use crate::plan::{Package, Plan, Step, StepId};
+use crate::store::Store;
+
+/// Adds the steps of a role package: the digest of its rendered files, the steps of their tree and of the `.deb`.
+pub(super) fn pack(
+    plan: &mut Plan,
+    bundle: &Bundle,
+    epoch: Epoch,
+    store: &Store,
+) -> Result<(Digest, StepId, StepId)> {
+    let (files, tree) = files(plan, bundle, store)?;
+    let name = &bundle.name;
+    let deb = plan.add(format!("deb {name}"), Step::Deb { package: package(bundle)?, tree, epoch })?;
+    Ok((files, tree, deb))
+}
+
+/// Adds the step of a role package's rendered files, which go into the store; and their digest.
+pub(super) fn files(plan: &mut Plan, bundle: &Bundle, store: &Store) -> Result<(Digest, StepId)> {
+    store.put_all(&bundle.rendered.contents)?;
+    let files = store.put_tree(&bundle.rendered.tree)?;
+    let tree = plan.add(format!("files {}", bundle.name), Step::Files { tree: files })?;
+    Ok((files, tree))
+}
+
+/// A field of its control file.
+pub(super) fn field(bundle: &Bundle, name: &str) -> Result<String> {
+    bundle.control.need(name).map(str::to_owned)
+}
+
+/// What the package says of itself.
+pub(super) fn package(bundle: &Bundle) -> Result<Package> {
+    let control = bundle.control.fields().map(|field| (field.name.clone(), field.value.clone())).collect();
+    let script = |(name, text): (&&str, &String)| {
+        let all = [Script::Preinst, Script::Postinst, Script::Prerm, Script::Postrm];
+        let script = all.into_iter().find(|script| script.as_str() == *name);
+        script
+            .map(|script| (script, text.clone()))
+            .ok_or_else(|| Fault::bug(format!("dpkg runs no `{name}`")))
+    };
+    let scripts = bundle.scripts.iter().map(script).collect::<Result<_>>()?;
+    Ok(Package { control, conffiles: bundle.conffiles.clone(), scripts, triggers: Vec::new() })
+}

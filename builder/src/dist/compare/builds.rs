@@ -1,0 +1,95 @@
+//! Two builds of one checkout: the first step whose text or bytes are not the same.
+
+use std::fmt;
+use std::io::Read;
+
+use super::bytes::{self, Difference};
+use crate::base::tree::Contents;
+use crate::base::{Digest, Result};
+use crate::plan::why;
+use crate::plan::{Output, Plan, StepId};
+use crate::store::Store;
+
+/// One build to compare: what was planned, and the store it was made in.
+pub struct Side<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// Where its outputs are.
+    pub store: &'a Store,
+}
+
+/// The first step at which two builds part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parting {
+    /// The step's label.
+    pub step: String,
+    /// Its id in the first build.
+    pub id: StepId,
+    /// How it parts.
+    pub how: How,
+}
+
+/// How two builds of a step part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum How {
+    /// What went in is not the same: reading the checkout gave something else.
+    Text(String),
+    /// The same went in, other bytes came out.
+    Bytes(Difference),
+    /// One build has an output that the other has not.
+    Missing,
+}
+
+impl fmt::Display for Parting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "step `{}` ({}): ", self.step, &self.id.to_string()[..12])?;
+        match &self.how {
+            How::Text(change) => write!(f, "was given other inputs: {change}"),
+            How::Bytes(difference) => write!(f, "made other bytes: {difference}"),
+            How::Missing => f.write_str("was made in one build only"),
+        }
+    }
+}
+
+/// How many outputs agree, or the first step, inputs before what needs them, that does not.
+pub fn compare(left: &Side<'_>, right: &Side<'_>) -> Result<std::result::Result<usize, Parting>> {
+    let mut agree = 0;
+    for (id, planned) in left.plan.iter() {
+        let part = |how| Parting { step: planned.label.clone(), id, how };
+        if right.plan.get(&id).is_none() {
+            let change = text_change(left, right, &planned.label);
+            return Ok(Err(part(How::Text(change))));
+        }
+        match (left.store.output(&id)?, right.store.output(&id)?) {
+            (Some(a), Some(b)) => match differ((&a, left.store), (&b, right.store))? {
+                Some(difference) => return Ok(Err(part(How::Bytes(difference)))),
+                None => agree += 1,
+            },
+            // What no goal needed was made in neither.
+            (None, None) => {}
+            _ if left.plan.goals().any(|goal| goal == id) => return Ok(Err(part(How::Missing))),
+            _ => {}
+        }
+    }
+    Ok(Ok(agree))
+}
+
+fn differ(left: (&Output, &Store), right: (&Output, &Store)) -> Result<Option<Difference>> {
+    let (a, b): (&dyn Contents, &dyn Contents) = (left.1, right.1);
+    bytes::outputs((left.0, a), (right.0, b))
+}
+
+/// Two stores as one: the trees of a changed step lie in one each.
+struct Both<'a>(&'a Store, &'a Store);
+
+impl Contents for Both<'_> {
+    fn open(&self, content: &Digest) -> Result<Box<dyn Read + '_>> {
+        if self.0.contains(content) { self.0.open(content) } else { self.1.open(content) }
+    }
+}
+
+fn text_change(left: &Side<'_>, right: &Side<'_>, label: &str) -> String {
+    let both = Both(left.store, right.store);
+    let chain = why::why(left.plan, right.plan, label, &both).unwrap_or_default();
+    chain.last().map_or_else(|| format!("the other build has no step called {label}"), ToString::to_string)
+}

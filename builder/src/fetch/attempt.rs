@@ -1,0 +1,41 @@
+//! One attempt to get pinned bytes: what they must be, what was got, and what a failure means for the next.
+
+use crate::base::digest::Checksum;
+use crate::base::{Fault, Url};
+use crate::plan::Output;
+
+/// What bytes must be.
+#[derive(Clone, Copy)]
+pub(super) struct Pinned<'a> {
+    pub(super) checksum: &'a Checksum,
+    pub(super) size: Option<u64>,
+}
+
+/// What a fetch brought.
+pub(super) struct Got {
+    pub(super) outputs: Vec<Output>,
+    pub(super) bytes: u64,
+    pub(super) from: Url,
+    pub(super) refused: Vec<Fault>,
+}
+
+/// What came of asking one place.
+pub(super) type Tried<T> = std::result::Result<T, Failure>;
+
+/// Why one place did not serve.
+pub(super) enum Failure {
+    /// The next try may do better.
+    Again(Fault),
+    /// This place will not do; another may.
+    Elsewhere(Fault),
+    /// No place will help.
+    Fatal(Fault),
+}
+
+impl Failure {
+    pub(super) fn fault(self) -> Fault {
+        match self {
+            Self::Again(fault) | Self::Elsewhere(fault) | Self::Fatal(fault) => fault,
+        }
+    }
+}

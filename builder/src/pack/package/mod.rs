@@ -1,0 +1,4 @@
+//! `.deb`s, and the signed repository that has them.
+
+pub mod deb;
+pub mod repository;

@@ -1,0 +1,126 @@
+//! Certificates and kubeconfigs: made beside their place, synced, and put there by one rename, because
+//! kubeadm takes whatever it finds and fails on an empty `ca.key`.
+
+use crate::config::Pem;
+use crate::config::node::Ca;
+use crate::fault::{Class, Fault, Result};
+use crate::host::{files, openssl};
+use crate::kubernetes::context::Node;
+use crate::kubernetes::kubeadm::{self, config};
+use crate::kubernetes::paths;
+
+/// Where kubeadm makes certificates before they are whole.
+const SCRATCH_PKI: &str = "/etc/kubernetes/.pki.hale";
+/// Where it makes kubeconfigs.
+const SCRATCH_CONFS: &str = "/etc/kubernetes/.kubeconfigs.hale";
+/// All that `kubeadm init phase certs all` makes.
+const FILES: [&str; 22] = [
+    "apiserver-etcd-client.crt",
+    "apiserver-etcd-client.key",
+    "apiserver-kubelet-client.crt",
+    "apiserver-kubelet-client.key",
+    "apiserver.crt",
+    "apiserver.key",
+    "ca.crt",
+    "ca.key",
+    "etcd/ca.crt",
+    "etcd/ca.key",
+    "etcd/healthcheck-client.crt",
+    "etcd/healthcheck-client.key",
+    "etcd/peer.crt",
+    "etcd/peer.key",
+    "etcd/server.crt",
+    "etcd/server.key",
+    "front-proxy-ca.crt",
+    "front-proxy-ca.key",
+    "front-proxy-client.crt",
+    "front-proxy-client.key",
+    "sa.key",
+    "sa.pub",
+];
+/// All that `kubeadm init phase kubeconfig all` makes.
+const CONFS: [&str; 4] = ["admin.conf", "controller-manager.conf", "kubelet.conf", "scheduler.conf"];
+
+/// Whether a file is whole PEM.
+pub(super) fn is_pem(node: &Node, path: &str) -> Result<bool> {
+    Ok(files::read(node.world, path)?.is_some_and(|text| Pem::try_from(text).is_ok()))
+}
+
+fn whole(node: &Node, directory: &str) -> Result<bool> {
+    for name in FILES {
+        if !is_pem(node, &format!("{directory}/{name}"))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether all certificates are there.
+pub(super) fn check(node: &Node) -> Result<bool> {
+    whole(node, paths::PKI)
+}
+
+/// Makes them; those that are there whole stay.
+pub(super) fn act(node: &Node) -> Result<()> {
+    if check(node)? {
+        return Ok(());
+    }
+    // What is there is of no use: nothing was started with it, or `kubelet.conf` would be there too.
+    if files::read(node.world, paths::KUBELET)?.is_some() {
+        let fault =
+            Fault::new(Class::Integrity, format!("{} is damaged on a node that was set up", paths::PKI));
+        return Err(fault.mend("restore it from a backup, or `hale reset` and begin anew"));
+    }
+    files::remove(node.world, SCRATCH_PKI)?;
+    if let Some(ca) = &node.identity.ca {
+        give(node, ca)?;
+    }
+    let text = config::init(node, SCRATCH_PKI)?;
+    kubeadm::with_config(node, "certificates.json", &text, |config| {
+        kubeadm::phase(node, &["certs", "all"], config)
+    })?;
+    if !whole(node, SCRATCH_PKI)? {
+        return Err(Fault::passing("kubeadm left a certificate out or cut it short"));
+    }
+    files::remove(node.world, paths::PKI)?;
+    files::promote(node.world, SCRATCH_PKI, paths::PKI)
+}
+
+/// Puts a given CA where kubeadm takes it for its own. kubeadm would sign with a key that is another's, too.
+fn give(node: &Node, ca: &Ca) -> Result<()> {
+    let key = ca.key.as_ref().ok_or_else(|| Fault::new(Class::Missing, "the given CA's key is missing"))?;
+    let (certificate, private) = (format!("{SCRATCH_PKI}/ca.crt"), format!("{SCRATCH_PKI}/ca.key"));
+    files::write(node.world, &certificate, ca.certificate.expose().as_bytes(), 0o644)?;
+    files::write(node.world, &private, key.expose().as_bytes(), 0o600)?;
+    if openssl::is_pair(node.world, &certificate, &private)? {
+        return Ok(());
+    }
+    files::remove(node.world, SCRATCH_PKI)?;
+    Err(Fault::input("ca.key is not the key of ca.certificate")
+        .mend("put the cluster CA's own pair into /etc/hale/node.toml"))
+}
+
+/// Whether all kubeconfigs are there.
+pub(super) fn confs(node: &Node) -> Result<bool> {
+    for name in CONFS {
+        let text = files::read(node.world, &format!("/etc/kubernetes/{name}"))?.unwrap_or_default();
+        if !text.contains("current-context:") || !text.contains("users:") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Makes them.
+pub(super) fn act_confs(node: &Node) -> Result<()> {
+    files::remove(node.world, SCRATCH_CONFS)?;
+    if confs(node)? {
+        return Ok(());
+    }
+    files::make_directory(node.world, &node.world.path(SCRATCH_CONFS), 0o700)?;
+    kubeadm::init_phases(node, &[&["kubeconfig", "all", "--kubeconfig-dir", SCRATCH_CONFS]])?;
+    for name in CONFS {
+        files::promote(node.world, &format!("{SCRATCH_CONFS}/{name}"), &format!("/etc/kubernetes/{name}"))?;
+    }
+    files::remove(node.world, SCRATCH_CONFS)
+}

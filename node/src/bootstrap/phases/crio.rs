@@ -1,0 +1,60 @@
+//! CRI-O, and the addresses that it gives to this node's pods.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::fault::{Fault, Result};
+use crate::host::files;
+use crate::host::systemd::systemctl;
+use crate::kubernetes::context::Node;
+use crate::kubernetes::retry::until;
+
+/// This node's own range; sorts before the packaged `100-crio-bridge.conf`, and CRI-O takes the first.
+pub const CNI: &str = "/etc/cni/net.d/10-hale-pods.conf";
+
+/// Whether CRI-O answers and knows this node's range.
+pub fn check(node: &Node) -> Result<bool> {
+    Ok(files::read(node.world, CNI)? == pods(node)? && answers(node)?)
+}
+
+fn answers(node: &Node) -> Result<bool> {
+    Ok(node.world.run(&node.crictl(&["version"]))?.success())
+}
+
+/// Writes the range and starts CRI-O.
+pub fn act(node: &Node) -> Result<()> {
+    match pods(node)? {
+        Some(text) => files::write(node.world, CNI, text.as_bytes(), 0o644)?,
+        None => files::remove(node.world, CNI)?,
+    }
+    systemctl(node.world, &["start", "crio.service"])?;
+    until(node, "CRI-O does not answer (journalctl -u crio)", Duration::from_secs(300), &|| answers(node))
+}
+
+/// The CNI configuration, when node.toml names a range; else the packaged one counts.
+fn pods(node: &Node) -> Result<Option<String>> {
+    let (cluster, Some(range)) = (&node.role.cluster, &node.identity.network.pods) else { return Ok(None) };
+    let range = range.get_ref();
+    let config = json!({
+        "cniVersion": "0.3.1",
+        "name": "crio-bridge",
+        "type": "bridge",
+        "bridge": cluster.bridge,
+        "isGateway": false,
+        "ipMasq": false,
+        "ipam": {
+            "type": "host-local",
+            "routes": [{"dst": "0.0.0.0/0"}],
+            "ranges": [[{
+                "subnet": cluster.subnet,
+                "rangeStart": range.first,
+                "rangeEnd": range.last,
+                "gateway": cluster.gateway,
+            }]],
+        },
+    });
+    let text = serde_json::to_string_pretty(&config)
+        .map_err(|e| Fault::machine(format!("cannot write {CNI}: {e}")))?;
+    Ok(Some(text + "\n"))
+}

@@ -1,0 +1,55 @@
+//! The kubelet: it runs, will after a reboot, and has a certificate as a server that the cluster's CA signed.
+
+use crate::bootstrap::written;
+use crate::fault::Result;
+use crate::host::files;
+use crate::host::systemd::{enabled_and_active, systemctl};
+use crate::kubernetes::api::PATIENCE;
+use crate::kubernetes::context::Node;
+use crate::kubernetes::kubeadm;
+use crate::kubernetes::ownership;
+use crate::kubernetes::retry::until;
+use crate::renew;
+
+/// Whether its files are there and its unit runs.
+pub(super) fn check(node: &Node) -> Result<bool> {
+    for path in written::KUBELET {
+        if files::read(node.world, path)?.is_none_or(|text| text.is_empty()) {
+            return Ok(false);
+        }
+    }
+    enabled_and_active(node.world, "kubelet.service")
+}
+
+/// Has its files written and starts it.
+pub(super) fn act(node: &Node) -> Result<()> {
+    kubeadm::init_phases(node, &[&["kubelet-start"]])?;
+    start(node)
+}
+
+/// kubeadm starts the kubelet but does not enable it, and writes its files without a sync.
+pub(super) fn start(node: &Node) -> Result<()> {
+    for path in written::KUBELET {
+        files::sync(&node.world.path(path))?;
+    }
+    files::sync(&node.world.path("/var/lib/kubelet"))?;
+    written::note(node, &written::KUBELET)?;
+    ownership::apply(node)?;
+    systemctl(node.world, &["enable", "--now", "kubelet.service"])
+}
+
+/// The kubelet's certificate as a server; a link to the newest.
+const SERVING: &str = "/var/lib/kubelet/pki/kubelet-server-current.pem";
+
+/// Whether it has one.
+pub(super) fn serves(node: &Node) -> Result<bool> {
+    Ok(node.world.path(SERVING).exists())
+}
+
+/// The kubelet asks when it has told the API server its addresses; the master approves, and the controller manager signs.
+pub(super) fn serving(node: &Node) -> Result<()> {
+    until(node, "the kubelet has no certificate as a server", PATIENCE, &|| {
+        renew::approve(node)?;
+        serves(node)
+    })
+}

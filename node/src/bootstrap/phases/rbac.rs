@@ -1,0 +1,37 @@
+//! The one right that the cluster gives beside kubeadm's: `system:kube-proxy` may make and read requests for
+//! certificates, so that a node can renew its own. Approving them stays the master's.
+
+use serde_json::json;
+
+use crate::fault::Result;
+use crate::kubernetes::api;
+use crate::kubernetes::context::Node;
+use crate::kubernetes::kube_proxy::USER;
+
+/// The role's name and its binding's.
+const NAME: &str = "hale:kube-proxy-renewal";
+
+/// Whether it is given: the binding is made last.
+pub(super) fn check(node: &Node) -> Result<bool> {
+    api::knows(node, &["get", "clusterrolebinding", NAME])
+}
+
+/// Gives it.
+pub(super) fn act(node: &Node) -> Result<()> {
+    let group = "rbac.authorization.k8s.io";
+    let api = format!("{group}/v1");
+    let rule = json!({
+        "apiGroups": ["certificates.k8s.io"],
+        "resources": ["certificatesigningrequests"],
+        "verbs": ["create", "get"],
+    });
+    let role = json!({"apiVersion": api, "kind": "ClusterRole", "metadata": {"name": NAME}, "rules": [rule]});
+    let binding = json!({
+        "apiVersion": api,
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": NAME},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": NAME},
+        "subjects": [{"apiGroup": group, "kind": "User", "name": USER}],
+    });
+    api::apply(node, "rights.json", &[role, binding])
+}

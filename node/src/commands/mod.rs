@@ -1,0 +1,4 @@
+pub mod progress;
+pub mod reset;
+pub mod status;
+pub mod token;

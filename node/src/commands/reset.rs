@@ -1,0 +1,198 @@
+//! `hale reset`: undoes a bootstrap. It says first what will be lost, and does nothing until it is told to.
+
+use crate::bootstrap::journal::Journal;
+use crate::bootstrap::phases::crio;
+use crate::bootstrap::{self, network, written};
+use crate::fault::{Fault, Result};
+use crate::host::systemd::systemctl;
+use crate::host::{Call, files, run_dir};
+use crate::kubernetes::context::Node;
+use crate::kubernetes::kube_proxy;
+use crate::renew;
+
+/// What is lost and cannot be made again, for people.
+pub fn losses(node: &Node) -> Vec<String> {
+    let mut losses = Vec::new();
+    if node.role.is_master() {
+        losses.push("/var/lib/etcd: everything that the cluster knows".to_owned());
+        losses.push("/etc/kubernetes/pki: the cluster's CA; every node must join anew".to_owned());
+    }
+    losses.push(format!("node {}: its pods, and what they wrote outside of volumes elsewhere", node.name));
+    let is_there = |path: &&&str| node.world.path(path).exists();
+    losses.extend(paths().filter(is_there).map(|path| (*path).to_owned()));
+    losses
+}
+
+/// What is removed, in this order: what says that a bootstrap was done goes first, so that a cut leaves no node
+/// that believes itself whole.
+const PATHS: [&str; 12] = [
+    bootstrap::MARKER,
+    "/etc/kubernetes",
+    "/var/lib/etcd",
+    "/var/lib/kubelet",
+    kube_proxy::DIRECTORY,
+    "/var/lib/cni/networks",
+    "/var/log/kubernetes",
+    crio::CNI,
+    run_dir::PATH,
+    "/var/lib/hale/first-token",
+    renew::UNDER_WAY,
+    written::PATH,
+];
+
+/// All that goes but the journal, which goes last.
+fn paths() -> impl Iterator<Item = &'static &'static str> {
+    PATHS.iter().chain(&network::FILES)
+}
+
+/// Undoes it. The packages, `node.toml` and the container images stay.
+pub fn reset(node: &Node) -> Result<()> {
+    // The bootstrap's unit has the journal for as long as it waits; then nobody else may.
+    systemctl(node.world, &["stop", bootstrap::UNIT])?;
+    let journal = Journal::open(node.world)?;
+    for unit in ["kube-proxy.service", "kubelet.service"] {
+        systemctl(node.world, &["stop", unit])?;
+    }
+    // CRI-O may be down; a reboot ends its containers then.
+    let _ = node.world.run(&node.crictl(&["rmp", "--all", "--force"]).minutes(5))?;
+    busy(node)?;
+    for path in paths() {
+        files::remove(node.world, path)?;
+    }
+    systemctl(node.world, &["disable", "kube-proxy.service"])?;
+    systemctl(node.world, &["enable", bootstrap::UNIT])?;
+    files::remove(node.world, crate::bootstrap::journal::PATH)?;
+    drop(journal);
+    // The directories that tmpfiles makes at boot.
+    node.world.ask(&Call::new("/usr/bin/systemd-tmpfiles", &["--create"])).map(drop)
+}
+
+/// A volume that is still mounted would be emptied.
+fn busy(node: &Node) -> Result<()> {
+    let mounts = std::fs::read_to_string(node.world.path("/proc/self/mounts")).unwrap_or_default();
+    let inside = |line: &&str| line.split(' ').nth(1).is_some_and(|at| at.starts_with("/var/lib/kubelet/"));
+    match mounts.lines().find(inside) {
+        None => Ok(()),
+        Some(line) => {
+            let at = line.split(' ').nth(1).unwrap_or_default();
+            Err(Fault::machine(format!("{at} is still mounted")).mend("reboot, and run `hale reset` again"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bootstrap::{attempt, until_done};
+    use crate::config::node::Identity;
+    use crate::config::role::Role;
+    use crate::host::World;
+    use crate::kubernetes::context::load_identity;
+    use crate::testing::fake::Fake;
+
+    #[test]
+    fn a_reset_node_can_be_set_up_again() {
+        let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
+        let world = Fake::of(&role, "10.0.3.1");
+        attempt(&world, &role, &mut |_| {}).unwrap();
+        let identity = Identity::default();
+        let node = Node::new(&world, &role, &identity).unwrap();
+        let losses = losses(&node).join("\n");
+        assert!(losses.contains("everything that the cluster knows"), "{losses}");
+        world.make("/proc/self/mounts", "tmpfs /var/lib/kubelet/pods/x tmpfs rw 0 0\n");
+        assert!(reset(&node).unwrap_err().to_string().contains("still mounted; reboot"));
+        world.make("/proc/self/mounts", "");
+        reset(&node).unwrap();
+        for path in ["/etc/kubernetes", "/var/lib/etcd", "/var/lib/hale/journal"] {
+            assert!(!world.path(path).exists(), "{path}");
+        }
+        world.reboot();
+        attempt(&world, &role, &mut |_| {}).unwrap();
+    }
+
+    /// Whatever goes was named before, with what is below it; what stays is the operator's.
+    #[test]
+    fn nothing_of_a_bootstrap_is_left_and_all_that_goes_was_told() {
+        let own = [
+            ("master", "[network]\nbridge = \"make\"\ninterface = \"enp2s0\"\n"),
+            ("node", include_str!("../../examples/node.toml")),
+        ];
+        for (kind, told) in own {
+            let text = include_str!("../../examples/role.toml");
+            let text = if kind == "node" {
+                text.replacen("\"master\"", "\"node\"", 1).replace("here = true", "here = false")
+            } else {
+                text.to_owned()
+            };
+            let role = Role::parse(&text).unwrap();
+            let world = Fake::of(&role, "10.0.3.1");
+            world.make(Identity::PATH, told);
+            world.make("/etc/resolv.conf", "nameserver 192.0.2.1\n");
+            ["/etc/cni/net.d/", "/var/lib/hale/"].iter().for_each(|path| world.make(path, ""));
+            if kind == "node" {
+                world.state.borrow_mut().objects.insert("elsewhere".into());
+            }
+            let tree = || {
+                let mut tree = world.tree();
+                tree.retain(|path, _| !path.starts_with("run"));
+                tree
+            };
+            let before = tree();
+            until_done(&world, &role, &|| Ok(()), &mut |_| {}).unwrap();
+            world.make("/var/lib/cni/networks/crio-bridge/10.0.3.70", "");
+            let set_up = tree();
+            let identity = load_identity(&world, &role).unwrap();
+            let node = Node::new(&world, &role, &identity).unwrap();
+            let losses = losses(&node);
+            assert_eq!(
+                losses.join("\n").contains("every node must join anew"),
+                kind == "master",
+                "{losses:?}"
+            );
+            reset(&node).unwrap();
+            let mut after = tree();
+            for path in set_up.keys().filter(|path| !after.contains_key(*path)) {
+                let is_told = losses.iter().any(|loss| format!("/{path}").starts_with(loss.as_str()));
+                assert!(is_told || path == "var/lib/hale/journal", "{path} went without a word: {losses:?}");
+            }
+            ["var/lib/cni", "etc/systemd/network"].iter().for_each(|path| drop(after.remove(*path)));
+            let mut before = before;
+            before.remove("etc/systemd/network");
+            assert_eq!(after, before, "{kind}");
+            let state = world.state.borrow();
+            assert!(state.enabled.contains(bootstrap::UNIT) && !state.enabled.contains("kube-proxy.service"));
+            assert!(
+                ["kubelet.service", "kube-proxy.service"].iter().all(|unit| !state.active.contains(*unit))
+            );
+        }
+    }
+
+    #[test]
+    fn a_reset_that_was_cut_can_be_done_again() {
+        let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
+        let identity = Identity::default();
+        let try_with = |fuel: usize| {
+            let world = Fake::of(&role, "10.0.3.1");
+            until_done(&world, &role, &|| Ok(()), &mut |_| {}).unwrap();
+            let before = world.changes.get();
+            world.fuel.set(fuel);
+            let done = reset(&Node::new(&world, &role, &identity).unwrap());
+            (done.is_ok(), world.changes.get() - before, world)
+        };
+        let (_, changes, whole) = try_with(usize::MAX);
+        assert!(changes > 15, "{changes}");
+        for at in 0..changes {
+            let (done, _, world) = try_with(at);
+            assert!(!done, "no cut at {at}");
+            // Whatever is left, it does not take itself for a node that was set up.
+            let whole_node = [bootstrap::MARKER, "/etc/kubernetes"].map(|path| world.path(path).exists());
+            assert_ne!(whole_node, [true, false], "cut at change {at}");
+            world.reboot();
+            reset(&Node::new(&world, &role, &identity).unwrap()).unwrap();
+            let mut trees = [&world, &whole].map(Fake::tree);
+            trees.iter_mut().for_each(|tree| tree.retain(|path, _| !path.starts_with("run")));
+            assert_eq!(trees[0], trees[1], "cut at change {at}");
+            assert_eq!(world.state.borrow().enabled, whole.state.borrow().enabled, "cut at change {at}");
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! `hale token`: a join file for a new node, ready to be put into its `node.toml`.
+
+use std::fmt::Write;
+
+use crate::config::{Moment, Name, Range, Secret};
+use crate::fault::{Fault, Result};
+use crate::host::virtio_port::Port;
+use crate::host::{Call, files, openssl};
+use crate::kubernetes::context::Node;
+use crate::kubernetes::invitation::Invitation;
+use crate::kubernetes::{api, kube_proxy, paths};
+use crate::renew;
+use crate::text::base64;
+
+/// The longest that a token may be good for, in hours.
+pub const LONGEST: u16 = 72;
+/// How long it is when nothing is said.
+pub const HOURS: u16 = 1;
+
+/// Whom a token is for, and for how long.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    /// The node's name; without one it is for one node that the cluster does not know yet.
+    pub name: Option<Name>,
+    /// The range that its pods must have.
+    pub pods: Option<Range>,
+    /// In hours.
+    pub hours: u16,
+}
+
+impl Guest {
+    /// Any new node, for as long as when nothing is said.
+    pub const ANY: Self = Self { name: None, pods: None, hours: HOURS };
+
+    fn check(&self, node: &Node, taken: &[(String, Range)]) -> Result<()> {
+        if self.hours == 0 || self.hours > LONGEST {
+            // kubeadm takes 0 for a token that never ends.
+            let what = format!("a token is good for 1 to {LONGEST} hours, not {}", self.hours);
+            return Err(Fault::input(what).mend("make another one when the node is there"));
+        }
+        let own = self.name.as_ref().map(Name::as_str);
+        if own == Some(&node.name) {
+            return Err(
+                Fault::input(format!("{} is this master", node.name)).mend("give the new node's name")
+            );
+        }
+        let Some(pods) = self.pods else { return Ok(()) };
+        let cluster = &node.role.cluster;
+        pods.check_within(cluster.subnet, &[cluster.gateway, cluster.advertise_address])?;
+        match taken.iter().find(|(name, range)| own != Some(name.as_str()) && range.overlaps(&pods)) {
+            None => Ok(()),
+            Some((name, range)) => {
+                Err(Fault::input(format!("pod range {pods} overlaps {range} of node {name}"))
+                    .mend("choose a free range"))
+            }
+        }
+    }
+}
+
+/// Makes a token for one node, prints what that must be told, and has the master approve what it asks for.
+pub fn token(node: &Node, guest: &Guest, with_proxy: bool) -> Result<Secret> {
+    if !node.role.is_master() {
+        return Err(Fault::input("this is no master").mend("run `hale token` on the master"));
+    }
+    let taken = api::ranges(node)?;
+    guest.check(node, &taken)?;
+    let ttl = format!("{}h", guest.hours);
+    let words = Invitation { name: guest.name.clone(), pods: guest.pods, taken: false }.to_string();
+    let arguments = ["--kubeconfig", paths::ADMIN, "token", "create", "--ttl", &ttl, "--description", &words];
+    let made = node.world.ask(&Call::new(&node.role.programs.kubeadm, &arguments).secret())?;
+    renew::start_approver(node)?;
+    let now = node.world.now();
+    let mut text = String::from("[join]\n");
+    let _ = writeln!(text, "endpoint = \"{}:6443\"", node.role.cluster.advertise_address);
+    let _ = writeln!(text, "token = \"{}\"", made.trim());
+    let _ = writeln!(text, "ca-pins = [\"{}\"]", pin(node)?);
+    let _ = writeln!(text, "issued = {}", Moment::from_seconds(now)?);
+    let _ = writeln!(text, "expires = {}", Moment::from_seconds(now + i64::from(guest.hours) * 3600)?);
+    let others = taken.iter().filter(|(name, _)| guest.name.as_ref().is_none_or(|own| own.as_str() != name));
+    let taken: Vec<String> = others.map(|(_, range)| format!("\"{range}\"")).collect();
+    let _ = writeln!(text, "taken = [{}]", taken.join(", "));
+    if with_proxy {
+        let _ = write!(text, "\n[kube-proxy]\nkubeconfig = '''\n{}'''\n", kube_proxy::credentials(node)?);
+    }
+    Ok(Secret::from(text))
+}
+
+/// Whoever runs this machine and holds the other end of this port is given what a node must be told.
+const PORT: &str = "/dev/virtio-ports/org.hale.join";
+
+/// Gives a join file to that port, on a master that has one; says whether it did.
+pub fn hand_out(node: &Node) -> Result<bool> {
+    let port = Port::open(node.world, PORT).filter(|_| node.role.is_master());
+    let Some(mut port) = port else { return Ok(false) };
+    port.put(node.world, token(node, &Guest::ANY, false)?.expose());
+    Ok(true)
+}
+
+/// The digest of the cluster CA's public key: SHA-256 of its SubjectPublicKeyInfo, by openssl(1).
+fn pin(node: &Node) -> Result<String> {
+    files::need(node.world, paths::CA)?;
+    let full = node.world.argument(paths::CA);
+    let key = node.world.ask(&openssl::call(&["x509", "-noout", "-pubkey", "-in", &full]))?;
+    let der = base64::of_pem(&key).ok_or_else(|| Fault::machine("openssl printed no public key"))?;
+    use sha2::Digest;
+    let digest = sha2::Sha256::digest(der);
+    Ok(format!("sha256:{}", digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bootstrap::attempt;
+    use crate::config::node::Identity;
+    use crate::config::role::Role;
+    use crate::host::World;
+    use crate::testing::fake::Fake;
+
+    #[test]
+    fn who_holds_the_port_of_a_master_is_told_how_to_join() {
+        let text = include_str!("../../examples/role.toml");
+        for kind in ["master", "node"] {
+            let role =
+                Role::parse(&text.replacen("role = \"master\"", &format!("role = {kind:?}"), 1)).unwrap();
+            let world = Fake::of(&role, "10.0.3.1");
+            attempt(&world, &Role::parse(text).unwrap(), &mut |_| {}).unwrap();
+            let identity = Identity::default();
+            let node = Node::new(&world, &role, &identity).unwrap();
+            assert!(!hand_out(&node).unwrap());
+            assert!(
+                !world.calls.borrow().join("\n").contains("token create"),
+                "a token that nobody asked for"
+            );
+            world.make(PORT, "");
+            assert_eq!(hand_out(&node).unwrap(), kind == "master");
+            let told = std::fs::read_to_string(world.path(PORT)).unwrap();
+            let is_whole = told.starts_with("[join]\n")
+                && told.ends_with("]\n")
+                && told.contains("expires = 2026-11-22T13:00:0");
+            assert_eq!(is_whole, kind == "master", "{told}");
+        }
+    }
+
+    #[test]
+    fn what_is_printed_is_what_a_node_reads() {
+        let text = include_str!("../../examples/role.toml");
+        let master = Role::parse(text).unwrap();
+        let world = Fake::of(&master, "10.0.3.1");
+        attempt(&world, &master, &mut |_| {}).unwrap();
+        world.state.borrow_mut().objects.insert("range seed 10.0.3.16-10.0.3.60".into());
+        let identity = Identity::default();
+        let node = Node::new(&world, &master, &identity).unwrap();
+        let printed = token(&node, &Guest::ANY, true).unwrap();
+        let whole = format!("[network]\npods = \"10.0.3.61-10.0.3.70\"\n{}", printed.expose());
+        let worker = Role::parse(&text.replace("role = \"master\"", "role = \"node\"")).unwrap();
+        let read = Identity::parse("node.toml", &whole, &worker).unwrap();
+        assert!(read.missing(&worker).is_none() && read.kube_proxy.is_some());
+        let clash = whole.replace("10.0.3.61-", "10.0.3.60-");
+        assert!(Identity::parse("node.toml", &clash, &worker).is_err());
+        assert!(!world.calls.borrow().join("\n").contains("abcdef.0123456789abcdef"));
+    }
+
+    #[test]
+    fn a_token_is_for_one_node_and_a_short_time() {
+        let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
+        let world = Fake::of(&role, "10.0.3.1");
+        attempt(&world, &role, &mut |_| {}).unwrap();
+        world.state.borrow_mut().objects.insert("range node-9 10.0.3.90-10.0.3.99".into());
+        let identity = Identity::default();
+        let node = Node::new(&world, &role, &identity).unwrap();
+        let ask = |name: &str, pods: &str, hours: u16| {
+            let guest = Guest { name: name.parse().ok(), pods: pods.parse().ok(), hours };
+            token(&node, &guest, false).map(|secret| secret.expose().to_owned()).map_err(|f| f.to_string())
+        };
+        let refused = |name: &str, pods: &str, hours: u16, expect: &str| {
+            let told = ask(name, pods, hours).unwrap_err();
+            assert!(told.contains(expect), "{told}");
+            assert!(world.state.borrow().invitations.is_empty(), "{told}");
+        };
+        refused("node-1", "", 0, "1 to 72 hours, not 0");
+        refused("node-1", "", 73, "1 to 72 hours, not 73");
+        refused("seed", "", 1, "seed is this master");
+        refused("node-1", "10.0.3.99-10.0.3.120", 1, "overlaps 10.0.3.90-10.0.3.99 of node node-9");
+        refused("node-1", "10.0.3.1-10.0.3.5", 1, "contains 10.0.3.1, which is not free");
+        refused("node-1", "10.0.4.1-10.0.4.5", 1, "leaves subnet");
+        let told = ask("node-9", "10.0.3.90-10.0.3.99", 72).unwrap();
+        assert!(told.contains("expires = 2026-11-25T12:") && !told.contains("10.0.3.90"), "its own: {told}");
+        let words: Vec<_> = world.state.borrow().invitations.values().cloned().collect();
+        assert_eq!(words, ["hale: invites node-9 with pods 10.0.3.90-10.0.3.99"]);
+        assert!(world.calls.borrow().iter().any(|call| call.ends_with("--no-block hale-approve.service")));
+    }
+}

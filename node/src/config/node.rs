@@ -1,0 +1,384 @@
+//! `/etc/hale/node.toml`: what differs between two nodes of one role, and the secrets of joining.
+//!
+//! The same file, under the same name, stands at the top of a disk labelled `HALE-SEED`
+//! (`host/seed.rs`). Secrets are read once: after their use the file is written again without them.
+//! Examples that a test parses: `node/examples/node.toml`, `node/examples/master.toml`.
+
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+
+use crate::fault::{Class, Fault, Result, parse_toml};
+
+use super::role::Role;
+use super::secrets::{Pem, Pin, Secret, Token};
+use super::timestamp::Moment;
+use super::values::{Endpoint, Interface, Name, Range};
+
+/// The whole file. Every key is optional; [`Identity::check`] says which ones a role cannot do without.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Identity {
+    /// The node's name; the machine's host name when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Name>,
+    /// Its place in the cluster's network.
+    #[serde(default)]
+    pub network: Network,
+    /// How a node joins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub join: Option<Join>,
+    /// A master's given cluster CA; without it, it makes its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<Ca>,
+    /// The credentials of a node's own kube-proxy, where the role wants one on every node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kube_proxy: Option<KubeProxy>,
+}
+
+/// A node's place in the cluster's network.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Network {
+    /// What to do about the role's bridge.
+    #[serde(default)]
+    pub bridge: Bridge,
+    /// The interface to put into the bridge, when hale makes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<Spanned<Interface>>,
+    /// This node's address on the bridge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Spanned<Ipv4Addr>>,
+    /// The addresses of this node's pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<Spanned<Range>>,
+    /// Name servers for a machine that names none of its own, and for the bridge's network when hale makes it; the
+    /// gateway when absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nameservers: Vec<Ipv4Addr>,
+}
+
+/// What to do about the role's bridge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Bridge {
+    /// It is there; touch nothing.
+    #[default]
+    Use,
+    /// Make it with systemd-networkd.
+    Make,
+}
+
+/// How a node joins. `hale token` on the master prints it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Join {
+    /// The API server, `address:port`.
+    pub endpoint: Endpoint,
+    /// The bootstrap token: a secret, absent once it was used.
+    #[serde(default, skip_serializing)]
+    pub token: Option<Token>,
+    /// Digests of the public keys of cluster CAs to trust; a CA that is none of them is refused.
+    pub ca_pins: Vec<Pin>,
+    /// When the token was made: a clock that says an earlier time is wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued: Option<Moment>,
+    /// When the token ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Moment>,
+    /// Ranges that other nodes' pods have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taken: Vec<Range>,
+}
+
+/// A given cluster CA, PEM.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Ca {
+    /// Its certificate.
+    pub certificate: Pem,
+    /// Its private key: a secret, absent once it was used.
+    #[serde(default, skip_serializing)]
+    pub key: Option<Pem>,
+}
+
+/// A client certificate of `system:kube-proxy` and the CA to trust, PEM.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct KubeProxy {
+    /// The kubeconfig: a secret, absent once it was used.
+    #[serde(default, skip_serializing)]
+    pub kubeconfig: Option<Secret>,
+}
+
+/// The text that a wiped file begins with.
+const WIPED: &str = "# Secrets were wiped by hale after their use.\n";
+
+/// Where secrets stand: a table and its key.
+const SECRETS: [(&str, &str); 3] = [("join", "token"), ("ca", "key"), ("kube-proxy", "kubeconfig")];
+
+/// Whether a text gives a secret, in any of the ways in which TOML writes a key; of a text that is no TOML, whether one
+/// of its lines looks so.
+pub fn holds_secret(text: &str) -> bool {
+    let looks_so = |line: &str| {
+        let key = line.split('=').next().unwrap_or_default().trim();
+        SECRETS.iter().any(|(_, secret)| *secret == key)
+    };
+    match text.parse::<toml::Table>() {
+        Ok(top) => SECRETS.iter().any(|(table, key)| top.get(*table).is_some_and(|of| of.get(key).is_some())),
+        Err(_) => text.lines().any(looks_so),
+    }
+}
+
+impl Identity {
+    /// Where the file is.
+    pub const PATH: &str = "/etc/hale/node.toml";
+    /// The longest that it may be, in bytes.
+    pub const LIMIT: u64 = 64 * 1024;
+
+    /// Reads the file's text, and checks it against the role.
+    pub fn parse(file: &str, text: &str, role: &Role) -> Result<Self> {
+        let identity: Self = parse_toml(file, text)?;
+        identity.check_network(file, text, role)?;
+        identity.check_secrets(file, role)?;
+        Ok(identity)
+    }
+
+    /// The text without its secrets.
+    pub fn wiped(&self) -> Result<String> {
+        let text =
+            toml::to_string(self).map_err(|e| Fault::machine(format!("cannot write node.toml: {e}")))?;
+        Ok(format!("{WIPED}{text}"))
+    }
+
+    /// The addresses that this node's pods get.
+    pub fn pods(&self, role: &Role) -> Range {
+        self.network.pods.as_ref().map_or(role.cluster.pods, |range| *range.get_ref())
+    }
+
+    /// What the role cannot do without and this file does not say: each is a key and what to do.
+    pub fn missing(&self, role: &Role) -> Option<Fault> {
+        let missing = |key: &str, how: &str| {
+            let what = format!("{} has no {key}", Self::PATH);
+            Some(Fault::new(Class::Missing, what).mend(how))
+        };
+        if role.is_master() {
+            return match &self.ca {
+                Some(Ca { key: None, .. }) => {
+                    missing("ca.key", "give the CA's private key, or leave [ca] out")
+                }
+                _ => None,
+            };
+        }
+        match &self.join {
+            None => missing("[join]", "put there what `hale token` prints on the master"),
+            Some(Join { token: None, .. }) => {
+                missing("join.token", "run `hale token` on the master for a new one")
+            }
+            Some(_) if self.network.pods.is_none() => {
+                missing("network.pods", "give this node a range of its own in the cluster's subnet")
+            }
+            Some(_) => None,
+        }
+    }
+
+    fn check_network(&self, file: &str, text: &str, role: &Role) -> Result<()> {
+        let network = &self.network;
+        let cluster = &role.cluster;
+        let mut reserved = vec![cluster.gateway, cluster.advertise_address];
+        if let Some(address) = &network.address {
+            let own = *address.get_ref();
+            let fault = |what: String| Err(Fault::input(what).at(file, text, address.span()));
+            if !cluster.subnet.contains(&own) {
+                return fault(format!("address {own} is outside subnet {}", cluster.subnet));
+            }
+            if role.is_master() && own != cluster.advertise_address {
+                return fault(format!(
+                    "address {own} is not the role's advertise-address {}",
+                    cluster.advertise_address
+                ));
+            }
+            if !role.is_master() && reserved.contains(&own) {
+                return fault(format!("address {own} is the master's"));
+            }
+            reserved.push(own);
+        }
+        if let Some(pods) = &network.pods {
+            let range = pods.get_ref();
+            range.check_within(cluster.subnet, &reserved).map_err(|f| f.at(file, text, pods.span()))?;
+            let taken = self.join.iter().flat_map(|join| &join.taken).find(|taken| taken.overlaps(range));
+            if let Some(taken) = taken {
+                let fault =
+                    Fault::input(format!("pod range {range} overlaps {taken}, which another node has"));
+                return Err(fault.at(file, text, pods.span()).mend("choose a free range"));
+            }
+        }
+        match (network.bridge, &network.interface, &network.address) {
+            (Bridge::Use, Some(interface), _) => {
+                let fault = Fault::input("interface is for bridge = \"make\" alone");
+                Err(fault.at(file, text, interface.span()))
+            }
+            (Bridge::Make, _, None) if !role.is_master() => {
+                Err(Fault::input(format!("{file}: bridge = \"make\" needs network.address")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_secrets(&self, file: &str, role: &Role) -> Result<()> {
+        let wrong = |what: &str| Err(Fault::input(format!("{file}: {what}")));
+        if role.is_master() && self.join.is_some() {
+            return wrong("[join] is for a node; this is the master");
+        }
+        if !role.is_master() && self.ca.is_some() {
+            return wrong("[ca] is for the master; a node must never have the cluster CA's key");
+        }
+        if self.join.as_ref().is_some_and(|join| join.ca_pins.is_empty()) {
+            return wrong("join.ca-pins is empty: without a pin a node would trust any API server");
+        }
+        let ca_fits = |ca: &Ca| {
+            ca.certificate.holds("CERTIFICATE") && ca.key.iter().all(|key| key.holds("PRIVATE KEY"))
+        };
+        if !self.ca.iter().all(ca_fits) {
+            return wrong("[ca] wants PEM of a certificate and of a private key");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MASTER: &str = include_str!("../../examples/master.toml");
+    const NODE: &str = include_str!("../../examples/node.toml");
+
+    fn role(kind: &str) -> Role {
+        let text = include_str!("../../examples/role.toml");
+        Role::parse(&text.replacen("role = \"master\"", &format!("role = {kind:?}"), 1)).unwrap()
+    }
+
+    #[test]
+    fn the_examples_are_whole() {
+        for (kind, text) in [("master", MASTER), ("node", NODE), ("master", "")] {
+            let identity = Identity::parse("node.toml", text, &role(kind)).unwrap();
+            assert!(identity.missing(&role(kind)).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_said_with_what_to_do() {
+        let check = |kind: &str, text: &str, expect: &str| {
+            let role = role(kind);
+            let fault = Identity::parse("node.toml", text, &role).unwrap().missing(&role).unwrap();
+            assert!(fault.to_string().contains(expect) && fault.class() == Class::Missing, "{fault}");
+        };
+        let without = |key: &str| NODE.lines().filter(|l| !l.starts_with(key)).collect::<Vec<_>>().join("\n");
+        check("node", "", "no [join]; put there what `hale token` prints");
+        check("node", &without("token"), "no join.token");
+        check("node", &without("pods"), "no network.pods");
+        let ca = MASTER.split("key = ").next().unwrap();
+        check("master", ca, "no ca.key");
+    }
+
+    #[test]
+    fn a_wrong_file_is_refused_at_its_line() {
+        let check = |kind: &str, text: &str, from: &str, to: &str, expect: &str| {
+            assert!(text.contains(from), "{from}");
+            let told = Identity::parse("node.toml", &text.replacen(from, to, 1), &role(kind))
+                .unwrap_err()
+                .to_string();
+            assert!(told.contains(expect), "{told}");
+        };
+        check("node", NODE, "name =", "nome =", "node.toml:2: unknown field `nome`");
+        check("node", NODE, "\"10.0.3.2\"", "\"10.0.3.256\"", "node.toml:");
+        check(
+            "node",
+            NODE,
+            "\"10.0.3.2\"",
+            "\"10.0.4.2\"",
+            "node.toml:9: address 10.0.4.2 is outside subnet",
+        );
+        check("node", NODE, "\"10.0.3.2\"", "\"10.0.3.1\"", "is the master's");
+        check("node", NODE, "10.0.3.61-", "10.0.3.2-", "which is not free");
+        check("node", NODE, "10.0.3.61-10.0.3.100", "10.0.3.61-10.0.4.100", "node.toml:10: pod range");
+        check("node", NODE, "10.0.3.61-", "10.0.3.60-", "overlaps 10.0.3.16-10.0.3.60");
+        check("node", NODE, "bridge = \"make\"", "bridge = \"use\"", "for bridge = \"make\" alone");
+        check("node", NODE, "10.0.3.1:6443", "10.0.3.1", "no endpoint");
+        check("node", NODE, "10.0.3.1:6443", "10.0.3.300:6443", "no endpoint");
+        check("node", NODE, "sha256:", "sha512:", "not a pin");
+        check("node", NODE, "ca-pins = [", "ca-pins = [] # ", "would trust any API server");
+        check("node", NODE, "abcdef.", "ABCDEF.", "not a bootstrap token");
+        check("node", NODE, "node-1", "Node_1", "no node name");
+        check("node", NODE, "10:00:00Z", "10:00:00+08:00", "no moment");
+        check("master", NODE, "\"10.0.3.2\"", "\"10.0.3.1\"", "this is the master");
+        check("node", MASTER, "An example", "One", "must never have the cluster CA's key");
+        check("master", MASTER, "BEGIN RSA PRIVATE", "BEGIN CERT", "PEM");
+        check("master", MASTER, "BEGIN CERTIFICATE", "BEGIN PUBLIC KEY", "PEM");
+    }
+
+    #[test]
+    fn no_secret_is_shown_or_written_back() {
+        for (kind, text, secret) in [("master", MASTER, "RSA PRIVATE"), ("node", NODE, "0123456789abcdef")] {
+            let identity = Identity::parse("node.toml", text, &role(kind)).unwrap();
+            assert!(text.contains(secret) && !format!("{identity:?}").contains(secret));
+            let wiped = identity.wiped().unwrap();
+            assert!(!wiped.contains(secret), "{wiped}");
+            assert!(
+                Identity::parse("node.toml", &wiped, &role(kind)).unwrap().missing(&role(kind)).is_some()
+            );
+        }
+        let told =
+            Identity::parse("node.toml", &NODE.replace("abcdef.", "abcdef-"), &role("node")).unwrap_err();
+        assert!(!told.to_string().contains("0123456789abcdef"), "{told}");
+    }
+
+    /// A secret is one however its key is written; of a file that is no TOML each line counts.
+    #[test]
+    fn a_secret_is_seen_in_every_spelling() {
+        let check = |text: &str, expect: bool| assert_eq!(holds_secret(text), expect, "{text}");
+        for text in [
+            "[join]\ntoken = 'x'",
+            "[join]\n\"token\" = 'x'",
+            "join.token = 'x'",
+            "join = { ca-pins = [], token = 'x' }",
+            "['ca']\n  key='x'",
+            "[kube-proxy]\nkubeconfig = \"\"\"\nx\"\"\"",
+            "[join\ntoken = 'x'",
+        ] {
+            check(text, true);
+        }
+        check("[join]\ntaken = ['token = x']\n# token = x", false);
+        check("name = \"\"\"\ntoken = 'x'\"\"\"", false);
+        check("", false);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "\\PC*") {
+            crate::testing::fuzz::identity(&text);
+        }
+
+        /// The example with some of its lines doubled, dropped, cut short or spoilt.
+        #[test]
+        fn a_spoilt_file_is_refused_or_read_without_a_secret_left_over(
+            spoils in prop::collection::vec((0..NODE.lines().count(), 0usize..4, 0usize..30, "\\PC"), 0..5)
+        ) {
+            let mut lines: Vec<String> = NODE.lines().map(str::to_owned).collect();
+            for (at, how, column, by) in spoils {
+                let at = at.min(lines.len() - 1);
+                let column = lines[at].char_indices().nth(column).map_or(lines[at].len(), |(index, _)| index);
+                match how {
+                    0 => lines.push(lines[at].clone()),
+                    1 => lines[at].clear(),
+                    2 => lines[at].truncate(column),
+                    _ => lines[at].insert_str(column, &by),
+                }
+            }
+            crate::testing::fuzz::identity(&lines.join("\n"));
+        }
+    }
+}

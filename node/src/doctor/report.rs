@@ -1,0 +1,132 @@
+//! What a machine tells of itself once its bootstrap is done: how its units came up, and the doctor's findings.
+//! One JSON line, told to who listens at a virtio port (`commands/progress.rs`).
+
+use serde::{Deserialize, Serialize};
+
+use crate::fault::{Fault, Result};
+use crate::host::{files, systemd};
+use crate::kubernetes::context::Node;
+use crate::text::terminal::plain;
+
+use super::examine;
+use super::finding::Finding;
+
+/// The whole line. Times are microseconds since the kernel started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Report {
+    /// When this was written.
+    pub uptime: u64,
+    /// When systemd began to run, in the initramfs not counted.
+    pub userspace: u64,
+    /// When nothing that the boot wanted was left to start; 0 when something still is.
+    pub finished: u64,
+    /// Units that came up, by the time they began.
+    pub units: Vec<Unit>,
+    /// What the doctor found.
+    pub findings: Vec<Finding>,
+}
+
+/// One unit's start.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unit {
+    /// When it began.
+    pub began: u64,
+    /// When it was up.
+    pub active: u64,
+    /// Its name.
+    pub name: String,
+}
+
+/// Examines the machine.
+pub fn of(node: &Node) -> Result<Report> {
+    let findings = examine(node);
+    let manager =
+        systemd::show(node.world, &["UserspaceTimestampMonotonic", "FinishTimestampMonotonic"], &[])?;
+    let mut units = units(&systemd::show(node.world, &["Id", BEGAN, ACTIVE], &["*"])?);
+    units.sort();
+    Ok(Report {
+        uptime: uptime(&files::need(node.world, UPTIME)?)?,
+        userspace: number(&manager, "UserspaceTimestampMonotonic"),
+        finished: number(&manager, "FinishTimestampMonotonic"),
+        units,
+        findings,
+    })
+}
+
+/// Seconds since the kernel started, with two decimals (proc_uptime(5)).
+const UPTIME: &str = "/proc/uptime";
+/// When a unit was last begun (org.freedesktop.systemd1(5)).
+const BEGAN: &str = "InactiveExitTimestampMonotonic";
+/// When it was last up.
+const ACTIVE: &str = "ActiveEnterTimestampMonotonic";
+
+fn value<'a>(block: &'a str, name: &str) -> Option<&'a str> {
+    block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+}
+
+/// A time, 0 where there is none.
+fn number(block: &str, name: &str) -> u64 {
+    value(block, name).and_then(|value| value.parse().ok()).unwrap_or_default()
+}
+
+/// The units that are up. A device is up when the kernel shows it: it is not started.
+fn units(text: &str) -> Vec<Unit> {
+    let unit = |block: &str| {
+        let name = plain(value(block, "Id")?);
+        let (began, active) = (number(block, BEGAN), number(block, ACTIVE));
+        (began > 0 && active >= began && !name.ends_with(".device")).then_some(Unit { began, active, name })
+    };
+    text.split("\n\n").filter_map(unit).collect()
+}
+
+fn uptime(text: &str) -> Result<u64> {
+    let seconds = text.split(' ').next().and_then(|word| word.split_once('.'));
+    let parsed = seconds.and_then(|(whole, part)| {
+        let parts: u64 = (part.len() == 2).then(|| part.parse().ok())??;
+        whole.parse::<u64>().ok()?.checked_mul(1_000_000)?.checked_add(parts * 10_000)
+    });
+    parsed.ok_or_else(|| Fault::machine(format!("{UPTIME} is not read")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::Verdict;
+    use super::*;
+    use crate::config::node::Identity;
+    use crate::config::role::Role;
+    use crate::testing::fake::Fake;
+
+    #[test]
+    fn units_that_came_up_are_told_in_order() {
+        let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
+        let (world, identity) = (Fake::of(&role, "10.0.3.1"), Identity::default());
+        world.make("/proc/uptime", "526.07 900.00\n");
+        let report = of(&Node::new(&world, &role, &identity).unwrap()).unwrap();
+        let names: Vec<&str> = report.units.iter().map(|unit| unit.name.as_str()).collect();
+        assert_eq!(names, ["-.mount", "kubelet.service"]);
+        assert_eq!((report.uptime, report.userspace, report.finished), (526_070_000, 2_500_000, 0));
+        assert!(
+            report.findings.len() > 10
+                && report.findings.iter().any(|finding| finding.verdict == Verdict::No)
+        );
+        let line = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<Report>(&line).unwrap(), report);
+    }
+
+    #[test]
+    fn an_uptime_has_two_decimals() {
+        for (text, expect) in [
+            ("0.00 0.00\n", Some(0)),
+            ("7.05 1.00\n", Some(7_050_000)),
+            ("7.5 1.00\n", None),
+            ("7 1\n", None),
+            ("-1.00 1\n", None),
+            ("99999999999999999999.00 1\n", None),
+            ("", None),
+        ] {
+            assert_eq!(uptime(text).ok(), expect, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Files of the node: written whole or not at all, read with a limit, never through a link.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::fault::{Class, Fault, Result};
+use crate::host::World;
+
+/// The most that is read of any file, in bytes.
+const LIMIT: u64 = 4 << 20;
+
+/// Writes a file of root's: scratch, sync, rename, sync of the directory. The directory is made (0755) if missing.
+pub fn write(world: &dyn World, absolute: &str, bytes: &[u8], mode: u32) -> Result<()> {
+    let path = world.path(absolute);
+    world.before_change(&path)?;
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    make_directory(world, directory, 0o755)?;
+    let scratch = scratch(&path);
+    let written = write_scratch(&scratch, bytes, mode);
+    let moved = written.and_then(|()| {
+        world.own(&scratch, 0, 0)?;
+        world.rename(&scratch, &path)
+    });
+    if let Err(error) = moved {
+        let _ = fs::remove_file(&scratch);
+        return Err(full_or(error, "write", &path));
+    }
+    sync(directory)
+}
+
+/// `.name.hale` beside a path: what is there after a power cut is nobody's and is overwritten.
+fn scratch(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.hale"))
+}
+
+fn write_scratch(scratch: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
+    match fs::remove_file(scratch) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(scratch)?;
+    // The mode at creation is subject to the umask.
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// A fault of writing; a full disk says what to do.
+fn full_or(error: std::io::Error, doing: &str, path: &Path) -> Fault {
+    let fault = Fault::io(doing, path, &error);
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            Fault::passing(fault.to_string()).mend("free some space; it goes on by itself")
+        }
+        _ => fault,
+    }
+}
+
+/// Makes a directory of root's and its parents.
+pub fn make_directory(world: &dyn World, path: &Path, mode: u32) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    world.before_change(path)?;
+    let made = fs::DirBuilder::new().recursive(true).mode(mode).create(path);
+    made.map_err(|e| full_or(e, "make directory", path))
+}
+
+/// A regular file's text, at most 4 MiB; `None` when there is none. A link is refused.
+pub fn read(world: &dyn World, absolute: &str) -> Result<Option<String>> {
+    read_limited(&world.path(absolute), LIMIT)
+}
+
+/// A regular file's text, at most `limit` bytes; `None` when there is none. A link is refused.
+pub fn read_limited(path: &Path, limit: u64) -> Result<Option<String>> {
+    let metadata = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Fault::io("read", path, error)),
+    };
+    if !metadata.is_file() {
+        return Err(Fault::input(format!("{} is no regular file", path.display())));
+    }
+    let nofollow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0);
+    let file = fs::OpenOptions::new().read(true).custom_flags(nofollow).open(path);
+    let file = file.map_err(|e| Fault::io("read", path, e))?;
+    let mut bytes = Vec::new();
+    let read = file.take(limit + 1).read_to_end(&mut bytes);
+    read.map_err(|e| Fault::io("read", path, e))?;
+    if bytes.len() as u64 > limit {
+        return Err(Fault::input(format!("{} has more than {limit} bytes", path.display())));
+    }
+    let text =
+        String::from_utf8(bytes).map_err(|_| Fault::input(format!("{} is no UTF-8", path.display())))?;
+    Ok(Some(text))
+}
+
+/// A text that must be there.
+pub fn need(world: &dyn World, absolute: &str) -> Result<String> {
+    read(world, absolute)?.ok_or_else(|| Fault::machine(format!("{absolute} is missing")))
+}
+
+/// Removes a file, or a directory with all that is in it; nothing there is fine.
+pub fn remove(world: &dyn World, absolute: &str) -> Result<()> {
+    let path = world.path(absolute);
+    let Ok(metadata) = fs::symlink_metadata(&path) else { return Ok(()) };
+    world.before_change(&path)?;
+    let removed = if metadata.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+    removed.map_err(|e| Fault::io("remove", &path, e))?;
+    sync(path.parent().unwrap_or(Path::new("/")))
+}
+
+/// Puts what another program wrote, file or directory, in its place in one step: sync it all, then rename.
+pub fn promote(world: &dyn World, scratch: &str, place: &str) -> Result<()> {
+    let (from, to) = (world.path(scratch), world.path(place));
+    sync_all(&from)?;
+    world.before_change(&to)?;
+    world.rename(&from, &to).map_err(|e| Fault::io("rename to", &to, e))?;
+    sync(to.parent().unwrap_or(Path::new("/")))
+}
+
+/// Syncs a path, and with a directory all that is in it.
+pub fn sync_all(path: &Path) -> Result<()> {
+    if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir()) {
+        for entry in fs::read_dir(path).map_err(|e| Fault::io("list", path, e))? {
+            sync_all(&entry.map_err(|e| Fault::io("list", path, e))?.path())?;
+        }
+    }
+    sync(path)
+}
+
+/// Syncs one file or directory; a missing one and a link need none.
+pub fn sync(path: &Path) -> Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if !metadata.is_symlink() => {}
+        _ => return Ok(()),
+    }
+    let synced = fs::File::open(path).and_then(|file| file.sync_all());
+    synced.map_err(|e| full_or(e, "sync", path))
+}
+
+/// Refuses a file that others than root could have read or written.
+pub fn check_private(world: &dyn World, absolute: &str) -> Result<()> {
+    let path = world.path(absolute);
+    let metadata = fs::symlink_metadata(&path).map_err(|e| Fault::io("examine", &path, e))?;
+    let (uid, _) = world.owner(&path).map_err(|e| Fault::io("examine", &path, e))?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if uid == 0 && mode & 0o077 == 0 {
+        return Ok(());
+    }
+    let what = format!("{absolute} has mode {mode:04o} and owner {uid}; it holds secrets");
+    Err(Fault::new(Class::Input, what).mend(format!("chown root {absolute} && chmod 0600 {absolute}")))
+}
+
+/// Replaces a file of secrets: the new text is in place first, then the old bytes are zeroed.
+///
+/// Zeroing reaches the blocks of a file system that writes in place; it cannot reach a flash's spare ones.
+pub fn overwrite(world: &dyn World, absolute: &str, bytes: &[u8]) -> Result<()> {
+    let path = world.path(absolute);
+    let old = fs::OpenOptions::new().write(true).open(&path).map_err(|e| Fault::io("open", &path, e))?;
+    write(world, absolute, bytes, 0o600)?;
+    let length = old.metadata().map_or(0, |metadata| metadata.len());
+    let zeroed = std::io::copy(&mut std::io::repeat(0).take(length), &mut &old).and_then(|_| old.sync_all());
+    zeroed.map_err(|e| Fault::io("wipe", &path, e))
+}

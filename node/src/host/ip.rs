@@ -1,0 +1,14 @@
+//! Addresses of interfaces, by ip(8).
+
+use std::net::Ipv4Addr;
+
+use crate::fault::Result;
+
+use super::{Call, World};
+
+/// The IPv4 addresses of an interface; none when there is no such interface.
+pub fn addresses(world: &dyn World, interface: &str) -> Result<Vec<Ipv4Addr>> {
+    let ran = world.run(&Call::new("/sbin/ip", &["-o", "-4", "addr", "show", "dev", interface]))?;
+    let addresses = ran.stdout.split_whitespace().filter_map(|word| word.split_once('/'));
+    Ok(addresses.filter_map(|(address, _)| address.parse().ok()).collect())
+}

@@ -1,0 +1,189 @@
+//! The world that `hale` acts on: a root directory, programs, a clock. Tests give it another one.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::fault::{Fault, Result};
+
+pub mod apt;
+mod command;
+pub mod files;
+pub mod ip;
+pub mod openssl;
+pub mod run_dir;
+pub mod seed;
+pub mod systemd;
+pub mod virtio_port;
+
+pub use command::{Call, OUTPUT_LIMIT, Ran};
+
+/// What is left of a file system, in per cent; one that counts no inodes has all of them left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Of its bytes.
+    pub bytes: u64,
+    /// Of its inodes.
+    pub inodes: u64,
+}
+
+/// What `hale` acts on. Everything that changes the machine goes through it.
+pub trait World {
+    /// The directory that stands for `/`.
+    fn root(&self) -> &Path;
+
+    /// Runs a program to its end or its time limit; an error is one of starting it.
+    fn run(&self, call: &Call) -> Result<Ran>;
+
+    /// Gives a path, not what a link points to, an owner and a group.
+    fn own(&self, path: &Path, uid: u32, gid: u32) -> std::io::Result<()>;
+
+    /// Who owns a path.
+    fn owner(&self, path: &Path) -> std::io::Result<(u32, u32)>;
+
+    /// Renames a path; what was there is replaced.
+    fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    /// Sends a datagram and gives the first answer; asks three times, five seconds each.
+    fn datagram(&self, to: std::net::SocketAddrV4, bytes: &[u8]) -> std::io::Result<Vec<u8>>;
+
+    /// What is left of the file system that a path is on.
+    fn space(&self, absolute: &str) -> std::io::Result<Space> {
+        let found = rustix::fs::statvfs(self.path(absolute))?;
+        let percent = |left: u64, all: u64| left.saturating_mul(100).checked_div(all).unwrap_or(100);
+        Ok(Space {
+            bytes: percent(found.f_bavail, found.f_blocks),
+            inodes: percent(found.f_favail, found.f_files),
+        })
+    }
+
+    /// Seconds since 1970.
+    fn now(&self) -> i64;
+
+    /// Waits.
+    fn pause(&self, time: Duration);
+
+    /// Called before every change of a file. A fake can end the world here.
+    fn before_change(&self, _path: &Path) -> Result<()> {
+        Ok(())
+    }
+
+    /// An absolute path under [`World::root`].
+    fn path(&self, absolute: &str) -> PathBuf {
+        self.root().join(absolute.trim_start_matches('/'))
+    }
+
+    /// The same as an argument for a program.
+    fn argument(&self, absolute: &str) -> String {
+        self.path(absolute).to_string_lossy().into_owned()
+    }
+
+    /// Runs a program that must succeed and gives its standard output.
+    fn ask(&self, call: &Call) -> Result<String> {
+        let ran = self.run(call)?;
+        if ran.success() {
+            return Ok(ran.stdout);
+        }
+        let said = ran.stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+        Err(match ran.code {
+            Some(code) => Fault::machine(format!("{} failed with {code}: {said}", call.name())),
+            None => Fault::passing(format!("{} took more than {:?}: {said}", call.name(), call.limit)),
+        })
+    }
+}
+
+/// This machine.
+#[derive(Debug)]
+pub struct Real {
+    root: PathBuf,
+    log: Option<PathBuf>,
+}
+
+impl Real {
+    /// The machine's own root; the output of programs goes to a file of `log`.
+    pub fn new(log: Option<PathBuf>) -> Self {
+        Self { root: PathBuf::from("/"), log }
+    }
+}
+
+impl World for Real {
+    fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn run(&self, call: &Call) -> Result<Ran> {
+        let started = Instant::now();
+        let ran = command::run(call)?;
+        if let Some(directory) = &self.log {
+            // A full disk must not fail what the log is about.
+            let _ = command::keep(directory, call, &ran, started.elapsed());
+        }
+        Ok(ran)
+    }
+
+    fn own(&self, path: &Path, uid: u32, gid: u32) -> std::io::Result<()> {
+        std::os::unix::fs::lchown(path, Some(uid), Some(gid))
+    }
+
+    fn owner(&self, path: &Path) -> std::io::Result<(u32, u32)> {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = std::fs::symlink_metadata(path)?;
+        Ok((metadata.uid(), metadata.gid()))
+    }
+
+    fn datagram(&self, to: std::net::SocketAddrV4, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+        let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
+        socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+        socket.connect(to)?;
+        let mut answer = vec![0; 1500];
+        let mut last = std::io::Error::from(std::io::ErrorKind::TimedOut);
+        for _ in 0..3 {
+            socket.send(bytes)?;
+            match socket.recv(&mut answer) {
+                Ok(length) => return Ok(answer[..length].to_vec()),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the node lives in time; only what is built does not")]
+    fn now(&self) -> i64 {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        since.map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
+    }
+
+    fn pause(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_run_to_its_end_or_its_limit() {
+        let log = tempfile::tempdir().unwrap();
+        let world = Real::new(Some(log.path().to_owned()));
+        let shell = |script: &str| Call::new("/bin/sh", &["-c", script]);
+        let ran = world.run(&shell("echo out; echo err >&2; exit 3")).unwrap();
+        assert_eq!(ran, Ran { code: Some(3), stdout: "out\n".into(), stderr: "err\n".into() });
+        let mut slow = shell("sleep 60 & sleep 60");
+        slow.limit = Duration::from_millis(50);
+        assert_eq!(world.run(&slow).unwrap().code, None);
+        assert_eq!(world.ask(&slow).unwrap_err().class(), crate::fault::Class::Passing);
+        assert!(world.run(&Call::new("/nowhere", &[])).is_err());
+        world.run(&shell("echo hidden-$((40+2))").secret()).unwrap();
+        let kept = std::fs::read_to_string(log.path().join("sh.log")).unwrap();
+        assert!(kept.contains("out\n") && kept.contains("exit 3") && !kept.contains("hidden-42"), "{kept}");
+    }
+
+    #[test]
+    fn endless_output_is_cut() {
+        let world = Real::new(None);
+        let ran = world.run(&Call::new("/usr/bin/head", &["-c", "3000000", "/dev/zero"])).unwrap();
+        assert_eq!((ran.code, ran.stdout.len() as u64), (Some(0), OUTPUT_LIMIT));
+    }
+}

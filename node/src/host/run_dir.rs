@@ -1,0 +1,77 @@
+//! `/run/hale`: files of root's alone, in memory that a reboot forgets.
+
+use crate::fault::Result;
+
+use super::{World, files};
+
+/// Where it is.
+pub const PATH: &str = "/run/hale";
+
+/// Makes the directory.
+pub fn make(world: &dyn World) -> Result<()> {
+    files::make_directory(world, &world.path(PATH), 0o700)
+}
+
+/// Writes a file there, and gives its path.
+pub fn write(world: &dyn World, name: &str, bytes: &[u8]) -> Result<String> {
+    let path = format!("{PATH}/{name}");
+    make(world)?;
+    files::write(world, &path, bytes, 0o600)?;
+    Ok(path)
+}
+
+/// Has something done with a file there, which is gone afterwards, however it ends: it may hold a secret.
+pub fn with_file<T>(
+    world: &dyn World,
+    name: &str,
+    bytes: &[u8],
+    act: impl FnOnce(&str) -> Result<T>,
+) -> Result<T> {
+    let file = File { world, path: write(world, name, bytes)? };
+    let done = act(&file.path)?;
+    file.remove()?;
+    Ok(done)
+}
+
+/// A file that goes when nobody needs it any more.
+struct File<'a> {
+    world: &'a dyn World,
+    path: String,
+}
+
+impl File<'_> {
+    /// Removes it, and says whether that went well.
+    fn remove(self) -> Result<()> {
+        files::remove(self.world, &self.path)
+    }
+}
+
+impl Drop for File<'_> {
+    fn drop(&mut self) {
+        // Whoever fails has something more important to say.
+        let _ = files::remove(self.world, &self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Fault;
+    use crate::testing::fake::Fake;
+
+    #[test]
+    fn a_file_is_gone_whether_it_went_well_or_not() {
+        let world = Fake::new();
+        let holders = || world.holders("a secret");
+        let act = |well: bool| {
+            with_file(&world, "x.json", b"a secret", |path| {
+                assert_eq!((path, holders()), ("/run/hale/x.json", vec!["run/hale/x.json".to_owned()]));
+                if well { Ok(7) } else { Err(Fault::passing("it took too long")) }
+            })
+        };
+        assert_eq!(act(true).unwrap(), 7);
+        assert_eq!(holders(), [""; 0]);
+        assert_eq!(act(false).unwrap_err().to_string(), "it took too long");
+        assert_eq!(holders(), [""; 0]);
+    }
+}

@@ -1,0 +1,245 @@
+//! A disk labelled `HALE-SEED`: where `node.toml` comes from when the node has none of its own.
+//!
+//! A disk of its own is the operator's, and is never written to. A partition beside the root, as `flash --seed` makes it,
+//! stays with the machine: its file's secrets are wiped after their use, as `/etc/hale/node.toml`'s are. What is on it is believed no more than it must be:
+//! mounted read-only without set-user-ID, devices, execution or links that are followed, and without replaying a journal,
+//! which would write to it; one regular file of at most 64 KiB is read through no link, and copied to
+//! `/etc/hale/node.toml`, whose secrets are wiped after their use. The kernel reads the file system: who can
+//! plug in a disk can take the whole machine, so a reader of our own would guard nothing.
+
+use std::ffi::CStr;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use rustix::mount::{MountFlags, UnmountFlags};
+use zeroize::Zeroizing;
+
+use crate::config::node::Identity;
+use crate::fault::{Fault, Result};
+use crate::host::{World, files};
+
+/// Where udev puts the disk.
+const DEVICE: &str = "/dev/disk/by-label/HALE-SEED";
+const MOUNT: &str = "/run/hale/seed";
+/// The file's name at the top of the disk.
+const NAME: &str = "node.toml";
+
+/// A file system that a seed may have.
+struct FileSystem {
+    name: &'static str,
+    /// How it is mounted, besides.
+    options: Option<&'static CStr>,
+    /// Whether a file's mode is its own: elsewhere it is how the disk is mounted or was burnt.
+    has_modes: bool,
+}
+
+const FILE_SYSTEMS: [FileSystem; 3] = [
+    FileSystem { name: "vfat", options: None, has_modes: false },
+    FileSystem { name: "iso9660", options: None, has_modes: false },
+    FileSystem { name: "ext4", options: Some(c"noload"), has_modes: true },
+];
+
+/// Copies the seed's file, once: not when the node has one already. Says whether it did.
+pub fn import(world: &dyn World) -> Result<bool> {
+    let device = world.path(DEVICE);
+    if std::fs::symlink_metadata(world.path(Identity::PATH)).is_ok() || !device.exists() {
+        return Ok(false);
+    }
+    mounted(world, &device, MountFlags::RDONLY, |point, kind| take(world, point, kind.has_modes))?;
+    Ok(true)
+}
+
+/// Writes `text`, which is without secrets, over the file of a seed on the root's own disk.
+pub fn wipe(world: &dyn World, text: &str) -> Result<()> {
+    let device = world.path(DEVICE);
+    if !device.exists() || !is_beside_the_root(world, &device)? {
+        return Ok(());
+    }
+    mounted(world, &device, MountFlags::empty(), |point, _| erase(&point.join(NAME), text))
+}
+
+/// Whether this is a partition of the disk that the root is on.
+fn is_beside_the_root(world: &dyn World, device: &Path) -> Result<bool> {
+    let device = device.canonicalize().map_err(|e| Fault::io("examine", device, e))?;
+    let root = world.path("/");
+    let root = root.metadata().map_err(|e| Fault::io("examine", &root, e))?.dev();
+    let root = format!("/sys/dev/block/{}:{}", rustix::fs::major(root), rustix::fs::minor(root));
+    let name = device.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let own = disk(world, &format!("/sys/class/block/{name}"));
+    Ok(own.is_some() && own == disk(world, &root))
+}
+
+/// The disk of a partition, by its folder in sysfs (Documentation/ABI/stable/sysfs-block).
+fn disk(world: &dyn World, partition: &str) -> Option<PathBuf> {
+    let folder = world.path(partition).canonicalize().ok()?;
+    folder.join("partition").exists().then(|| folder.parent().map(Path::to_owned))?
+}
+
+/// Writes a text over a file's own blocks, to their end.
+fn erase(path: &Path, text: &str) -> Result<()> {
+    let mut options = OpenOptions::new();
+    let file = options.write(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path);
+    let mut file = file.map_err(|e| Fault::io("open", path, e))?;
+    let length = file.metadata().map_err(|e| Fault::io("examine", path, e))?.len();
+    let mut bytes = text.as_bytes().to_vec();
+    bytes.resize(bytes.len().max(length as usize), b'\n');
+    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(|e| Fault::io("wipe", path, e))
+}
+
+/// Does something with the seed while it is mounted.
+fn mounted(
+    world: &dyn World,
+    device: &Path,
+    flags: MountFlags,
+    act: impl FnOnce(&Path, &FileSystem) -> Result<()>,
+) -> Result<()> {
+    let point = world.path(MOUNT);
+    files::make_directory(world, &point, 0o700)?;
+    let kind = mount(device, &point, flags)?;
+    let done = act(&point, kind);
+    let left = rustix::mount::unmount(&point, UnmountFlags::NOFOLLOW);
+    done?;
+    left.map_err(|e| Fault::io("unmount", &point, e))
+}
+
+fn mount(device: &Path, point: &Path, flags: MountFlags) -> Result<&'static FileSystem> {
+    let flags = flags | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    let mut last = None;
+    for kind in &FILE_SYSTEMS {
+        match rustix::mount::mount(device, point, kind.name, flags | MountFlags::NOSYMFOLLOW, kind.options) {
+            Ok(()) => return Ok(kind),
+            Err(error) => last = Some(error),
+        }
+    }
+    let why = last.map_or_else(String::new, |error| format!(": {error}"));
+    Err(Fault::input(format!("{DEVICE} is neither vfat, ISO nor ext4{why}"))
+        .mend("make it with `cargo xtask seed`"))
+}
+
+/// Copies from a mounted seed.
+fn take(world: &dyn World, point: &Path, has_modes: bool) -> Result<()> {
+    let path = point.join(NAME);
+    let text = files::read_limited(&path, Identity::LIMIT).map_err(|fault| fault.within("the seed disk"))?;
+    let text = text.map(Zeroizing::new).ok_or_else(|| {
+        Fault::input(format!("the seed disk has no {NAME}")).mend("make it with `cargo xtask seed`")
+    })?;
+    let mode =
+        std::fs::symlink_metadata(&path).map_err(|e| Fault::io("examine", &path, e))?.permissions().mode();
+    if has_modes && mode & 0o077 != 0 {
+        let what = format!("{NAME} on the seed disk has mode {:04o}; it holds secrets", mode & 0o777);
+        return Err(Fault::input(what).mend(format!("chmod 0600 {NAME} there")));
+    }
+    files::write(world, Identity::PATH, text.as_bytes(), 0o600)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::fake::Fake;
+
+    fn check(prepare: impl Fn(&Path), expect: std::result::Result<(), &str>) {
+        check_mode(0o600, true, &prepare, expect);
+    }
+
+    fn check_mode(
+        mode: u32,
+        has_modes: bool,
+        prepare: impl Fn(&Path),
+        expect: std::result::Result<(), &str>,
+    ) {
+        let (world, disk) = (Fake::new(), tempfile::tempdir().unwrap());
+        prepare(disk.path());
+        let file = disk.path().join(NAME);
+        if std::fs::symlink_metadata(&file).is_ok_and(|metadata| metadata.is_file()) {
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let taken = take(&world, disk.path(), has_modes).map_err(|fault| fault.to_string());
+        match expect {
+            Ok(()) => files::check_private(&world, Identity::PATH).unwrap(),
+            Err(part) => {
+                assert!(taken.as_ref().is_err_and(|told| told.contains(part)), "{taken:?}");
+                assert!(!world.path(Identity::PATH).exists());
+            }
+        }
+    }
+
+    #[test]
+    fn a_seed_is_taken_whole_or_not_at_all() {
+        check(|disk| std::fs::write(disk.join(NAME), "name = \"x\"\n").unwrap(), Ok(()));
+        check(|_| {}, Err("has no node.toml; make it with"));
+        check(
+            |disk| std::os::unix::fs::symlink("/etc/shadow", disk.join(NAME)).unwrap(),
+            Err("no regular file"),
+        );
+        check(|disk| std::fs::create_dir(disk.join(NAME)).unwrap(), Err("no regular file"));
+        let huge = |disk: &Path| std::fs::File::create(disk.join(NAME)).unwrap().set_len(1 << 30).unwrap();
+        check(huge, Err("more than 65536 bytes"));
+        check(|disk| std::fs::write(disk.join(NAME), [0xff, 0xfe]).unwrap(), Err("no UTF-8"));
+    }
+
+    /// A FAT file system has no modes, and a CD those that it was burnt with.
+    #[test]
+    fn a_seed_that_others_can_read_is_refused_where_it_can_be_otherwise() {
+        let write = |disk: &Path| std::fs::write(disk.join(NAME), "name = \"x\"\n").unwrap();
+        check_mode(0o644, false, write, Ok(()));
+        check_mode(0o400, true, write, Ok(()));
+        let told = "has mode 0640; it holds secrets; chmod 0600 node.toml there";
+        check_mode(0o640, true, write, Err(told));
+        check_mode(0o604, true, write, Err("has mode 0604"));
+    }
+
+    #[test]
+    fn a_wiped_file_is_as_long_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(NAME);
+        for (before, text) in [("token = \"secret\"\n", "a = 1\n"), ("", "a = 1\n")] {
+            std::fs::write(&path, before).unwrap();
+            erase(&path, text).unwrap();
+            let after = std::fs::read_to_string(&path).unwrap();
+            assert_eq!((after.trim_end(), after.len()), (text.trim_end(), before.len().max(text.len())));
+        }
+        std::os::unix::fs::symlink(&path, folder.path().join("link")).unwrap();
+        assert!(erase(&folder.path().join("link"), "").is_err());
+    }
+
+    /// A partition of the root's disk is the machine's; of another, or a disk without a table, somebody's own.
+    #[test]
+    fn a_seed_beside_the_root_is_known() {
+        let world = Fake::new();
+        let link = |from: &str, to: &str| {
+            let from = world.path(from);
+            std::fs::create_dir_all(from.parent().unwrap()).unwrap();
+            let _ = std::fs::remove_file(&from);
+            std::os::unix::fs::symlink(world.path(to), from).unwrap();
+        };
+        let root = world.path("/").metadata().unwrap().dev();
+        let root = format!("/sys/dev/block/{}:{}", rustix::fs::major(root), rustix::fs::minor(root));
+        for name in ["vda/vda2", "vda/vda3", "vdb/vdb1"] {
+            world.make(&format!("/sys/devices/{name}/partition"), "1");
+            link(&format!("/sys/class/block/{}", &name[4..]), &format!("/sys/devices/{name}"));
+            world.make(&format!("/dev/{}", &name[4..]), "");
+        }
+        std::fs::create_dir(world.path("/sys/devices/vdc")).unwrap();
+        link("/sys/class/block/vdc", "/sys/devices/vdc");
+        world.make("/dev/vdc", "");
+        link(&root, "/sys/devices/vda/vda2");
+        for (device, expect) in [("vda3", true), ("vdb1", false), ("vdc", false)] {
+            link(DEVICE, &format!("/dev/{device}"));
+            assert_eq!(is_beside_the_root(&world, &world.path(DEVICE)).unwrap(), expect, "{device}");
+        }
+        // A root on no partition, as an overlay or a whole disk, has no seed beside it.
+        link(&root, "/sys/devices/vdc");
+        link(DEVICE, "/dev/vda3");
+        assert!(!is_beside_the_root(&world, &world.path(DEVICE)).unwrap());
+    }
+
+    #[test]
+    fn without_a_disk_of_that_label_nothing_happens() {
+        let world = Fake::new();
+        world.make("/dev/disk/by-label/SEED", "");
+        assert!(!import(&world).unwrap());
+    }
+}

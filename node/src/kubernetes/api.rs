@@ -1,0 +1,190 @@
+//! What the cluster says about itself and this node, through kubectl.
+//!
+//! A question is answered with yes, with no, or not at all: on a slow machine time-outs are common, and mean
+//! nothing. So no answer is a passing fault, and whoever can wait asks again.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::config::Range;
+use crate::fault::{Fault, Result};
+use crate::host::run_dir;
+use crate::kubernetes::context::{GIVEN_LABEL, Node, PODS_LABEL};
+use crate::kubernetes::retry::{answer, until};
+
+/// The longest wait for the API server or the node: emulated and very slow machines included.
+pub const PATIENCE: Duration = Duration::from_secs(20 * 60);
+
+/// What became of a question.
+enum Said {
+    /// It was answered so.
+    Text(String),
+    /// There is no such thing, in its words.
+    Nothing(String),
+    /// The one does not know the other: these credentials are of no use.
+    Stranger(String),
+    /// No answer, and why.
+    Silence(String),
+}
+
+/// Asks the API server once.
+fn say(node: &Node, arguments: &[&str]) -> Result<Said> {
+    let call = node.kubectl(arguments);
+    let ran = node.world.run(&call)?;
+    let why = ran.stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+    // As kubectl and Go's crypto/x509 word it.
+    let stranger = ["(Unauthorized)", "(Forbidden)", "signed by unknown authority"];
+    Ok(match ran.code {
+        Some(0) => Said::Text(ran.stdout),
+        None => Said::Silence(format!("no answer within {:?}", call.limit)),
+        Some(_) if why.contains("(NotFound)") => Said::Nothing(why.to_owned()),
+        Some(_) if stranger.iter().any(|words| why.contains(words)) => Said::Stranger(why.to_owned()),
+        Some(_) => Said::Silence(why.to_owned()),
+    })
+}
+
+fn silent(why: &str) -> Fault {
+    Fault::passing(format!("the API server does not answer: {why}"))
+}
+
+/// What a call of kubectl prints; what is not there passes, too.
+pub fn ask(node: &Node, arguments: &[&str]) -> Result<String> {
+    match say(node, arguments)? {
+        Said::Text(text) => Ok(text),
+        Said::Nothing(why) => Err(Fault::passing(format!("the API server says: {why}"))),
+        Said::Stranger(why) | Said::Silence(why) => Err(silent(&why)),
+    }
+}
+
+/// The same; `None` for what is not there.
+fn get(node: &Node, arguments: &[&str]) -> Result<Option<String>> {
+    match say(node, arguments)? {
+        Said::Text(text) => Ok(Some(text)),
+        Said::Nothing(_) => Ok(None),
+        Said::Stranger(why) | Said::Silence(why) => Err(silent(&why)),
+    }
+}
+
+/// Whether the API server knows what a call of kubectl gets.
+pub fn knows(node: &Node, arguments: &[&str]) -> Result<bool> {
+    Ok(get(node, arguments)?.is_some())
+}
+
+/// Makes objects, and leaves those that are there as they should be; they are in a file of this name for as long as it
+/// takes.
+pub fn apply(node: &Node, name: &str, objects: &[Value]) -> Result<()> {
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
+    run_dir::with_file(node.world, name, list.as_bytes(), |file| {
+        let path = node.world.argument(file);
+        answer(node, PATIENCE, &|| ask(node, &["apply", "-f", &path])).map(drop)
+    })
+}
+
+/// Whether the API server takes these credentials for the node's own, be the node registered or not yet.
+pub fn accepts(node: &Node) -> Result<bool> {
+    match say(node, &["get", "node", &node.name])? {
+        Said::Text(_) | Said::Nothing(_) => Ok(true),
+        Said::Stranger(_) => Ok(false),
+        Said::Silence(why) => Err(silent(&why)),
+    }
+}
+
+/// Whether the API server answers and is healthy.
+pub fn answers(node: &Node) -> Result<bool> {
+    Ok(ask(node, &["get", "--raw", "/healthz"])?.trim() == "ok")
+}
+
+/// Waits for that.
+pub fn wait_for_answer(node: &Node) -> Result<()> {
+    until(node, "the API server is not healthy", PATIENCE, &|| answers(node))
+}
+
+/// Whether nodes can find the cluster's CA.
+pub fn has_info(node: &Node) -> Result<bool> {
+    knows(node, &["get", "configmap", "-n", "kube-public", "cluster-info"])
+}
+
+/// Whether CoreDNS is asked for.
+pub fn has_dns(node: &Node) -> Result<bool> {
+    knows(node, &["get", "deployment", "-n", "kube-system", "coredns"])
+}
+
+/// Whether this node is ready.
+pub fn is_ready(node: &Node) -> Result<bool> {
+    let ready = "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
+    let said = get(node, &["get", "node", &node.name, "-o", ready])?;
+    Ok(said.is_some_and(|text| text.trim() == "True"))
+}
+
+/// Waits for that.
+pub fn wait_until_ready(node: &Node) -> Result<()> {
+    until(node, "the node is not ready", PATIENCE, &|| is_ready(node))
+}
+
+/// A node as the cluster knows it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// The range that it claims for its pods.
+    pub claim: Option<Range>,
+    /// The range that the master gave it.
+    pub given: Option<Range>,
+    /// Its addresses.
+    pub addresses: Vec<Ipv4Addr>,
+}
+
+/// All nodes.
+pub fn members(node: &Node) -> Result<Vec<Member>> {
+    let label = |name: &str| format!("{{.metadata.labels.{}}}", name.replace('.', "\\.").replace('/', "\\/"));
+    let template = format!(
+        "jsonpath={{range .items[*]}}{{.metadata.name}}|{}|{}|{{.status.addresses[?(@.type==\"InternalIP\")].address}}{{\"\\n\"}}{{end}}",
+        label(PODS_LABEL),
+        label(GIVEN_LABEL),
+    );
+    let text = ask(node, &["get", "nodes", "-o", &template])?;
+    let line = |line: &str| {
+        let mut words = line.split('|');
+        let name = words.next()?.to_owned();
+        let mut range = || words.next()?.parse().ok();
+        let (claim, given) = (range(), range());
+        let addresses = words.next()?.split(' ').filter_map(|address| address.parse().ok()).collect();
+        Some(Member { name, claim, given, addresses })
+    };
+    Ok(text.lines().filter_map(line).collect())
+}
+
+/// The pod ranges that the master gave to nodes.
+pub fn ranges(node: &Node) -> Result<Vec<(String, Range)>> {
+    let given = |member: Member| member.given.map(|range| (member.name, range));
+    Ok(members(node)?.into_iter().filter_map(given).collect())
+}
+
+/// Waits until the master has given this node the range that it claims; refuses one that another node has.
+///
+/// A range of `join.taken`, which `hale token` printed, is refused before anything is done. One that was given away
+/// since is found only here, behind the join: a bootstrap token may list no nodes (kubeadm gives its group none of that).
+pub fn wait_for_range(node: &Node) -> Result<()> {
+    let own = node.identity.pods(node.role);
+    answer(node, PATIENCE, &|| {
+        let ranges = ranges(node)?;
+        let clash = ranges.iter().find(|(name, range)| *name != node.name && range.overlaps(&own));
+        if let Some((name, range)) = clash {
+            let what = format!("pod range {own} overlaps {range} of node {name}");
+            let fault = Fault::input(what);
+            return Err(fault.mend("choose a free range in /etc/hale/node.toml; it goes on by itself"));
+        }
+        match ranges.iter().find(|(name, _)| *name == node.name) {
+            Some((_, range)) if *range == own => Ok(()),
+            Some((_, range)) => {
+                let what = format!("the master gave this node the pod range {range}, not {own}");
+                Err(Fault::input(what).mend("put that into /etc/hale/node.toml; it goes on by itself"))
+            }
+            None => {
+                Err(Fault::passing(format!("the master has not given this node the pod range {own} yet")))
+            }
+        }
+    })
+}

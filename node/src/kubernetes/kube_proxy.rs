@@ -1,0 +1,93 @@
+//! kube-proxy on the host: where it is, and its credentials.
+//!
+//! ```text
+//! /var/lib/kube-proxy/           0750 root:root
+//!   config.conf                  0600
+//!   kubeconfig.conf              0600, client certificate of system:kube-proxy
+//! ```
+//! The user `system:kube-proxy` has its rights by a ClusterRoleBinding that is built into the API server.
+
+use zeroize::Zeroizing;
+
+use crate::fault::{Class, Fault, Result};
+use crate::host::systemd::systemctl;
+use crate::host::{files, openssl, run_dir};
+use crate::kubernetes::context::Node;
+use crate::kubernetes::kubeadm;
+use crate::text::base64;
+
+/// Its directory.
+pub const DIRECTORY: &str = "/var/lib/kube-proxy";
+/// Its configuration.
+pub const CONFIG: &str = "/var/lib/kube-proxy/config.conf";
+/// Its credentials.
+pub const KUBECONFIG: &str = "/var/lib/kube-proxy/kubeconfig.conf";
+/// Its unit.
+pub const UNIT: &str = "kube-proxy.service";
+/// Who it is to the API server.
+pub const USER: &str = "system:kube-proxy";
+
+/// Makes new credentials and has them used: before the old ones end.
+pub fn renew(node: &Node) -> Result<()> {
+    files::write(node.world, KUBECONFIG, credentials(node)?.as_bytes(), 0o600)?;
+    restart(node)
+}
+
+/// Has it read its credentials again, if it runs.
+pub fn restart(node: &Node) -> Result<()> {
+    systemctl(node.world, &["try-restart", UNIT])
+}
+
+/// What stands before the certificate and the key in a kubeconfig, as kubeadm writes it.
+const CERTIFICATE_DATA: &str = "client-certificate-data: ";
+const KEY_DATA: &str = "client-key-data: ";
+
+/// Whether the kubeconfig has this key (PEM).
+pub fn has_key(node: &Node, key: &str) -> Result<bool> {
+    let text = Zeroizing::new(files::need(node.world, KUBECONFIG)?);
+    let line = Zeroizing::new(format!("{KEY_DATA}{}", base64::encode(key.as_bytes())));
+    Ok(text.lines().any(|other| other.trim() == *line))
+}
+
+/// Puts another certificate and key (PEM) into the kubeconfig; everything else in it stays.
+pub fn put_credentials(node: &Node, certificate: &str, key: &str) -> Result<()> {
+    let text = Zeroizing::new(files::need(node.world, KUBECONFIG)?);
+    let new = [(CERTIFICATE_DATA, certificate), (KEY_DATA, key)];
+    let mut edited = Zeroizing::new(String::new());
+    for line in text.lines() {
+        let data = new.iter().find_map(|(name, pem)| Some((line.find(name)? + name.len(), pem)));
+        match data {
+            Some((end, pem)) => edited.extend([&line[..end], &base64::encode(pem.as_bytes()), "\n"]),
+            None => edited.extend([line, "\n"]),
+        }
+    }
+    files::write(node.world, KUBECONFIG, edited.as_bytes(), 0o600)?;
+    if has_key(node, key)? {
+        Ok(())
+    } else {
+        Err(Fault::machine(format!("{KUBECONFIG} has no place for a key")))
+    }
+}
+
+/// Whether its certificate ends within `days`.
+pub fn ends_within(node: &Node, days: u64) -> Result<bool> {
+    let text = files::need(node.world, KUBECONFIG)?;
+    let data = text.lines().find_map(|line| line.trim().strip_prefix(CERTIFICATE_DATA));
+    let pem = data.and_then(|data| base64::decode(data.trim()));
+    let pem = pem.ok_or_else(|| Fault::machine(format!("{KUBECONFIG} has no certificate")))?;
+    // Where openssl(1) can look at it: a certificate is no secret.
+    let path = run_dir::write(node.world, "kube-proxy.crt", &pem)?;
+    openssl::ends_within(node.world, &path, days)
+}
+
+/// The master signs its own; a node, which has no CA key, was given some in its join file.
+pub fn credentials(node: &Node) -> Result<String> {
+    if node.role.is_master() {
+        return kubeadm::user_kubeconfig(node, USER);
+    }
+    let given = node.identity.kube_proxy.as_ref().and_then(|given| given.kubeconfig.as_ref());
+    given.map(|secret| secret.expose().to_owned()).ok_or_else(|| {
+        let fault = Fault::new(Class::Missing, "/etc/hale/node.toml has no kube-proxy.kubeconfig");
+        fault.mend("put there what `hale token --kube-proxy` prints on the master")
+    })
+}

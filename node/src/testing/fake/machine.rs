@@ -1,0 +1,233 @@
+//! The machine of a test: its root, what a reboot forgets and what it does not, and what will go wrong.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::config::role::Role;
+use crate::fault::{Fault, Result};
+use crate::host::{Space, World};
+
+/// 2026-11-22T12:00:00Z.
+pub(crate) const NOW: i64 = 1_795_348_800;
+
+/// The bootstrap token that everybody is given.
+pub(crate) const TOKEN: &str = "abcdef.0123456789abcdef";
+
+/// What a reboot forgets, and what it does not.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) enabled: BTreeSet<String>,
+    pub(crate) active: BTreeSet<String>,
+    /// What the API server knows: it is in etcd, so it stays.
+    pub(crate) objects: BTreeSet<String>,
+    /// When it last heard of this node's kubelet.
+    pub(crate) seen: Option<i64>,
+    /// Requests for certificates that it knows, by name.
+    pub(crate) requests: BTreeMap<String, Value>,
+    /// Descriptions of the bootstrap tokens that it knows, by their public part.
+    pub(crate) invitations: BTreeMap<String, String>,
+    /// Ranges that nodes claim for their pods, by name; those that were given are objects.
+    pub(crate) claims: BTreeMap<String, String>,
+    /// The addresses of other nodes, by name.
+    pub(crate) others: BTreeMap<String, String>,
+    /// The addresses of the bridge.
+    pub(crate) addresses: Vec<String>,
+}
+
+/// How a join goes on a machine that is too slow for it.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Slow {
+    /// It is not.
+    #[default]
+    Not,
+    /// The kubelet gets its credentials in time, and kubeadm's note on the node's object does not.
+    Note,
+    /// The kubelet gets its credentials after kubeadm has given up.
+    Credentials,
+}
+
+/// How a call of a program goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spoilt {
+    /// It does nothing.
+    Refused,
+    /// It does nothing, and ends as if it had done all.
+    Idle,
+    /// It does all, and ends as if it had not.
+    Wrong,
+    /// It does all, and is killed by its limit then.
+    Killed,
+}
+
+pub(crate) struct Fake {
+    pub(super) root: TempDir,
+    pub(super) owners: RefCell<BTreeMap<PathBuf, (u64, u32, u32)>>,
+    /// How many changes there will be before the power is cut.
+    pub(crate) fuel: Cell<usize>,
+    /// How many changes there were.
+    pub(crate) changes: Cell<usize>,
+    pub(crate) clock: Cell<i64>,
+    pub(crate) state: RefCell<State>,
+    /// What kubeadm says and does instead of the recorded, once.
+    pub(crate) next_kubeadm: RefCell<Option<(Option<i32>, String)>>,
+    /// What the next join is slow at; whether a kubelet that runs gets its credentials behind its back.
+    pub(crate) slow_join: Cell<Slow>,
+    pub(crate) late: Cell<bool>,
+    /// Of so many questions to the API server, one is answered; how many were asked.
+    pub(crate) deaf: Cell<u32>,
+    pub(crate) asked: Cell<u32>,
+    /// Packages by name, and those that are held.
+    pub(crate) installed: RefCell<BTreeMap<String, String>>,
+    pub(crate) held: RefCell<BTreeSet<String>>,
+    /// What dpkg is installing while it is busy.
+    pub(crate) unpacked: RefCell<BTreeMap<String, String>>,
+    /// How often dpkg will be busy.
+    pub(crate) dpkg_busy: Cell<u32>,
+    pub(crate) certificates_end: Cell<bool>,
+    /// Whether certificates are real, and so is openssl.
+    pub(crate) openssl: Cell<bool>,
+    /// What goes wrong with a call of a program, by how many calls there were before it.
+    pub(crate) spoilt: RefCell<BTreeMap<usize, Spoilt>>,
+    /// What every name is resolved to; `None` when no name server answers.
+    pub(crate) resolved: Cell<Option<Ipv4Addr>>,
+    /// What is left of every disk, and the units that failed.
+    pub(crate) space: Cell<Space>,
+    pub(crate) failed: RefCell<String>,
+    /// What `dpkg --verify` says.
+    pub(crate) verified: RefCell<String>,
+    /// Every command line.
+    pub(crate) calls: RefCell<Vec<String>>,
+    /// A real kubeadm to run in the root, instead of what is recorded.
+    pub(crate) kubeadm: Option<PathBuf>,
+    /// The version that kubeadm calls itself.
+    pub(crate) version: RefCell<String>,
+}
+
+impl Fake {
+    pub(crate) fn new() -> Self {
+        let fake = Self {
+            // Memory where there is some: everything here is synced again and again.
+            root: tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap(),
+            owners: RefCell::default(),
+            fuel: Cell::new(usize::MAX),
+            changes: Cell::new(0),
+            clock: Cell::new(NOW),
+            state: RefCell::default(),
+            next_kubeadm: RefCell::default(),
+            slow_join: Cell::default(),
+            late: Cell::default(),
+            deaf: Cell::new(1),
+            asked: Cell::default(),
+            installed: RefCell::default(),
+            held: RefCell::default(),
+            unpacked: RefCell::default(),
+            dpkg_busy: Cell::default(),
+            certificates_end: Cell::default(),
+            openssl: Cell::default(),
+            spoilt: RefCell::default(),
+            resolved: Cell::new(Some(Ipv4Addr::new(10, 96, 0, 1))),
+            space: Cell::new(Space { bytes: 50, inodes: 50 }),
+            failed: RefCell::default(),
+            verified: RefCell::default(),
+            calls: RefCell::default(),
+            kubeadm: None,
+            version: RefCell::new("v1.20.2".into()),
+        };
+        for controller in ["cpu", "cpuset", "memory", "pids"] {
+            fake.make(&format!("/sys/fs/cgroup/{controller}/"), "");
+        }
+        for directory in ["/sys/class/net/lxcbr0/bridge/", "/var/lib/", "/var/log/", "/etc/systemd/network/"]
+        {
+            fake.make(directory, "");
+        }
+        fake.state.borrow_mut().enabled.insert("crio.service".into());
+        fake.make("/etc/hostname", "seed\n");
+        fake.make(
+            "/usr/lib/hale/kubelet.yaml",
+            "kind: KubeletConfiguration\napiVersion: kubelet.config.k8s.io/v1beta1\n",
+        );
+        fake.make("/usr/lib/hale/kube-proxy.yaml", "mode: iptables\n");
+        fake
+    }
+
+    /// A machine of a role, with a bridge that has its address.
+    pub(crate) fn of(role: &Role, address: &str) -> Self {
+        let fake = Self::new();
+        *fake.version.borrow_mut() = format!("v{}", role.kubernetes);
+        fake.state.borrow_mut().addresses.push(address.into());
+        fake
+    }
+
+    /// The node's name: what it is told, or the machine's.
+    pub(crate) fn node_name(&self) -> String {
+        let told = fs::read_to_string(self.path("/etc/hale/node.toml")).unwrap_or_default();
+        let name = told.lines().find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
+        name.unwrap_or("seed").to_owned()
+    }
+
+    /// Writes a file, or with a `/` at the end makes a directory.
+    pub(crate) fn make(&self, path: &str, text: &str) {
+        let full = self.path(path);
+        if path.ends_with('/') {
+            return fs::create_dir_all(full).unwrap();
+        }
+        fs::create_dir_all(full.parent().unwrap()).unwrap();
+        fs::write(&full, text).unwrap();
+        fs::set_permissions(&full, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// What a reboot does: `/run` is empty, enabled units run.
+    pub(crate) fn reboot(&self) {
+        let _ = fs::remove_dir_all(self.path("/run"));
+        self.fuel.set(usize::MAX);
+        let mut state = self.state.borrow_mut();
+        state.active = state.enabled.clone();
+    }
+
+    /// Every path with its kind, mode and owner.
+    pub(crate) fn tree(&self) -> BTreeMap<String, String> {
+        let mut tree = BTreeMap::new();
+        let mut open = vec![self.root().to_owned()];
+        while let Some(directory) = open.pop() {
+            for entry in fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                let metadata = fs::symlink_metadata(&path).unwrap();
+                let (uid, gid) = self.owner(&path).unwrap();
+                let kind = if metadata.is_dir() { "d" } else { "f" };
+                let size = if metadata.is_file() && metadata.len() == 0 { " empty" } else { "" };
+                let name = path.strip_prefix(self.root()).unwrap().to_str().unwrap().to_owned();
+                let mode = metadata.permissions().mode() & 0o7777;
+                tree.insert(name, format!("{kind} {mode:04o} {uid}:{gid}{size}"));
+                if metadata.is_dir() {
+                    open.push(path);
+                }
+            }
+        }
+        tree
+    }
+
+    /// The files that hold a text.
+    pub(crate) fn holders(&self, text: &str) -> Vec<String> {
+        let bytes = |path: &String| fs::read(self.path(path)).unwrap_or_default();
+        let holds = |path: &String| bytes(path).windows(text.len()).any(|part| part == text.as_bytes());
+        self.tree().into_keys().filter(holds).collect()
+    }
+
+    pub(super) fn spend(&self) -> Result<()> {
+        self.changes.set(self.changes.get() + 1);
+        match self.fuel.get().checked_sub(1) {
+            Some(left) => {
+                self.fuel.set(left);
+                Ok(())
+            }
+            None => Err(Fault::machine("the power is cut")),
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! How programs end.
+
+use crate::host::Ran;
+use crate::testing::fake::machine::Fake;
+
+pub(super) fn ok(stdout: &str) -> Ran {
+    Ran { code: Some(0), stdout: stdout.into(), stderr: String::new() }
+}
+
+pub(super) fn failed(stderr: &str) -> Ran {
+    Ran { code: Some(1), stdout: String::new(), stderr: stderr.into() }
+}
+
+/// Whether a unit runs.
+pub(super) fn is_active(fake: &Fake, unit: &str) -> bool {
+    fake.state.borrow().active.contains(unit)
+}

@@ -1,0 +1,51 @@
+//! What must hold of any text. `node/fuzz` looks for a text of which it does not, for as long as it is let; this
+//! crate's tests try texts that are nearly right. Each function panics when it does not hold.
+
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
+use crate::config::node::{Identity, holds_secret};
+use crate::config::role::Role;
+use crate::shim::{self, Defaults, Ids, Mounted};
+
+static ROLES: LazyLock<[Role; 2]> = LazyLock::new(|| {
+    ["master", "node"].map(|kind| {
+        let text = include_str!("../../examples/role.toml");
+        let text = text.replacen("role = \"master\"", &format!("role = {kind:?}"), 1);
+        Role::parse(&text).expect("the example is whole")
+    })
+});
+
+/// A `node.toml`, or a seed's: its secrets are seen, and what is read can be written without its secrets, and read again.
+pub fn identity(text: &str) {
+    for role in &*ROLES {
+        let Ok(identity) = Identity::parse("node.toml", text, role) else { continue };
+        let given = [
+            identity.join.as_ref().is_some_and(|join| join.token.is_some()),
+            identity.ca.as_ref().is_some_and(|ca| ca.key.is_some()),
+            identity.kube_proxy.as_ref().is_some_and(|proxy| proxy.kubeconfig.is_some()),
+        ];
+        assert_eq!(holds_secret(text), given.contains(&true), "a secret is not seen: {text}");
+        let wiped = identity.wiped().expect("what was read can be written");
+        assert!(!holds_secret(&wiped), "a secret is left: {wiped}");
+        Identity::parse("node.toml", &wiped, role).expect("what was written can be read");
+    }
+}
+
+/// The shim's edit: JSON stays JSON, no field is lost or moved, and a second edit finds nothing to do.
+pub fn edit(text: &str) {
+    let edit = |text: &str| {
+        let apparmor = &|| Ok(Some("a \"b\"".to_owned()));
+        shim::edit(
+            text,
+            &Defaults { seccomp: r#"{"p":[1]}"#, apparmor, mounted: &Mounted::default(), ids: Ids::Pods },
+        )
+    };
+    let Ok(Some(edited)) = edit(text) else { return };
+    if serde_json::from_str::<Value>(text).is_ok() {
+        serde_json::from_str::<Value>(&edited).expect("what was JSON is JSON");
+    }
+    assert_eq!(shim::others(&edited), shim::others(text), "{edited}");
+    assert_eq!(edit(&edited).ok(), Some(None), "a second edit of {edited}");
+}

@@ -1,0 +1,3 @@
+#[cfg(test)]
+pub(crate) mod fake;
+pub mod fuzz;

@@ -1,0 +1,119 @@
+//! `cargo xtask build components`: other people's programs as packages, as far as their bytes are here.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use builder::base::Result;
+use builder::base::name::LineName;
+use builder::build::planner::components;
+use builder::build::planner::supply::Missing;
+use builder::host::checkout::Project;
+use builder::lock::Lock;
+use builder::recipe::Recipe;
+use builder::store::Store;
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::run::{publish, realise};
+use crate::target::Jobs;
+use crate::ui::table::{self, Table};
+
+/// What a build of component packages tells.
+#[derive(Serialize)]
+struct Summary {
+    dist: String,
+    packages: BTreeMap<String, String>,
+    missing: BTreeMap<String, Lack>,
+    overridden: BTreeMap<String, Overridden>,
+}
+
+/// A rule of the line that refuses, and why it does not here.
+#[derive(Serialize)]
+pub(crate) struct Overridden {
+    because: String,
+    reason: String,
+}
+
+/// What the line takes although one of its own rules refuses it, by the rule's name.
+pub(crate) fn overridden(recipe: &Recipe, lock: &Lock) -> BTreeMap<String, Overridden> {
+    let all = recipe.line.overridden(&lock.versions(recipe));
+    let one = |(rule, because, reason): (&str, &str, &str)| {
+        (rule.to_owned(), Overridden { because: because.to_owned(), reason: reason.to_owned() })
+    };
+    all.into_iter().map(one).collect()
+}
+
+/// Prints that.
+pub(crate) fn show_overridden(overridden: &BTreeMap<String, Overridden>) {
+    for (rule, Overridden { because, reason }) in overridden {
+        println!("OVERRIDDEN: rule {rule}: {because}. It is taken all the same: {reason}");
+    }
+}
+
+/// A component that a bundle does not hold.
+#[derive(Serialize)]
+pub(crate) struct Lack {
+    pub(crate) version: String,
+    pub(crate) why: &'static str,
+    pub(crate) mend: String,
+}
+
+impl From<Missing> for Lack {
+    fn from(missing: Missing) -> Self {
+        Self { version: missing.version.to_string(), why: missing.why, mend: missing.mend }
+    }
+}
+
+/// Prints what is not included, why, and what to do about it.
+pub(crate) fn show_missing(missing: &BTreeMap<String, Lack>) {
+    if missing.is_empty() {
+        return;
+    }
+    let mut table = Table::new(["not included", "version", "because", "do"]);
+    for (name, lack) in missing {
+        table.row([name.clone(), lack.version.clone(), lack.why.to_owned(), lack.mend.clone()]);
+    }
+    print!("{table}");
+}
+
+/// Packs what is here into `to` and says what is not.
+pub(crate) fn build(context: &Context, store: &Store, line: &LineName, jobs: Jobs, to: &Path) -> Result<()> {
+    let project = Project::at(&context.root);
+    let recipe = project.recipe(line)?;
+    let lock = project.lock(&recipe)?;
+    let planned = components::plan(&project.files()?, &recipe, &lock, store)?;
+    if let Some(goal) = planned.goal {
+        let built = realise(context, store, &planned.plan, jobs)?;
+        publish(store, &planned.plan, goal, &built, to)?;
+    }
+    let packages = planned.packages.iter().map(|(name, version)| (name.to_string(), version.to_string()));
+    let missing =
+        planned.missing.into_iter().map(|missing| (missing.component.to_string(), Lack::from(missing)));
+    let dist = to.display().to_string();
+    let overridden = overridden(&recipe, &lock);
+    Summary { dist, packages: packages.collect(), missing: missing.collect(), overridden }.show(context)
+}
+
+impl Summary {
+    fn show(&self, context: &Context) -> Result<()> {
+        if context.json {
+            return table::json(self);
+        }
+        let mut table = Table::new(["package", "version"]);
+        for (name, version) in &self.packages {
+            table.row([name.clone(), version.clone()]);
+        }
+        if !self.packages.is_empty() {
+            print!("{table}");
+        }
+        show_missing(&self.missing);
+        show_overridden(&self.overridden);
+        println!(
+            "components: {} of {} packed; {}",
+            self.packages.len(),
+            self.packages.len() + self.missing.len(),
+            self.dist
+        );
+        Ok(())
+    }
+}
