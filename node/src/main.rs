@@ -15,7 +15,7 @@ use node::config::{Name, Range};
 use node::doctor::finding::Verdict;
 use node::doctor::{self, report};
 use node::fault::{Fault, Result};
-use node::host::{Real, apt, files, seed};
+use node::host::{RealHost, apt, files, seed};
 use node::kubernetes::api;
 use node::kubernetes::context::{Node, load_identity};
 use node::kubernetes::policy::{self, More};
@@ -98,60 +98,60 @@ enum Verb {
 }
 
 fn run(verb: Verb) -> Result<ExitCode> {
-    let world = Real::new(Some(PathBuf::from("/var/lib/hale/log")));
-    let role = Role::parse(&files::need(&world, Role::PATH)?)?;
+    let host = RealHost::new(Some(PathBuf::from("/var/lib/hale/log")));
+    let role = Role::parse(&files::need(&host, Role::PATH)?)?;
     match verb {
         Verb::Bootstrap => {
-            let mut progress = Progress::open(&world);
-            let before = || seed::import(&world).map(drop);
-            bootstrap::until_done(&world, &role, &before, &mut |entry| progress.tell(entry))?;
+            let mut progress = Progress::open(&host);
+            let before = || seed::import(&host).map(drop);
+            bootstrap::until_done(&host, &role, &before, &mut |entry| progress.tell(entry))?;
             // The node is done, whatever comes of telling.
-            if let Err(fault) = tell_all(&world, &role, &mut progress) {
+            if let Err(fault) = tell_all(&host, &role, &mut progress) {
                 eprintln!("hale: not all is told: {fault}");
             }
         }
         Verb::Status { json } => {
-            let lines = status::lines(&role, &Journal::read(&world)?);
+            let lines = status::lines(&role, &Journal::read(&host)?);
             print(json, &lines, &status::table(&lines)?)?;
         }
-        Verb::Hold { wait } => show(&apt::hold(&world, &role.package_names(), wait)?, "held"),
-        Verb::Unhold { wait } => show(&apt::unhold(&world, &role.package_names(), wait)?, "let go"),
+        Verb::Hold { wait } => show(&apt::hold(&host, &role.package_names(), wait)?, "held"),
+        Verb::Unhold { wait } => show(&apt::unhold(&host, &role.package_names(), wait)?, "let go"),
         Verb::Doctor { json } => {
-            let identity = load_identity(&world, &role)?;
-            let findings = doctor::examine(&Node::new(&world, &role, &identity)?);
+            let identity = load_identity(&host, &role)?;
+            let findings = doctor::examine(&Node::new(&host, &role, &identity)?);
             print(json, &findings, &doctor::table(&findings))?;
             return Ok(ExitCode::from(u8::from(
                 findings.iter().any(|finding| finding.verdict == Verdict::No),
             )));
         }
         Verb::Token { name, pods, hours, kube_proxy } => {
-            let identity = load_identity(&world, &role)?;
+            let identity = load_identity(&host, &role)?;
             let guest = Guest { name, pods, hours };
-            let join = token::token(&Node::new(&world, &role, &identity)?, &guest, kube_proxy)?;
+            let join = token::token(&Node::new(&host, &role, &identity)?, &guest, kube_proxy)?;
             print!("{}", join.expose());
         }
         Verb::Approve => {
-            let identity = load_identity(&world, &role)?;
-            renew::approve_the_invited(&Node::new(&world, &role, &identity)?)?;
+            let identity = load_identity(&host, &role)?;
+            renew::approve_the_invited(&Node::new(&host, &role, &identity)?)?;
         }
         Verb::Allow { namespace, more } => {
-            let identity = load_identity(&world, &role)?;
-            let name = policy::allow(&Node::new(&world, &role, &identity)?, &namespace, more)?;
+            let identity = load_identity(&host, &role)?;
+            let name = policy::allow(&Node::new(&host, &role, &identity)?, &namespace, more)?;
             println!("pods of {namespace} may have it; this takes it back:");
             println!("  kubectl delete rolebinding -n {namespace} {name}");
         }
         Verb::Renew { force } => {
-            let identity = load_identity(&world, &role)?;
-            let _alone = Journal::open(&world)?;
-            println!("{}", renew::renew(&Node::new(&world, &role, &identity)?, force)?);
+            let identity = load_identity(&host, &role)?;
+            let _alone = Journal::open(&host)?;
+            println!("{}", renew::renew(&Node::new(&host, &role, &identity)?, force)?);
         }
         Verb::Wait => {
-            let identity = load_identity(&world, &role)?;
-            api::wait_for_answer(&Node::new(&world, &role, &identity)?)?;
+            let identity = load_identity(&host, &role)?;
+            api::wait_for_answer(&Node::new(&host, &role, &identity)?)?;
         }
         Verb::Reset { yes } => {
-            let identity = load_identity(&world, &role)?;
-            let node = Node::new(&world, &role, &identity)?;
+            let identity = load_identity(&host, &role)?;
+            let node = Node::new(&host, &role, &identity)?;
             println!("This will be lost:");
             reset::losses(&node).iter().for_each(|loss| println!("  {loss}"));
             if !yes {
@@ -165,14 +165,14 @@ fn run(verb: Verb) -> Result<ExitCode> {
 }
 
 /// Tells ports how to join this master, and what the machine is like now.
-fn tell_all(world: &Real, role: &Role, progress: &mut Progress) -> Result<()> {
-    let identity = load_identity(world, role)?;
-    let node = Node::new(world, role, &identity)?;
+fn tell_all(host: &RealHost, role: &Role, progress: &mut Progress) -> Result<()> {
+    let identity = load_identity(host, role)?;
+    let node = Node::new(host, role, &identity)?;
     if token::hand_out(&node)? {
         eprintln!("hale: a join file is at the port");
     }
     if progress.has_port() {
-        progress.report(world, &report::of(&node)?);
+        progress.report(host, &report::of(&node)?);
     }
     Ok(())
 }

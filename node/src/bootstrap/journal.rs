@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::fault::{Fault, Result};
-use crate::host::{World, files};
+use crate::host::{Host, files};
 
 /// Where it is.
 pub const PATH: &str = "/var/lib/hale/journal";
@@ -58,10 +58,10 @@ pub struct Journal {
 
 impl Journal {
     /// Opens or makes it, cuts a torn end off, and keeps every other process out.
-    pub fn open(world: &dyn World) -> Result<Self> {
-        let path = world.path(PATH);
+    pub fn open(host: &dyn Host) -> Result<Self> {
+        let path = host.path(PATH);
         let directory = path.parent().unwrap_or(Path::new("/"));
-        files::make_directory(world, directory, 0o700)?;
+        files::make_directory(host, directory, 0o700)?;
         let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path);
         let mut file = file.map_err(|e| Fault::io("open", &path, e))?;
         let exclusive = rustix::fs::FlockOperation::NonBlockingLockExclusive;
@@ -80,8 +80,8 @@ impl Journal {
     }
 
     /// What it says, without opening it for writing.
-    pub fn read(world: &dyn World) -> Result<Vec<Entry>> {
-        match std::fs::read(world.path(PATH)) {
+    pub fn read(host: &dyn Host) -> Result<Vec<Entry>> {
+        match std::fs::read(host.path(PATH)) {
             Ok(bytes) => Ok(parse(&bytes).0),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(Fault::io("read", PATH, error)),
@@ -147,7 +147,7 @@ fn parse(bytes: &[u8]) -> (Vec<Entry>, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::fake::Fake;
+    use crate::testing::fake::FakeHost;
 
     fn entry(at: i64, phase: &str, event: Event) -> Entry {
         Entry { at, phase: phase.to_owned(), event }
@@ -155,44 +155,44 @@ mod tests {
 
     #[test]
     fn truncation_at_every_byte_leaves_whole_entries() {
-        let world = Fake::new();
+        let host = FakeHost::new();
         let written = [
             entry(1, "preflight", Event::Begun),
             entry(2, "preflight", Event::Failed("no bridge \"lxcbr0\"\nat all".into())),
             entry(3, "preflight", Event::Done),
         ];
-        let mut journal = Journal::open(&world).unwrap();
+        let mut journal = Journal::open(&host).unwrap();
         written.iter().for_each(|entry| journal.add(entry.clone()).unwrap());
-        assert_eq!(Journal::open(&world).unwrap_err().class(), crate::fault::Class::Passing, "two at once");
+        assert_eq!(Journal::open(&host).unwrap_err().class(), crate::fault::Class::Passing, "two at once");
         drop(journal);
-        let whole = std::fs::read(world.path(PATH)).unwrap();
+        let whole = std::fs::read(host.path(PATH)).unwrap();
         let mut counts = Vec::new();
         for length in 0..=whole.len() {
-            std::fs::write(world.path(PATH), &whole[..length]).unwrap();
-            let mut journal = Journal::open(&world).unwrap();
+            std::fs::write(host.path(PATH), &whole[..length]).unwrap();
+            let mut journal = Journal::open(&host).unwrap();
             let left = journal.entries().to_vec();
             assert!(written.starts_with(&left));
             counts.push(left.len());
             let more = entry(4, "runtime", Event::Begun);
             journal.add(more.clone()).unwrap();
             drop(journal);
-            assert_eq!(Journal::read(&world).unwrap(), [left, vec![more]].concat());
+            assert_eq!(Journal::read(&host).unwrap(), [left, vec![more]].concat());
         }
         assert!(counts.is_sorted() && counts.last() == Some(&3));
     }
 
     #[test]
     fn a_flipped_bit_ends_the_journal_there() {
-        let world = Fake::new();
-        let mut journal = Journal::open(&world).unwrap();
+        let host = FakeHost::new();
+        let mut journal = Journal::open(&host).unwrap();
         (0..3).for_each(|at| journal.add(entry(at, "dns", Event::Done)).unwrap());
         drop(journal);
-        let whole = std::fs::read(world.path(PATH)).unwrap();
+        let whole = std::fs::read(host.path(PATH)).unwrap();
         for at in 0..whole.len() {
             let mut bytes = whole.clone();
             bytes[at] ^= 1;
-            std::fs::write(world.path(PATH), &bytes).unwrap();
-            let left = Journal::open(&world).unwrap().entries().len();
+            std::fs::write(host.path(PATH), &bytes).unwrap();
+            let left = Journal::open(&host).unwrap().entries().len();
             assert_eq!(left, at / (whole.len() / 3), "byte {at}");
         }
     }

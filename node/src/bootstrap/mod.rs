@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::config::role::Role;
 use crate::fault::{Class, Fault, Result};
-use crate::host::{World, files, systemd};
+use crate::host::{Host, files, systemd};
 use crate::kubernetes::context::{Node, load_identity};
 use crate::kubernetes::retry::{answer, until};
 
@@ -65,14 +65,14 @@ fn perform(node: &Node, phase: &Phase) -> Result<()> {
 
 /// The journal, and who is told of what is written there.
 struct Record<'a> {
-    world: &'a dyn World,
+    host: &'a dyn Host,
     journal: Journal,
     watch: Watch<'a>,
 }
 
 impl<'a> Record<'a> {
-    fn open(world: &'a dyn World, watch: Watch<'a>) -> Result<Self> {
-        Ok(Self { world, journal: Journal::open(world)?, watch })
+    fn open(host: &'a dyn Host, watch: Watch<'a>) -> Result<Self> {
+        Ok(Self { host, journal: Journal::open(host)?, watch })
     }
 
     /// Journals what is wrong before the first phase, as if it were that phase's.
@@ -104,23 +104,23 @@ impl<'a> Record<'a> {
         if again {
             return Ok(());
         }
-        let entry = Entry { at: self.world.now(), phase: phase.to_owned(), event };
+        let entry = Entry { at: self.host.now(), phase: phase.to_owned(), event };
         (self.watch)(&entry);
-        self.world.before_change(&self.world.path(journal::PATH))?;
+        self.host.before_change(&self.host.path(journal::PATH))?;
         self.journal.add(entry)
     }
 }
 
 /// One attempt from what the node is told now.
-pub fn attempt(world: &dyn World, role: &Role, watch: Watch) -> Result<()> {
-    go_on(role, &mut Record::open(world, watch)?, &|| Ok(()))
+pub fn attempt(host: &dyn Host, role: &Role, watch: Watch) -> Result<()> {
+    go_on(role, &mut Record::open(host, watch)?, &|| Ok(()))
 }
 
 fn go_on(role: &Role, record: &mut Record, before: &dyn Fn() -> Result<()>) -> Result<()> {
-    let world = record.world;
-    let identity = before().and_then(|()| load_identity(world, role));
+    let host = record.host;
+    let identity = before().and_then(|()| load_identity(host, role));
     let identity = identity.map_err(|fault| record.refused(role, fault))?;
-    let node = Node::new(world, role, &identity).map_err(|fault| record.refused(role, fault))?;
+    let node = Node::new(host, role, &identity).map_err(|fault| record.refused(role, fault))?;
     run(&node, record)
 }
 
@@ -131,18 +131,13 @@ const LONGEST: Duration = Duration::from_secs(300);
 /// Attempts until it is done, each after `before`. Waits for the operator's input, tries again what can pass,
 /// and gives up on what is wrong with the machine itself. The journal is held all along, pauses included: a
 /// second bootstrap is refused at once.
-pub fn until_done(
-    world: &dyn World,
-    role: &Role,
-    before: &dyn Fn() -> Result<()>,
-    watch: Watch,
-) -> Result<()> {
-    let mut record = Record::open(world, watch)?;
+pub fn until_done(host: &dyn Host, role: &Role, before: &dyn Fn() -> Result<()>, watch: Watch) -> Result<()> {
+    let mut record = Record::open(host, watch)?;
     let mut pause = SHORTEST;
     loop {
         let done = record.journal.done();
         match go_on(role, &mut record, before) {
-            Ok(()) => return finish(world),
+            Ok(()) => return finish(host),
             Err(fault) => match fault.class() {
                 Class::Missing | Class::Input => pause = SHORTEST,
                 // It got further than before.
@@ -151,7 +146,7 @@ pub fn until_done(
                 Class::Integrity | Class::Machine => return Err(fault),
             },
         }
-        world.pause(pause);
+        host.pause(pause);
     }
 }
 
@@ -160,9 +155,9 @@ pub const MARKER: &str = "/var/lib/hale/bootstrapped";
 /// The unit that runs this.
 pub const UNIT: &str = "hale-bootstrap.service";
 
-fn finish(world: &dyn World) -> Result<()> {
-    files::write(world, MARKER, b"", 0o644)?;
-    systemd::ask(world, &["disable", UNIT]).map(drop)
+fn finish(host: &dyn Host) -> Result<()> {
+    files::write(host, MARKER, b"", 0o644)?;
+    systemd::ask(host, &["disable", UNIT]).map(drop)
 }
 
 #[cfg(test)]

@@ -25,13 +25,13 @@ pub const RESOLVER: &str = "/etc/resolv.conf";
 
 /// Names the servers of node.toml, or else the gateway, on a machine that names none: nothing else would.
 pub fn name_servers(node: &Node) -> Result<()> {
-    if files::read(node.world, RESOLVER)?.is_some() {
+    if files::read(node.host, RESOLVER)?.is_some() {
         return Ok(());
     }
     let given = &node.identity.network.nameservers;
     let servers = if given.is_empty() { std::slice::from_ref(&node.role.cluster.gateway) } else { given };
     let text: String = servers.iter().map(|server| format!("nameserver {server}\n")).collect();
-    files::write(node.world, RESOLVER, text.as_bytes(), 0o644)
+    files::write(node.host, RESOLVER, text.as_bytes(), 0o644)
 }
 
 /// Writes the files and waits until the bridge has its address.
@@ -39,18 +39,18 @@ pub fn make(node: &Node) -> Result<()> {
     let mut changed = false;
     for (path, text) in FILES.iter().zip(texts(node)?) {
         let Some(text) = text else { continue };
-        if files::read(node.world, path)?.as_deref() != Some(&text) {
-            files::write(node.world, path, text.as_bytes(), 0o644)?;
+        if files::read(node.host, path)?.as_deref() != Some(&text) {
+            files::write(node.host, path, text.as_bytes(), 0o644)?;
             changed = true;
         }
     }
     let (bridge, own) = (node.role.cluster.bridge.as_str(), node.address()?);
-    if !changed && ip::addresses(node.world, bridge)?.contains(&own) {
+    if !changed && ip::addresses(node.host, bridge)?.contains(&own) {
         return Ok(());
     }
-    systemctl(node.world, &["enable", "systemd-networkd.service"])?;
-    systemctl(node.world, &["restart", "systemd-networkd.service"])?;
-    let up = || Ok(ip::addresses(node.world, bridge)?.contains(&own));
+    systemctl(node.host, &["enable", "systemd-networkd.service"])?;
+    systemctl(node.host, &["restart", "systemd-networkd.service"])?;
+    let up = || Ok(ip::addresses(node.host, bridge)?.contains(&own));
     until(node, &format!("{bridge} does not get {own}"), LIMIT, &up)
 }
 

@@ -20,15 +20,15 @@ pub fn manifests() -> [String; 4] {
 
 /// Notes how these files are now; what was noted of others stays.
 pub fn note(node: &Node, paths: &[impl AsRef<str>]) -> Result<()> {
-    let old = files::read(node.world, PATH)?.unwrap_or_default();
+    let old = files::read(node.host, PATH)?.unwrap_or_default();
     let is_new = |line: &&str| paths.iter().any(|path| line.ends_with(&format!("  {}", path.as_ref())));
     let mut lines: Vec<String> = old.lines().filter(|line| !is_new(line)).map(str::to_owned).collect();
     for path in paths {
-        lines.push(line(path.as_ref(), &files::need(node.world, path.as_ref())?));
+        lines.push(line(path.as_ref(), &files::need(node.host, path.as_ref())?));
     }
     lines.sort();
     let text = lines.join("\n") + "\n";
-    if text == old { Ok(()) } else { files::write(node.world, PATH, text.as_bytes(), 0o600) }
+    if text == old { Ok(()) } else { files::write(node.host, PATH, text.as_bytes(), 0o600) }
 }
 
 fn line(path: &str, text: &str) -> String {
@@ -38,14 +38,14 @@ fn line(path: &str, text: &str) -> String {
 
 /// Those of a node's files that are not as they were noted, each with what is wrong.
 pub fn differences(node: &Node) -> Result<Vec<String>> {
-    let noted = files::read(node.world, PATH)?.unwrap_or_default();
+    let noted = files::read(node.host, PATH)?.unwrap_or_default();
     let manifests = manifests();
     let mut paths = KUBELET.to_vec();
     paths.extend(manifests.iter().filter(|_| node.role.is_master()).map(String::as_str));
     let mut found = Vec::new();
     for path in paths {
         let is_noted = noted.lines().any(|line| line.ends_with(&format!("  {path}")));
-        match files::read(node.world, path)? {
+        match files::read(node.host, path)? {
             None => found.push(format!("{path} is missing")),
             Some(_) if !is_noted => found.push(format!("{path} was not noted in {PATH}")),
             Some(text) if noted.lines().any(|noted| noted == line(path, &text)) => {}

@@ -2,7 +2,7 @@
 
 use crate::bootstrap::journal::{Entry, Event};
 use crate::doctor::report::Report;
-use crate::host::World;
+use crate::host::Host;
 use crate::host::virtio_port::Port;
 use crate::text::terminal::plain;
 
@@ -17,8 +17,8 @@ pub struct Progress {
 
 impl Progress {
     /// Tells the port too, if there is one.
-    pub fn open(world: &dyn World) -> Self {
-        Self { port: Port::open(world, PORT) }
+    pub fn open(host: &dyn Host) -> Self {
+        Self { port: Port::open(host, PORT) }
     }
 
     /// Whether there is a port.
@@ -35,9 +35,9 @@ impl Progress {
     }
 
     /// Tells the port what the machine is like.
-    pub fn report(&mut self, world: &dyn World, report: &Report) {
+    pub fn report(&mut self, host: &dyn Host, report: &Report) {
         if let (Some(port), Ok(json)) = (&mut self.port, serde_json::to_string(report)) {
-            port.put(world, &(json + "\n"));
+            port.put(host, &(json + "\n"));
         }
     }
 }
@@ -56,26 +56,26 @@ pub fn line(entry: &Entry) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::fake::Fake;
+    use crate::testing::fake::FakeHost;
 
     #[test]
     fn a_port_gets_json_lines() {
-        let world = Fake::new();
+        let host = FakeHost::new();
         let agent = "/dev/virtio-ports/org.a.guest-agent";
-        [PORT, agent].iter().for_each(|port| world.make(port, ""));
+        [PORT, agent].iter().for_each(|port| host.make(port, ""));
         let entry = Entry { at: 7, phase: "dns".into(), event: Event::Failed("no \"x\"\n".into()) };
-        Progress::open(&world).tell(&entry);
-        let text = std::fs::read_to_string(world.path(PORT)).unwrap();
+        Progress::open(&host).tell(&entry);
+        let text = std::fs::read_to_string(host.path(PORT)).unwrap();
         assert_eq!(serde_json::from_str::<Entry>(text.strip_suffix('\n').unwrap()).unwrap(), entry);
         let report = Report { uptime: 9, userspace: 1, finished: 0, units: Vec::new(), findings: Vec::new() };
-        world.make(PORT, "");
-        Progress::open(&world).report(&world, &report);
-        let text = std::fs::read_to_string(world.path(PORT)).unwrap();
+        host.make(PORT, "");
+        Progress::open(&host).report(&host, &report);
+        let text = std::fs::read_to_string(host.path(PORT)).unwrap();
         assert_eq!(serde_json::from_str::<Report>(text.strip_suffix('\n').unwrap()).unwrap(), report);
-        assert_eq!(std::fs::read_to_string(world.path(agent)).unwrap(), "");
+        assert_eq!(std::fs::read_to_string(host.path(agent)).unwrap(), "");
         let forged = Entry { event: Event::Failed("x\u{1b}[1A\nhale: dns done".into()), ..entry.clone() };
         assert_eq!(line(&forged), "hale: dns failed: x\\u{1b}[1A\\nhale: dns done");
-        let silent = &mut Progress::open(&Fake::new());
+        let silent = &mut Progress::open(&FakeHost::new());
         assert!(!silent.has_port());
         silent.tell(&entry);
     }

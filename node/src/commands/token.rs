@@ -67,9 +67,9 @@ pub fn token(node: &Node, guest: &Guest, with_proxy: bool) -> Result<Secret> {
     let ttl = format!("{}h", guest.hours);
     let words = Invitation { name: guest.name.clone(), pods: guest.pods, taken: false }.to_string();
     let arguments = ["--kubeconfig", paths::ADMIN, "token", "create", "--ttl", &ttl, "--description", &words];
-    let made = node.world.ask(&Call::new(&node.role.programs.kubeadm, &arguments).secret())?;
+    let made = node.host.ask(&Call::new(&node.role.programs.kubeadm, &arguments).secret())?;
     renew::start_approver(node)?;
-    let now = node.world.now();
+    let now = node.host.now();
     let mut text = String::from("[join]\n");
     let _ = writeln!(text, "endpoint = \"{}:6443\"", node.role.cluster.advertise_address);
     let _ = writeln!(text, "token = \"{}\"", made.trim());
@@ -90,17 +90,17 @@ const PORT: &str = "/dev/virtio-ports/org.hale.join";
 
 /// Gives a join file to that port, on a master that has one; says whether it did.
 pub fn hand_out(node: &Node) -> Result<bool> {
-    let port = Port::open(node.world, PORT).filter(|_| node.role.is_master());
+    let port = Port::open(node.host, PORT).filter(|_| node.role.is_master());
     let Some(mut port) = port else { return Ok(false) };
-    port.put(node.world, token(node, &Guest::ANY, false)?.expose());
+    port.put(node.host, token(node, &Guest::ANY, false)?.expose());
     Ok(true)
 }
 
 /// The digest of the cluster CA's public key: SHA-256 of its SubjectPublicKeyInfo, by openssl(1).
 fn pin(node: &Node) -> Result<String> {
-    files::need(node.world, paths::CA)?;
-    let full = node.world.argument(paths::CA);
-    let key = node.world.ask(&openssl::call(&["x509", "-noout", "-pubkey", "-in", &full]))?;
+    files::need(node.host, paths::CA)?;
+    let full = node.host.argument(paths::CA);
+    let key = node.host.ask(&openssl::call(&["x509", "-noout", "-pubkey", "-in", &full]))?;
     let der = base64::of_pem(&key).ok_or_else(|| Fault::machine("openssl printed no public key"))?;
     use sha2::Digest;
     let digest = sha2::Sha256::digest(der);
@@ -113,8 +113,8 @@ mod tests {
     use crate::bootstrap::attempt;
     use crate::config::node::Identity;
     use crate::config::role::Role;
-    use crate::host::World;
-    use crate::testing::fake::Fake;
+    use crate::host::Host;
+    use crate::testing::fake::FakeHost;
 
     #[test]
     fn who_holds_the_port_of_a_master_is_told_how_to_join() {
@@ -122,18 +122,18 @@ mod tests {
         for kind in ["master", "node"] {
             let role =
                 Role::parse(&text.replacen("role = \"master\"", &format!("role = {kind:?}"), 1)).unwrap();
-            let world = Fake::of(&role, "10.0.3.1");
-            attempt(&world, &Role::parse(text).unwrap(), &mut |_| {}).unwrap();
+            let host = FakeHost::of(&role, "10.0.3.1");
+            attempt(&host, &Role::parse(text).unwrap(), &mut |_| {}).unwrap();
             let identity = Identity::default();
-            let node = Node::new(&world, &role, &identity).unwrap();
+            let node = Node::new(&host, &role, &identity).unwrap();
             assert!(!hand_out(&node).unwrap());
             assert!(
-                !world.calls.borrow().join("\n").contains("token create"),
+                !host.calls.borrow().join("\n").contains("token create"),
                 "a token that nobody asked for"
             );
-            world.make(PORT, "");
+            host.make(PORT, "");
             assert_eq!(hand_out(&node).unwrap(), kind == "master");
-            let told = std::fs::read_to_string(world.path(PORT)).unwrap();
+            let told = std::fs::read_to_string(host.path(PORT)).unwrap();
             let is_whole = told.starts_with("[join]\n")
                 && told.ends_with("]\n")
                 && told.contains("expires = 2026-11-22T13:00:0");
@@ -145,11 +145,11 @@ mod tests {
     fn what_is_printed_is_what_a_node_reads() {
         let text = include_str!("../../examples/role.toml");
         let master = Role::parse(text).unwrap();
-        let world = Fake::of(&master, "10.0.3.1");
-        attempt(&world, &master, &mut |_| {}).unwrap();
-        world.state.borrow_mut().objects.insert("range seed 10.0.3.16-10.0.3.60".into());
+        let host = FakeHost::of(&master, "10.0.3.1");
+        attempt(&host, &master, &mut |_| {}).unwrap();
+        host.state.borrow_mut().objects.insert("range seed 10.0.3.16-10.0.3.60".into());
         let identity = Identity::default();
-        let node = Node::new(&world, &master, &identity).unwrap();
+        let node = Node::new(&host, &master, &identity).unwrap();
         let printed = token(&node, &Guest::ANY, true).unwrap();
         let whole = format!("[network]\npods = \"10.0.3.61-10.0.3.70\"\n{}", printed.expose());
         let worker = Role::parse(&text.replace("role = \"master\"", "role = \"node\"")).unwrap();
@@ -157,17 +157,17 @@ mod tests {
         assert!(read.missing(&worker).is_none() && read.kube_proxy.is_some());
         let clash = whole.replace("10.0.3.61-", "10.0.3.60-");
         assert!(Identity::parse("node.toml", &clash, &worker).is_err());
-        assert!(!world.calls.borrow().join("\n").contains("abcdef.0123456789abcdef"));
+        assert!(!host.calls.borrow().join("\n").contains("abcdef.0123456789abcdef"));
     }
 
     #[test]
     fn a_token_is_for_one_node_and_a_short_time() {
         let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
-        let world = Fake::of(&role, "10.0.3.1");
-        attempt(&world, &role, &mut |_| {}).unwrap();
-        world.state.borrow_mut().objects.insert("range node-9 10.0.3.90-10.0.3.99".into());
+        let host = FakeHost::of(&role, "10.0.3.1");
+        attempt(&host, &role, &mut |_| {}).unwrap();
+        host.state.borrow_mut().objects.insert("range node-9 10.0.3.90-10.0.3.99".into());
         let identity = Identity::default();
-        let node = Node::new(&world, &role, &identity).unwrap();
+        let node = Node::new(&host, &role, &identity).unwrap();
         let ask = |name: &str, pods: &str, hours: u16| {
             let guest = Guest { name: name.parse().ok(), pods: pods.parse().ok(), hours };
             token(&node, &guest, false).map(|secret| secret.expose().to_owned()).map_err(|f| f.to_string())
@@ -175,7 +175,7 @@ mod tests {
         let refused = |name: &str, pods: &str, hours: u16, expect: &str| {
             let told = ask(name, pods, hours).unwrap_err();
             assert!(told.contains(expect), "{told}");
-            assert!(world.state.borrow().invitations.is_empty(), "{told}");
+            assert!(host.state.borrow().invitations.is_empty(), "{told}");
         };
         refused("node-1", "", 0, "1 to 72 hours, not 0");
         refused("node-1", "", 73, "1 to 72 hours, not 73");
@@ -185,8 +185,8 @@ mod tests {
         refused("node-1", "10.0.4.1-10.0.4.5", 1, "leaves subnet");
         let told = ask("node-9", "10.0.3.90-10.0.3.99", 72).unwrap();
         assert!(told.contains("expires = 2026-11-25T12:") && !told.contains("10.0.3.90"), "its own: {told}");
-        let words: Vec<_> = world.state.borrow().invitations.values().cloned().collect();
+        let words: Vec<_> = host.state.borrow().invitations.values().cloned().collect();
         assert_eq!(words, ["hale: invites node-9 with pods 10.0.3.90-10.0.3.99"]);
-        assert!(world.calls.borrow().iter().any(|call| call.ends_with("--no-block hale-approve.service")));
+        assert!(host.calls.borrow().iter().any(|call| call.ends_with("--no-block hale-approve.service")));
     }
 }

@@ -15,7 +15,7 @@ use super::finding::Evidence;
 pub(super) fn check(node: &Node) -> Result<Evidence> {
     let mut exceptions = Vec::new();
     let mut count = 0;
-    for container in list(&node.world.path(BUNDLES))? {
+    for container in list(&node.host.path(BUNDLES))? {
         let bundle = container.join("userdata");
         let Ok(metadata) = fs::symlink_metadata(&bundle) else { continue };
         count += 1;
@@ -27,7 +27,7 @@ pub(super) fn check(node: &Node) -> Result<Evidence> {
         all.extend(if metadata.is_dir() { list(&bundle)? } else { Vec::new() });
         for path in all {
             // What has gone meanwhile is nobody's.
-            if let Ok((uid, gid)) = node.world.owner(&path)
+            if let Ok((uid, gid)) = node.host.owner(&path)
                 && !(uid == 0 || uid == node.role.user.first_id && is_theirs(&path))
             {
                 exceptions.push(format!("{} is {uid}:{gid}, not root's", told(node, &path)));
@@ -60,12 +60,12 @@ fn list(folder: &Path) -> Result<Vec<std::path::PathBuf>> {
 }
 
 fn told(node: &Node, path: &Path) -> String {
-    format!("/{}", path.strip_prefix(node.world.root()).unwrap_or(path).display())
+    format!("/{}", path.strip_prefix(node.host.root()).unwrap_or(path).display())
 }
 
 /// A refusal kept what was promised: it is told, and is no exception.
 fn refused(node: &Node) -> Result<String> {
-    let text = files::read(node.world, REFUSED)?.unwrap_or_default();
+    let text = files::read(node.host, REFUSED)?.unwrap_or_default();
     Ok(match text.lines().last() {
         None => "no start was refused".to_owned(),
         Some(last) => format!("{} starts were refused, the last: {last}", text.lines().count()),

@@ -37,13 +37,13 @@ const MASTER: [&str; 12] = [
 
 pub(super) fn check(node: &Node) -> Result<Evidence> {
     let mut paths = EVERYWHERE.to_vec();
-    paths.extend(SERVING.iter().filter(|path| node.world.path(path).exists()));
+    paths.extend(SERVING.iter().filter(|path| node.host.path(path).exists()));
     paths.extend(MASTER.iter().filter(|_| node.role.is_master()));
     paths.extend(node.role.kube_proxy.here.then_some(kube_proxy::KUBECONFIG));
     let (mut exceptions, mut left) = (Vec::new(), Vec::new());
     for path in paths {
         let days = match ends(node, path) {
-            Ok(end) => (end - node.world.now()).div_euclid(86_400),
+            Ok(end) => (end - node.host.now()).div_euclid(86_400),
             Err(fault) => {
                 exceptions.push(fault.to_string());
                 continue;
@@ -64,7 +64,7 @@ pub(super) fn check(node: &Node) -> Result<Evidence> {
 fn ends(node: &Node, path: &str) -> Result<i64> {
     // The kubelet's own is behind a link, beside its key.
     let read = |path: &str| {
-        let text = fs::read_to_string(node.world.path(path)).map(Zeroizing::new);
+        let text = fs::read_to_string(node.host.path(path)).map(Zeroizing::new);
         text.map_err(|e| Fault::io("read", path, e))
     };
     let mut text = read(path)?;

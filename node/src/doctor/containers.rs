@@ -51,13 +51,13 @@ pub(super) fn is_static(cgroup: &str) -> bool {
 
 /// Every process, in order.
 pub(super) fn pids(node: &Node) -> Result<BTreeSet<u32>> {
-    let proc = node.world.path("/proc");
+    let proc = node.host.path("/proc");
     let entries = fs::read_dir(&proc).map_err(|e| Fault::io("list", &proc, e))?;
     Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
 }
 
 fn processes(node: &Node) -> Result<Vec<Process>> {
-    let proc = node.world.path("/proc");
+    let proc = node.host.path("/proc");
     Ok(pids(node)?.into_iter().filter_map(|pid| process(&proc, pid)).collect())
 }
 

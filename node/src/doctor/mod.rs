@@ -83,7 +83,7 @@ pub fn table(findings: &[Finding]) -> String {
 }
 
 fn done(node: &Node) -> Result<Evidence> {
-    let yes = node.world.path(bootstrap::MARKER).is_file();
+    let yes = node.host.path(bootstrap::MARKER).is_file();
     Ok(Evidence::of(yes, "all phases are journaled", "it is not: see `hale status`"))
 }
 
@@ -93,15 +93,15 @@ fn owned(node: &Node) -> Result<Evidence> {
 
 fn packaged(node: &Node) -> Result<Evidence> {
     let names: Vec<String> =
-        apt::versions(node.world, &node.role.package_names())?.into_iter().map(|(name, _)| name).collect();
+        apt::versions(node.host, &node.role.package_names())?.into_iter().map(|(name, _)| name).collect();
     let arguments: Vec<&str> = ["--verify"].into_iter().chain(names.iter().map(String::as_str)).collect();
-    let ran = node.world.run(&Call::new("/usr/bin/dpkg", &arguments).minutes(5))?;
+    let ran = node.host.run(&Call::new("/usr/bin/dpkg", &arguments).minutes(5))?;
     let lines = ran.stdout.lines().chain(ran.stderr.lines()).map(str::to_owned).collect();
     Ok(Evidence::new(lines, format!("dpkg --verify of {} packages", names.len())))
 }
 
 fn pinned(node: &Node) -> Result<Evidence> {
-    let (versions, held) = (apt::versions(node.world, &node.role.package_names())?, apt::held(node.world)?);
+    let (versions, held) = (apt::versions(node.host, &node.role.package_names())?, apt::held(node.host)?);
     let mut exceptions = Vec::new();
     for package in &node.role.packages {
         match versions.iter().find(|(name, _)| *name == package.name) {
@@ -115,7 +115,7 @@ fn pinned(node: &Node) -> Result<Evidence> {
             Some(_) => {}
         }
     }
-    if !node.world.path("/etc/apt/preferences.d/hale").is_file() {
+    if !node.host.path("/etc/apt/preferences.d/hale").is_file() {
         exceptions.push("/etc/apt/preferences.d/hale is missing".to_owned());
     }
     Ok(Evidence::new(exceptions, format!("{} packages", node.role.packages.len())))
@@ -127,7 +127,7 @@ fn resolved(node: &Node) -> Result<Evidence> {
 
 fn ready(node: &Node) -> Result<Evidence> {
     let unit = if node.role.kube_proxy.here { "kube-proxy.service" } else { "kubelet.service" };
-    let runs = systemd::enabled_and_active(node.world, unit)?;
+    let runs = systemd::enabled_and_active(node.host, unit)?;
     let yes = api::is_ready(node)? && runs;
     Ok(Evidence::of(
         yes,

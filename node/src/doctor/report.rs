@@ -43,11 +43,11 @@ pub struct Unit {
 pub fn of(node: &Node) -> Result<Report> {
     let findings = examine(node);
     let manager =
-        systemd::show(node.world, &["UserspaceTimestampMonotonic", "FinishTimestampMonotonic"], &[])?;
-    let mut units = units(&systemd::show(node.world, &["Id", BEGAN, ACTIVE], &["*"])?);
+        systemd::show(node.host, &["UserspaceTimestampMonotonic", "FinishTimestampMonotonic"], &[])?;
+    let mut units = units(&systemd::show(node.host, &["Id", BEGAN, ACTIVE], &["*"])?);
     units.sort();
     Ok(Report {
-        uptime: uptime(&files::need(node.world, UPTIME)?)?,
+        uptime: uptime(&files::need(node.host, UPTIME)?)?,
         userspace: number(&manager, "UserspaceTimestampMonotonic"),
         finished: number(&manager, "FinishTimestampMonotonic"),
         units,
@@ -96,14 +96,14 @@ mod tests {
     use super::*;
     use crate::config::node::Identity;
     use crate::config::role::Role;
-    use crate::testing::fake::Fake;
+    use crate::testing::fake::FakeHost;
 
     #[test]
     fn units_that_came_up_are_told_in_order() {
         let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
-        let (world, identity) = (Fake::of(&role, "10.0.3.1"), Identity::default());
-        world.make("/proc/uptime", "526.07 900.00\n");
-        let report = of(&Node::new(&world, &role, &identity).unwrap()).unwrap();
+        let (host, identity) = (FakeHost::of(&role, "10.0.3.1"), Identity::default());
+        host.make("/proc/uptime", "526.07 900.00\n");
+        let report = of(&Node::new(&host, &role, &identity).unwrap()).unwrap();
         let names: Vec<&str> = report.units.iter().map(|unit| unit.name.as_str()).collect();
         assert_eq!(names, ["-.mount", "kubelet.service"]);
         assert_eq!((report.uptime, report.userspace, report.finished), (526_070_000, 2_500_000, 0));

@@ -23,7 +23,7 @@ pub(super) fn written(node: &Node) -> Result<Evidence> {
         exceptions.extend(images(node)?);
     }
     if node.role.kube_proxy.here
-        && files::read(node.world, kube_proxy::CONFIG)? != Some(config::kube_proxy(node)?)
+        && files::read(node.host, kube_proxy::CONFIG)? != Some(config::kube_proxy(node)?)
     {
         exceptions.push(format!("{} is not {} with the node's name", kube_proxy::CONFIG, config::KUBE_PROXY));
     }
@@ -36,7 +36,7 @@ pub(super) fn written(node: &Node) -> Result<Evidence> {
 /// The shipped settings of the kubelet's that it was not given. kubeadm leaves out what is empty, 0 or no, and adds more.
 fn unset(node: &Node) -> Result<Vec<String>> {
     let [path, _] = written::KUBELET;
-    let (shipped, given) = (files::need(node.world, config::KUBELET)?, files::read(node.world, path)?);
+    let (shipped, given) = (files::need(node.host, config::KUBELET)?, files::read(node.host, path)?);
     let given = settings(&given.unwrap_or_default());
     let is_empty = |value: &str| matches!(value, "0" | "false" | "\"\"" | "");
     let missing =
@@ -77,7 +77,7 @@ fn images(node: &Node) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for name in manifest::NAMES {
         let path = format!("{}/{name}.yaml", manifest::DIRECTORY);
-        let text = files::read(node.world, &path)?.unwrap_or_default();
+        let text = files::read(node.host, &path)?.unwrap_or_default();
         let tag = if name == "etcd" { &images.etcd } else { &kubernetes };
         let expected = format!("{}/{name}:{tag}", images.repository);
         let named = text.lines().filter_map(|line| line.trim().strip_prefix("image: "));
@@ -106,13 +106,13 @@ const PLACES: [&str; 6] = [
 pub(super) fn overlaid(node: &Node) -> Result<Evidence> {
     let mut paths = list(node, "/etc/crio/crio.conf.d");
     let whole = "/etc/crio/crio.conf";
-    paths.extend(node.world.path(whole).exists().then(|| whole.to_owned()));
+    paths.extend(node.host.path(whole).exists().then(|| whole.to_owned()));
     for place in PLACES {
         paths.extend(list(node, &format!("{place}/service.d")));
         for unit in UNITS {
             let file = format!("{place}/{unit}.service");
             paths.extend(
-                fs::symlink_metadata(node.world.path(&file))
+                fs::symlink_metadata(node.host.path(&file))
                     .is_ok_and(|found| found.is_file())
                     .then_some(file),
             );
@@ -123,7 +123,7 @@ pub(super) fn overlaid(node: &Node) -> Result<Evidence> {
         return Ok(Evidence::new(paths, "there is nothing"));
     }
     let arguments: Vec<&str> = ["--search"].into_iter().chain(paths.iter().map(String::as_str)).collect();
-    let ran = node.world.run(&Call::new("/usr/bin/dpkg-query", &arguments))?;
+    let ran = node.host.run(&Call::new("/usr/bin/dpkg-query", &arguments))?;
     // `PACKAGE[, PACKAGE]: PATH`; it ends with 1 when one of them is nobody's.
     let owned = |path: &String| {
         ran.stdout.lines().any(|line| line.split_once(": ").is_some_and(|(_, of)| of == path))
@@ -136,7 +136,7 @@ pub(super) fn overlaid(node: &Node) -> Result<Evidence> {
 
 /// The files of a folder in order; none where there is no folder.
 fn list(node: &Node, folder: &str) -> Vec<String> {
-    let entries = fs::read_dir(node.world.path(folder)).into_iter().flatten().flatten();
+    let entries = fs::read_dir(node.host.path(folder)).into_iter().flatten().flatten();
     let mut paths: Vec<String> =
         entries.map(|entry| format!("{folder}/{}", entry.file_name().to_string_lossy())).collect();
     paths.sort();

@@ -30,7 +30,7 @@ pub(super) fn check(node: &Node) -> Result<Evidence> {
     let owners = owners(node);
     let mut listeners = Vec::new();
     for (name, protocol) in TABLES {
-        let text = fs::read_to_string(node.world.path(&format!("/proc/net/{name}"))).unwrap_or_default();
+        let text = fs::read_to_string(node.host.path(&format!("/proc/net/{name}"))).unwrap_or_default();
         listeners.extend(text.lines().filter_map(|line| parse(line, protocol)));
     }
     let told = |listener: &Listener| {
@@ -122,7 +122,7 @@ impl Owner {
 fn owners(node: &Node) -> BTreeMap<u64, Owner> {
     let mut owners = BTreeMap::new();
     for pid in containers::pids(node).unwrap_or_default() {
-        let proc = node.world.path(&format!("/proc/{pid}"));
+        let proc = node.host.path(&format!("/proc/{pid}"));
         let open = fs::read_dir(proc.join("fd")).into_iter().flatten().flatten();
         for link in open.filter_map(|entry| fs::read_link(entry.path()).ok()) {
             let inode =
@@ -140,8 +140,8 @@ mod tests {
     use super::*;
     use crate::config::node::Identity;
     use crate::config::role::Role;
-    use crate::host::World;
-    use crate::testing::fake::Fake;
+    use crate::host::Host;
+    use crate::testing::fake::FakeHost;
 
     const STATIC: &str = "0::/kubepods-burstable-pod0123456789abcdef0123456789abcdef.slice/crio-1.scope\n";
     const POD: &str = "0::/kubepods-burstable-pod01234567_89ab_cdef_0123_456789abcdef.slice/crio-2.scope\n";
@@ -150,16 +150,16 @@ mod tests {
     /// Evidence for one listening TCP socket of a program in a control group.
     fn exceptions(file: &str, cgroup: &str, local: &str) -> Vec<String> {
         let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
-        let (world, identity) = (Fake::of(&role, "10.0.3.1"), Identity::default());
+        let (host, identity) = (FakeHost::of(&role, "10.0.3.1"), Identity::default());
         let line =
             format!("   0: {local} 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0  0 4711 1\n");
-        world.make("/proc/net/tcp", &format!("  sl  local_address rem_address   st\n{line}"));
-        world.make("/proc/77/comm", "kubelet\n");
-        world.make("/proc/77/cgroup", cgroup);
-        world.make("/proc/77/fd/", "");
-        std::os::unix::fs::symlink("socket:[4711]", world.path("/proc/77/fd/3")).unwrap();
-        std::os::unix::fs::symlink(file, world.path("/proc/77/exe")).unwrap();
-        let node = Node::new(&world, &role, &identity).unwrap();
+        host.make("/proc/net/tcp", &format!("  sl  local_address rem_address   st\n{line}"));
+        host.make("/proc/77/comm", "kubelet\n");
+        host.make("/proc/77/cgroup", cgroup);
+        host.make("/proc/77/fd/", "");
+        std::os::unix::fs::symlink("socket:[4711]", host.path("/proc/77/fd/3")).unwrap();
+        std::os::unix::fs::symlink(file, host.path("/proc/77/exe")).unwrap();
+        let node = Node::new(&host, &role, &identity).unwrap();
         check(&node).unwrap().exceptions
     }
 

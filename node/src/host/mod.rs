@@ -1,4 +1,4 @@
-//! The world that `hale` acts on: a root directory, programs, a clock. Tests give it another one.
+//! Host abstraction: root directory, commands, clock. Tests use a fake.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -26,8 +26,8 @@ pub struct Space {
     pub inodes: u64,
 }
 
-/// What `hale` acts on. Everything that changes the machine goes through it.
-pub trait World {
+/// The machine that `hale` acts on. Everything that changes it goes through here.
+pub trait Host {
     /// The directory that stands for `/`.
     fn root(&self) -> &Path;
 
@@ -64,12 +64,12 @@ pub trait World {
     /// Waits.
     fn pause(&self, time: Duration);
 
-    /// Called before every change of a file. A fake can end the world here.
+    /// Called before every change of a file. A fake can cut the power here.
     fn before_change(&self, _path: &Path) -> Result<()> {
         Ok(())
     }
 
-    /// An absolute path under [`World::root`].
+    /// An absolute path under [`Host::root`].
     fn path(&self, absolute: &str) -> PathBuf {
         self.root().join(absolute.trim_start_matches('/'))
     }
@@ -93,21 +93,21 @@ pub trait World {
     }
 }
 
-/// This machine.
+/// The machine that this process runs on.
 #[derive(Debug)]
-pub struct Real {
+pub struct RealHost {
     root: PathBuf,
     log: Option<PathBuf>,
 }
 
-impl Real {
+impl RealHost {
     /// The machine's own root; the output of programs goes to a file of `log`.
     pub fn new(log: Option<PathBuf>) -> Self {
         Self { root: PathBuf::from("/"), log }
     }
 }
 
-impl World for Real {
+impl Host for RealHost {
     fn root(&self) -> &Path {
         &self.root
     }
@@ -166,24 +166,24 @@ mod tests {
     #[test]
     fn a_program_is_run_to_its_end_or_its_limit() {
         let log = tempfile::tempdir().unwrap();
-        let world = Real::new(Some(log.path().to_owned()));
+        let host = RealHost::new(Some(log.path().to_owned()));
         let shell = |script: &str| Call::new("/bin/sh", &["-c", script]);
-        let ran = world.run(&shell("echo out; echo err >&2; exit 3")).unwrap();
+        let ran = host.run(&shell("echo out; echo err >&2; exit 3")).unwrap();
         assert_eq!(ran, Ran { code: Some(3), stdout: "out\n".into(), stderr: "err\n".into() });
         let mut slow = shell("sleep 60 & sleep 60");
         slow.limit = Duration::from_millis(50);
-        assert_eq!(world.run(&slow).unwrap().code, None);
-        assert_eq!(world.ask(&slow).unwrap_err().class(), crate::fault::Class::Passing);
-        assert!(world.run(&Call::new("/nowhere", &[])).is_err());
-        world.run(&shell("echo hidden-$((40+2))").secret()).unwrap();
+        assert_eq!(host.run(&slow).unwrap().code, None);
+        assert_eq!(host.ask(&slow).unwrap_err().class(), crate::fault::Class::Passing);
+        assert!(host.run(&Call::new("/nowhere", &[])).is_err());
+        host.run(&shell("echo hidden-$((40+2))").secret()).unwrap();
         let kept = std::fs::read_to_string(log.path().join("sh.log")).unwrap();
         assert!(kept.contains("out\n") && kept.contains("exit 3") && !kept.contains("hidden-42"), "{kept}");
     }
 
     #[test]
     fn endless_output_is_cut() {
-        let world = Real::new(None);
-        let ran = world.run(&Call::new("/usr/bin/head", &["-c", "3000000", "/dev/zero"])).unwrap();
+        let host = RealHost::new(None);
+        let ran = host.run(&Call::new("/usr/bin/head", &["-c", "3000000", "/dev/zero"])).unwrap();
         assert_eq!((ran.code, ran.stdout.len() as u64), (Some(0), OUTPUT_LIMIT));
     }
 }

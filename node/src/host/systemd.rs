@@ -2,33 +2,33 @@
 
 use crate::fault::Result;
 
-use super::{Call, World};
+use super::{Call, Host};
 
 const SYSTEMCTL: &str = "/usr/bin/systemctl";
 
 /// Asks systemd for something.
-pub fn systemctl(world: &dyn World, arguments: &[&str]) -> Result<()> {
-    world.ask(&Call::new(SYSTEMCTL, arguments).minutes(5)).map(drop)
+pub fn systemctl(host: &dyn Host, arguments: &[&str]) -> Result<()> {
+    host.ask(&Call::new(SYSTEMCTL, arguments).minutes(5)).map(drop)
 }
 
 /// What systemctl(1) prints of what systemd knows at once.
-pub fn ask(world: &dyn World, arguments: &[&str]) -> Result<String> {
-    world.ask(&Call::new(SYSTEMCTL, arguments))
+pub fn ask(host: &dyn Host, arguments: &[&str]) -> Result<String> {
+    host.ask(&Call::new(SYSTEMCTL, arguments))
 }
 
 /// Whether a unit runs now.
-pub fn is_active(world: &dyn World, unit: &str) -> Result<bool> {
-    Ok(world.run(&Call::new(SYSTEMCTL, &["--quiet", "is-active", unit]))?.success())
+pub fn is_active(host: &dyn Host, unit: &str) -> Result<bool> {
+    Ok(host.run(&Call::new(SYSTEMCTL, &["--quiet", "is-active", unit]))?.success())
 }
 
 /// Whether a unit runs now and will after a reboot.
-pub fn enabled_and_active(world: &dyn World, unit: &str) -> Result<bool> {
-    let enabled = world.run(&Call::new(SYSTEMCTL, &["--quiet", "is-enabled", unit]))?.success();
-    Ok(enabled && is_active(world, unit)?)
+pub fn enabled_and_active(host: &dyn Host, unit: &str) -> Result<bool> {
+    let enabled = host.run(&Call::new(SYSTEMCTL, &["--quiet", "is-enabled", unit]))?.success();
+    Ok(enabled && is_active(host, unit)?)
 }
 
 /// What systemd says of units, or without any of itself: `NAME=VALUE` lines, with an empty line between two units.
-pub fn show(world: &dyn World, properties: &[&str], units: &[&str]) -> Result<String> {
+pub fn show(host: &dyn Host, properties: &[&str], units: &[&str]) -> Result<String> {
     let properties = format!("--property={}", properties.join(","));
-    ask(world, &[&["show", &properties], units].concat())
+    ask(host, &[&["show", &properties], units].concat())
 }

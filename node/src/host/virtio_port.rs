@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
-use super::World;
+use super::Host;
 
 /// A virtio-serial port, whose other end is with whoever runs this machine.
 #[derive(Debug)]
@@ -13,10 +13,10 @@ pub struct Port(File);
 
 impl Port {
     /// A machine without the port is the normal case.
-    pub fn open(world: &dyn World, path: &str) -> Option<Self> {
+    pub fn open(host: &dyn Host, path: &str) -> Option<Self> {
         // A port that nobody reads must not stop the node.
         let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
-        OpenOptions::new().write(true).custom_flags(flags).open(world.path(path)).ok().map(Self)
+        OpenOptions::new().write(true).custom_flags(flags).open(host.path(path)).ok().map(Self)
     }
 
     /// Writes what a port takes at once. Nobody may be listening.
@@ -25,14 +25,14 @@ impl Port {
     }
 
     /// Writes what may be longer than what a port takes at once. Gives up when nobody takes it for two seconds.
-    pub fn put(&mut self, world: &dyn World, text: &str) {
+    pub fn put(&mut self, host: &dyn Host, text: &str) {
         let (mut written, mut patience) = (0, 20);
         while written < text.len() {
             match self.0.write(&text.as_bytes()[written..]) {
                 Ok(count) => written += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock && patience > 0 => {
                     patience -= 1;
-                    world.pause(Duration::from_millis(100));
+                    host.pause(Duration::from_millis(100));
                 }
                 Err(_) => return,
             }

@@ -32,7 +32,7 @@ enum Said {
 /// Asks the API server once.
 fn say(node: &Node, arguments: &[&str]) -> Result<Said> {
     let call = node.kubectl(arguments);
-    let ran = node.world.run(&call)?;
+    let ran = node.host.run(&call)?;
     let why = ran.stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
     // As kubectl and Go's crypto/x509 word it.
     let stranger = ["(Unauthorized)", "(Forbidden)", "signed by unknown authority"];
@@ -76,8 +76,8 @@ pub fn knows(node: &Node, arguments: &[&str]) -> Result<bool> {
 /// takes.
 pub fn apply(node: &Node, name: &str, objects: &[Value]) -> Result<()> {
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
-    run_dir::with_file(node.world, name, list.as_bytes(), |file| {
-        let path = node.world.argument(file);
+    run_dir::with_file(node.host, name, list.as_bytes(), |file| {
+        let path = node.host.argument(file);
         answer(node, PATIENCE, &|| ask(node, &["apply", "-f", &path])).map(drop)
     })
 }

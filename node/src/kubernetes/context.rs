@@ -1,4 +1,4 @@
-//! A node that is being worked on: its role, its identity, the world.
+//! A node that is being worked on: its role, its identity, its host.
 
 use std::net::Ipv4Addr;
 
@@ -8,7 +8,7 @@ use crate::config::node::{Identity, holds_secret};
 use crate::config::role::Role;
 use crate::config::{Name, Secret};
 use crate::fault::{Class, Fault, Result};
-use crate::host::{Call, World, files, ip, seed};
+use crate::host::{Call, Host, files, ip, seed};
 
 use super::paths;
 
@@ -23,7 +23,7 @@ const FIRST_TOKEN: &str = "/var/lib/hale/first-token";
 /// Everything that a phase needs.
 pub struct Node<'a> {
     /// What it acts on.
-    pub world: &'a dyn World,
+    pub host: &'a dyn Host,
     /// What kind of node it is.
     pub role: &'a Role,
     /// What sets it apart.
@@ -36,12 +36,12 @@ pub struct Node<'a> {
 
 impl<'a> Node<'a> {
     /// A node by the name in its identity, or the machine's.
-    pub fn new(world: &'a dyn World, role: &'a Role, identity: &'a Identity) -> Result<Self> {
+    pub fn new(host: &'a dyn Host, role: &'a Role, identity: &'a Identity) -> Result<Self> {
         let name = match &identity.name {
             Some(name) => name.as_str().to_owned(),
-            None => host_name(world)?,
+            None => host_name(host)?,
         };
-        Ok(Self { world, role, identity, name, waits: &|_| {} })
+        Ok(Self { host, role, identity, name, waits: &|_| {} })
     }
 
     /// Its address on the bridge: the master's is the role's; a node's is given or found.
@@ -53,7 +53,7 @@ impl<'a> Node<'a> {
             return Ok(*address.get_ref());
         }
         let bridge = self.role.cluster.bridge.as_str();
-        let addresses = ip::addresses(self.world, bridge)?;
+        let addresses = ip::addresses(self.host, bridge)?;
         let own = addresses.into_iter().find(|address| self.role.cluster.subnet.contains(address));
         own.ok_or_else(|| {
             let what = format!("{bridge} has no address in {}", self.role.cluster.subnet);
@@ -64,7 +64,7 @@ impl<'a> Node<'a> {
 
     /// The token of `InitConfiguration`.
     pub fn first_token(&self) -> Result<String> {
-        if let Some(token) = files::read(self.world, FIRST_TOKEN)? {
+        if let Some(token) = files::read(self.host, FIRST_TOKEN)? {
             return Ok(token);
         }
         let mut bytes = [0u8; 64];
@@ -76,17 +76,17 @@ impl<'a> Node<'a> {
         let digit = |byte: u8| char::from(b"abcdefghijklmnopqrstuvwxyz0123456789"[usize::from(byte % 36)]);
         let text: String = even.map(digit).take(22).collect();
         let token = Secret::from(format!("{}.{}", &text[..6], &text[6..]));
-        files::write(self.world, FIRST_TOKEN, token.expose().as_bytes(), 0o600)?;
+        files::write(self.host, FIRST_TOKEN, token.expose().as_bytes(), 0o600)?;
         Ok(token.expose().to_owned())
     }
 
     /// Writes node.toml again without the secrets that were used, if it has any; the one that it came from first.
     pub fn wipe(&self) -> Result<()> {
-        match files::read(self.world, Identity::PATH)? {
+        match files::read(self.host, Identity::PATH)? {
             Some(text) if holds_secret(&text) => {
                 let wiped = self.identity.wiped()?;
-                seed::wipe(self.world, &wiped)?;
-                files::overwrite(self.world, Identity::PATH, wiped.as_bytes())
+                seed::wipe(self.host, &wiped)?;
+                files::overwrite(self.host, Identity::PATH, wiped.as_bytes())
             }
             _ => Ok(()),
         }
@@ -113,17 +113,17 @@ impl<'a> Node<'a> {
 }
 
 /// Reads the node's own `node.toml`, which nobody but root may read; an empty identity when there is none.
-pub fn load_identity(world: &dyn World, role: &Role) -> Result<Identity> {
-    let path = world.path(Identity::PATH);
+pub fn load_identity(host: &dyn Host, role: &Role) -> Result<Identity> {
+    let path = host.path(Identity::PATH);
     let Some(text) = files::read_limited(&path, Identity::LIMIT)? else { return Ok(Identity::default()) };
     let text = Zeroizing::new(text);
-    files::check_private(world, Identity::PATH)?;
+    files::check_private(host, Identity::PATH)?;
     Identity::parse(Identity::PATH, &text, role)
 }
 
 /// The machine's name, which must fit a node.
-fn host_name(world: &dyn World) -> Result<String> {
-    let text = files::read(world, "/etc/hostname")?.unwrap_or_default();
+fn host_name(host: &dyn Host) -> Result<String> {
+    let text = files::read(host, "/etc/hostname")?.unwrap_or_default();
     let name: Name = text.trim().parse().map_err(|fault: Fault| {
         fault.within("/etc/hostname").mend(format!("set name in {}, or the host name", Identity::PATH))
     })?;

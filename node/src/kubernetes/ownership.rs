@@ -99,14 +99,14 @@ fn ids(node: &Node, owner: Owner) -> (u32, u32) {
 pub fn differences(node: &Node) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for (path, owner, mode) in table(node) {
-        let full = node.world.path(path);
+        let full = node.host.path(path);
         let Ok(metadata) = fs::symlink_metadata(&full) else {
             if path.ends_with('/') {
                 found.push(format!("{path} is missing"));
             }
             continue;
         };
-        let (uid, gid) = node.world.owner(&full).map_err(|e| Fault::io("examine", path, e))?;
+        let (uid, gid) = node.host.owner(&full).map_err(|e| Fault::io("examine", path, e))?;
         let is = metadata.permissions().mode() & 0o7777;
         if metadata.is_symlink() || metadata.is_dir() != path.ends_with('/') {
             found.push(format!("{path} is of another kind"));
@@ -121,9 +121,9 @@ pub fn differences(node: &Node) -> Result<Vec<String>> {
 /// Makes everything as the table says.
 pub fn apply(node: &Node) -> Result<()> {
     for (path, owner, mode) in table(node) {
-        let full = node.world.path(path);
+        let full = node.host.path(path);
         match fs::symlink_metadata(&full) {
-            Err(_) if path.ends_with('/') => files::make_directory(node.world, &full, 0o755)?,
+            Err(_) if path.ends_with('/') => files::make_directory(node.host, &full, 0o755)?,
             Err(_) => continue,
             Ok(metadata) if metadata.is_symlink() || metadata.is_dir() != path.ends_with('/') => {
                 return Err(Fault::machine(format!("{path} is of another kind than it must be")));
@@ -134,8 +134,8 @@ pub fn apply(node: &Node) -> Result<()> {
         if is_so(node, &full, (uid, gid), mode)? {
             continue;
         }
-        node.world.before_change(&full)?;
-        node.world.own(&full, uid, gid).map_err(|e| Fault::io("change the owner of", path, e))?;
+        node.host.before_change(&full)?;
+        node.host.own(&full, uid, gid).map_err(|e| Fault::io("change the owner of", path, e))?;
         // After the owner: changing it clears the set-group-ID bit.
         let set = fs::set_permissions(&full, fs::Permissions::from_mode(mode));
         set.map_err(|e| Fault::io("change the mode of", path, e))?;
@@ -147,5 +147,5 @@ pub fn apply(node: &Node) -> Result<()> {
 fn is_so(node: &Node, path: &Path, owner: (u32, u32), mode: u32) -> Result<bool> {
     let examine = |e| Fault::io("examine", path, e);
     let found = fs::symlink_metadata(path).map_err(examine)?.permissions().mode() & 0o7777;
-    Ok(found == mode && node.world.owner(path).map_err(examine)? == owner)
+    Ok(found == mode && node.host.owner(path).map_err(examine)? == owner)
 }

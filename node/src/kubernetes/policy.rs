@@ -214,21 +214,21 @@ mod tests {
     use crate::config::node::Identity;
     use crate::config::role::Role;
     use crate::host::files;
-    use crate::testing::fake::Fake;
+    use crate::testing::fake::FakeHost;
 
-    fn master() -> (Fake, Role) {
+    fn master() -> (FakeHost, Role) {
         let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
-        let world = Fake::of(&role, "10.0.3.1");
-        attempt(&world, &role, &mut |_| {}).unwrap();
-        (world, role)
+        let host = FakeHost::of(&role, "10.0.3.1");
+        attempt(&host, &role, &mut |_| {}).unwrap();
+        (host, role)
     }
 
     /// What each policy lets through, and that none lets through more.
     #[test]
     fn no_policy_gives_what_it_is_not_for() {
-        let (world, role) = master();
+        let (host, role) = master();
         let identity = Identity::default();
-        let objects = objects(&Node::new(&world, &role, &identity).unwrap());
+        let objects = objects(&Node::new(&host, &role, &identity).unwrap());
         let policies: Vec<_> =
             objects.iter().filter(|object| object["kind"] == "PodSecurityPolicy").collect();
         let names: Vec<_> =
@@ -267,10 +267,10 @@ mod tests {
     /// The static pods' manifests, as kubeadm writes them, mount nothing that their policy does not name.
     #[test]
     fn the_static_pods_objects_may_be_shown() {
-        let (world, _) = master();
+        let (host, _) = master();
         for name in crate::kubernetes::kubeadm::manifest::NAMES {
             let text = files::need(
-                &world,
+                &host,
                 &format!("{}/{name}.yaml", crate::kubernetes::kubeadm::manifest::DIRECTORY),
             )
             .unwrap();
@@ -285,17 +285,17 @@ mod tests {
 
     #[test]
     fn a_namespace_is_given_more_on_the_master_alone() {
-        let (world, role) = master();
-        world.state.borrow_mut().objects.insert("web".into());
+        let (host, role) = master();
+        host.state.borrow_mut().objects.insert("web".into());
         let identity = Identity::default();
-        let node = Node::new(&world, &role, &identity).unwrap();
+        let node = Node::new(&host, &role, &identity).unwrap();
         let name = |text: &str| text.parse::<Name>().unwrap();
         assert_eq!(allow(&node, &name("web"), More::HostPaths).unwrap(), "hale:host-paths");
         let told = allow(&node, &name("nowhere"), More::HostNetwork).unwrap_err().to_string();
         assert!(told.contains("kubectl create namespace nowhere"), "{told}");
         let text = include_str!("../../examples/role.toml").replacen("\"master\"", "\"node\"", 1);
         let worker = Role::parse(&text).unwrap();
-        let node = Node::new(&world, &worker, &identity).unwrap();
+        let node = Node::new(&host, &worker, &identity).unwrap();
         assert!(allow(&node, &name("web"), More::HostPaths).unwrap_err().to_string().contains("no master"));
     }
 }

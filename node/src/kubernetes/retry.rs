@@ -24,7 +24,7 @@ pub fn answer<T>(node: &Node, limit: Duration, question: &dyn Fn() -> Result<T>)
         };
         left = rest;
         (node.waits)(&fault);
-        node.world.pause(STEP);
+        node.host.pause(STEP);
     }
 }
 

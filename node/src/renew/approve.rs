@@ -213,15 +213,15 @@ impl Cluster<'_> {
 
     /// openssl(1) on a request.
     fn openssl(&self, arguments: &[&str], pem: &[u8]) -> Result<Ran> {
-        let world = self.node.world;
-        run_dir::with_file(world, &scratch("pem"), pem, |file| {
-            world.run(&openssl::call(&[arguments, &["-in", &world.argument(file)]].concat()))
+        let host = self.node.host;
+        run_dir::with_file(host, &scratch("pem"), pem, |file| {
+            host.run(&openssl::call(&[arguments, &["-in", &host.argument(file)]].concat()))
         })
     }
 
     /// The object goes back as it was judged: the API server refuses it if it has changed since.
     fn say_yes(&self, name: &str, mut object: Value, why: &str) -> Result<()> {
-        let world = self.node.world;
+        let host = self.node.host;
         object["status"] = json!({"conditions": [{
             "type": "Approved",
             "status": "True",
@@ -231,8 +231,8 @@ impl Cluster<'_> {
         let text = serde_json::to_string(&object)
             .map_err(|e| Fault::machine(format!("cannot write an approval: {e}")))?;
         let place = csr::approval_path(self.ways, name);
-        run_dir::with_file(world, &scratch("json"), text.as_bytes(), |file| {
-            let path = world.argument(file);
+        run_dir::with_file(host, &scratch("json"), text.as_bytes(), |file| {
+            let path = host.argument(file);
             answer(self.node, PATIENCE, &|| {
                 match api::ask(self.node, &["replace", "--raw", &place, "-f", &path]) {
                     // It is another one by now, or none: the next look is for that.

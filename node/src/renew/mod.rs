@@ -55,7 +55,7 @@ const APPROVER: &str = "hale-approve.service";
 
 /// Has it run, from its beginning: one that was about to end has not seen who was invited now.
 pub fn start_approver(node: &Node) -> Result<()> {
-    systemctl(node.world, &["restart", "--no-block", APPROVER])
+    systemctl(node.host, &["restart", "--no-block", APPROVER])
 }
 
 /// What that unit does: decides again and again, for as long as anybody is invited.
@@ -64,7 +64,7 @@ pub fn approve_the_invited(node: &Node) -> Result<()> {
         match approve(node) {
             Ok(false) => return Ok(()),
             Err(fault) if fault.class() != Class::Passing => return Err(fault),
-            _ => node.world.pause(PAUSE),
+            _ => node.host.pause(PAUSE),
         }
     }
 }
@@ -74,31 +74,31 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 fn renew_own(node: &Node, force: bool) -> Result<Outcome> {
     let proxy = node.role.kube_proxy.here && kube_proxy::ends_within(node, DAYS)?;
-    let cut_short = files::read(node.world, UNDER_WAY)?.is_some();
-    if !force && !cut_short && !proxy && !openssl::ends_within(node.world, WITNESS, DAYS)? {
+    let cut_short = files::read(node.host, UNDER_WAY)?.is_some();
+    if !force && !cut_short && !proxy && !openssl::ends_within(node.host, WITNESS, DAYS)? {
         return Ok(Outcome::Nothing);
     }
-    files::write(node.world, UNDER_WAY, b"", 0o600)?;
+    files::write(node.host, UNDER_WAY, b"", 0o600)?;
     kubeadm::run(node, ways(node.role.kubernetes.minor()).renew, 10)?;
     ownership::apply(node)?;
-    files::sync_all(&node.world.path("/etc/kubernetes"))?;
+    files::sync_all(&node.host.path("/etc/kubernetes"))?;
     if node.role.kube_proxy.here {
         kube_proxy::renew(node)?;
     }
     for name in HOLDERS {
         restart(node, name)?;
     }
-    systemctl(node.world, &["restart", "kubelet.service"])?;
+    systemctl(node.host, &["restart", "kubelet.service"])?;
     api::wait_for_answer(node)?;
-    files::remove(node.world, UNDER_WAY)?;
+    files::remove(node.host, UNDER_WAY)?;
     Ok(Outcome::Renewed)
 }
 
 /// Stops a static pod's container; the kubelet starts it anew.
 fn restart(node: &Node, name: &str) -> Result<()> {
-    let ids = node.world.ask(&node.crictl(&["ps", "--quiet", "--name", &format!("^{name}$")]))?;
+    let ids = node.host.ask(&node.crictl(&["ps", "--quiet", "--name", &format!("^{name}$")]))?;
     for id in ids.split_whitespace() {
-        node.world.ask(&node.crictl(&["stop", id]))?;
+        node.host.ask(&node.crictl(&["stop", id]))?;
     }
     Ok(())
 }

@@ -38,9 +38,9 @@ pub(super) fn renew(node: &Node, force: bool) -> Result<Outcome> {
     if given {
         kube_proxy::renew(node)?;
         node.wipe()?;
-        files::remove(node.world, REQUEST)?;
+        files::remove(node.host, REQUEST)?;
     }
-    if files::read(node.world, REQUEST)?.is_some() {
+    if files::read(node.host, REQUEST)?.is_some() {
         reach(node)?;
         return follow(node);
     }
@@ -60,27 +60,27 @@ fn reach(node: &Node) -> Result<()> {
 
 fn forget(node: &Node) -> Result<()> {
     // The request goes first: it is what a run follows.
-    [REQUEST, KEY, SCRATCH, OBJECT, CERTIFICATE].iter().try_for_each(|path| files::remove(node.world, path))
+    [REQUEST, KEY, SCRATCH, OBJECT, CERTIFICATE].iter().try_for_each(|path| files::remove(node.host, path))
 }
 
 /// Makes a key and a request, and hands the request in.
 fn ask(node: &Node) -> Result<Outcome> {
-    run_dir::make(node.world)?;
+    run_dir::make(node.host)?;
     let (key, scratch, subject) =
-        (node.world.argument(KEY), node.world.argument(SCRATCH), format!("/CN={USER}"));
+        (node.host.argument(KEY), node.host.argument(SCRATCH), format!("/CN={USER}"));
     let curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
     let files = ["-keyout", &key, "-out", &scratch, "-config", "/dev/null"];
     let arguments = [&["req", "-new", "-subj", &subject], curve.as_slice(), files.as_slice()].concat();
-    node.world.ask(&openssl::call(&arguments))?;
-    files::promote(node.world, SCRATCH, REQUEST)?;
-    hand_in(node, &files::need(node.world, REQUEST)?)
+    node.host.ask(&openssl::call(&arguments))?;
+    files::promote(node.host, SCRATCH, REQUEST)?;
+    hand_in(node, &files::need(node.host, REQUEST)?)
 }
 
 fn hand_in(node: &Node, pem: &str) -> Result<Outcome> {
     let object = csr::object(own_ways(node), &Form::Proxy, &csr::name(&node.name, pem), pem);
-    files::write(node.world, OBJECT, object.to_string().as_bytes(), 0o600)?;
-    kubectl(node, &["create", "--validate=false", "-f", &node.world.argument(OBJECT)])?;
-    files::remove(node.world, OBJECT)?;
+    files::write(node.host, OBJECT, object.to_string().as_bytes(), 0o600)?;
+    kubectl(node, &["create", "--validate=false", "-f", &node.host.argument(OBJECT)])?;
+    files::remove(node.host, OBJECT)?;
     Ok(Outcome::Asked)
 }
 
@@ -90,7 +90,7 @@ fn own_ways(node: &Node) -> &'static Ways {
 
 /// Asks the API server as kube-proxy.
 fn kubectl(node: &Node, arguments: &[&str]) -> Result<String> {
-    let ran = node.world.run(&node.kubectl_as(kube_proxy::KUBECONFIG, arguments))?;
+    let ran = node.host.run(&node.kubectl_as(kube_proxy::KUBECONFIG, arguments))?;
     if ran.success() {
         return Ok(ran.stdout);
     }
@@ -107,7 +107,7 @@ fn kubectl(node: &Node, arguments: &[&str]) -> Result<String> {
 
 /// Looks what became of the request.
 fn follow(node: &Node) -> Result<Outcome> {
-    let (pem, key) = (files::need(node.world, REQUEST)?, Zeroizing::new(files::need(node.world, KEY)?));
+    let (pem, key) = (files::need(node.host, REQUEST)?, Zeroizing::new(files::need(node.host, KEY)?));
     // It was cut short behind the rename: kube-proxy may still run with the old one.
     if kube_proxy::has_key(node, &key)? {
         return finish(node);
@@ -133,7 +133,7 @@ fn follow(node: &Node) -> Result<Outcome> {
 
 /// Takes a certificate that is for the key, by the cluster's CA, and good for long.
 fn take(node: &Node, certificate: &str, key: &str) -> Result<Outcome> {
-    files::write(node.world, CERTIFICATE, certificate.as_bytes(), 0o600)?;
+    files::write(node.host, CERTIFICATE, certificate.as_bytes(), 0o600)?;
     if let Some(why) = unfit(node)? {
         forget(node)?;
         let what = format!("the certificate that the API server gave for kube-proxy is not taken: {why}");
@@ -145,19 +145,19 @@ fn take(node: &Node, certificate: &str, key: &str) -> Result<Outcome> {
 }
 
 fn unfit(node: &Node) -> Result<Option<&'static str>> {
-    let (certificate, ca) = (node.world.argument(CERTIFICATE), node.world.argument(paths::CA));
-    if !openssl::is_pair(node.world, CERTIFICATE, KEY)? {
+    let (certificate, ca) = (node.host.argument(CERTIFICATE), node.host.argument(paths::CA));
+    if !openssl::is_pair(node.host, CERTIFICATE, KEY)? {
         return Ok(Some("it is for another key"));
     }
     let subject = ["x509", "-noout", "-subject", "-nameopt", "RFC2253", "-in", &certificate];
-    if node.world.ask(&openssl::call(&subject))?.trim() != format!("subject=CN={USER}") {
+    if node.host.ask(&openssl::call(&subject))?.trim() != format!("subject=CN={USER}") {
         return Ok(Some("it is for another user"));
     }
     let verify = openssl::call(&["verify", "-purpose", "sslclient", "-CAfile", &ca, &certificate]);
-    if !node.world.run(&verify)?.success() {
+    if !node.host.run(&verify)?.success() {
         return Ok(Some("the cluster's CA did not sign it for a client"));
     }
-    Ok(openssl::ends_within(node.world, CERTIFICATE, DAYS)?.then_some("it ends too soon"))
+    Ok(openssl::ends_within(node.host, CERTIFICATE, DAYS)?.then_some("it ends too soon"))
 }
 
 /// Has the new certificate used, and forgets how it was come by.

@@ -43,7 +43,7 @@ const CONFS: [&str; 4] = ["admin.conf", "controller-manager.conf", "kubelet.conf
 
 /// Whether a file is whole PEM.
 pub(super) fn is_pem(node: &Node, path: &str) -> Result<bool> {
-    Ok(files::read(node.world, path)?.is_some_and(|text| Pem::try_from(text).is_ok()))
+    Ok(files::read(node.host, path)?.is_some_and(|text| Pem::try_from(text).is_ok()))
 }
 
 fn whole(node: &Node, directory: &str) -> Result<bool> {
@@ -66,12 +66,12 @@ pub(super) fn act(node: &Node) -> Result<()> {
         return Ok(());
     }
     // What is there is of no use: nothing was started with it, or `kubelet.conf` would be there too.
-    if files::read(node.world, paths::KUBELET)?.is_some() {
+    if files::read(node.host, paths::KUBELET)?.is_some() {
         let fault =
             Fault::new(Class::Integrity, format!("{} is damaged on a node that was set up", paths::PKI));
         return Err(fault.mend("restore it from a backup, or `hale reset` and begin anew"));
     }
-    files::remove(node.world, SCRATCH_PKI)?;
+    files::remove(node.host, SCRATCH_PKI)?;
     if let Some(ca) = &node.identity.ca {
         give(node, ca)?;
     }
@@ -82,20 +82,20 @@ pub(super) fn act(node: &Node) -> Result<()> {
     if !whole(node, SCRATCH_PKI)? {
         return Err(Fault::passing("kubeadm left a certificate out or cut it short"));
     }
-    files::remove(node.world, paths::PKI)?;
-    files::promote(node.world, SCRATCH_PKI, paths::PKI)
+    files::remove(node.host, paths::PKI)?;
+    files::promote(node.host, SCRATCH_PKI, paths::PKI)
 }
 
 /// Puts a given CA where kubeadm takes it for its own. kubeadm would sign with a key that is another's, too.
 fn give(node: &Node, ca: &Ca) -> Result<()> {
     let key = ca.key.as_ref().ok_or_else(|| Fault::new(Class::Missing, "the given CA's key is missing"))?;
     let (certificate, private) = (format!("{SCRATCH_PKI}/ca.crt"), format!("{SCRATCH_PKI}/ca.key"));
-    files::write(node.world, &certificate, ca.certificate.expose().as_bytes(), 0o644)?;
-    files::write(node.world, &private, key.expose().as_bytes(), 0o600)?;
-    if openssl::is_pair(node.world, &certificate, &private)? {
+    files::write(node.host, &certificate, ca.certificate.expose().as_bytes(), 0o644)?;
+    files::write(node.host, &private, key.expose().as_bytes(), 0o600)?;
+    if openssl::is_pair(node.host, &certificate, &private)? {
         return Ok(());
     }
-    files::remove(node.world, SCRATCH_PKI)?;
+    files::remove(node.host, SCRATCH_PKI)?;
     Err(Fault::input("ca.key is not the key of ca.certificate")
         .mend("put the cluster CA's own pair into /etc/hale/node.toml"))
 }
@@ -103,7 +103,7 @@ fn give(node: &Node, ca: &Ca) -> Result<()> {
 /// Whether all kubeconfigs are there.
 pub(super) fn confs(node: &Node) -> Result<bool> {
     for name in CONFS {
-        let text = files::read(node.world, &format!("/etc/kubernetes/{name}"))?.unwrap_or_default();
+        let text = files::read(node.host, &format!("/etc/kubernetes/{name}"))?.unwrap_or_default();
         if !text.contains("current-context:") || !text.contains("users:") {
             return Ok(false);
         }
@@ -113,14 +113,14 @@ pub(super) fn confs(node: &Node) -> Result<bool> {
 
 /// Makes them.
 pub(super) fn act_confs(node: &Node) -> Result<()> {
-    files::remove(node.world, SCRATCH_CONFS)?;
+    files::remove(node.host, SCRATCH_CONFS)?;
     if confs(node)? {
         return Ok(());
     }
-    files::make_directory(node.world, &node.world.path(SCRATCH_CONFS), 0o700)?;
+    files::make_directory(node.host, &node.host.path(SCRATCH_CONFS), 0o700)?;
     kubeadm::init_phases(node, &[&["kubeconfig", "all", "--kubeconfig-dir", SCRATCH_CONFS]])?;
     for name in CONFS {
-        files::promote(node.world, &format!("{SCRATCH_CONFS}/{name}"), &format!("/etc/kubernetes/{name}"))?;
+        files::promote(node.host, &format!("{SCRATCH_CONFS}/{name}"), &format!("/etc/kubernetes/{name}"))?;
     }
-    files::remove(node.world, SCRATCH_CONFS)
+    files::remove(node.host, SCRATCH_CONFS)
 }

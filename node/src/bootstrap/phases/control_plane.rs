@@ -35,7 +35,7 @@ pub(super) fn upload(node: &Node) -> Result<()> {
         node,
         &[&["upload-config", "all"], &["mark-control-plane"], &["kubelet-finalize", "all"]],
     )?;
-    files::sync(&node.world.path(paths::KUBELET))?;
+    files::sync(&node.host.path(paths::KUBELET))?;
     ownership::apply(node)
 }
 

@@ -15,20 +15,20 @@ pub const CNI: &str = "/etc/cni/net.d/10-hale-pods.conf";
 
 /// Whether CRI-O answers and knows this node's range.
 pub fn check(node: &Node) -> Result<bool> {
-    Ok(files::read(node.world, CNI)? == pods(node)? && answers(node)?)
+    Ok(files::read(node.host, CNI)? == pods(node)? && answers(node)?)
 }
 
 fn answers(node: &Node) -> Result<bool> {
-    Ok(node.world.run(&node.crictl(&["version"]))?.success())
+    Ok(node.host.run(&node.crictl(&["version"]))?.success())
 }
 
 /// Writes the range and starts CRI-O.
 pub fn act(node: &Node) -> Result<()> {
     match pods(node)? {
-        Some(text) => files::write(node.world, CNI, text.as_bytes(), 0o644)?,
-        None => files::remove(node.world, CNI)?,
+        Some(text) => files::write(node.host, CNI, text.as_bytes(), 0o644)?,
+        None => files::remove(node.host, CNI)?,
     }
-    systemctl(node.world, &["start", "crio.service"])?;
+    systemctl(node.host, &["start", "crio.service"])?;
     until(node, "CRI-O does not answer (journalctl -u crio)", Duration::from_secs(300), &|| answers(node))
 }
 

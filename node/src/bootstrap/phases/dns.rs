@@ -16,7 +16,7 @@ pub fn ask(node: &Node) -> Result<String> {
     let cluster = &node.role.cluster;
     let (server, expected) = (cluster.dns_address(), cluster.api_service_address());
     let name = format!("kubernetes.default.svc.{}", cluster.dns_domain);
-    let answer = node.world.datagram(SocketAddrV4::new(server, 53), &question(&name));
+    let answer = node.host.datagram(SocketAddrV4::new(server, 53), &question(&name));
     let answer = answer.map_err(|e| Fault::passing(format!("{server} does not answer for {name}: {e}")))?;
     match address(&answer) {
         Some(found) if found == expected => Ok(format!("{server} says that {name} is {found}")),

@@ -22,11 +22,11 @@ const NOTE: &str = "kubeadm.alpha.kubernetes.io/cri-socket";
 
 /// Whether the node has credentials of its own, and a kubelet that uses them.
 pub(super) fn check(node: &Node) -> Result<bool> {
-    Ok(has_credentials(node)? && enabled_and_active(node.world, "kubelet.service")?)
+    Ok(has_credentials(node)? && enabled_and_active(node.host, "kubelet.service")?)
 }
 
 fn has_credentials(node: &Node) -> Result<bool> {
-    let text = files::read(node.world, paths::KUBELET)?.unwrap_or_default();
+    let text = files::read(node.host, paths::KUBELET)?.unwrap_or_default();
     Ok(text.contains("current-context:") && is_pem(node, paths::CA)?)
 }
 
@@ -41,9 +41,9 @@ pub(super) fn act(node: &Node) -> Result<()> {
         join(node)?;
     }
     for path in [paths::CA, paths::KUBELET] {
-        files::sync(&node.world.path(path))?;
+        files::sync(&node.host.path(path))?;
     }
-    files::remove(node.world, BOOTSTRAP)?;
+    files::remove(node.host, BOOTSTRAP)?;
     kubelet::start(node)?;
     let note = format!("{NOTE}={}", paths::CRI_SOCKET);
     change(node, "annotate", &note)?;
@@ -63,7 +63,7 @@ fn leave(node: &Node, fault: Fault) -> Result<()> {
     if fault.class() == Class::Input {
         change(node, "label", &format!("{PODS_LABEL}-"))?;
         clear(node)?;
-        written::KUBELET.iter().try_for_each(|path| files::remove(node.world, path))?;
+        written::KUBELET.iter().try_for_each(|path| files::remove(node.host, path))?;
     }
     Err(fault)
 }
@@ -90,9 +90,9 @@ fn join(node: &Node) -> Result<()> {
 /// Leaves nothing of a cluster that was not joined: kubeadm refuses to join over it. A kubelet that an attempt has
 /// started would have the port, and put credentials there in the meantime.
 fn clear(node: &Node) -> Result<()> {
-    systemctl(node.world, &["stop", "kubelet.service"])?;
+    systemctl(node.host, &["stop", "kubelet.service"])?;
     for path in [paths::CA, BOOTSTRAP, paths::KUBELET] {
-        files::remove(node.world, path)?;
+        files::remove(node.host, path)?;
     }
     Ok(())
 }

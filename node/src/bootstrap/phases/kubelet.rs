@@ -14,11 +14,11 @@ use crate::renew;
 /// Whether its files are there and its unit runs.
 pub(super) fn check(node: &Node) -> Result<bool> {
     for path in written::KUBELET {
-        if files::read(node.world, path)?.is_none_or(|text| text.is_empty()) {
+        if files::read(node.host, path)?.is_none_or(|text| text.is_empty()) {
             return Ok(false);
         }
     }
-    enabled_and_active(node.world, "kubelet.service")
+    enabled_and_active(node.host, "kubelet.service")
 }
 
 /// Has its files written and starts it.
@@ -30,12 +30,12 @@ pub(super) fn act(node: &Node) -> Result<()> {
 /// kubeadm starts the kubelet but does not enable it, and writes its files without a sync.
 pub(super) fn start(node: &Node) -> Result<()> {
     for path in written::KUBELET {
-        files::sync(&node.world.path(path))?;
+        files::sync(&node.host.path(path))?;
     }
-    files::sync(&node.world.path("/var/lib/kubelet"))?;
+    files::sync(&node.host.path("/var/lib/kubelet"))?;
     written::note(node, &written::KUBELET)?;
     ownership::apply(node)?;
-    systemctl(node.world, &["enable", "--now", "kubelet.service"])
+    systemctl(node.host, &["enable", "--now", "kubelet.service"])
 }
 
 /// The kubelet's certificate as a server; a link to the newest.
@@ -43,7 +43,7 @@ const SERVING: &str = "/var/lib/kubelet/pki/kubelet-server-current.pem";
 
 /// Whether it has one.
 pub(super) fn serves(node: &Node) -> Result<bool> {
-    Ok(node.world.path(SERVING).exists())
+    Ok(node.host.path(SERVING).exists())
 }
 
 /// The kubelet asks when it has told the API server its addresses; the master approves, and the controller manager signs.

@@ -105,7 +105,7 @@ fn owned(node: &Node) -> Result<bool> {
 }
 
 fn verified(node: &Node) -> Result<bool> {
-    let wiped = files::read(node.world, Identity::PATH)?.is_none_or(|text| !holds_secret(&text));
+    let wiped = files::read(node.host, Identity::PATH)?.is_none_or(|text| !holds_secret(&text));
     Ok(wiped && api::is_ready(node)? && dns::ask(node).map(|_| true)?)
 }
 
@@ -123,8 +123,8 @@ mod tests {
     use super::*;
     use crate::bootstrap::journal::{Event, Journal};
     use crate::bootstrap::{MARKER, attempt};
-    use crate::host::World;
-    use crate::testing::fake::Fake;
+    use crate::host::Host;
+    use crate::testing::fake::FakeHost;
 
     /// A bootstrap is not done, and what it was told is not wiped, before a name is answered, and rightly.
     #[test]
@@ -133,15 +133,15 @@ mod tests {
         for text in [text.to_owned(), text.replace("here = true", "here = false")] {
             let role = Role::parse(&text).unwrap();
             for wrong in [None, Some(Ipv4Addr::new(10, 96, 0, 9))] {
-                let world = Fake::of(&role, "10.0.3.1");
-                world.resolved.set(wrong);
-                let fault = attempt(&world, &role, &mut |_| {}).unwrap_err();
+                let host = FakeHost::of(&role, "10.0.3.1");
+                host.resolved.set(wrong);
+                let fault = attempt(&host, &role, &mut |_| {}).unwrap_err();
                 assert_eq!(fault.class(), crate::fault::Class::Passing, "{fault}");
-                let last = Journal::read(&world).unwrap().pop().unwrap();
+                let last = Journal::read(&host).unwrap().pop().unwrap();
                 assert!(last.phase == "verify" && matches!(last.event, Event::Failed(_)), "{last:?}");
-                assert!(!world.path(MARKER).exists());
-                world.resolved.set(Some(role.cluster.api_service_address()));
-                attempt(&world, &role, &mut |_| {}).unwrap();
+                assert!(!host.path(MARKER).exists());
+                host.resolved.set(Some(role.cluster.api_service_address()));
+                attempt(&host, &role, &mut |_| {}).unwrap();
             }
         }
     }

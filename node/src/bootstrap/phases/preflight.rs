@@ -32,7 +32,7 @@ pub(super) fn act(node: &Node) -> Result<()> {
 
 fn examine(node: &Node) -> Result<()> {
     // What is asked for once is not asked for again.
-    let begun = files::read(node.world, paths::KUBELET)?.is_some();
+    let begun = files::read(node.host, paths::KUBELET)?.is_some();
     if let Some(fault) = node.identity.missing(node.role).filter(|_| !begun) {
         return Err(fault);
     }
@@ -45,8 +45,7 @@ fn examine(node: &Node) -> Result<()> {
 }
 
 fn cgroups(node: &Node) -> Result<()> {
-    let missing =
-        CONTROLLERS.iter().find(|name| !node.world.path(&format!("/sys/fs/cgroup/{name}")).is_dir());
+    let missing = CONTROLLERS.iter().find(|name| !node.host.path(&format!("/sys/fs/cgroup/{name}")).is_dir());
     let Some(name) = missing else { return Ok(()) };
     let what = format!(
         "the kernel gives no legacy cgroup `{name}`, which Kubernetes and CRI-O {} need",
@@ -62,8 +61,8 @@ fn clock(node: &Node) -> Result<()> {
     let wrong = |what: String| {
         Err(Fault::passing(what).mend("set the clock: timedatectl set-time, or reach a time server"))
     };
-    let now = node.world.now();
-    let installed = std::fs::metadata(node.world.path(Role::PATH)).and_then(|metadata| metadata.modified());
+    let now = node.host.now();
+    let installed = std::fs::metadata(node.host.path(Role::PATH)).and_then(|metadata| metadata.modified());
     let installed = installed.ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
     let installed = installed.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(0));
     if now < installed.saturating_sub(86_400) {
@@ -73,7 +72,7 @@ fn clock(node: &Node) -> Result<()> {
             Role::PATH
         ));
     }
-    let joined = files::read(node.world, paths::KUBELET)?.is_some();
+    let joined = files::read(node.host, paths::KUBELET)?.is_some();
     let Some(join) = node.identity.join.as_ref().filter(|_| !joined) else { return Ok(()) };
     if join.issued.is_some_and(|issued| now < issued.seconds() - SKEW) {
         return wrong(format!("the clock says {}, before the token was made", Moment::from_seconds(now)?));
@@ -92,7 +91,7 @@ fn clock(node: &Node) -> Result<()> {
 }
 
 fn space(node: &Node) -> Result<()> {
-    let path = node.world.path("/var/lib");
+    let path = node.host.path("/var/lib");
     let stat = rustix::fs::statvfs(&path).map_err(|e| Fault::io("examine", &path, e))?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     if free >= SPACE {
@@ -104,12 +103,12 @@ fn space(node: &Node) -> Result<()> {
 
 fn bridge(node: &Node) -> Result<()> {
     let name = node.role.cluster.bridge.as_str();
-    if !node.world.path(&format!("/sys/class/net/{name}/bridge")).is_dir() {
+    if !node.host.path(&format!("/sys/class/net/{name}/bridge")).is_dir() {
         let fault = Fault::new(Class::Missing, format!("there is no bridge {name}"));
         return Err(fault.mend("make it, or set network.bridge = \"make\" in /etc/hale/node.toml"));
     }
     let expected = node.address()?;
-    let found = ip::addresses(node.world, name)?;
+    let found = ip::addresses(node.host, name)?;
     if found.contains(&expected) {
         return Ok(());
     }
@@ -120,7 +119,7 @@ fn bridge(node: &Node) -> Result<()> {
 }
 
 fn resolver(node: &Node) -> Result<()> {
-    if files::read(node.world, network::RESOLVER)?.is_some() {
+    if files::read(node.host, network::RESOLVER)?.is_some() {
         return Ok(());
     }
     Err(Fault::new(Class::Missing, format!("there is no {}", network::RESOLVER))

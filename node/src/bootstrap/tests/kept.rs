@@ -113,7 +113,7 @@ fn no_phase_takes_a_programs_word_for_it() {
 /// The journal calls it done, and it is not there any more.
 #[test]
 fn what_is_gone_is_made_again() {
-    let check = |kind: &str, spoil: &dyn Fn(&Fake)| {
+    let check = |kind: &str, spoil: &dyn Fn(&FakeHost)| {
         let role = role(kind, "1.20.2");
         let fake = machine(&role);
         boot(&fake, &role).unwrap();
@@ -123,7 +123,7 @@ fn what_is_gone_is_made_again() {
         boot(&fake, &role).unwrap();
         assert_eq!(&tree(&fake), &WHOLE[kind].0);
     };
-    let remove = |path: &'static str| move |fake: &Fake| std::fs::remove_file(fake.path(path)).unwrap();
+    let remove = |path: &'static str| move |fake: &FakeHost| std::fs::remove_file(fake.path(path)).unwrap();
     check("master", &remove("/etc/kubernetes/scheduler.conf"));
     check("master", &remove("/etc/kubernetes/manifests/etcd.yaml"));
     check("master", &remove("/etc/kubernetes/apiserver/audit.json"));
@@ -135,7 +135,7 @@ fn what_is_gone_is_made_again() {
     check("node", &remove(crate::bootstrap::phases::crio::CNI));
     check("master", &|fake| fake.own(&fake.path("/etc/kubernetes/admin.conf"), 7, 7).unwrap());
     let forget = |what: &'static str| {
-        move |fake: &Fake| {
+        move |fake: &FakeHost| {
             let mut state = fake.state.borrow_mut();
             assert!(state.enabled.remove(what) || state.objects.remove(what), "{what}");
         }
@@ -260,9 +260,10 @@ fn the_key_of_the_secrets_is_made_once() {
     std::fs::remove_file(fake.path("/etc/kubernetes/manifests/etcd.yaml")).unwrap();
     boot(&fake, &role).unwrap();
     assert_eq!(files::need(&fake, path).unwrap(), text);
-    for spoilt in [&|fake: &Fake| std::fs::remove_file(fake.path(path)).unwrap() as _, &|fake: &Fake| {
-        fake.make(path, "")
-    }] as [&dyn Fn(&Fake); 2]
+    for spoilt in
+        [&|fake: &FakeHost| std::fs::remove_file(fake.path(path)).unwrap() as _, &|fake: &FakeHost| {
+            fake.make(path, "")
+        }] as [&dyn Fn(&FakeHost); 2]
     {
         spoilt(&fake);
         let told = boot(&fake, &role).unwrap_err();

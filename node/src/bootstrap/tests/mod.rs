@@ -7,9 +7,9 @@ use super::*;
 use crate::bootstrap::{self, journal};
 use crate::config::node::Identity;
 use crate::config::role::Role;
-use crate::host::{World, files};
+use crate::host::{Host, files};
 use crate::kubernetes::paths;
-use crate::testing::fake::{Fake, Slow, Spoilt};
+use crate::testing::fake::{FakeHost, Slow, Spoilt};
 
 const JOIN: &str = r#"
 [network]
@@ -31,25 +31,25 @@ fn role(kind: &str, version: &str) -> Role {
 }
 
 /// A machine that nothing was done to yet.
-fn machine(role: &Role) -> Fake {
+fn machine(role: &Role) -> FakeHost {
     if role.is_master() {
-        return Fake::of(role, "10.0.3.1");
+        return FakeHost::of(role, "10.0.3.1");
     }
-    let fake = Fake::of(role, "10.0.3.2");
+    let fake = FakeHost::of(role, "10.0.3.2");
     fake.make(Identity::PATH, JOIN);
     fake.state.borrow_mut().objects.insert("elsewhere".into());
     fake
 }
 
 /// One boot: reads what the node is told and goes as far as it can.
-fn boot(fake: &Fake, role: &Role) -> Result<()> {
+fn boot(fake: &FakeHost, role: &Role) -> Result<()> {
     bootstrap::attempt(fake, role, &mut |_| {})
 }
 
 type Paths = BTreeMap<String, String>;
 
 /// What stays: paths, what the cluster knows but for ranges, and the units that a reboot starts.
-fn tree(fake: &Fake) -> Paths {
+fn tree(fake: &FakeHost) -> Paths {
     let mut tree = fake.tree();
     tree.retain(|path, _| !path.starts_with("run"));
     let state = fake.state.borrow();
@@ -183,7 +183,7 @@ proptest! {
 }
 
 /// The first line that a boot ends with, and that nothing of a cluster is left.
-fn refusal(prepare: impl Fn(&Fake), kind: &str, version: &str) -> (String, Fake) {
+fn refusal(prepare: impl Fn(&FakeHost), kind: &str, version: &str) -> (String, FakeHost) {
     let role = role(kind, version);
     let fake = machine(&role);
     prepare(&fake);
@@ -209,7 +209,7 @@ fn a_deaf_api_server_fails_no_phase() {
 }
 
 /// Attempts as the unit makes them, as often as makes sense.
-fn boot_patiently(fake: &Fake, role: &Role) -> Result<()> {
+fn boot_patiently(fake: &FakeHost, role: &Role) -> Result<()> {
     let attempts = std::cell::Cell::new(0);
     let before = || {
         attempts.set(attempts.get() + 1);
@@ -222,7 +222,8 @@ fn boot_patiently(fake: &Fake, role: &Role) -> Result<()> {
 #[test]
 fn a_join_on_a_slow_machine_converges() {
     let role = role("node", "1.20.2");
-    let joins = |fake: &Fake| fake.calls.borrow().iter().filter(|call| call.contains("kubeadm join")).count();
+    let joins =
+        |fake: &FakeHost| fake.calls.borrow().iter().filter(|call| call.contains("kubeadm join")).count();
     let slow = |slow: Slow| {
         let fake = machine(&role);
         fake.slow_join.set(slow);
@@ -247,18 +248,19 @@ fn a_join_on_a_slow_machine_converges() {
 
 #[test]
 fn each_hostile_or_broken_thing_ends_in_one_clear_line() {
-    let check_version = |version: &str, kind: &str, prepare: &dyn Fn(&Fake), expect: &str| {
+    let check_version = |version: &str, kind: &str, prepare: &dyn Fn(&FakeHost), expect: &str| {
         let (told, fake) = refusal(prepare, kind, version);
         assert!(told.contains(expect) && !told.contains('\n'), "{told}");
         for left in [paths::KUBELET, paths::CA, "/run/hale/join.json"] {
             assert!(!fake.path(left).exists(), "{told}: {left} is left");
         }
     };
-    let check =
-        |kind: &str, prepare: &dyn Fn(&Fake), expect: &str| check_version("1.20.2", kind, prepare, expect);
+    let check = |kind: &str, prepare: &dyn Fn(&FakeHost), expect: &str| {
+        check_version("1.20.2", kind, prepare, expect)
+    };
     let says = |code: i32, text: &str| {
         let text = text.to_owned();
-        move |fake: &Fake| *fake.next_kubeadm.borrow_mut() = Some((Some(code), text.clone()))
+        move |fake: &FakeHost| *fake.next_kubeadm.borrow_mut() = Some((Some(code), text.clone()))
     };
     let pin = "cluster CA found in cluster-info ConfigMap is invalid: none of the public keys \"sha256:00\" are pinned";
     check("node", &says(1, pin), "none of join.ca-pins; do not join it");
@@ -286,7 +288,7 @@ fn each_hostile_or_broken_thing_ends_in_one_clear_line() {
         "the clock says 2035-11-20T12:00:00Z, and the bootstrap token ended at 2026-11-23T10:00:00Z; run `hale token`",
     );
     check("node", &|fake| fake.clock.set(0), "the clock says 1970-01-01T00:00:00Z, before ");
-    let before_it_was_packaged = |fake: &Fake| {
+    let before_it_was_packaged = |fake: &FakeHost| {
         fake.make(Role::PATH, "");
         fake.clock.set(0);
     };
@@ -310,7 +312,7 @@ fn each_hostile_or_broken_thing_ends_in_one_clear_line() {
         &|fake| fake.make(Identity::PATH, "nonsense = 1"),
         "node.toml:1: unknown field `nonsense`",
     );
-    let readable = |fake: &Fake| {
+    let readable = |fake: &FakeHost| {
         use std::os::unix::fs::PermissionsExt;
         std::fs::set_permissions(fake.path(Identity::PATH), std::fs::Permissions::from_mode(0o644)).unwrap();
     };
@@ -363,7 +365,7 @@ fn a_range_that_another_node_has_is_refused_after_joining() {
         fake.fuel.set(at);
         (boot(&fake, &role).unwrap_err().to_string(), fake)
     };
-    let ranges = |fake: &Fake| -> Vec<String> {
+    let ranges = |fake: &FakeHost| -> Vec<String> {
         fake.state.borrow().objects.iter().filter(|object| object.starts_with("range ")).cloned().collect()
     };
     let (told, fake) = joined(usize::MAX);

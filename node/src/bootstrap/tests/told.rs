@@ -1,7 +1,7 @@
 //! What node.toml says, and what becomes of it.
 
 use super::*;
-use crate::host::{Real, openssl};
+use crate::host::{RealHost, openssl};
 
 /// What stands in resolv.conf afterwards, by what stood there and what node.toml says.
 #[test]
@@ -84,7 +84,7 @@ fn a_key_that_is_not_the_given_cas_is_refused() {
             ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "9", "-subj", "/CN=kubernetes"];
         let files = ["-keyout", key.as_str(), "-out", certificate.as_str()];
         let call = openssl::call(&[words.as_slice(), &files].concat());
-        Real::new(None).ask(&call).expect("openssl: Debian's package openssl");
+        RealHost::new(None).ask(&call).expect("openssl: Debian's package openssl");
     }
     let text = |name: &str| std::fs::read_to_string(path(name)).unwrap();
     let check = |key: &str, right: bool| {

@@ -83,30 +83,30 @@ fn audit_policy() -> Value {
 
 /// Whether all of it is there.
 pub fn is_ready(node: &Node) -> Result<bool> {
-    let policy = files::read(node.world, AUDIT_POLICY)? == Some(audit_policy().to_string());
-    Ok(policy && has_key(node)? && node.world.path("/var/log/kubernetes").is_dir())
+    let policy = files::read(node.host, AUDIT_POLICY)? == Some(audit_policy().to_string());
+    Ok(policy && has_key(node)? && node.host.path("/var/log/kubernetes").is_dir())
 }
 
 fn has_key(node: &Node) -> Result<bool> {
-    let text = Zeroizing::new(files::read(node.world, ENCRYPTION)?.unwrap_or_default());
+    let text = Zeroizing::new(files::read(node.host, ENCRYPTION)?.unwrap_or_default());
     let Ok(object) = serde_json::from_str::<Value>(&text) else { return Ok(false) };
     Ok(object["kind"] == "EncryptionConfiguration")
 }
 
 /// Makes it: the key once and for all.
 pub fn prepare(node: &Node) -> Result<()> {
-    files::write(node.world, AUDIT_POLICY, audit_policy().to_string().as_bytes(), 0o600)?;
-    files::make_directory(node.world, &node.world.path("/var/log/kubernetes"), 0o700)?;
+    files::write(node.host, AUDIT_POLICY, audit_policy().to_string().as_bytes(), 0o600)?;
+    files::make_directory(node.host, &node.host.path("/var/log/kubernetes"), 0o700)?;
     if has_key(node)? {
         return Ok(());
     }
-    if node.world.path(DATA).exists() {
+    if node.host.path(DATA).exists() {
         let what =
             format!("{ENCRYPTION} is missing or damaged, and {DATA} has what was written with its key");
         return Err(Fault::new(Class::Integrity, what)
             .mend("restore it from a backup, or `hale reset` and begin anew"));
     }
-    files::write(node.world, ENCRYPTION, encryption()?.as_bytes(), 0o600)
+    files::write(node.host, ENCRYPTION, encryption()?.as_bytes(), 0o600)
 }
 
 /// Secrets by XSalsa20 and Poly1305 with 32 random bytes; what a cluster wrote before it had a key can be read.

@@ -111,7 +111,7 @@ pub fn init(node: &Node, certificates: &str) -> Result<String> {
         local_api_endpoint: json!({"advertiseAddress": address, "bindPort": 6443}),
     };
     let own = documents(&[to_value(&init)?, to_value(&cluster(node, certificates))?])?;
-    Ok(format!("{own}---\n{}", files::need(node.world, KUBELET)?))
+    Ok(format!("{own}---\n{}", files::need(node.host, KUBELET)?))
 }
 
 fn cluster(node: &Node, certificates: &str) -> Cluster {
@@ -197,7 +197,7 @@ fn registration(node: &Node) -> Result<Registration> {
 
 /// kube-proxy's configuration: the packaged one, with this node's name.
 pub fn kube_proxy(node: &Node) -> Result<String> {
-    Ok(format!("{}\nhostnameOverride: {}\n", files::need(node.world, KUBE_PROXY)?.trim_end(), node.name))
+    Ok(format!("{}\nhostnameOverride: {}\n", files::need(node.host, KUBE_PROXY)?.trim_end(), node.name))
 }
 
 /// What `kubeadm join` reads: it holds the token.

@@ -24,7 +24,7 @@ const STARTUP: [(&str, u32); 2] = [("timeoutSeconds", 60), ("failureThreshold", 
 /// Whether all four are there and patient.
 pub fn are_patient(node: &Node) -> Result<bool> {
     for name in NAMES {
-        let text = files::read(node.world, &path(name))?.unwrap_or_default();
+        let text = files::read(node.host, &path(name))?.unwrap_or_default();
         match patient(&text, node.role.kubernetes.minor()) {
             Ok(edited) if edited == text => {}
             _ => return Ok(false),
@@ -37,9 +37,9 @@ pub fn are_patient(node: &Node) -> Result<bool> {
 pub fn make_patient(node: &Node) -> Result<()> {
     for name in NAMES {
         let path = path(name);
-        let text = files::need(node.world, &path)?;
+        let text = files::need(node.host, &path)?;
         let edited = patient(&text, node.role.kubernetes.minor()).map_err(|f| f.within(&path))?;
-        files::write(node.world, &path, edited.as_bytes(), 0o600)?;
+        files::write(node.host, &path, edited.as_bytes(), 0o600)?;
     }
     Ok(())
 }

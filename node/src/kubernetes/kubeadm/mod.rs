@@ -23,7 +23,7 @@ pub fn init_phases(node: &Node, phases: &[&[&str]]) -> Result<()> {
 
 /// Has something done with a configuration for kubeadm, which is gone afterwards, however it ends: it holds a token.
 pub fn with_config<T>(node: &Node, name: &str, text: &str, act: impl FnOnce(&str) -> Result<T>) -> Result<T> {
-    run_dir::with_file(node.world, name, text.as_bytes(), act)
+    run_dir::with_file(node.host, name, text.as_bytes(), act)
 }
 
 /// Runs kubeadm with at most so many minutes.
@@ -37,7 +37,7 @@ pub fn phase(node: &Node, phase: &[&str], config: &str) -> Result<()> {
 }
 
 fn ask(node: &Node, call: &Call) -> Result<String> {
-    let ran = node.world.run(call)?;
+    let ran = node.host.run(call)?;
     if ran.success() {
         return Ok(ran.stdout);
     }

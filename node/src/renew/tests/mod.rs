@@ -3,9 +3,9 @@ use crate::bootstrap::attempt;
 use crate::config::node::Identity;
 use crate::config::role::Role;
 use crate::fault::Class;
-use crate::host::World;
+use crate::host::Host;
 use crate::kubernetes::context::load_identity;
-use crate::testing::fake::{Fake, Spoilt};
+use crate::testing::fake::{FakeHost, Spoilt};
 
 mod flow;
 mod nodes;
@@ -14,31 +14,31 @@ mod requests;
 #[test]
 fn renewed_files_get_their_owners_again() {
     let role = Role::parse(include_str!("../../../examples/role.toml")).unwrap();
-    let world = Fake::of(&role, "10.0.3.1");
-    attempt(&world, &role, &mut |_| {}).unwrap();
+    let host = FakeHost::of(&role, "10.0.3.1");
+    attempt(&host, &role, &mut |_| {}).unwrap();
     let identity = Identity::default();
-    let node = Node::new(&world, &role, &identity).unwrap();
-    let credentials = files::need(&world, kube_proxy::KUBECONFIG).unwrap();
-    world.certificates_end.set(true);
+    let node = Node::new(&host, &role, &identity).unwrap();
+    let credentials = files::need(&host, kube_proxy::KUBECONFIG).unwrap();
+    host.certificates_end.set(true);
     assert_eq!(renew(&node, false).unwrap(), Outcome::Renewed);
     assert!(ownership::differences(&node).unwrap().is_empty());
-    let calls = world.calls.borrow().join("\n");
+    let calls = host.calls.borrow().join("\n");
     assert!(calls.contains("kubeadm alpha certs renew all"), "{calls}");
     assert!(calls.contains("get certificatesigningrequests.v1beta1.certificates.k8s.io"), "{calls}");
     assert!(
         calls.contains("crictl --runtime-endpoint unix:///var/run/crio/crio.sock stop etcd-id"),
         "{calls}"
     );
-    assert_eq!(files::need(&world, kube_proxy::KUBECONFIG).unwrap(), credentials);
-    world.certificates_end.set(false);
+    assert_eq!(files::need(&host, kube_proxy::KUBECONFIG).unwrap(), credentials);
+    host.certificates_end.set(false);
     assert_eq!(renew(&node, false).unwrap(), Outcome::Nothing);
     // Where somebody is invited still, a boot has ended what waits for him.
     let starts =
-        |world: &Fake| world.calls.borrow().iter().any(|call| call.ends_with("hale-approve.service"));
-    assert!(!starts(&world));
-    world.state.borrow_mut().invitations.insert("abcdef".into(), "hale: invites a new node".into());
+        |host: &FakeHost| host.calls.borrow().iter().any(|call| call.ends_with("hale-approve.service"));
+    assert!(!starts(&host));
+    host.state.borrow_mut().invitations.insert("abcdef".into(), "hale: invites a new node".into());
     renew(&node, false).unwrap();
-    assert!(starts(&world));
+    assert!(starts(&host));
 }
 
 /// The power is cut, or a program fails, at any moment: later runs end with what one run would have left, and with
@@ -47,23 +47,23 @@ fn renewed_files_get_their_owners_again() {
 fn a_masters_renewal_that_is_cut_anywhere_is_done_again() {
     let role = Role::parse(include_str!("../../../examples/role.toml")).unwrap();
     let identity = Identity::default();
-    let run = |spoil: &dyn Fn(&Fake)| {
-        let world = Fake::of(&role, "10.0.3.1");
-        attempt(&world, &role, &mut |_| {}).unwrap();
-        world.certificates_end.set(true);
-        let (changes, calls) = (world.changes.get(), world.calls.borrow().len());
-        spoil(&world);
-        let first = renew(&Node::new(&world, &role, &identity).unwrap(), false);
-        let (changes, calls) = (world.changes.get() - changes, world.calls.borrow().len() - calls);
-        (first.is_ok(), changes, calls, world)
+    let run = |spoil: &dyn Fn(&FakeHost)| {
+        let host = FakeHost::of(&role, "10.0.3.1");
+        attempt(&host, &role, &mut |_| {}).unwrap();
+        host.certificates_end.set(true);
+        let (changes, calls) = (host.changes.get(), host.calls.borrow().len());
+        spoil(&host);
+        let first = renew(&Node::new(&host, &role, &identity).unwrap(), false);
+        let (changes, calls) = (host.changes.get() - changes, host.calls.borrow().len() - calls);
+        (first.is_ok(), changes, calls, host)
     };
-    let again = |world: Fake, what: &str| {
-        world.certificates_end.set(!world.path(UNDER_WAY).exists());
-        world.calls.borrow_mut().clear();
-        let node = Node::new(&world, &role, &identity).unwrap();
+    let again = |host: FakeHost, what: &str| {
+        host.certificates_end.set(!host.path(UNDER_WAY).exists());
+        host.calls.borrow_mut().clear();
+        let node = Node::new(&host, &role, &identity).unwrap();
         assert_eq!(renew(&node, false).unwrap(), Outcome::Renewed, "{what}");
         assert!(ownership::differences(&node).unwrap().is_empty(), "{what}");
-        let calls = world.calls.borrow().join("\n");
+        let calls = host.calls.borrow().join("\n");
         let last = calls.rfind("certs renew all").unwrap_or_else(|| panic!("{what}: {calls}"));
         for name in HOLDERS {
             assert!(
@@ -71,24 +71,24 @@ fn a_masters_renewal_that_is_cut_anywhere_is_done_again() {
                 "{what}: {calls}"
             );
         }
-        assert!(!world.path(UNDER_WAY).exists(), "{what}");
+        assert!(!host.path(UNDER_WAY).exists(), "{what}");
     };
     let (done, changes, calls, _) = run(&|_| {});
     assert!(done && changes > 10 && calls > 10, "{changes}, {calls}");
     for at in 0..changes {
-        let (done, .., world) = run(&|world| world.fuel.set(at));
+        let (done, .., host) = run(&|host| host.fuel.set(at));
         assert!(!done, "no cut at {at}");
-        world.reboot();
-        again(world, &format!("cut at change {at}"));
+        host.reboot();
+        again(host, &format!("cut at change {at}"));
     }
     for at in 0..calls {
-        let spoil = |world: &Fake| {
-            world.spoilt.borrow_mut().insert(world.calls.borrow().len() + at, Spoilt::Refused);
+        let spoil = |host: &FakeHost| {
+            host.spoilt.borrow_mut().insert(host.calls.borrow().len() + at, Spoilt::Refused);
         };
-        let (done, .., world) = run(&spoil);
+        let (done, .., host) = run(&spoil);
         // Questions are answered, and asked again.
         if !done {
-            again(world, &format!("call {at} failed"));
+            again(host, &format!("call {at} failed"));
         }
     }
 }
@@ -97,16 +97,16 @@ fn a_masters_renewal_that_is_cut_anywhere_is_done_again() {
 #[test]
 fn a_run_waits_for_an_api_server_that_is_not_up_yet() {
     let role = Role::parse(include_str!("../../../examples/role.toml")).unwrap();
-    let world = Fake::of(&role, "10.0.3.1");
-    attempt(&world, &role, &mut |_| {}).unwrap();
-    world.reboot();
+    let host = FakeHost::of(&role, "10.0.3.1");
+    attempt(&host, &role, &mut |_| {}).unwrap();
+    host.reboot();
     let identity = Identity::default();
-    let node = Node::new(&world, &role, &identity).unwrap();
+    let node = Node::new(&host, &role, &identity).unwrap();
     let run = |refused: std::ops::Range<usize>| {
-        world.calls.borrow_mut().clear();
-        world.spoilt.borrow_mut().extend(refused.map(|call| (call, Spoilt::Refused)));
+        host.calls.borrow_mut().clear();
+        host.spoilt.borrow_mut().extend(refused.map(|call| (call, Spoilt::Refused)));
         assert_eq!(renew(&node, false).unwrap(), Outcome::Nothing);
-        world.calls.borrow().iter().map(|call| call.contains("--raw /healthz")).collect::<Vec<_>>()
+        host.calls.borrow().iter().map(|call| call.contains("--raw /healthz")).collect::<Vec<_>>()
     };
     let first = run(0..0).iter().position(|asks| *asks).expect("it asks whether somebody is there");
     let asked = run(first..first + 5).into_iter().filter(|asks| *asks).count();
@@ -114,17 +114,17 @@ fn a_run_waits_for_an_api_server_that_is_not_up_yet() {
 }
 
 /// A running node with a kube-proxy of its own, which has these credentials: base64 of PEM.
-fn worker(kubernetes: &str, certificate: &str, key: &str) -> (Fake, Role) {
+fn worker(kubernetes: &str, certificate: &str, key: &str) -> (FakeHost, Role) {
     let text =
         include_str!("../../../examples/role.toml").replacen("\"1.17.17\"", &format!("{kubernetes:?}"), 1);
     let role = Role::parse(&text.replacen("role = \"master\"", "role = \"node\"", 1)).unwrap();
-    let world = Fake::of(&role, "10.0.3.2");
-    world.state.borrow_mut().objects.insert("elsewhere".into());
-    world.state.borrow_mut().enabled.extend(["crio.service".into(), "kubelet.service".into()]);
-    world.reboot();
-    world.make(Identity::PATH, include_str!("../../../examples/node.toml"));
-    world.make(kube_proxy::KUBECONFIG, &kubeconfig(certificate, key));
-    (world, role)
+    let host = FakeHost::of(&role, "10.0.3.2");
+    host.state.borrow_mut().objects.insert("elsewhere".into());
+    host.state.borrow_mut().enabled.extend(["crio.service".into(), "kubelet.service".into()]);
+    host.reboot();
+    host.make(Identity::PATH, include_str!("../../../examples/node.toml"));
+    host.make(kube_proxy::KUBECONFIG, &kubeconfig(certificate, key));
+    (host, role)
 }
 
 fn kubeconfig(certificate: &str, key: &str) -> String {
@@ -135,27 +135,27 @@ fn kubeconfig(certificate: &str, key: &str) -> String {
 
 #[test]
 fn what_a_node_is_given_by_hand_is_taken() {
-    let (world, role) = worker("1.17.17", "Zm9v", "eA==");
-    let now = || load_identity(&world, &role).unwrap();
+    let (host, role) = worker("1.17.17", "Zm9v", "eA==");
+    let now = || load_identity(&host, &role).unwrap();
     let identity = now();
-    let node = Node::new(&world, &role, &identity).unwrap();
+    let node = Node::new(&host, &role, &identity).unwrap();
     assert_eq!(renew(&node, false).unwrap(), Outcome::Nothing, "it is good for long");
     let second = kubeconfig("Zm9vYmFy", "eA==");
     let text = include_str!("../../../examples/node.toml");
-    world.make(Identity::PATH, &format!("{text}\n[kube-proxy]\nkubeconfig = '''\n{second}'''\n"));
+    host.make(Identity::PATH, &format!("{text}\n[kube-proxy]\nkubeconfig = '''\n{second}'''\n"));
     let identity = now();
-    let node = Node::new(&world, &role, &identity).unwrap();
+    let node = Node::new(&host, &role, &identity).unwrap();
     assert_eq!(renew(&node, false).unwrap(), Outcome::Renewed);
-    assert_eq!(files::need(&world, kube_proxy::KUBECONFIG).unwrap(), second);
-    assert!(!files::need(&world, Identity::PATH).unwrap().contains("client-key-data"));
+    assert_eq!(files::need(&host, kube_proxy::KUBECONFIG).unwrap(), second);
+    assert!(!files::need(&host, Identity::PATH).unwrap().contains("client-key-data"));
 }
 
 #[test]
 fn a_kube_proxy_that_may_not_ask_is_the_operators() {
-    let (world, role) = worker("1.17.17", "Zm9v", "eA==");
-    world.openssl.set(true);
-    let identity = load_identity(&world, &role).unwrap();
-    let node = Node::new(&world, &role, &identity).unwrap();
+    let (host, role) = worker("1.17.17", "Zm9v", "eA==");
+    host.openssl.set(true);
+    let identity = load_identity(&host, &role).unwrap();
+    let node = Node::new(&host, &role, &identity).unwrap();
     let told = renew(&node, true).unwrap_err();
     assert!(told.class() == Class::Missing && told.to_string().contains("hale token --kube-proxy"), "{told}");
 }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::config::role::Role;
 use crate::fault::{Fault, Result};
-use crate::host::{Space, World};
+use crate::host::{Host, Space};
 
 /// 2026-11-22T12:00:00Z.
 pub(crate) const NOW: i64 = 1_795_348_800;
@@ -66,7 +66,7 @@ pub(crate) enum Spoilt {
     Killed,
 }
 
-pub(crate) struct Fake {
+pub(crate) struct FakeHost {
     pub(super) root: TempDir,
     pub(super) owners: RefCell<BTreeMap<PathBuf, (u64, u32, u32)>>,
     /// How many changes there will be before the power is cut.
@@ -110,7 +110,7 @@ pub(crate) struct Fake {
     pub(crate) version: RefCell<String>,
 }
 
-impl Fake {
+impl FakeHost {
     pub(crate) fn new() -> Self {
         let fake = Self {
             // Memory where there is some: everything here is synced again and again.

@@ -1,4 +1,4 @@
-//! A world for tests: a temporary root, a power cut after any number of changes, and programs that leave
+//! A host for tests: a temporary root, a power cut after any number of changes, and programs that leave
 //! what the real ones were recorded to leave (`node/testdata/`).
 
 use std::fs;
@@ -7,17 +7,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::fault::Result;
-use crate::host::{Call, Ran, Space, World};
+use crate::host::{Call, Host, Ran, Space};
 
 mod machine;
 mod programs;
 mod recorded;
 
-pub(crate) use machine::{Fake, NOW, Slow, Spoilt, TOKEN};
+pub(crate) use machine::{FakeHost, NOW, Slow, Spoilt, TOKEN};
 pub(crate) use programs::grammar;
 pub(crate) use recorded::{ENDS_SOON, recorded};
 
-impl World for Fake {
+impl Host for FakeHost {
     fn root(&self) -> &Path {
         self.root.path()
     }

@@ -10,7 +10,7 @@ use crate::bootstrap::attempt;
 use crate::config::role::Role;
 use crate::host::files;
 use crate::kubernetes::kubeadm::manifest;
-use crate::testing::fake::Fake;
+use crate::testing::fake::FakeHost;
 
 /// A program of the control plane, by its manifest.
 type Program = &'static str;
@@ -194,7 +194,7 @@ impl Master {
             1,
         );
         let role = Role::parse(&text).unwrap();
-        let fake = Fake::of(&role, "10.0.3.1");
+        let fake = FakeHost::of(&role, "10.0.3.1");
         attempt(&fake, &role, &mut |_| {}).unwrap();
         let options = |program: &Program| {
             let text = files::need(&fake, &format!("{}/{program}.yaml", manifest::DIRECTORY)).unwrap();

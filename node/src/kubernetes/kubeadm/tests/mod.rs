@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::config::node::Identity;
 use crate::config::role::Role;
-use crate::host::{Real, World, files};
-use crate::testing::fake::{Fake, grammar, recorded};
+use crate::host::{Host, RealHost, files};
+use crate::testing::fake::{FakeHost, grammar, recorded};
 
 mod cis;
 
@@ -18,8 +18,8 @@ fn role() -> Role {
 }
 
 /// A master with the kubeadm at hand.
-fn machine(role: &Role) -> Fake {
-    let mut fake = Fake::of(role, "10.0.3.1");
+fn machine(role: &Role) -> FakeHost {
+    let mut fake = FakeHost::of(role, "10.0.3.1");
     fake.kubeadm = std::env::var_os("HALE_KUBEADM").map(PathBuf::from);
     match &fake.kubeadm {
         Some(program) => eprintln!("the real kubeadm {}", program.display()),
@@ -80,7 +80,7 @@ fn each_phase_writes_what_was_recorded() {
 /// The flags of a command by its own help; those that take a value end in `=`.
 fn flags(program: &Path, command: &str) -> String {
     let help = Call::new(program, &command.split(' ').chain(["--help"]).collect::<Vec<_>>());
-    let help = Real::new(None).ask(&help).unwrap();
+    let help = RealHost::new(None).ask(&help).unwrap();
     let mut flags = Vec::new();
     let lines = help.lines().skip_while(|line| *line != "Flags:");
     for line in lines.filter(|line| line.trim_start().starts_with('-')) {
@@ -102,7 +102,7 @@ fn flags(program: &Path, command: &str) -> String {
 fn check_manifests(node: &Node) {
     manifest::make_patient(node).unwrap();
     assert!(manifest::are_patient(node).unwrap());
-    let text = |name: &str| files::need(node.world, &format!("{}/{name}.yaml", manifest::DIRECTORY)).unwrap();
+    let text = |name: &str| files::need(node.host, &format!("{}/{name}.yaml", manifest::DIRECTORY)).unwrap();
     let server = text("kube-apiserver");
     let says = ["--advertise-address=10.0.3.1\n", "--insecure-port=0\n"];
     says.iter().for_each(|part| assert!(server.contains(part), "{part}: {server}"));
@@ -152,7 +152,7 @@ fn a_node_joins_with_what_was_recorded() {
     let role = Role::parse(&text).unwrap();
     let identity =
         Identity::parse("node.toml", include_str!("../../../../examples/node.toml"), &role).unwrap();
-    let fake = Fake::of(&role, "10.0.3.2");
+    let fake = FakeHost::of(&role, "10.0.3.2");
     let node = Node::new(&fake, &role, &identity).unwrap();
     compare("join.yaml", &config::join(&node, identity.join.as_ref().unwrap()).unwrap());
 }

@@ -1,7 +1,7 @@
 //! How programs end.
 
 use crate::host::Ran;
-use crate::testing::fake::machine::Fake;
+use crate::testing::fake::machine::FakeHost;
 
 pub(super) fn ok(stdout: &str) -> Ran {
     Ran { code: Some(0), stdout: stdout.into(), stderr: String::new() }
@@ -12,6 +12,6 @@ pub(super) fn failed(stderr: &str) -> Ran {
 }
 
 /// Whether a unit runs.
-pub(super) fn is_active(fake: &Fake, unit: &str) -> bool {
+pub(super) fn is_active(fake: &FakeHost, unit: &str) -> bool {
     fake.state.borrow().active.contains(unit)
 }

@@ -9,11 +9,11 @@ use super::answers::ok;
 use super::member;
 use crate::config::Range;
 use crate::host::Ran;
-use crate::testing::fake::machine::{Fake, State};
+use crate::testing::fake::machine::{FakeHost, State};
 use crate::text::base64;
 
 /// What the API server answers; `None` when this is about something else.
-pub(super) fn kubectl(fake: &Fake, words: &[&str]) -> Option<Ran> {
+pub(super) fn kubectl(fake: &FakeHost, words: &[&str]) -> Option<Ran> {
     if words.starts_with(&["get", "nodes"]) {
         member::is_registered(fake);
         return Some(ok(&nodes(&fake.state.borrow(), &fake.node_name())));

@@ -1,4 +1,4 @@
-//! The programs of the fake world.
+//! The programs of the fake host.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,10 +6,10 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::machine::{Fake, TOKEN};
+use super::machine::{FakeHost, TOKEN};
 use super::recorded::{ENDS_SOON, USER, write};
 use crate::fault::Result;
-use crate::host::{Call, Ran, Real, World};
+use crate::host::{Call, Host, Ran, RealHost};
 use crate::kubernetes::kubeadm::manifest;
 
 mod answers;
@@ -28,7 +28,7 @@ const UNITS: &str = "Id=kubelet.service\nInactiveExitTimestampMonotonic=90000000
     Id=dev-vda.device\nInactiveExitTimestampMonotonic=3000000\nActiveEnterTimestampMonotonic=3000000\n\n\
     Id=-.mount\nInactiveExitTimestampMonotonic=2600000\nActiveEnterTimestampMonotonic=2600000\n";
 
-pub(super) fn run(fake: &Fake, call: &Call) -> Result<Ran> {
+pub(super) fn run(fake: &FakeHost, call: &Call) -> Result<Ran> {
     let words: Vec<&str> = call.arguments.iter().map(String::as_str).collect();
     match call.name().as_str() {
         "kubeadm" => kubeadm(fake, &words),
@@ -57,7 +57,7 @@ pub(super) fn run(fake: &Fake, call: &Call) -> Result<Ran> {
     }
 }
 
-fn apt_mark(fake: &Fake, words: &[&str]) -> Ran {
+fn apt_mark(fake: &FakeHost, words: &[&str]) -> Ran {
     if words[0] == "showhold" {
         return ok(&fake.held.borrow().iter().map(|name| format!("{name}\n")).collect::<String>());
     }
@@ -78,9 +78,9 @@ fn apt_mark(fake: &Fake, words: &[&str]) -> Ran {
 }
 
 /// The real one where a test made real certificates; else what is asked of those that only look like some.
-fn openssl(fake: &Fake, call: &Call, words: &[&str]) -> Result<Ran> {
+fn openssl(fake: &FakeHost, call: &Call, words: &[&str]) -> Result<Ran> {
     if fake.openssl.get() {
-        return Real::new(None).run(call);
+        return RealHost::new(None).run(call);
     }
     let after = |option: &str| words.iter().position(|word| *word == option).map(|at| words[at + 1]);
     if let (Some(key), Some(request)) = (after("-keyout"), after("-out")) {
@@ -102,7 +102,7 @@ fn openssl(fake: &Fake, call: &Call, words: &[&str]) -> Result<Ran> {
 /// What stands for every key.
 const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----\nZm9v\n-----END PUBLIC KEY-----\n";
 
-fn systemctl(fake: &Fake, words: &[&str]) -> Result<Ran> {
+fn systemctl(fake: &FakeHost, words: &[&str]) -> Result<Ran> {
     let unit = (*words.last().unwrap()).to_owned();
     let has =
         |set: &std::collections::BTreeSet<String>| if set.contains(&unit) { ok("") } else { failed("") };
@@ -136,7 +136,7 @@ fn systemctl(fake: &Fake, words: &[&str]) -> Result<Ran> {
 }
 
 /// The API server runs if the kubelet does, and if what its containers must read is theirs.
-fn api_is_up(fake: &Fake) -> bool {
+fn api_is_up(fake: &FakeHost) -> bool {
     let owned = |path: &str, id: u32| fake.owner(&fake.path(path)).is_ok_and(|owner| owner == (id, id));
     let manifest = |name: &&str| fake.path(&format!("{}/{name}.yaml", manifest::DIRECTORY)).is_file();
     let local = manifest::NAMES.iter().all(manifest)
@@ -150,7 +150,7 @@ fn api_is_up(fake: &Fake) -> bool {
     remote || local && is_active(fake, "kubelet.service") && is_active(fake, "crio.service")
 }
 
-fn kubectl(fake: &Fake, words: &[&str]) -> Ran {
+fn kubectl(fake: &FakeHost, words: &[&str]) -> Ran {
     if !api_is_up(fake) {
         return failed("The connection to the server 10.0.3.1:6443 was refused");
     }
@@ -184,7 +184,7 @@ fn kubectl(fake: &Fake, words: &[&str]) -> Ran {
     }
 }
 
-fn kubeadm(fake: &Fake, words: &[&str]) -> Result<Ran> {
+fn kubeadm(fake: &FakeHost, words: &[&str]) -> Result<Ran> {
     let refusal = grammar::refusal(&fake.version.borrow(), words).filter(|_| fake.kubeadm.is_none());
     if let Some(why) = refusal {
         return Ok(failed(&format!(
@@ -230,12 +230,12 @@ fn kubeadm(fake: &Fake, words: &[&str]) -> Result<Ran> {
 }
 
 /// The JSON documents of a configuration file.
-pub(crate) fn configuration(fake: &Fake, path: &str) -> Vec<Value> {
+pub(crate) fn configuration(fake: &FakeHost, path: &str) -> Vec<Value> {
     let text = fs::read_to_string(fake.path(path)).unwrap();
     text.split("---\n").take(2).map(|document| serde_json::from_str(document).unwrap()).collect()
 }
 
-fn init(fake: &Fake, phase: &str, words: &[&str], documents: &[Value]) -> Result<Ran> {
+fn init(fake: &FakeHost, phase: &str, words: &[&str], documents: &[Value]) -> Result<Ran> {
     let certificates = documents[1]["certificatesDir"].as_str().unwrap().to_owned();
     let confs = words.iter().position(|word| *word == "--kubeconfig-dir").map(|at| words[at + 1].to_owned());
     let place = |path: &str| match (path.strip_prefix("/etc/kubernetes/pki"), &confs) {
@@ -266,7 +266,7 @@ fn init(fake: &Fake, phase: &str, words: &[&str], documents: &[Value]) -> Result
 }
 
 /// Runs a real kubeadm with the fake root as its root; it must be linked statically.
-fn real(fake: &Fake, program: PathBuf, words: &[&str]) -> Ran {
+fn real(fake: &FakeHost, program: PathBuf, words: &[&str]) -> Ran {
     let inside = fake.path("/usr/bin/kubeadm");
     if !inside.is_file() {
         fs::create_dir_all(inside.parent().unwrap()).unwrap();
