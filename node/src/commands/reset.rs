@@ -5,7 +5,7 @@ use crate::bootstrap::phases::crio;
 use crate::bootstrap::{self, network, written};
 use crate::fault::{Fault, Result};
 use crate::host::systemd::systemctl;
-use crate::host::{Call, files, run_dir};
+use crate::host::{Command, files, run_dir};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::kube_proxy;
 use crate::renew;
@@ -64,7 +64,7 @@ pub fn reset(node: &Node) -> Result<()> {
     files::remove(node.host, crate::bootstrap::journal::PATH)?;
     drop(journal);
     // The directories that tmpfiles makes at boot.
-    node.host.ask(&Call::new("/usr/bin/systemd-tmpfiles", &["--create"])).map(drop)
+    node.host.run_checked(&Command::new("/usr/bin/systemd-tmpfiles", &["--create"])).map(drop)
 }
 
 /// A volume that is still mounted would be emptied.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::config::{Moment, Name, Range, Secret};
 use crate::fault::{Fault, Result};
 use crate::host::virtio_port::Port;
-use crate::host::{Call, files, openssl};
+use crate::host::{Command, files, openssl};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::invitation::Invitation;
 use crate::kubernetes::{api, kube_proxy, paths};
@@ -67,7 +67,7 @@ pub fn token(node: &Node, guest: &Guest, with_proxy: bool) -> Result<Secret> {
     let ttl = format!("{}h", guest.hours);
     let words = Invitation { name: guest.name.clone(), pods: guest.pods, taken: false }.to_string();
     let arguments = ["--kubeconfig", paths::ADMIN, "token", "create", "--ttl", &ttl, "--description", &words];
-    let made = node.host.ask(&Call::new(&node.role.programs.kubeadm, &arguments).secret())?;
+    let made = node.host.run_checked(&Command::new(&node.role.programs.kubeadm, &arguments).secret())?;
     renew::start_approver(node)?;
     let now = node.host.now();
     let mut text = String::from("[join]\n");
@@ -100,7 +100,7 @@ pub fn hand_out(node: &Node) -> Result<bool> {
 fn pin(node: &Node) -> Result<String> {
     files::need(node.host, paths::CA)?;
     let full = node.host.argument(paths::CA);
-    let key = node.host.ask(&openssl::call(&["x509", "-noout", "-pubkey", "-in", &full]))?;
+    let key = node.host.run_checked(&openssl::command(&["x509", "-noout", "-pubkey", "-in", &full]))?;
     let der = base64::of_pem(&key).ok_or_else(|| Fault::machine("openssl printed no public key"))?;
     use sha2::Digest;
     let digest = sha2::Sha256::digest(der);
@@ -128,7 +128,7 @@ mod tests {
             let node = Node::new(&host, &role, &identity).unwrap();
             assert!(!hand_out(&node).unwrap());
             assert!(
-                !host.calls.borrow().join("\n").contains("token create"),
+                !host.commands.borrow().join("\n").contains("token create"),
                 "a token that nobody asked for"
             );
             host.make(PORT, "");
@@ -157,7 +157,7 @@ mod tests {
         assert!(read.missing(&worker).is_none() && read.kube_proxy.is_some());
         let clash = whole.replace("10.0.3.61-", "10.0.3.60-");
         assert!(Identity::parse("node.toml", &clash, &worker).is_err());
-        assert!(!host.calls.borrow().join("\n").contains("abcdef.0123456789abcdef"));
+        assert!(!host.commands.borrow().join("\n").contains("abcdef.0123456789abcdef"));
     }
 
     #[test]
@@ -187,6 +187,8 @@ mod tests {
         assert!(told.contains("expires = 2026-11-25T12:") && !told.contains("10.0.3.90"), "its own: {told}");
         let words: Vec<_> = host.state.borrow().invitations.values().cloned().collect();
         assert_eq!(words, ["hale: invites node-9 with pods 10.0.3.90-10.0.3.99"]);
-        assert!(host.calls.borrow().iter().any(|call| call.ends_with("--no-block hale-approve.service")));
+        assert!(
+            host.commands.borrow().iter().any(|command| command.ends_with("--no-block hale-approve.service"))
+        );
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::bootstrap;
 use crate::bootstrap::phases::dns;
 use crate::fault::Result;
-use crate::host::{Call, apt, systemd};
+use crate::host::{Command, apt, systemd};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::retry::answer;
 use crate::kubernetes::{api, ownership};
@@ -95,8 +95,8 @@ fn packaged(node: &Node) -> Result<Evidence> {
     let names: Vec<String> =
         apt::versions(node.host, &node.role.package_names())?.into_iter().map(|(name, _)| name).collect();
     let arguments: Vec<&str> = ["--verify"].into_iter().chain(names.iter().map(String::as_str)).collect();
-    let ran = node.host.run(&Call::new("/usr/bin/dpkg", &arguments).minutes(5))?;
-    let lines = ran.stdout.lines().chain(ran.stderr.lines()).map(str::to_owned).collect();
+    let output = node.host.run(&Command::new("/usr/bin/dpkg", &arguments).minutes(5))?;
+    let lines = output.stdout.lines().chain(output.stderr.lines()).map(str::to_owned).collect();
     Ok(Evidence::new(lines, format!("dpkg --verify of {} packages", names.len())))
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::bootstrap::written;
 use crate::fault::Result;
-use crate::host::{Call, files};
+use crate::host::{Command, files};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::kube_proxy;
 use crate::kubernetes::kubeadm::{config, manifest};
@@ -123,10 +123,10 @@ pub(super) fn overlaid(node: &Node) -> Result<Evidence> {
         return Ok(Evidence::new(paths, "there is nothing"));
     }
     let arguments: Vec<&str> = ["--search"].into_iter().chain(paths.iter().map(String::as_str)).collect();
-    let ran = node.host.run(&Call::new("/usr/bin/dpkg-query", &arguments))?;
+    let output = node.host.run(&Command::new("/usr/bin/dpkg-query", &arguments))?;
     // `PACKAGE[, PACKAGE]: PATH`; it ends with 1 when one of them is nobody's.
     let owned = |path: &String| {
-        ran.stdout.lines().any(|line| line.split_once(": ").is_some_and(|(_, of)| of == path))
+        output.stdout.lines().any(|line| line.split_once(": ").is_some_and(|(_, of)| of == path))
     };
     let count = paths.len();
     let foreign = paths.into_iter().filter(|path| !owned(path));

@@ -103,7 +103,7 @@ fn bundle(host: &FakeHost, id: &str) -> String {
     let path = format!("/run/containers/storage/overlay-containers/{id}/userdata");
     host.make(&format!("{path}/config.json"), "{}");
     host.make(&format!("{path}/hostname"), "x");
-    host.own(&host.path(&format!("{path}/hostname")), 10_000_000, 10_000_000).unwrap();
+    host.chown(&host.path(&format!("{path}/hostname")), 10_000_000, 10_000_000).unwrap();
     std::fs::set_permissions(host.path(&path), std::fs::Permissions::from_mode(0o700)).unwrap();
     path
 }
@@ -161,7 +161,7 @@ fn each_broken_promise_is_seen_alone() {
     check(&process("Seccomp:\t2", "Seccomp:\t0"), "seccomp", "200 (coredns) has seccomp mode 0");
     let remove = |path: &'static str| move |host: &FakeHost| std::fs::remove_file(host.path(path)).unwrap();
     check(&remove(bootstrap::MARKER), "bootstrap", "see `hale status`");
-    let owner = |host: &FakeHost| host.own(&host.path("/etc/kubernetes/admin.conf"), 7, 7).unwrap();
+    let owner = |host: &FakeHost| host.chown(&host.path("/etc/kubernetes/admin.conf"), 7, 7).unwrap();
     check(&owner, "has its owner", "/etc/kubernetes/admin.conf is 7:7 0600, not 0:0 0600");
     let verified = |host: &FakeHost| *host.verified.borrow_mut() = "??5??????   /usr/bin/crun\n".into();
     check(&verified, "as packaged", "/usr/bin/crun");
@@ -306,16 +306,16 @@ fn each_fault_of_the_machine_is_seen_alone() {
 
 #[test]
 fn each_open_bundle_is_seen_alone() {
-    let given = |host: &FakeHost| host.own(&host.path(&bundle(host, "b")), 10_000_000, 10_000_000).unwrap();
+    let given = |host: &FakeHost| host.chown(&host.path(&bundle(host, "b")), 10_000_000, 10_000_000).unwrap();
     check(&given, "bundle", "overlay-containers/b/userdata is 10000000:10000000, not root's");
     let entry = |host: &FakeHost| {
         let path = host.path(&format!("{}/config.json", bundle(host, "b")));
-        host.own(&path, 10_000_000, 10_000_000).unwrap();
+        host.chown(&path, 10_000_000, 10_000_000).unwrap();
     };
     check(&entry, "bundle", "b/userdata/config.json is 10000000:10000000");
     let another = |host: &FakeHost| {
         let path = host.path(&format!("{}/hostname", bundle(host, "b")));
-        host.own(&path, 7, 7).unwrap();
+        host.chown(&path, 7, 7).unwrap();
     };
     check(&another, "bundle", "b/userdata/hostname is 7:7, not root's");
     let open = |host: &FakeHost| {

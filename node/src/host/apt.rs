@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::fault::{Fault, Result};
-use crate::host::{Call, Host};
+use crate::host::{Command, Host};
 
 const MARK: &str = "/usr/bin/apt-mark";
 /// How long another package manager may be at work.
@@ -21,7 +21,7 @@ pub fn unhold(host: &dyn Host, packages: &[&str], wait: bool) -> Result<Vec<Stri
 
 /// The packages that are held, of any kind.
 pub fn held(host: &dyn Host) -> Result<Vec<String>> {
-    let text = host.ask(&Call::new(MARK, &["showhold"]))?;
+    let text = host.run_checked(&Command::new(MARK, &["showhold"]))?;
     Ok(text.lines().map(|line| line.trim().to_owned()).collect())
 }
 
@@ -30,12 +30,12 @@ pub fn versions(host: &dyn Host, packages: &[&str]) -> Result<Vec<(String, Strin
     let format = ["-W", "-f", "${Package} ${Version} ${db:Status-Status}\\n"];
     let arguments = [format.as_slice(), packages].concat();
     // It ends with 1 when one of them is unknown, and tells of the others.
-    let ran = host.run(&Call::new("/usr/bin/dpkg-query", &arguments))?;
+    let output = host.run(&Command::new("/usr/bin/dpkg-query", &arguments))?;
     let line = |line: &str| match line.split(' ').collect::<Vec<_>>()[..] {
         [name, version, "installed"] => Some((name.to_owned(), version.to_owned())),
         _ => None,
     };
-    Ok(ran.stdout.lines().filter_map(line).collect())
+    Ok(output.stdout.lines().filter_map(line).collect())
 }
 
 fn installed(host: &dyn Host, packages: &[&str]) -> Result<Vec<String>> {
@@ -53,16 +53,16 @@ fn mark(host: &dyn Host, packages: &[&str], how: &str, wait: bool) -> Result<Vec
             return Ok(names);
         }
         let arguments: Vec<&str> = [how].into_iter().chain(names.iter().map(String::as_str)).collect();
-        let ran = host.run(&Call::new(MARK, &arguments))?;
-        if ran.success() {
+        let output = host.run(&Command::new(MARK, &arguments))?;
+        if output.success() {
             return Ok(names);
         }
         let busy = ["dpkg frontend lock", "Could not get lock", "is another process using it"];
-        let busy = busy.iter().any(|part| ran.stderr.contains(part));
+        let busy = busy.iter().any(|part| output.stderr.contains(part));
         match left.checked_sub(step) {
             Some(rest) if busy && wait => left = rest,
             _ if busy => return Err(Fault::passing("dpkg is busy").mend("try again, or `hale hold --wait`")),
-            _ => return Err(Fault::machine(format!("apt-mark {how} failed: {}", ran.stderr.trim()))),
+            _ => return Err(Fault::machine(format!("apt-mark {how} failed: {}", output.stderr.trim()))),
         }
         host.pause(step);
     }

@@ -1,4 +1,4 @@
-//! A program: how it is called, run to its end or its limit, and what it said, kept in one file a program:
+//! Commands: how a program is run, to its end or its time limit, and the log of its output, one file a program:
 //! `/var/lib/hale/log/kubeadm.log`.
 
 use std::fs::{DirBuilder, OpenOptions};
@@ -6,14 +6,14 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{self, Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::fault::{Fault, Result};
 
 /// A program to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Call {
+pub struct Command {
     /// Its path.
     pub program: PathBuf,
     /// Its arguments.
@@ -24,7 +24,7 @@ pub struct Call {
     pub secret: bool,
 }
 
-impl Call {
+impl Command {
     /// A program that takes a moment: at most a minute.
     pub fn new(program: impl Into<PathBuf>, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
@@ -56,7 +56,7 @@ impl Call {
 
 /// What a program did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ran {
+pub struct CommandOutput {
     /// Its exit code; `None` when a signal or the time limit ended it.
     pub code: Option<i32>,
     /// Its standard output, cut at [`OUTPUT_LIMIT`].
@@ -65,7 +65,7 @@ pub struct Ran {
     pub stderr: String,
 }
 
-impl Ran {
+impl CommandOutput {
     /// Whether it ended well.
     pub fn success(&self) -> bool {
         self.code == Some(0)
@@ -76,9 +76,9 @@ impl Ran {
 pub const OUTPUT_LIMIT: u64 = 1 << 20;
 
 /// Runs a program to its end or its time limit, with nothing of this process's surroundings.
-pub(super) fn run(call: &Call) -> Result<Ran> {
-    let child = Command::new(&call.program)
-        .args(&call.arguments)
+pub(super) fn run(command: &Command) -> Result<CommandOutput> {
+    let child = process::Command::new(&command.program)
+        .args(&command.arguments)
         .env_clear()
         .envs([("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/root"), ("LC_ALL", "C.UTF-8")])
         .stdin(Stdio::null())
@@ -87,11 +87,11 @@ pub(super) fn run(call: &Call) -> Result<Ran> {
         .current_dir("/")
         .process_group(0)
         .spawn();
-    let mut child = child.map_err(|e| Fault::io("run", &call.program, e))?;
+    let mut child = child.map_err(|e| Fault::io("run", &command.program, e))?;
     let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
-    let status = wait(&mut child, call.limit).map_err(|e| Fault::io("wait for", &call.program, e))?;
+    let status = wait(&mut child, command.limit).map_err(|e| Fault::io("wait for", &command.program, e))?;
     let text = |thread: std::thread::JoinHandle<String>| thread.join().unwrap_or_default();
-    Ok(Ran { code: status.and_then(|s| s.code()), stdout: text(stdout), stderr: text(stderr) })
+    Ok(CommandOutput { code: status.and_then(|s| s.code()), stdout: text(stdout), stderr: text(stderr) })
 }
 
 /// Reads a pipe to its end, so that its writer never blocks, and keeps the beginning.
@@ -125,15 +125,24 @@ fn wait(child: &mut Child, limit: Duration) -> std::io::Result<Option<ExitStatus
 /// A file that has grown past this is begun anew, and the old one kept once.
 const LOG_LIMIT: u64 = 4 << 20;
 
-/// Appends a call and what it said.
-pub(super) fn keep(directory: &Path, call: &Call, ran: &Ran, took: Duration) -> std::io::Result<()> {
+/// Appends a command and its output to its log.
+pub(super) fn keep(
+    directory: &Path,
+    command: &Command,
+    output: &CommandOutput,
+    took: Duration,
+) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    let path = directory.join(format!("{}.log", call.name()));
+    let path = directory.join(format!("{}.log", command.name()));
     if path.metadata().is_ok_and(|metadata| metadata.len() > LOG_LIMIT) {
-        std::fs::rename(&path, directory.join(format!("{}.log.1", call.name())))?;
+        std::fs::rename(&path, directory.join(format!("{}.log.1", command.name())))?;
     }
     let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-    let said = if call.secret { "(kept out of the log)\n" } else { &format!("{}{}", ran.stdout, ran.stderr) };
-    let code = ran.code.map_or("killed".to_owned(), |code| format!("exit {code}"));
-    write!(file, "$ {}\n{said}= {code} after {:.1} s\n", call.line(), took.as_secs_f64())
+    let said = if command.secret {
+        "(kept out of the log)\n"
+    } else {
+        &format!("{}{}", output.stdout, output.stderr)
+    };
+    let code = output.code.map_or("killed".to_owned(), |code| format!("exit {code}"));
+    write!(file, "$ {}\n{said}= {code} after {:.1} s\n", command.line(), took.as_secs_f64())
 }

@@ -20,7 +20,7 @@ pub fn write(host: &dyn Host, absolute: &str, bytes: &[u8], mode: u32) -> Result
     let scratch = scratch(&path);
     let written = write_scratch(&scratch, bytes, mode);
     let moved = written.and_then(|()| {
-        host.own(&scratch, 0, 0)?;
+        host.chown(&scratch, 0, 0)?;
         host.rename(&scratch, &path)
     });
     if let Err(error) = moved {

@@ -15,7 +15,7 @@ pub mod seed;
 pub mod systemd;
 pub mod virtio_port;
 
-pub use command::{Call, OUTPUT_LIMIT, Ran};
+pub use command::{Command, CommandOutput, OUTPUT_LIMIT};
 
 /// What is left of a file system, in per cent; one that counts no inodes has all of them left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,10 +32,10 @@ pub trait Host {
     fn root(&self) -> &Path;
 
     /// Runs a program to its end or its time limit; an error is one of starting it.
-    fn run(&self, call: &Call) -> Result<Ran>;
+    fn run(&self, command: &Command) -> Result<CommandOutput>;
 
     /// Gives a path, not what a link points to, an owner and a group.
-    fn own(&self, path: &Path, uid: u32, gid: u32) -> std::io::Result<()>;
+    fn chown(&self, path: &Path, uid: u32, gid: u32) -> std::io::Result<()>;
 
     /// Who owns a path.
     fn owner(&self, path: &Path) -> std::io::Result<(u32, u32)>;
@@ -80,15 +80,15 @@ pub trait Host {
     }
 
     /// Runs a program that must succeed and gives its standard output.
-    fn ask(&self, call: &Call) -> Result<String> {
-        let ran = self.run(call)?;
-        if ran.success() {
-            return Ok(ran.stdout);
+    fn run_checked(&self, command: &Command) -> Result<String> {
+        let output = self.run(command)?;
+        if output.success() {
+            return Ok(output.stdout);
         }
-        let said = ran.stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
-        Err(match ran.code {
-            Some(code) => Fault::machine(format!("{} failed with {code}: {said}", call.name())),
-            None => Fault::passing(format!("{} took more than {:?}: {said}", call.name(), call.limit)),
+        let said = output.stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+        Err(match output.code {
+            Some(code) => Fault::machine(format!("{} failed with {code}: {said}", command.name())),
+            None => Fault::passing(format!("{} took more than {:?}: {said}", command.name(), command.limit)),
         })
     }
 }
@@ -112,17 +112,17 @@ impl Host for RealHost {
         &self.root
     }
 
-    fn run(&self, call: &Call) -> Result<Ran> {
+    fn run(&self, command: &Command) -> Result<CommandOutput> {
         let started = Instant::now();
-        let ran = command::run(call)?;
+        let output = command::run(command)?;
         if let Some(directory) = &self.log {
             // A full disk must not fail what the log is about.
-            let _ = command::keep(directory, call, &ran, started.elapsed());
+            let _ = command::keep(directory, command, &output, started.elapsed());
         }
-        Ok(ran)
+        Ok(output)
     }
 
-    fn own(&self, path: &Path, uid: u32, gid: u32) -> std::io::Result<()> {
+    fn chown(&self, path: &Path, uid: u32, gid: u32) -> std::io::Result<()> {
         std::os::unix::fs::lchown(path, Some(uid), Some(gid))
     }
 
@@ -167,14 +167,14 @@ mod tests {
     fn a_program_is_run_to_its_end_or_its_limit() {
         let log = tempfile::tempdir().unwrap();
         let host = RealHost::new(Some(log.path().to_owned()));
-        let shell = |script: &str| Call::new("/bin/sh", &["-c", script]);
-        let ran = host.run(&shell("echo out; echo err >&2; exit 3")).unwrap();
-        assert_eq!(ran, Ran { code: Some(3), stdout: "out\n".into(), stderr: "err\n".into() });
+        let shell = |script: &str| Command::new("/bin/sh", &["-c", script]);
+        let output = host.run(&shell("echo out; echo err >&2; exit 3")).unwrap();
+        assert_eq!(output, CommandOutput { code: Some(3), stdout: "out\n".into(), stderr: "err\n".into() });
         let mut slow = shell("sleep 60 & sleep 60");
         slow.limit = Duration::from_millis(50);
         assert_eq!(host.run(&slow).unwrap().code, None);
-        assert_eq!(host.ask(&slow).unwrap_err().class(), crate::fault::Class::Passing);
-        assert!(host.run(&Call::new("/nowhere", &[])).is_err());
+        assert_eq!(host.run_checked(&slow).unwrap_err().class(), crate::fault::Class::Passing);
+        assert!(host.run(&Command::new("/nowhere", &[])).is_err());
         host.run(&shell("echo hidden-$((40+2))").secret()).unwrap();
         let kept = std::fs::read_to_string(log.path().join("sh.log")).unwrap();
         assert!(kept.contains("out\n") && kept.contains("exit 3") && !kept.contains("hidden-42"), "{kept}");
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn endless_output_is_cut() {
         let host = RealHost::new(None);
-        let ran = host.run(&Call::new("/usr/bin/head", &["-c", "3000000", "/dev/zero"])).unwrap();
-        assert_eq!((ran.code, ran.stdout.len() as u64), (Some(0), OUTPUT_LIMIT));
+        let output = host.run(&Command::new("/usr/bin/head", &["-c", "3000000", "/dev/zero"])).unwrap();
+        assert_eq!((output.code, output.stdout.len() as u64), (Some(0), OUTPUT_LIMIT));
     }
 }

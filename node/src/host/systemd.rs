@@ -2,28 +2,28 @@
 
 use crate::fault::Result;
 
-use super::{Call, Host};
+use super::{Command, Host};
 
 const SYSTEMCTL: &str = "/usr/bin/systemctl";
 
 /// Asks systemd for something.
 pub fn systemctl(host: &dyn Host, arguments: &[&str]) -> Result<()> {
-    host.ask(&Call::new(SYSTEMCTL, arguments).minutes(5)).map(drop)
+    host.run_checked(&Command::new(SYSTEMCTL, arguments).minutes(5)).map(drop)
 }
 
 /// What systemctl(1) prints of what systemd knows at once.
 pub fn ask(host: &dyn Host, arguments: &[&str]) -> Result<String> {
-    host.ask(&Call::new(SYSTEMCTL, arguments))
+    host.run_checked(&Command::new(SYSTEMCTL, arguments))
 }
 
 /// Whether a unit runs now.
 pub fn is_active(host: &dyn Host, unit: &str) -> Result<bool> {
-    Ok(host.run(&Call::new(SYSTEMCTL, &["--quiet", "is-active", unit]))?.success())
+    Ok(host.run(&Command::new(SYSTEMCTL, &["--quiet", "is-active", unit]))?.success())
 }
 
 /// Whether a unit runs now and will after a reboot.
 pub fn enabled_and_active(host: &dyn Host, unit: &str) -> Result<bool> {
-    let enabled = host.run(&Call::new(SYSTEMCTL, &["--quiet", "is-enabled", unit]))?.success();
+    let enabled = host.run(&Command::new(SYSTEMCTL, &["--quiet", "is-enabled", unit]))?.success();
     Ok(enabled && is_active(host, unit)?)
 }
 

@@ -31,14 +31,14 @@ enum Said {
 
 /// Asks the API server once.
 fn say(node: &Node, arguments: &[&str]) -> Result<Said> {
-    let call = node.kubectl(arguments);
-    let ran = node.host.run(&call)?;
-    let why = ran.stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+    let command = node.kubectl(arguments);
+    let output = node.host.run(&command)?;
+    let why = output.stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
     // As kubectl and Go's crypto/x509 word it.
     let stranger = ["(Unauthorized)", "(Forbidden)", "signed by unknown authority"];
-    Ok(match ran.code {
-        Some(0) => Said::Text(ran.stdout),
-        None => Said::Silence(format!("no answer within {:?}", call.limit)),
+    Ok(match output.code {
+        Some(0) => Said::Text(output.stdout),
+        None => Said::Silence(format!("no answer within {:?}", command.limit)),
         Some(_) if why.contains("(NotFound)") => Said::Nothing(why.to_owned()),
         Some(_) if stranger.iter().any(|words| why.contains(words)) => Said::Stranger(why.to_owned()),
         Some(_) => Said::Silence(why.to_owned()),

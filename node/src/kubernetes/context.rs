@@ -8,7 +8,7 @@ use crate::config::node::{Identity, holds_secret};
 use crate::config::role::Role;
 use crate::config::{Name, Secret};
 use crate::fault::{Class, Fault, Result};
-use crate::host::{Call, Host, files, ip, seed};
+use crate::host::{Command, Host, files, ip, seed};
 
 use super::paths;
 
@@ -92,23 +92,23 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// A call of kubectl with the administrator's kubeconfig, or a node's own.
-    pub fn kubectl(&self, arguments: &[&str]) -> Call {
+    /// The command kubectl with the administrator's kubeconfig, or a node's own.
+    pub fn kubectl(&self, arguments: &[&str]) -> Command {
         let kubeconfig = if self.role.is_master() { paths::ADMIN } else { paths::KUBELET };
         self.kubectl_as(kubeconfig, arguments)
     }
 
-    /// A call of kubectl with the credentials of this kubeconfig.
-    pub fn kubectl_as(&self, kubeconfig: &str, arguments: &[&str]) -> Call {
+    /// The command kubectl with the credentials of this kubeconfig.
+    pub fn kubectl_as(&self, kubeconfig: &str, arguments: &[&str]) -> Command {
         let all = [&["--kubeconfig", kubeconfig, "--request-timeout=60s"], arguments].concat();
-        Call::new(&self.role.programs.kubectl, &all).minutes(3)
+        Command::new(&self.role.programs.kubectl, &all).minutes(3)
     }
 
-    /// A call of crictl to CRI-O.
-    pub fn crictl(&self, arguments: &[&str]) -> Call {
+    /// The command crictl, connected to CRI-O.
+    pub fn crictl(&self, arguments: &[&str]) -> Command {
         let endpoint = format!("unix://{}", paths::CRI_SOCKET);
         let all = [&["--runtime-endpoint", endpoint.as_str()], arguments].concat();
-        Call::new(&self.role.programs.crictl, &all)
+        Command::new(&self.role.programs.crictl, &all)
     }
 }
 

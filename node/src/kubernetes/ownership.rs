@@ -135,7 +135,7 @@ pub fn apply(node: &Node) -> Result<()> {
             continue;
         }
         node.host.before_change(&full)?;
-        node.host.own(&full, uid, gid).map_err(|e| Fault::io("change the owner of", path, e))?;
+        node.host.chown(&full, uid, gid).map_err(|e| Fault::io("change the owner of", path, e))?;
         // After the owner: changing it clears the set-group-ID bit.
         let set = fs::set_permissions(&full, fs::Permissions::from_mode(mode));
         set.map_err(|e| Fault::io("change the mode of", path, e))?;

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::config::Name;
 use crate::fault::{Fault, Result};
-use crate::host::{Ran, openssl, run_dir};
+use crate::host::{CommandOutput, openssl, run_dir};
 use crate::kubernetes::api::{self, Member};
 use crate::kubernetes::context::{GIVEN_LABEL, Node, PODS_LABEL};
 use crate::kubernetes::invitation::{self, Invitation};
@@ -158,8 +158,8 @@ impl Cluster<'_> {
     fn asks_to_be(&self, object: &Value) -> Result<Option<Name>> {
         let Some(pem) = object["spec"]["request"].as_str().and_then(base64::decode) else { return Ok(None) };
         let arguments = ["req", "-noout", "-subject", "-nameopt", "RFC2253"];
-        let ran = self.openssl(&arguments, &pem)?;
-        let name = ran.stdout.trim().strip_prefix("subject=CN=system:node:");
+        let output = self.openssl(&arguments, &pem)?;
+        let name = output.stdout.trim().strip_prefix("subject=CN=system:node:");
         Ok(name.and_then(|rest| rest.strip_suffix(",O=system:nodes")).and_then(|name| name.parse().ok()))
     }
 
@@ -204,18 +204,18 @@ impl Cluster<'_> {
 
     fn is_exact(&self, form: &Form, object: &Value) -> Result<bool> {
         let Some(pem) = csr::asked(self.ways, form, object) else { return Ok(false) };
-        let ran = self.openssl(&["req", "-verify", "-noout", "-pubkey"], pem.as_bytes())?;
+        let output = self.openssl(&["req", "-verify", "-noout", "-pubkey"], pem.as_bytes())?;
         // openssl 3.0 ends well after a wrong signature too, and tells it in words.
-        let signed = ran.success() && ran.stderr.contains("verify OK");
-        let key = base64::of_pem(&ran.stdout).unwrap_or_default();
+        let signed = output.success() && output.stderr.contains("verify OK");
+        let key = base64::of_pem(&output.stdout).unwrap_or_default();
         Ok(signed && form.is_exact(&pem, &key))
     }
 
     /// openssl(1) on a request.
-    fn openssl(&self, arguments: &[&str], pem: &[u8]) -> Result<Ran> {
+    fn openssl(&self, arguments: &[&str], pem: &[u8]) -> Result<CommandOutput> {
         let host = self.node.host;
         run_dir::with_file(host, &scratch("pem"), pem, |file| {
-            host.run(&openssl::call(&[arguments, &["-in", &host.argument(file)]].concat()))
+            host.run(&openssl::command(&[arguments, &["-in", &host.argument(file)]].concat()))
         })
     }
 

@@ -96,9 +96,9 @@ fn renew_own(node: &Node, force: bool) -> Result<Outcome> {
 
 /// Stops a static pod's container; the kubelet starts it anew.
 fn restart(node: &Node, name: &str) -> Result<()> {
-    let ids = node.host.ask(&node.crictl(&["ps", "--quiet", "--name", &format!("^{name}$")]))?;
+    let ids = node.host.run_checked(&node.crictl(&["ps", "--quiet", "--name", &format!("^{name}$")]))?;
     for id in ids.split_whitespace() {
-        node.host.ask(&node.crictl(&["stop", id]))?;
+        node.host.run_checked(&node.crictl(&["stop", id]))?;
     }
     Ok(())
 }

@@ -71,7 +71,7 @@ fn ask(node: &Node) -> Result<Outcome> {
     let curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
     let files = ["-keyout", &key, "-out", &scratch, "-config", "/dev/null"];
     let arguments = [&["req", "-new", "-subj", &subject], curve.as_slice(), files.as_slice()].concat();
-    node.host.ask(&openssl::call(&arguments))?;
+    node.host.run_checked(&openssl::command(&arguments))?;
     files::promote(node.host, SCRATCH, REQUEST)?;
     hand_in(node, &files::need(node.host, REQUEST)?)
 }
@@ -90,11 +90,11 @@ fn own_ways(node: &Node) -> &'static Ways {
 
 /// Asks the API server as kube-proxy.
 fn kubectl(node: &Node, arguments: &[&str]) -> Result<String> {
-    let ran = node.host.run(&node.kubectl_as(kube_proxy::KUBECONFIG, arguments))?;
-    if ran.success() {
-        return Ok(ran.stdout);
+    let output = node.host.run(&node.kubectl_as(kube_proxy::KUBECONFIG, arguments))?;
+    if output.success() {
+        return Ok(output.stdout);
     }
-    let said = ran.stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+    let said = output.stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
     if ["Unauthorized", "Forbidden", "forbidden"].iter().any(|word| said.contains(word)) {
         let fault =
             Fault::new(Class::Missing, format!("the API server no longer knows this kube-proxy: {said}"));
@@ -150,10 +150,10 @@ fn unfit(node: &Node) -> Result<Option<&'static str>> {
         return Ok(Some("it is for another key"));
     }
     let subject = ["x509", "-noout", "-subject", "-nameopt", "RFC2253", "-in", &certificate];
-    if node.host.ask(&openssl::call(&subject))?.trim() != format!("subject=CN={USER}") {
+    if node.host.run_checked(&openssl::command(&subject))?.trim() != format!("subject=CN={USER}") {
         return Ok(Some("it is for another user"));
     }
-    let verify = openssl::call(&["verify", "-purpose", "sslclient", "-CAfile", &ca, &certificate]);
+    let verify = openssl::command(&["verify", "-purpose", "sslclient", "-CAfile", &ca, &certificate]);
     if !node.host.run(&verify)?.success() {
         return Ok(Some("the cluster's CA did not sign it for a client"));
     }

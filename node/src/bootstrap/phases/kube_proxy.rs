@@ -26,7 +26,7 @@ fn has_credentials(node: &Node) -> Result<bool> {
 pub(super) fn act(node: &Node) -> Result<()> {
     let directory = node.host.path(DIRECTORY);
     files::make_directory(node.host, &directory, 0o750)?;
-    let owned = node.host.own(&directory, 0, 0);
+    let owned = node.host.chown(&directory, 0, 0);
     let set = owned.and_then(|()| fs::set_permissions(&directory, fs::Permissions::from_mode(0o750)));
     set.map_err(|e| Fault::io("change the mode of", &directory, e))?;
     files::write(node.host, CONFIG, config::kube_proxy(node)?.as_bytes(), 0o600)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::Command;
+use std::process;
 
 use super::*;
 
@@ -72,7 +72,7 @@ fn a_phase_that_fails_leaves_no_file_with_its_token() {
         let role = role(kind, "1.20.2");
         let whole = machine(&role);
         boot(&whole, &role).unwrap();
-        let calls = whole.calls.borrow();
+        let calls = whole.commands.borrow();
         let told = |call: &String| call.contains("kubeadm") && call.contains("--config /run/hale/");
         let told: Vec<usize> = (0..calls.len()).filter(|at| told(&calls[*at])).collect();
         assert!(!told.is_empty(), "{calls:?}");
@@ -92,7 +92,7 @@ fn no_phase_takes_a_programs_word_for_it() {
     let role = role("master", "1.20.2");
     let whole = machine(&role);
     boot(&whole, &role).unwrap();
-    let calls = whole.calls.borrow();
+    let calls = whole.commands.borrow();
     let acts = calls.iter().enumerate().filter(|(_, call)| call.contains("kubeadm init phase"));
     // What these change is not looked at afterwards: whoever wants pods on the master takes the taint away.
     let acts = acts.filter(|(_, call)| {
@@ -133,7 +133,7 @@ fn what_is_gone_is_made_again() {
     check("master", &remove(crate::kubernetes::kube_proxy::KUBECONFIG));
     check("master", &remove(crate::kubernetes::kube_proxy::CONFIG));
     check("node", &remove(crate::bootstrap::phases::crio::CNI));
-    check("master", &|fake| fake.own(&fake.path("/etc/kubernetes/admin.conf"), 7, 7).unwrap());
+    check("master", &|fake| fake.chown(&fake.path("/etc/kubernetes/admin.conf"), 7, 7).unwrap());
     let forget = |what: &'static str| {
         move |fake: &FakeHost| {
             let mut state = fake.state.borrow_mut();
@@ -192,7 +192,7 @@ fn a_damaged_ca_of_a_running_master_is_not_replaced() {
 fn what_is_said_to_be_on_disk_is_there() {
     let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("trace");
-    let mut strace = Command::new("/usr/bin/strace");
+    let mut strace = process::Command::new("/usr/bin/strace");
     strace.args(["-f", "-qq", "-y", "-s0", "-e", "trace=write,fsync,fdatasync,rename", "-o"]).arg(&trace);
     strace.arg(std::env::current_exe().unwrap());
     strace.args(["--exact", "bootstrap::tests::both_roles_and_both_versions_come_up_and_stay"]);
@@ -254,7 +254,7 @@ fn the_key_of_the_secrets_is_made_once() {
     let (fake, text, key) = made();
     assert_ne!(key, made().2, "of all machines one");
     assert_eq!(fake.holders(&key), [path.trim_start_matches('/')]);
-    assert!(!fake.calls.borrow().join("\n").contains(&key));
+    assert!(!fake.commands.borrow().join("\n").contains(&key));
     // The manifests are made anew, and it stays.
     fake.make("/var/lib/etcd/member/", "");
     std::fs::remove_file(fake.path("/etc/kubernetes/manifests/etcd.yaml")).unwrap();

@@ -86,9 +86,9 @@ fn both_roles_and_both_versions_come_up_and_stay() {
         assert!(
             fake.tree().keys().filter(|path| !path.starts_with("run")).all(|path| before.contains_key(path))
         );
-        let calls = fake.calls.borrow().join("\n");
-        assert!(!calls.contains("addon kube-proxy"));
-        assert!(!calls.contains("0123456789abcdef"), "a secret is on a command line");
+        let commands = fake.commands.borrow().join("\n");
+        assert!(!commands.contains("addon kube-proxy"));
+        assert!(!commands.contains("0123456789abcdef"), "a secret is on a command line");
     }
 }
 
@@ -222,8 +222,9 @@ fn boot_patiently(fake: &FakeHost, role: &Role) -> Result<()> {
 #[test]
 fn a_join_on_a_slow_machine_converges() {
     let role = role("node", "1.20.2");
-    let joins =
-        |fake: &FakeHost| fake.calls.borrow().iter().filter(|call| call.contains("kubeadm join")).count();
+    let joins = |fake: &FakeHost| {
+        fake.commands.borrow().iter().filter(|command| command.contains("kubeadm join")).count()
+    };
     let slow = |slow: Slow| {
         let fake = machine(&role);
         fake.slow_join.set(slow);
@@ -407,7 +408,7 @@ fn the_unit_waits_for_its_input_and_ends_by_itself() {
     bootstrap::until_done(&fake, &role, &before, &mut |entry| told.push(entry.clone())).unwrap();
     assert!(matches!(&told[0].event, Event::Waiting(why) if why.contains("unknown field")), "{told:?}");
     assert!(fake.path(MARKER).is_file());
-    assert!(fake.calls.borrow().last().unwrap().ends_with("disable hale-bootstrap.service"));
+    assert!(fake.commands.borrow().last().unwrap().ends_with("disable hale-bootstrap.service"));
 }
 
 /// Between attempts that do not get further, twice as long each time; what the operator mends is looked for often.

@@ -50,7 +50,7 @@ fn no_other_interface_is_touched() {
             texts.iter().filter_map(|text| text.strip_prefix("[Match]\nName=")?.lines().next()).collect();
         assert_eq!(found, matched, "{told}");
         assert!(texts.concat().matches("[Match]").count() == matched.len(), "{texts:?}");
-        let restarted = fake.calls.borrow().iter().any(|call| call.contains("systemd-networkd"));
+        let restarted = fake.commands.borrow().iter().any(|command| command.contains("systemd-networkd"));
         assert_eq!(restarted, !matched.is_empty(), "{told}");
     };
     check("", &[]);
@@ -83,8 +83,8 @@ fn a_key_that_is_not_the_given_cas_is_refused() {
         let words =
             ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "9", "-subj", "/CN=kubernetes"];
         let files = ["-keyout", key.as_str(), "-out", certificate.as_str()];
-        let call = openssl::call(&[words.as_slice(), &files].concat());
-        RealHost::new(None).ask(&call).expect("openssl: Debian's package openssl");
+        let command = openssl::command(&[words.as_slice(), &files].concat());
+        RealHost::new(None).run_checked(&command).expect("openssl: Debian's package openssl");
     }
     let text = |name: &str| std::fs::read_to_string(path(name)).unwrap();
     let check = |key: &str, right: bool| {

@@ -1,7 +1,7 @@
 //! The pinned kubeadm: how it and its phases are called.
 
 use crate::fault::{Fault, Result};
-use crate::host::{Call, run_dir};
+use crate::host::{Command, run_dir};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::paths::PKI;
 
@@ -28,7 +28,7 @@ pub fn with_config<T>(node: &Node, name: &str, text: &str, act: impl FnOnce(&str
 
 /// Runs kubeadm with at most so many minutes.
 pub fn run(node: &Node, arguments: &[&str], minutes: u64) -> Result<String> {
-    ask(node, &Call::new(&node.role.programs.kubeadm, arguments).minutes(minutes))
+    ask(node, &Command::new(&node.role.programs.kubeadm, arguments).minutes(minutes))
 }
 
 /// Runs one phase of `kubeadm init` with a configuration file.
@@ -36,19 +36,19 @@ pub fn phase(node: &Node, phase: &[&str], config: &str) -> Result<()> {
     run(node, &[&["init", "phase"], phase, &["--config", config]].concat(), 10).map(drop)
 }
 
-fn ask(node: &Node, call: &Call) -> Result<String> {
-    let ran = node.host.run(call)?;
-    if ran.success() {
-        return Ok(ran.stdout);
+fn ask(node: &Node, command: &Command) -> Result<String> {
+    let output = node.host.run(command)?;
+    if output.success() {
+        return Ok(output.stdout);
     }
-    Err(explain(&format!("{}\n{}", ran.stdout, ran.stderr), ran.code.is_none()))
+    Err(explain(&format!("{}\n{}", output.stdout, output.stderr), output.code.is_none()))
 }
 
 /// A kubeconfig for another user, as text with a private key in it.
 pub fn user_kubeconfig(node: &Node, user: &str) -> Result<String> {
     let with = |options: &[&str]| {
         let words = [&["alpha", "kubeconfig", "user", "--client-name", user], options].concat();
-        ask(node, &Call::new(&node.role.programs.kubeadm, &words).secret())
+        ask(node, &Command::new(&node.role.programs.kubeadm, &words).secret())
     };
     if ways(node.role.kubernetes.minor()).user_takes_config {
         let text = config::init(node, PKI)?;

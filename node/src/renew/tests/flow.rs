@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::config::role::Kind;
-use crate::host::{Call, RealHost};
+use crate::host::{Command, RealHost};
 use crate::testing::fake::ENDS_SOON;
 use crate::text::base64;
 
@@ -21,7 +21,7 @@ pub(super) fn openssl(folder: &Path, arguments: &str) -> String {
         words.iter().map(|word| word.replace('@', &format!("{}/", folder.display()))).collect();
     let words: Vec<&str> = full.iter().map(String::as_str).collect();
     RealHost::new(None)
-        .ask(&Call::new("/usr/bin/openssl", &words))
+        .run_checked(&Command::new("/usr/bin/openssl", &words))
         .expect("openssl: Debian's package openssl")
 }
 
@@ -150,7 +150,7 @@ fn a_nodes_kube_proxy_gets_its_next_certificate_by_itself() {
             |text: &str| text.lines().filter(|line| !line.contains("-data: ")).collect::<Vec<_>>().join("\n");
         assert_eq!(others(&text), others(&before.1));
         assert!(files::check_private(&host, kube_proxy::KUBECONFIG).is_ok());
-        assert!(host.calls.borrow().last().unwrap().ends_with("try-restart kube-proxy.service"));
+        assert!(host.commands.borrow().last().unwrap().ends_with("try-restart kube-proxy.service"));
         assert!(!host.tree().keys().any(|path| path.contains("renewal")), "something is left");
         assert_eq!(step(&host, &role).unwrap(), Outcome::Nothing);
     }
@@ -176,7 +176,7 @@ fn cut(at: usize, reboot: bool) -> bool {
         let changed = files::need(&host, kube_proxy::KUBECONFIG).unwrap() != first;
         // A reboot starts kube-proxy with what is there.
         if changed && matches!(result, Ok(Outcome::Renewed | Outcome::Nothing)) {
-            let restarted = host.calls.borrow().iter().any(|call| call.contains("try-restart"));
+            let restarted = host.commands.borrow().iter().any(|command| command.contains("try-restart"));
             assert!(restarted || (was_cut && reboot), "cut at change {at}");
             assert!(!host.tree().keys().any(|path| path.contains("renewal.")), "cut at change {at}");
             return was_cut;

@@ -22,19 +22,20 @@ fn renewed_files_get_their_owners_again() {
     host.certificates_end.set(true);
     assert_eq!(renew(&node, false).unwrap(), Outcome::Renewed);
     assert!(ownership::differences(&node).unwrap().is_empty());
-    let calls = host.calls.borrow().join("\n");
-    assert!(calls.contains("kubeadm alpha certs renew all"), "{calls}");
-    assert!(calls.contains("get certificatesigningrequests.v1beta1.certificates.k8s.io"), "{calls}");
+    let commands = host.commands.borrow().join("\n");
+    assert!(commands.contains("kubeadm alpha certs renew all"), "{commands}");
+    assert!(commands.contains("get certificatesigningrequests.v1beta1.certificates.k8s.io"), "{commands}");
     assert!(
-        calls.contains("crictl --runtime-endpoint unix:///var/run/crio/crio.sock stop etcd-id"),
-        "{calls}"
+        commands.contains("crictl --runtime-endpoint unix:///var/run/crio/crio.sock stop etcd-id"),
+        "{commands}"
     );
     assert_eq!(files::need(&host, kube_proxy::KUBECONFIG).unwrap(), credentials);
     host.certificates_end.set(false);
     assert_eq!(renew(&node, false).unwrap(), Outcome::Nothing);
     // Where somebody is invited still, a boot has ended what waits for him.
-    let starts =
-        |host: &FakeHost| host.calls.borrow().iter().any(|call| call.ends_with("hale-approve.service"));
+    let starts = |host: &FakeHost| {
+        host.commands.borrow().iter().any(|command| command.ends_with("hale-approve.service"))
+    };
     assert!(!starts(&host));
     host.state.borrow_mut().invitations.insert("abcdef".into(), "hale: invites a new node".into());
     renew(&node, false).unwrap();
@@ -51,39 +52,39 @@ fn a_masters_renewal_that_is_cut_anywhere_is_done_again() {
         let host = FakeHost::of(&role, "10.0.3.1");
         attempt(&host, &role, &mut |_| {}).unwrap();
         host.certificates_end.set(true);
-        let (changes, calls) = (host.changes.get(), host.calls.borrow().len());
+        let (changes, commands) = (host.changes.get(), host.commands.borrow().len());
         spoil(&host);
         let first = renew(&Node::new(&host, &role, &identity).unwrap(), false);
-        let (changes, calls) = (host.changes.get() - changes, host.calls.borrow().len() - calls);
-        (first.is_ok(), changes, calls, host)
+        let (changes, commands) = (host.changes.get() - changes, host.commands.borrow().len() - commands);
+        (first.is_ok(), changes, commands, host)
     };
     let again = |host: FakeHost, what: &str| {
         host.certificates_end.set(!host.path(UNDER_WAY).exists());
-        host.calls.borrow_mut().clear();
+        host.commands.borrow_mut().clear();
         let node = Node::new(&host, &role, &identity).unwrap();
         assert_eq!(renew(&node, false).unwrap(), Outcome::Renewed, "{what}");
         assert!(ownership::differences(&node).unwrap().is_empty(), "{what}");
-        let calls = host.calls.borrow().join("\n");
-        let last = calls.rfind("certs renew all").unwrap_or_else(|| panic!("{what}: {calls}"));
+        let commands = host.commands.borrow().join("\n");
+        let last = commands.rfind("certs renew all").unwrap_or_else(|| panic!("{what}: {commands}"));
         for name in HOLDERS {
             assert!(
-                calls[last..].contains(&format!("stop {}", name.replace("etcd", "etcd-id"))),
-                "{what}: {calls}"
+                commands[last..].contains(&format!("stop {}", name.replace("etcd", "etcd-id"))),
+                "{what}: {commands}"
             );
         }
         assert!(!host.path(UNDER_WAY).exists(), "{what}");
     };
-    let (done, changes, calls, _) = run(&|_| {});
-    assert!(done && changes > 10 && calls > 10, "{changes}, {calls}");
+    let (done, changes, commands, _) = run(&|_| {});
+    assert!(done && changes > 10 && commands > 10, "{changes}, {commands}");
     for at in 0..changes {
         let (done, .., host) = run(&|host| host.fuel.set(at));
         assert!(!done, "no cut at {at}");
         host.reboot();
         again(host, &format!("cut at change {at}"));
     }
-    for at in 0..calls {
+    for at in 0..commands {
         let spoil = |host: &FakeHost| {
-            host.spoilt.borrow_mut().insert(host.calls.borrow().len() + at, Spoilt::Refused);
+            host.spoilt.borrow_mut().insert(host.commands.borrow().len() + at, Spoilt::Refused);
         };
         let (done, .., host) = run(&spoil);
         // Questions are answered, and asked again.
@@ -103,10 +104,10 @@ fn a_run_waits_for_an_api_server_that_is_not_up_yet() {
     let identity = Identity::default();
     let node = Node::new(&host, &role, &identity).unwrap();
     let run = |refused: std::ops::Range<usize>| {
-        host.calls.borrow_mut().clear();
-        host.spoilt.borrow_mut().extend(refused.map(|call| (call, Spoilt::Refused)));
+        host.commands.borrow_mut().clear();
+        host.spoilt.borrow_mut().extend(refused.map(|at| (at, Spoilt::Refused)));
         assert_eq!(renew(&node, false).unwrap(), Outcome::Nothing);
-        host.calls.borrow().iter().map(|call| call.contains("--raw /healthz")).collect::<Vec<_>>()
+        host.commands.borrow().iter().map(|command| command.contains("--raw /healthz")).collect::<Vec<_>>()
     };
     let first = run(0..0).iter().position(|asks| *asks).expect("it asks whether somebody is there");
     let asked = run(first..first + 5).into_iter().filter(|asks| *asks).count();

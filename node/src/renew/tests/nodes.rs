@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::flow::is_approved;
 use super::*;
-use crate::host::{Call, RealHost};
+use crate::host::{Command, RealHost};
 use crate::kubernetes::kubeadm::dialect::ways;
 use crate::renew::csr as format;
 use crate::renew::form::{CLIENT, Form, SERVER};
@@ -63,7 +63,7 @@ fn request(arguments: &str) -> String {
     words.extend(["-config", &config, "-keyout", &key]);
     words.extend(arguments.split(' '));
     RealHost::new(None)
-        .ask(&Call::new("/usr/bin/openssl", &words))
+        .run_checked(&Command::new("/usr/bin/openssl", &words))
         .expect("openssl: Debian's package openssl")
 }
 

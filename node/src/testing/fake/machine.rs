@@ -103,7 +103,7 @@ pub(crate) struct FakeHost {
     /// What `dpkg --verify` says.
     pub(crate) verified: RefCell<String>,
     /// Every command line.
-    pub(crate) calls: RefCell<Vec<String>>,
+    pub(crate) commands: RefCell<Vec<String>>,
     /// A real kubeadm to run in the root, instead of what is recorded.
     pub(crate) kubeadm: Option<PathBuf>,
     /// The version that kubeadm calls itself.
@@ -136,7 +136,7 @@ impl FakeHost {
             space: Cell::new(Space { bytes: 50, inodes: 50 }),
             failed: RefCell::default(),
             verified: RefCell::default(),
-            calls: RefCell::default(),
+            commands: RefCell::default(),
             kubeadm: None,
             version: RefCell::new("v1.20.2".into()),
         };

@@ -79,8 +79,8 @@ fn each_phase_writes_what_was_recorded() {
 
 /// The flags of a command by its own help; those that take a value end in `=`.
 fn flags(program: &Path, command: &str) -> String {
-    let help = Call::new(program, &command.split(' ').chain(["--help"]).collect::<Vec<_>>());
-    let help = RealHost::new(None).ask(&help).unwrap();
+    let help = Command::new(program, &command.split(' ').chain(["--help"]).collect::<Vec<_>>());
+    let help = RealHost::new(None).run_checked(&help).unwrap();
     let mut flags = Vec::new();
     let lines = help.lines().skip_while(|line| *line != "Flags:");
     for line in lines.filter(|line| line.trim_start().starts_with('-')) {

@@ -8,12 +8,12 @@ use serde_json::Value;
 use super::answers::ok;
 use super::member;
 use crate::config::Range;
-use crate::host::Ran;
+use crate::host::CommandOutput;
 use crate::testing::fake::machine::{FakeHost, State};
 use crate::text::base64;
 
 /// What the API server answers; `None` when this is about something else.
-pub(super) fn kubectl(fake: &FakeHost, words: &[&str]) -> Option<Ran> {
+pub(super) fn kubectl(fake: &FakeHost, words: &[&str]) -> Option<CommandOutput> {
     if words.starts_with(&["get", "nodes"]) {
         member::is_registered(fake);
         return Some(ok(&nodes(&fake.state.borrow(), &fake.node_name())));

@@ -5,7 +5,7 @@ use std::fs;
 use super::answers::{failed, is_active, ok};
 use super::requests;
 use crate::fault::Result;
-use crate::host::{Host, Ran};
+use crate::host::{CommandOutput, Host};
 use crate::kubernetes::paths;
 use crate::testing::fake::machine::{FakeHost, Slow};
 use crate::testing::fake::recorded::{content, write};
@@ -52,7 +52,7 @@ pub(super) fn is_ready(fake: &FakeHost) -> bool {
 }
 
 /// `kubeadm join` 1.20.2: what it refuses, what it leaves, what it says.
-pub(super) fn join(fake: &FakeHost) -> Result<Ran> {
+pub(super) fn join(fake: &FakeHost) -> Result<CommandOutput> {
     heartbeat(fake);
     let mut errors: Vec<String> = [paths::KUBELET, "/etc/kubernetes/bootstrap-kubelet.conf", paths::CA]
         .into_iter()

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::answers::{failed, ok};
 use crate::config::Minor;
 use crate::doctor::certificates::ending as certificate;
-use crate::host::{Call, Host, Ran, RealHost};
+use crate::host::{Command, CommandOutput, Host, RealHost};
 use crate::kubernetes::kube_proxy;
 use crate::kubernetes::kubeadm::dialect::ways;
 use crate::renew::csr;
@@ -52,12 +52,12 @@ fn signed(name: &str) -> String {
     let mut words: Vec<&str> = words.split_whitespace().collect();
     words.extend(["-config", config.to_str().unwrap(), "-keyout", key.to_str().unwrap()]);
     RealHost::new(None)
-        .ask(&Call::new("/usr/bin/openssl", &words))
+        .run_checked(&Command::new("/usr/bin/openssl", &words))
         .expect("openssl: Debian's package openssl")
 }
 
 /// What the API server says of an object: 1.17 has `v1beta1` alone, where nobody is named who signs; `v1` wants that.
-fn refusal(fake: &FakeHost, object: &Value) -> Option<Ran> {
+fn refusal(fake: &FakeHost, object: &Value) -> Option<CommandOutput> {
     let is_old = fake.version.borrow().starts_with("v1.17.");
     let version = object["apiVersion"].as_str().unwrap_or_default();
     let fits = match version {
@@ -71,7 +71,7 @@ fn refusal(fake: &FakeHost, object: &Value) -> Option<Ran> {
 }
 
 /// What the API server answers; `None` when this is not about requests.
-pub(super) fn kubectl(fake: &FakeHost, kubeconfig: &str, words: &[&str]) -> Option<Ran> {
+pub(super) fn kubectl(fake: &FakeHost, kubeconfig: &str, words: &[&str]) -> Option<CommandOutput> {
     let mut state = fake.state.borrow_mut();
     let as_proxy = kubeconfig == kube_proxy::KUBECONFIG;
     if as_proxy && !state.objects.contains("hale:kube-proxy-renewal") {
