@@ -157,7 +157,7 @@ pub const UNIT: &str = "hale-bootstrap.service";
 
 fn finish(host: &dyn Host) -> Result<()> {
     files::write(host, MARKER, b"", 0o644)?;
-    systemd::ask(host, &["disable", UNIT]).map(drop)
+    systemd::output(host, &["disable", UNIT]).map(drop)
 }
 
 #[cfg(test)]

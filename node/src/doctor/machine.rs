@@ -69,7 +69,7 @@ pub(super) fn space(node: &Node) -> Result<Evidence> {
 
 pub(super) fn units(node: &Node) -> Result<Evidence> {
     let arguments = ["list-units", "--state=failed", "--plain", "--no-legend", "--no-pager"];
-    let text = systemd::ask(node.host, &arguments)?;
+    let text = systemd::output(node.host, &arguments)?;
     let failed = text.lines().filter_map(|line| line.split_whitespace().next());
     let exceptions = failed.map(|unit| format!("{unit} failed: journalctl -u {unit}")).collect();
     Ok(Evidence::new(exceptions, "systemd knows of none that failed"))

@@ -122,7 +122,7 @@ fn pinned(node: &Node) -> Result<Evidence> {
 }
 
 fn resolved(node: &Node) -> Result<Evidence> {
-    Ok(Evidence::new(Vec::new(), dns::ask(node)?))
+    Ok(Evidence::new(Vec::new(), dns::query(node)?))
 }
 
 fn ready(node: &Node) -> Result<Evidence> {

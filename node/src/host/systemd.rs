@@ -12,7 +12,7 @@ pub fn systemctl(host: &dyn Host, arguments: &[&str]) -> Result<()> {
 }
 
 /// What systemctl(1) prints of what systemd knows at once.
-pub fn ask(host: &dyn Host, arguments: &[&str]) -> Result<String> {
+pub fn output(host: &dyn Host, arguments: &[&str]) -> Result<String> {
     host.run_checked(&Command::new(SYSTEMCTL, arguments))
 }
 
@@ -30,5 +30,5 @@ pub fn enabled_and_active(host: &dyn Host, unit: &str) -> Result<bool> {
 /// What systemd says of units, or without any of itself: `NAME=VALUE` lines, with an empty line between two units.
 pub fn show(host: &dyn Host, properties: &[&str], units: &[&str]) -> Result<String> {
     let properties = format!("--property={}", properties.join(","));
-    ask(host, &[&["show", &properties], units].concat())
+    output(host, &[&["show", &properties], units].concat())
 }

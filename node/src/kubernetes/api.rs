@@ -17,57 +17,59 @@ use crate::kubernetes::retry::{answer, until};
 /// The longest wait for the API server or the node: emulated and very slow machines included.
 pub const PATIENCE: Duration = Duration::from_secs(20 * 60);
 
-/// What became of a question.
-enum Said {
-    /// It was answered so.
+/// The API server's response to one request.
+enum Response {
+    /// What kubectl printed.
     Text(String),
-    /// There is no such thing, in its words.
-    Nothing(String),
-    /// The one does not know the other: these credentials are of no use.
-    Stranger(String),
-    /// No answer, and why.
-    Silence(String),
+    /// The object does not exist; the server's words.
+    NotFound(String),
+    /// Credentials rejected, or the server's CA is not trusted.
+    Unauthorized(String),
+    /// No answer, and the reason.
+    NoAnswer(String),
 }
 
-/// Asks the API server once.
-fn say(node: &Node, arguments: &[&str]) -> Result<Said> {
+/// Runs kubectl once and sorts its outcome.
+fn request(node: &Node, arguments: &[&str]) -> Result<Response> {
     let command = node.kubectl(arguments);
     let output = node.host.run(&command)?;
     let why = output.stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
     // As kubectl and Go's crypto/x509 word it.
-    let stranger = ["(Unauthorized)", "(Forbidden)", "signed by unknown authority"];
+    let unauthorized = ["(Unauthorized)", "(Forbidden)", "signed by unknown authority"];
     Ok(match output.code {
-        Some(0) => Said::Text(output.stdout),
-        None => Said::Silence(format!("no answer within {:?}", command.limit)),
-        Some(_) if why.contains("(NotFound)") => Said::Nothing(why.to_owned()),
-        Some(_) if stranger.iter().any(|words| why.contains(words)) => Said::Stranger(why.to_owned()),
-        Some(_) => Said::Silence(why.to_owned()),
+        Some(0) => Response::Text(output.stdout),
+        None => Response::NoAnswer(format!("no answer within {:?}", command.limit)),
+        Some(_) if why.contains("(NotFound)") => Response::NotFound(why.to_owned()),
+        Some(_) if unauthorized.iter().any(|words| why.contains(words)) => {
+            Response::Unauthorized(why.to_owned())
+        }
+        Some(_) => Response::NoAnswer(why.to_owned()),
     })
 }
 
-fn silent(why: &str) -> Fault {
+fn no_answer(why: &str) -> Fault {
     Fault::passing(format!("the API server does not answer: {why}"))
 }
 
-/// What a call of kubectl prints; what is not there passes, too.
-pub fn ask(node: &Node, arguments: &[&str]) -> Result<String> {
-    match say(node, arguments)? {
-        Said::Text(text) => Ok(text),
-        Said::Nothing(why) => Err(Fault::passing(format!("the API server says: {why}"))),
-        Said::Stranger(why) | Said::Silence(why) => Err(silent(&why)),
+/// Runs kubectl and returns what it prints; an object that does not exist is a transient fault, too.
+pub fn kubectl(node: &Node, arguments: &[&str]) -> Result<String> {
+    match request(node, arguments)? {
+        Response::Text(text) => Ok(text),
+        Response::NotFound(why) => Err(Fault::passing(format!("the API server says: {why}"))),
+        Response::Unauthorized(why) | Response::NoAnswer(why) => Err(no_answer(&why)),
     }
 }
 
-/// The same; `None` for what is not there.
+/// Runs kubectl and returns what it prints, or `None` if the object does not exist.
 fn get(node: &Node, arguments: &[&str]) -> Result<Option<String>> {
-    match say(node, arguments)? {
-        Said::Text(text) => Ok(Some(text)),
-        Said::Nothing(_) => Ok(None),
-        Said::Stranger(why) | Said::Silence(why) => Err(silent(&why)),
+    match request(node, arguments)? {
+        Response::Text(text) => Ok(Some(text)),
+        Response::NotFound(_) => Ok(None),
+        Response::Unauthorized(why) | Response::NoAnswer(why) => Err(no_answer(&why)),
     }
 }
 
-/// Whether the API server knows what a call of kubectl gets.
+/// Returns whether the object that these arguments of kubectl name exists.
 pub fn knows(node: &Node, arguments: &[&str]) -> Result<bool> {
     Ok(get(node, arguments)?.is_some())
 }
@@ -78,22 +80,22 @@ pub fn apply(node: &Node, name: &str, objects: &[Value]) -> Result<()> {
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
     run_dir::with_file(node.host, name, list.as_bytes(), |file| {
         let path = node.host.argument(file);
-        answer(node, PATIENCE, &|| ask(node, &["apply", "-f", &path])).map(drop)
+        answer(node, PATIENCE, &|| kubectl(node, &["apply", "-f", &path])).map(drop)
     })
 }
 
 /// Whether the API server takes these credentials for the node's own, be the node registered or not yet.
 pub fn accepts(node: &Node) -> Result<bool> {
-    match say(node, &["get", "node", &node.name])? {
-        Said::Text(_) | Said::Nothing(_) => Ok(true),
-        Said::Stranger(_) => Ok(false),
-        Said::Silence(why) => Err(silent(&why)),
+    match request(node, &["get", "node", &node.name])? {
+        Response::Text(_) | Response::NotFound(_) => Ok(true),
+        Response::Unauthorized(_) => Ok(false),
+        Response::NoAnswer(why) => Err(no_answer(&why)),
     }
 }
 
 /// Whether the API server answers and is healthy.
 pub fn answers(node: &Node) -> Result<bool> {
-    Ok(ask(node, &["get", "--raw", "/healthz"])?.trim() == "ok")
+    Ok(kubectl(node, &["get", "--raw", "/healthz"])?.trim() == "ok")
 }
 
 /// Waits for that.
@@ -144,7 +146,7 @@ pub fn members(node: &Node) -> Result<Vec<Member>> {
         label(PODS_LABEL),
         label(GIVEN_LABEL),
     );
-    let text = ask(node, &["get", "nodes", "-o", &template])?;
+    let text = kubectl(node, &["get", "nodes", "-o", &template])?;
     let line = |line: &str| {
         let mut words = line.split('|');
         let name = words.next()?.to_owned();

@@ -59,7 +59,7 @@ impl Invitation {
 pub fn list(node: &Node) -> Result<Vec<(String, Invitation)>> {
     let template = "jsonpath={range .items[*]}{.metadata.name} {.data.description}{\"\\n\"}{end}";
     let of_type = "type=bootstrap.kubernetes.io/token";
-    let text = api::ask(
+    let text = api::kubectl(
         node,
         &["get", "secrets", "-n", "kube-system", "--field-selector", of_type, "-o", template],
     )?;
@@ -79,13 +79,13 @@ pub fn take(node: &Node, id: &str, invitation: &Invitation, name: &Name) -> Resu
     let taken = Invitation { name: Some(name.clone()), taken: true, ..invitation.clone() };
     let patch = json!({"data": {"description": base64::encode(taken.to_string().as_bytes())}}).to_string();
     let secret = format!("{SECRET}{id}");
-    api::ask(node, &["patch", "secret", "-n", "kube-system", &secret, "-p", &patch]).map(drop)
+    api::kubectl(node, &["patch", "secret", "-n", "kube-system", &secret, "-p", &patch]).map(drop)
 }
 
 /// Ends a token: who came with it has credentials of its own.
 pub fn end(node: &Node, id: &str) -> Result<()> {
     let secret = format!("{SECRET}{id}");
-    api::ask(node, &["delete", "secret", "-n", "kube-system", &secret, "--ignore-not-found"]).map(drop)
+    api::kubectl(node, &["delete", "secret", "-n", "kube-system", &secret, "--ignore-not-found"]).map(drop)
 }
 
 /// kubeadm's binding by which the controller manager approves any name that is asked for with a token.
@@ -98,7 +98,7 @@ pub fn is_closed(node: &Node) -> Result<bool> {
 
 /// Takes it away.
 pub fn close(node: &Node) -> Result<()> {
-    api::ask(node, &["delete", "clusterrolebinding", OPEN, "--ignore-not-found"]).map(drop)
+    api::kubectl(node, &["delete", "clusterrolebinding", OPEN, "--ignore-not-found"]).map(drop)
 }
 
 #[cfg(test)]

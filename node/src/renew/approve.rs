@@ -66,7 +66,7 @@ impl Cluster<'_> {
                 continue;
             };
             let label = format!("{GIVEN_LABEL}={range}");
-            self.ask(&["label", "node", &self.members[index].name, &label])?;
+            self.kubectl(&["label", "node", &self.members[index].name, &label])?;
             self.members[index].given = Some(range);
         }
         Ok(())
@@ -100,7 +100,7 @@ impl Cluster<'_> {
     /// The names of requests that nobody has decided about, and who asks.
     fn open_requests(&self) -> Result<Vec<(String, String)>> {
         let template = "jsonpath={range .items[*]}{.metadata.name} {.spec.username} {.status.conditions[*].type}{\"\\n\"}{end}";
-        let text = self.ask(&["get", &csr::resource(self.ways), "-o", template])?;
+        let text = self.kubectl(&["get", &csr::resource(self.ways), "-o", template])?;
         let line = |line: &str| {
             let words: Vec<&str> = line.split_whitespace().collect();
             if let [name, user] = words[..] { Some((name.to_owned(), user.to_owned())) } else { None }
@@ -115,7 +115,7 @@ impl Cluster<'_> {
         }
         // It may be gone by now: the API server removes old requests.
         let resource = csr::resource(self.ways);
-        let text = self.ask(&["get", &resource, name, "--ignore-not-found", "-o", "json"])?;
+        let text = self.kubectl(&["get", &resource, name, "--ignore-not-found", "-o", "json"])?;
         let object = serde_json::from_str(&text).unwrap_or(Value::Null);
         if object["spec"]["username"] != user {
             return Ok(());
@@ -149,7 +149,7 @@ impl Cluster<'_> {
         // Of an earlier life of the node, or an attempt to join that came to nothing, no word counts any more.
         if !is_new {
             let labels = [PODS_LABEL, GIVEN_LABEL].map(|label| format!("{label}-"));
-            self.ask(&["label", "node", who.as_str(), &labels[0], &labels[1]])?;
+            self.kubectl(&["label", "node", who.as_str(), &labels[0], &labels[1]])?;
         }
         self.say_yes(name, object, "hale: the node was invited")
     }
@@ -234,7 +234,7 @@ impl Cluster<'_> {
         run_dir::with_file(host, &scratch("json"), text.as_bytes(), |file| {
             let path = host.argument(file);
             answer(self.node, PATIENCE, &|| {
-                match api::ask(self.node, &["replace", "--raw", &place, "-f", &path]) {
+                match api::kubectl(self.node, &["replace", "--raw", &place, "-f", &path]) {
                     // It is another one by now, or none: the next look is for that.
                     Err(fault)
                         if ["(Conflict)", "(NotFound)"].iter().any(|w| fault.to_string().contains(w)) =>
@@ -248,8 +248,8 @@ impl Cluster<'_> {
     }
 
     /// Asks the API server until it answers.
-    fn ask(&self, arguments: &[&str]) -> Result<String> {
-        answer(self.node, PATIENCE, &|| api::ask(self.node, arguments))
+    fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        answer(self.node, PATIENCE, &|| api::kubectl(self.node, arguments))
     }
 }
 

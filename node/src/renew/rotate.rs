@@ -48,7 +48,7 @@ pub(super) fn renew(node: &Node, force: bool) -> Result<Outcome> {
     forget(node)?;
     if kube_proxy::ends_within(node, DAYS)? || force && !given {
         reach(node)?;
-        return ask(node);
+        return request_certificate(node);
     }
     Ok(if given { Outcome::Renewed } else { Outcome::Nothing })
 }
@@ -64,7 +64,7 @@ fn forget(node: &Node) -> Result<()> {
 }
 
 /// Makes a key and a request, and hands the request in.
-fn ask(node: &Node) -> Result<Outcome> {
+fn request_certificate(node: &Node) -> Result<Outcome> {
     run_dir::make(node.host)?;
     let (key, scratch, subject) =
         (node.host.argument(KEY), node.host.argument(SCRATCH), format!("/CN={USER}"));

@@ -12,7 +12,7 @@ pub(super) fn act(node: &Node) -> Result<()> {
 }
 
 /// What is asked of whom, and the address that it has: `SERVER says that NAME is ADDRESS`; an error when another one is said.
-pub fn ask(node: &Node) -> Result<String> {
+pub fn query(node: &Node) -> Result<String> {
     let cluster = &node.role.cluster;
     let (server, expected) = (cluster.dns_address(), cluster.api_service_address());
     let name = format!("kubernetes.default.svc.{}", cluster.dns_domain);

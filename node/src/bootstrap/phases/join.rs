@@ -55,7 +55,7 @@ pub(super) fn act(node: &Node) -> Result<()> {
 /// Changes this node's object, which the kubelet may.
 fn change(node: &Node, how: &str, what: &str) -> Result<()> {
     let arguments = [how, "--overwrite", "node", &node.name, what];
-    answer(node, PATIENCE, &|| api::ask(node, &arguments)).map(drop)
+    answer(node, PATIENCE, &|| api::kubectl(node, &arguments)).map(drop)
 }
 
 /// A node whose pods would have addresses of another's pods does not stay. What no node may do is to remove its object.

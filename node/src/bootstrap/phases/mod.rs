@@ -106,14 +106,14 @@ fn owned(node: &Node) -> Result<bool> {
 
 fn verified(node: &Node) -> Result<bool> {
     let wiped = files::read(node.host, Identity::PATH)?.is_none_or(|text| !holds_secret(&text));
-    Ok(wiped && api::is_ready(node)? && dns::ask(node).map(|_| true)?)
+    Ok(wiped && api::is_ready(node)? && dns::query(node).map(|_| true)?)
 }
 
 fn verify(node: &Node) -> Result<()> {
     api::wait_until_ready(node)?;
     node.wipe()?;
     // kube-proxy, CoreDNS and the pod network come up after the node, and are what pods need of it.
-    answer(node, PATIENCE, &|| dns::ask(node)).map(drop)
+    answer(node, PATIENCE, &|| dns::query(node)).map(drop)
 }
 
 #[cfg(test)]

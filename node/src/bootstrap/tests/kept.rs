@@ -78,7 +78,7 @@ fn a_phase_that_fails_leaves_no_file_with_its_token() {
         assert!(!told.is_empty(), "{calls:?}");
         for at in told {
             let fake = machine(&role);
-            fake.spoilt.borrow_mut().insert(at, Spoilt::Refused);
+            fake.injected.borrow_mut().insert(at, InjectedFault::Rejects);
             assert!(boot(&fake, &role).is_err(), "{}", calls[at]);
             let left: Vec<_> = fake.tree().into_keys().filter(|path| path.starts_with("run/hale/")).collect();
             assert_eq!(left, [""; 0], "{}", calls[at]);
@@ -101,7 +101,7 @@ fn no_phase_takes_a_programs_word_for_it() {
     let mut met = 0;
     for (at, call) in acts {
         let fake = machine(&role);
-        fake.spoilt.borrow_mut().insert(at, Spoilt::Idle);
+        fake.injected.borrow_mut().insert(at, InjectedFault::DoesNothing);
         assert!(boot(&fake, &role).is_err(), "{call}");
         boot(&fake, &role).unwrap_or_else(|fault| panic!("{call}: {fault}"));
         assert_eq!(&tree(&fake), &WHOLE["master"].0, "{call}");
@@ -260,12 +260,12 @@ fn the_key_of_the_secrets_is_made_once() {
     std::fs::remove_file(fake.path("/etc/kubernetes/manifests/etcd.yaml")).unwrap();
     boot(&fake, &role).unwrap();
     assert_eq!(files::need(&fake, path).unwrap(), text);
-    for spoilt in
+    for damage in
         [&|fake: &FakeHost| std::fs::remove_file(fake.path(path)).unwrap() as _, &|fake: &FakeHost| {
             fake.make(path, "")
         }] as [&dyn Fn(&FakeHost); 2]
     {
-        spoilt(&fake);
+        damage(&fake);
         let told = boot(&fake, &role).unwrap_err();
         assert!(
             told.class() == Class::Integrity && told.to_string().contains("restore it from a backup"),

@@ -9,7 +9,7 @@ use crate::config::node::Identity;
 use crate::config::role::Role;
 use crate::host::{Host, files};
 use crate::kubernetes::paths;
-use crate::testing::fake::{FakeHost, Slow, Spoilt};
+use crate::testing::fake::{FakeHost, InjectedFault, Slow};
 
 const JOIN: &str = r#"
 [network]
@@ -153,11 +153,11 @@ proptest! {
     #[test]
     fn any_row_of_failures_converges(
         (kind, version) in any_role(),
-        spoilt in prop::collection::btree_map(0usize..90, prop::sample::select(vec![Spoilt::Refused, Spoilt::Wrong, Spoilt::Killed]), 1..12),
+        injected in prop::collection::btree_map(0usize..90, prop::sample::select(vec![InjectedFault::Rejects, InjectedFault::ReportsFailure, InjectedFault::TimesOut]), 1..12),
     ) {
         let role = role(kind, version);
         let fake = machine(&role);
-        *fake.spoilt.borrow_mut() = spoilt;
+        *fake.injected.borrow_mut() = injected;
         // What is wrong with the machine itself ends the program; its unit starts it again.
         let mut outcome = boot_patiently(&fake, &role);
         for _ in 0..12 {

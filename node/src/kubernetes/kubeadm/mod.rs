@@ -28,7 +28,7 @@ pub fn with_config<T>(node: &Node, name: &str, text: &str, act: impl FnOnce(&str
 
 /// Runs kubeadm with at most so many minutes.
 pub fn run(node: &Node, arguments: &[&str], minutes: u64) -> Result<String> {
-    ask(node, &Command::new(&node.role.programs.kubeadm, arguments).minutes(minutes))
+    run_command(node, &Command::new(&node.role.programs.kubeadm, arguments).minutes(minutes))
 }
 
 /// Runs one phase of `kubeadm init` with a configuration file.
@@ -36,7 +36,7 @@ pub fn phase(node: &Node, phase: &[&str], config: &str) -> Result<()> {
     run(node, &[&["init", "phase"], phase, &["--config", config]].concat(), 10).map(drop)
 }
 
-fn ask(node: &Node, command: &Command) -> Result<String> {
+fn run_command(node: &Node, command: &Command) -> Result<String> {
     let output = node.host.run(command)?;
     if output.success() {
         return Ok(output.stdout);
@@ -48,7 +48,7 @@ fn ask(node: &Node, command: &Command) -> Result<String> {
 pub fn user_kubeconfig(node: &Node, user: &str) -> Result<String> {
     let with = |options: &[&str]| {
         let words = [&["alpha", "kubeconfig", "user", "--client-name", user], options].concat();
-        ask(node, &Command::new(&node.role.programs.kubeadm, &words).secret())
+        run_command(node, &Command::new(&node.role.programs.kubeadm, &words).secret())
     };
     if ways(node.role.kubernetes.minor()).user_takes_config {
         let text = config::init(node, PKI)?;

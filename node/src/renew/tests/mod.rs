@@ -5,7 +5,7 @@ use crate::config::role::Role;
 use crate::fault::Class;
 use crate::host::Host;
 use crate::kubernetes::context::load_identity;
-use crate::testing::fake::{FakeHost, Spoilt};
+use crate::testing::fake::{FakeHost, InjectedFault};
 
 mod flow;
 mod nodes;
@@ -84,7 +84,7 @@ fn a_masters_renewal_that_is_cut_anywhere_is_done_again() {
     }
     for at in 0..commands {
         let spoil = |host: &FakeHost| {
-            host.spoilt.borrow_mut().insert(host.commands.borrow().len() + at, Spoilt::Refused);
+            host.injected.borrow_mut().insert(host.commands.borrow().len() + at, InjectedFault::Rejects);
         };
         let (done, .., host) = run(&spoil);
         // Questions are answered, and asked again.
@@ -105,7 +105,7 @@ fn a_run_waits_for_an_api_server_that_is_not_up_yet() {
     let node = Node::new(&host, &role, &identity).unwrap();
     let run = |refused: std::ops::Range<usize>| {
         host.commands.borrow_mut().clear();
-        host.spoilt.borrow_mut().extend(refused.map(|at| (at, Spoilt::Refused)));
+        host.injected.borrow_mut().extend(refused.map(|at| (at, InjectedFault::Rejects)));
         assert_eq!(renew(&node, false).unwrap(), Outcome::Nothing);
         host.commands.borrow().iter().map(|command| command.contains("--raw /healthz")).collect::<Vec<_>>()
     };

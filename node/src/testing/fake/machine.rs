@@ -53,17 +53,17 @@ pub(crate) enum Slow {
     Credentials,
 }
 
-/// How a call of a program goes wrong.
+/// A fault injected into a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Spoilt {
+pub(crate) enum InjectedFault {
     /// It does nothing.
-    Refused,
+    Rejects,
     /// It does nothing, and ends as if it had done all.
-    Idle,
+    DoesNothing,
     /// It does all, and ends as if it had not.
-    Wrong,
+    ReportsFailure,
     /// It does all, and is killed by its limit then.
-    Killed,
+    TimesOut,
 }
 
 pub(crate) struct FakeHost {
@@ -93,8 +93,8 @@ pub(crate) struct FakeHost {
     pub(crate) certificates_end: Cell<bool>,
     /// Whether certificates are real, and so is openssl.
     pub(crate) openssl: Cell<bool>,
-    /// What goes wrong with a call of a program, by how many calls there were before it.
-    pub(crate) spoilt: RefCell<BTreeMap<usize, Spoilt>>,
+    /// Faults to inject into commands, by how many commands ran before.
+    pub(crate) injected: RefCell<BTreeMap<usize, InjectedFault>>,
     /// What every name is resolved to; `None` when no name server answers.
     pub(crate) resolved: Cell<Option<Ipv4Addr>>,
     /// What is left of every disk, and the units that failed.
@@ -131,7 +131,7 @@ impl FakeHost {
             dpkg_busy: Cell::default(),
             certificates_end: Cell::default(),
             openssl: Cell::default(),
-            spoilt: RefCell::default(),
+            injected: RefCell::default(),
             resolved: Cell::new(Some(Ipv4Addr::new(10, 96, 0, 1))),
             space: Cell::new(Space { bytes: 50, inodes: 50 }),
             failed: RefCell::default(),

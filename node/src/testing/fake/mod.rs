@@ -13,7 +13,7 @@ mod machine;
 mod programs;
 mod recorded;
 
-pub(crate) use machine::{FakeHost, NOW, Slow, Spoilt, TOKEN};
+pub(crate) use machine::{FakeHost, InjectedFault, NOW, Slow, TOKEN};
 pub(crate) use programs::grammar;
 pub(crate) use recorded::{ENDS_SOON, recorded};
 
@@ -25,18 +25,22 @@ impl Host for FakeHost {
     fn run(&self, command: &Command) -> Result<CommandOutput> {
         let before = self.commands.borrow().len();
         self.commands.borrow_mut().push(command.line());
-        let spoilt = self.spoilt.borrow().get(&before).copied();
-        match spoilt {
-            Some(Spoilt::Refused) => return Ok(CommandOutput { code: Some(1), ..CommandOutput::default() }),
-            Some(Spoilt::Idle) => return Ok(CommandOutput { code: Some(0), ..CommandOutput::default() }),
+        let injected = self.injected.borrow().get(&before).copied();
+        match injected {
+            Some(InjectedFault::Rejects) => {
+                return Ok(CommandOutput { code: Some(1), ..CommandOutput::default() });
+            }
+            Some(InjectedFault::DoesNothing) => {
+                return Ok(CommandOutput { code: Some(0), ..CommandOutput::default() });
+            }
             _ => {}
         }
         let output = programs::run(self, command)?;
         let holds_secret = [TOKEN, "client-key-data"].iter().any(|secret| output.stdout.contains(secret));
         assert!(command.secret || !holds_secret, "a log gets a secret of {}", command.line());
-        let code = match spoilt {
-            Some(Spoilt::Wrong) => Some(1),
-            Some(Spoilt::Killed) => None,
+        let code = match injected {
+            Some(InjectedFault::ReportsFailure) => Some(1),
+            Some(InjectedFault::TimesOut) => None,
             _ => output.code,
         };
         Ok(CommandOutput { code, ..output })
