@@ -17,7 +17,7 @@ pub enum Class {
     /// The operator's input is wrong.
     Input = 2,
     /// A thing outside this node did not answer as hoped; trying again can help.
-    Passing = 3,
+    Transient = 3,
     /// Bytes are not what they should be.
     Integrity = 4,
     /// This machine: disk, kernel, a program.
@@ -48,8 +48,8 @@ impl Fault {
     }
 
     /// Trying again can help.
-    pub fn passing(what: impl Into<String>) -> Self {
-        Self::new(Class::Passing, what)
+    pub fn transient(what: impl Into<String>) -> Self {
+        Self::new(Class::Transient, what)
     }
 
     /// This machine refused.

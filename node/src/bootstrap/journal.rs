@@ -66,7 +66,8 @@ impl Journal {
         let mut file = file.map_err(|e| Fault::io("open", &path, e))?;
         let exclusive = rustix::fs::FlockOperation::NonBlockingLockExclusive;
         rustix::fs::flock(&file, exclusive).map_err(|_| {
-            Fault::passing("another hale is at work on this node").mend("wait for it; `hale status` shows it")
+            Fault::transient("another hale is at work on this node")
+                .mend("wait for it; `hale status` shows it")
         })?;
         let mut bytes = Vec::new();
         let read = file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_end(&mut bytes));
@@ -92,7 +93,7 @@ impl Journal {
     pub fn add(&mut self, entry: Entry) -> Result<()> {
         let line = line(&entry)?;
         let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
-        written.map_err(|e| Fault::passing(format!("cannot write {PATH}: {e}")).mend("free some space"))?;
+        written.map_err(|e| Fault::transient(format!("cannot write {PATH}: {e}")).mend("free some space"))?;
         self.entries.push(entry);
         Ok(())
     }
@@ -163,7 +164,7 @@ mod tests {
         ];
         let mut journal = Journal::open(&host).unwrap();
         written.iter().for_each(|entry| journal.add(entry.clone()).unwrap());
-        assert_eq!(Journal::open(&host).unwrap_err().class(), crate::fault::Class::Passing, "two at once");
+        assert_eq!(Journal::open(&host).unwrap_err().class(), crate::fault::Class::Transient, "two at once");
         drop(journal);
         let whole = std::fs::read(host.path(PATH)).unwrap();
         let mut counts = Vec::new();

@@ -11,7 +11,7 @@ use crate::config::role::Role;
 use crate::fault::{Class, Fault, Result};
 use crate::host::{Host, files, systemd};
 use crate::kubernetes::context::{Node, load_identity};
-use crate::kubernetes::retry::{answer, until};
+use crate::kubernetes::retry::{retry, wait_until};
 
 pub mod journal;
 pub mod network;
@@ -25,8 +25,8 @@ use phases::Phase;
 pub type Watch<'a> = &'a mut dyn FnMut(&Entry);
 
 /// How long a check is asked again: of what a phase left, and of what an earlier attempt left.
-const SETTLED: Duration = Duration::from_secs(120);
-const GLANCE: Duration = Duration::from_secs(15);
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(120);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Runs the phases that are not done. On an error the journal has it, and running again goes on from there.
 fn run(node: &Node, record: &mut Record) -> Result<()> {
@@ -51,8 +51,8 @@ fn run(node: &Node, record: &mut Record) -> Result<()> {
 
 /// Whether what the journal calls done is there; what cannot be found out is done again.
 fn is_there(node: &Node, phase: &Phase) -> Result<bool> {
-    match answer(node, GLANCE, &|| (phase.check)(node)) {
-        Err(fault) if fault.class() == Class::Passing => Ok(false),
+    match retry(node, CHECK_TIMEOUT, &|| (phase.check)(node)) {
+        Err(fault) if fault.class() == Class::Transient => Ok(false),
         found => found,
     }
 }
@@ -60,7 +60,7 @@ fn is_there(node: &Node, phase: &Phase) -> Result<bool> {
 fn perform(node: &Node, phase: &Phase) -> Result<()> {
     (phase.act)(node)?;
     let no = format!("{} went well but its result is not there", phase.name);
-    until(node, &no, SETTLED, &|| (phase.check)(node))
+    wait_until(node, &no, SETTLE_TIMEOUT, &|| (phase.check)(node))
 }
 
 /// The journal, and who is told of what is written there.
@@ -141,8 +141,8 @@ pub fn until_done(host: &dyn Host, role: &Role, before: &dyn Fn() -> Result<()>,
             Err(fault) => match fault.class() {
                 Class::Missing | Class::Input => pause = SHORTEST,
                 // It got further than before.
-                Class::Passing if record.journal.done() > done => pause = SHORTEST,
-                Class::Passing => pause = (pause * 2).min(LONGEST),
+                Class::Transient if record.journal.done() > done => pause = SHORTEST,
+                Class::Transient => pause = (pause * 2).min(LONGEST),
                 Class::Integrity | Class::Machine => return Err(fault),
             },
         }

@@ -8,7 +8,7 @@ use crate::fault::Result;
 use crate::host::systemd::systemctl;
 use crate::host::{files, ip};
 use crate::kubernetes::context::Node;
-use crate::kubernetes::retry::until;
+use crate::kubernetes::retry::wait_until;
 
 /// The files that hale makes; `hale reset` removes them.
 pub const FILES: [&str; 3] = [
@@ -51,7 +51,7 @@ pub fn make(node: &Node) -> Result<()> {
     systemctl(node.host, &["enable", "systemd-networkd.service"])?;
     systemctl(node.host, &["restart", "systemd-networkd.service"])?;
     let up = || Ok(ip::addresses(node.host, bridge)?.contains(&own));
-    until(node, &format!("{bridge} does not get {own}"), LIMIT, &up)
+    wait_until(node, &format!("{bridge} does not get {own}"), LIMIT, &up)
 }
 
 /// The three files' texts; no third one without an interface.

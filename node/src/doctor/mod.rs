@@ -8,7 +8,7 @@ use crate::bootstrap::phases::dns;
 use crate::fault::Result;
 use crate::host::{Command, apt, systemd};
 use crate::kubernetes::context::Node;
-use crate::kubernetes::retry::answer;
+use crate::kubernetes::retry::retry;
 use crate::kubernetes::{api, ownership};
 use crate::text::terminal::plain;
 
@@ -56,7 +56,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Examines everything. A check that cannot be made is a no, with the reason.
 pub fn examine(node: &Node) -> Vec<Finding> {
     let find = |(promise, check): (&str, Check)| {
-        let (verdict, evidence) = match answer(node, PATIENCE, &|| check(node)) {
+        let (verdict, evidence) = match retry(node, PATIENCE, &|| check(node)) {
             Ok(Evidence { counted, judged: false, .. }) => (Verdict::NothingToJudge, vec![counted]),
             Ok(Evidence { exceptions, counted, .. }) if exceptions.is_empty() => {
                 (Verdict::Yes, vec![counted])

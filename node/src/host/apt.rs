@@ -61,7 +61,9 @@ fn mark(host: &dyn Host, packages: &[&str], how: &str, wait: bool) -> Result<Vec
         let busy = busy.iter().any(|part| output.stderr.contains(part));
         match left.checked_sub(step) {
             Some(rest) if busy && wait => left = rest,
-            _ if busy => return Err(Fault::passing("dpkg is busy").mend("try again, or `hale hold --wait`")),
+            _ if busy => {
+                return Err(Fault::transient("dpkg is busy").mend("try again, or `hale hold --wait`"));
+            }
             _ => return Err(Fault::machine(format!("apt-mark {how} failed: {}", output.stderr.trim()))),
         }
         host.pause(step);

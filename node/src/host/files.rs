@@ -53,7 +53,7 @@ fn full_or(error: std::io::Error, doing: &str, path: &Path) -> Fault {
     let fault = Fault::io(doing, path, &error);
     match error.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-            Fault::passing(fault.to_string()).mend("free some space; it goes on by itself")
+            Fault::transient(fault.to_string()).mend("free some space; it goes on by itself")
         }
         _ => fault,
     }

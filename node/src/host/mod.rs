@@ -88,7 +88,9 @@ pub trait Host {
         let said = output.stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
         Err(match output.code {
             Some(code) => Fault::machine(format!("{} failed with {code}: {said}", command.name())),
-            None => Fault::passing(format!("{} took more than {:?}: {said}", command.name(), command.limit)),
+            None => {
+                Fault::transient(format!("{} took more than {:?}: {said}", command.name(), command.limit))
+            }
         })
     }
 }
@@ -173,7 +175,7 @@ mod tests {
         let mut slow = shell("sleep 60 & sleep 60");
         slow.limit = Duration::from_millis(50);
         assert_eq!(host.run(&slow).unwrap().code, None);
-        assert_eq!(host.run_checked(&slow).unwrap_err().class(), crate::fault::Class::Passing);
+        assert_eq!(host.run_checked(&slow).unwrap_err().class(), crate::fault::Class::Transient);
         assert!(host.run(&Command::new("/nowhere", &[])).is_err());
         host.run(&shell("echo hidden-$((40+2))").secret()).unwrap();
         let kept = std::fs::read_to_string(log.path().join("sh.log")).unwrap();

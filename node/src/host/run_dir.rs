@@ -66,7 +66,7 @@ mod tests {
         let act = |well: bool| {
             with_file(&host, "x.json", b"a secret", |path| {
                 assert_eq!((path, holders()), ("/run/hale/x.json", vec!["run/hale/x.json".to_owned()]));
-                if well { Ok(7) } else { Err(Fault::passing("it took too long")) }
+                if well { Ok(7) } else { Err(Fault::transient("it took too long")) }
             })
         };
         assert_eq!(act(true).unwrap(), 7);

@@ -120,7 +120,7 @@ fn wait_for(wanted: &Wanted, loader: &mut Loader<'_>, patience: Duration) -> Res
             return Ok(device);
         }
         devices.see(aliases());
-        if devices.any(|alias| loader.answer(&alias)) {
+        if devices.any(|alias| loader.retry(&alias)) {
             continue;
         }
         if start.elapsed() > patience {
@@ -173,7 +173,7 @@ impl<'a> Loader<'a> {
     }
 
     /// Loads what a device asks for; whether there was anything new.
-    fn answer(&mut self, alias: &str) -> bool {
+    fn retry(&mut self, alias: &str) -> bool {
         let before = self.loaded.len();
         self.index.matching(alias).iter().for_each(|name| self.load(name));
         self.loaded.len() > before

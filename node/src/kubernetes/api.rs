@@ -12,7 +12,7 @@ use crate::config::Range;
 use crate::fault::{Fault, Result};
 use crate::host::run_dir;
 use crate::kubernetes::context::{GIVEN_LABEL, Node, PODS_LABEL};
-use crate::kubernetes::retry::{answer, until};
+use crate::kubernetes::retry::{retry, wait_until};
 
 /// The longest wait for the API server or the node: emulated and very slow machines included.
 pub const PATIENCE: Duration = Duration::from_secs(20 * 60);
@@ -48,14 +48,14 @@ fn request(node: &Node, arguments: &[&str]) -> Result<Response> {
 }
 
 fn no_answer(why: &str) -> Fault {
-    Fault::passing(format!("the API server does not answer: {why}"))
+    Fault::transient(format!("the API server does not answer: {why}"))
 }
 
 /// Runs kubectl and returns what it prints; an object that does not exist is a transient fault, too.
 pub fn kubectl(node: &Node, arguments: &[&str]) -> Result<String> {
     match request(node, arguments)? {
         Response::Text(text) => Ok(text),
-        Response::NotFound(why) => Err(Fault::passing(format!("the API server says: {why}"))),
+        Response::NotFound(why) => Err(Fault::transient(format!("the API server says: {why}"))),
         Response::Unauthorized(why) | Response::NoAnswer(why) => Err(no_answer(&why)),
     }
 }
@@ -80,7 +80,7 @@ pub fn apply(node: &Node, name: &str, objects: &[Value]) -> Result<()> {
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
     run_dir::with_file(node.host, name, list.as_bytes(), |file| {
         let path = node.host.argument(file);
-        answer(node, PATIENCE, &|| kubectl(node, &["apply", "-f", &path])).map(drop)
+        retry(node, PATIENCE, &|| kubectl(node, &["apply", "-f", &path])).map(drop)
     })
 }
 
@@ -100,7 +100,7 @@ pub fn answers(node: &Node) -> Result<bool> {
 
 /// Waits for that.
 pub fn wait_for_answer(node: &Node) -> Result<()> {
-    until(node, "the API server is not healthy", PATIENCE, &|| answers(node))
+    wait_until(node, "the API server is not healthy", PATIENCE, &|| answers(node))
 }
 
 /// Whether nodes can find the cluster's CA.
@@ -122,7 +122,7 @@ pub fn is_ready(node: &Node) -> Result<bool> {
 
 /// Waits for that.
 pub fn wait_until_ready(node: &Node) -> Result<()> {
-    until(node, "the node is not ready", PATIENCE, &|| is_ready(node))
+    wait_until(node, "the node is not ready", PATIENCE, &|| is_ready(node))
 }
 
 /// A node as the cluster knows it.
@@ -170,7 +170,7 @@ pub fn ranges(node: &Node) -> Result<Vec<(String, Range)>> {
 /// since is found only here, behind the join: a bootstrap token may list no nodes (kubeadm gives its group none of that).
 pub fn wait_for_range(node: &Node) -> Result<()> {
     let own = node.identity.pods(node.role);
-    answer(node, PATIENCE, &|| {
+    retry(node, PATIENCE, &|| {
         let ranges = ranges(node)?;
         let clash = ranges.iter().find(|(name, range)| *name != node.name && range.overlaps(&own));
         if let Some((name, range)) = clash {
@@ -185,7 +185,7 @@ pub fn wait_for_range(node: &Node) -> Result<()> {
                 Err(Fault::input(what).mend("put that into /etc/hale/node.toml; it goes on by itself"))
             }
             None => {
-                Err(Fault::passing(format!("the master has not given this node the pod range {own} yet")))
+                Err(Fault::transient(format!("the master has not given this node the pod range {own} yet")))
             }
         }
     })

@@ -12,11 +12,11 @@ const STEP: Duration = Duration::from_secs(5);
 /// what was asked. Why there is none yet is told to [`Node::waits`].
 ///
 /// `limit` counts the pauses and not the questions: on a machine where each takes long there are as many.
-pub fn answer<T>(node: &Node, limit: Duration, question: &dyn Fn() -> Result<T>) -> Result<T> {
+pub fn retry<T>(node: &Node, limit: Duration, question: &dyn Fn() -> Result<T>) -> Result<T> {
     let mut left = limit;
     loop {
         let fault = match question() {
-            Err(fault) if fault.class() == Class::Passing => fault,
+            Err(fault) if fault.class() == Class::Transient => fault,
             decided => return decided,
         };
         let Some(rest) = left.checked_sub(STEP) else {
@@ -29,6 +29,6 @@ pub fn answer<T>(node: &Node, limit: Duration, question: &dyn Fn() -> Result<T>)
 }
 
 /// Asks until the answer is yes; `no` says what a no means.
-pub fn until(node: &Node, no: &str, limit: Duration, check: &dyn Fn() -> Result<bool>) -> Result<()> {
-    answer(node, limit, &|| if check()? { Ok(()) } else { Err(Fault::passing(no)) })
+pub fn wait_until(node: &Node, no: &str, limit: Duration, check: &dyn Fn() -> Result<bool>) -> Result<()> {
+    retry(node, limit, &|| if check()? { Ok(()) } else { Err(Fault::transient(no)) })
 }

@@ -21,8 +21,8 @@ use crate::kubernetes::api::{self, Member};
 use crate::kubernetes::context::{GIVEN_LABEL, Node, PODS_LABEL};
 use crate::kubernetes::invitation::{self, Invitation};
 use crate::kubernetes::kube_proxy::USER;
-use crate::kubernetes::kubeadm::dialect::{Ways, ways};
-use crate::kubernetes::retry::answer;
+use crate::kubernetes::kubeadm::dialect::{KubeadmDialect, dialect};
+use crate::kubernetes::retry::retry;
 use crate::text::base64;
 
 use super::csr;
@@ -37,10 +37,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Decides about all that is asked for now, and says whether anybody is invited still.
 pub fn approve(node: &Node) -> Result<bool> {
-    let ways = ways(node.role.kubernetes.minor());
-    let members = answer(node, PATIENCE, &|| api::members(node))?;
-    let invitations = answer(node, PATIENCE, &|| invitation::list(node))?;
-    let mut cluster = Cluster { node, ways, members, invitations };
+    let dialect = dialect(node.role.kubernetes.minor());
+    let members = retry(node, PATIENCE, &|| api::members(node))?;
+    let invitations = retry(node, PATIENCE, &|| invitation::list(node))?;
+    let mut cluster = Cluster { node, dialect, members, invitations };
     cluster.give_ranges()?;
     for (name, user) in cluster.open_requests()? {
         cluster.decide(&name, &user)?;
@@ -51,7 +51,7 @@ pub fn approve(node: &Node) -> Result<bool> {
 /// What is known of the cluster while requests are decided about.
 struct Cluster<'a> {
     node: &'a Node<'a>,
-    ways: &'static Ways,
+    dialect: &'static KubeadmDialect,
     members: Vec<Member>,
     invitations: Vec<(String, Invitation)>,
 }
@@ -100,7 +100,7 @@ impl Cluster<'_> {
     /// The names of requests that nobody has decided about, and who asks.
     fn open_requests(&self) -> Result<Vec<(String, String)>> {
         let template = "jsonpath={range .items[*]}{.metadata.name} {.spec.username} {.status.conditions[*].type}{\"\\n\"}{end}";
-        let text = self.kubectl(&["get", &csr::resource(self.ways), "-o", template])?;
+        let text = self.kubectl(&["get", &csr::resource(self.dialect), "-o", template])?;
         let line = |line: &str| {
             let words: Vec<&str> = line.split_whitespace().collect();
             if let [name, user] = words[..] { Some((name.to_owned(), user.to_owned())) } else { None }
@@ -114,7 +114,7 @@ impl Cluster<'_> {
             return Ok(());
         }
         // It may be gone by now: the API server removes old requests.
-        let resource = csr::resource(self.ways);
+        let resource = csr::resource(self.dialect);
         let text = self.kubectl(&["get", &resource, name, "--ignore-not-found", "-o", "json"])?;
         let object = serde_json::from_str(&text).unwrap_or(Value::Null);
         if object["spec"]["username"] != user {
@@ -143,7 +143,7 @@ impl Cluster<'_> {
             return Ok(());
         }
         if !invitation.taken {
-            answer(self.node, PATIENCE, &|| invitation::take(self.node, id, &invitation, &who))?;
+            retry(self.node, PATIENCE, &|| invitation::take(self.node, id, &invitation, &who))?;
             self.invitations[index].1 = Invitation { name: Some(who.clone()), taken: true, ..invitation };
         }
         // Of an earlier life of the node, or an attempt to join that came to nothing, no word counts any more.
@@ -173,7 +173,7 @@ impl Cluster<'_> {
         if self.judge(&Form::Server(own, address), name, object)?
             && let Some((id, _)) = self.invitation_of(who).cloned()
         {
-            answer(self.node, PATIENCE, &|| invitation::end(self.node, &id))?;
+            retry(self.node, PATIENCE, &|| invitation::end(self.node, &id))?;
             self.invitations.retain(|(other, _)| *other != id);
         }
         Ok(())
@@ -203,7 +203,7 @@ impl Cluster<'_> {
     }
 
     fn is_exact(&self, form: &Form, object: &Value) -> Result<bool> {
-        let Some(pem) = csr::asked(self.ways, form, object) else { return Ok(false) };
+        let Some(pem) = csr::asked(self.dialect, form, object) else { return Ok(false) };
         let output = self.openssl(&["req", "-verify", "-noout", "-pubkey"], pem.as_bytes())?;
         // openssl 3.0 ends well after a wrong signature too, and tells it in words.
         let signed = output.success() && output.stderr.contains("verify OK");
@@ -230,10 +230,10 @@ impl Cluster<'_> {
         }]});
         let text = serde_json::to_string(&object)
             .map_err(|e| Fault::machine(format!("cannot write an approval: {e}")))?;
-        let place = csr::approval_path(self.ways, name);
+        let place = csr::approval_path(self.dialect, name);
         run_dir::with_file(host, &scratch("json"), text.as_bytes(), |file| {
             let path = host.argument(file);
-            answer(self.node, PATIENCE, &|| {
+            retry(self.node, PATIENCE, &|| {
                 match api::kubectl(self.node, &["replace", "--raw", &place, "-f", &path]) {
                     // It is another one by now, or none: the next look is for that.
                     Err(fault)
@@ -249,7 +249,7 @@ impl Cluster<'_> {
 
     /// Asks the API server until it answers.
     fn kubectl(&self, arguments: &[&str]) -> Result<String> {
-        answer(self.node, PATIENCE, &|| api::kubectl(self.node, arguments))
+        retry(self.node, PATIENCE, &|| api::kubectl(self.node, arguments))
     }
 }
 

@@ -5,20 +5,20 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::form::Form;
-use crate::kubernetes::kubeadm::dialect::Ways;
+use crate::kubernetes::kubeadm::dialect::KubeadmDialect;
 use crate::text::base64;
 
 /// What the names of objects begin with that ask for kube-proxy's certificate.
 const PREFIX: &str = "hale-kube-proxy-";
 
 /// The resource, for kubectl.
-pub fn resource(ways: &Ways) -> String {
-    format!("certificatesigningrequests.{}.certificates.k8s.io", ways.requests_api)
+pub fn resource(dialect: &KubeadmDialect) -> String {
+    format!("certificatesigningrequests.{}.certificates.k8s.io", dialect.requests_api)
 }
 
 /// Where one object is approved.
-pub fn approval_path(ways: &Ways, name: &str) -> String {
-    let api = ways.requests_api;
+pub fn approval_path(dialect: &KubeadmDialect, name: &str) -> String {
+    let api = dialect.requests_api;
     format!("/apis/certificates.k8s.io/{api}/certificatesigningrequests/{name}/approval")
 }
 
@@ -29,13 +29,13 @@ pub fn name(node: &str, pem: &str) -> String {
 }
 
 /// The object that asks for a certificate of this form.
-pub fn object(ways: &Ways, form: &Form, name: &str, pem: &str) -> Value {
+pub fn object(dialect: &KubeadmDialect, form: &Form, name: &str, pem: &str) -> Value {
     let mut spec = json!({"request": base64::encode(pem.as_bytes()), "usages": form.usages()});
-    if let Some(signer) = form.signer(ways) {
+    if let Some(signer) = form.signer(dialect) {
         spec["signerName"] = signer.into();
     }
     json!({
-        "apiVersion": format!("certificates.k8s.io/{}", ways.requests_api),
+        "apiVersion": format!("certificates.k8s.io/{}", dialect.requests_api),
         "kind": "CertificateSigningRequest",
         "metadata": {"name": name},
         "spec": spec,
@@ -79,7 +79,7 @@ pub fn is_open(object: &Value) -> bool {
 /// The request in an open object that says of itself what one of this form must; `None` for any other object. That
 /// `spec.username` is true, the API server vouches for, and who may ask for what is the caller's to know. The request
 /// itself is for [`Form::is_exact`] to judge.
-pub fn asked(ways: &Ways, form: &Form, object: &Value) -> Option<String> {
+pub fn asked(dialect: &KubeadmDialect, form: &Form, object: &Value) -> Option<String> {
     let spec = &object["spec"];
     let mut usages: Vec<_> = spec["usages"].as_array()?.iter().filter_map(Value::as_str).collect();
     usages.sort_unstable();
@@ -87,7 +87,7 @@ pub fn asked(ways: &Ways, form: &Form, object: &Value) -> Option<String> {
     let ours = (named || *form != Form::Proxy)
         && usages == form.usages()
         && spec["usages"].as_array().is_some_and(|all| all.len() == usages.len())
-        && spec["signerName"].as_str() == form.signer(ways)
+        && spec["signerName"].as_str() == form.signer(dialect)
         && is_open(object);
     let pem = ours.then(|| spec["request"].as_str().and_then(base64::decode)).flatten()?;
     String::from_utf8(pem).ok()

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 
 use crate::config::Name;
 use crate::kubernetes::kube_proxy::USER;
-use crate::kubernetes::kubeadm::dialect::Ways;
+use crate::kubernetes::kubeadm::dialect::KubeadmDialect;
 use crate::text::base64;
 
 /// One of the three things that nodes ask for.
@@ -36,8 +36,8 @@ impl Form {
     }
 
     /// Who is asked to sign it, where requests name that.
-    pub fn signer(&self, ways: &Ways) -> Option<&'static str> {
-        ways.names_signers.then_some(match self {
+    pub fn signer(&self, dialect: &KubeadmDialect) -> Option<&'static str> {
+        dialect.names_signers.then_some(match self {
             Self::Proxy => "kubernetes.io/kube-apiserver-client",
             Self::Member(_) => "kubernetes.io/kube-apiserver-client-kubelet",
             Self::Server(..) => "kubernetes.io/kubelet-serving",

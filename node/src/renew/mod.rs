@@ -10,7 +10,7 @@ use crate::host::systemd::systemctl;
 use crate::host::{files, openssl};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::kubeadm;
-use crate::kubernetes::kubeadm::dialect::ways;
+use crate::kubernetes::kubeadm::dialect::dialect;
 use crate::kubernetes::{api, kube_proxy, ownership};
 
 mod approve;
@@ -63,7 +63,7 @@ pub fn approve_the_invited(node: &Node) -> Result<()> {
     loop {
         match approve(node) {
             Ok(false) => return Ok(()),
-            Err(fault) if fault.class() != Class::Passing => return Err(fault),
+            Err(fault) if fault.class() != Class::Transient => return Err(fault),
             _ => node.host.pause(PAUSE),
         }
     }
@@ -79,7 +79,7 @@ fn renew_own(node: &Node, force: bool) -> Result<Outcome> {
         return Ok(Outcome::Nothing);
     }
     files::write(node.host, UNDER_WAY, b"", 0o600)?;
-    kubeadm::run(node, ways(node.role.kubernetes.minor()).renew, 10)?;
+    kubeadm::run(node, dialect(node.role.kubernetes.minor()).renew, 10)?;
     ownership::apply(node)?;
     files::sync_all(&node.host.path("/etc/kubernetes"))?;
     if node.role.kube_proxy.here {

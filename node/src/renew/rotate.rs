@@ -10,7 +10,7 @@ use crate::fault::{Class, Fault, Result};
 use crate::host::{files, openssl, run_dir};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::kube_proxy::{self, USER};
-use crate::kubernetes::kubeadm::dialect::{Ways, ways};
+use crate::kubernetes::kubeadm::dialect::{KubeadmDialect, dialect};
 use crate::kubernetes::{api, paths};
 
 use super::csr::{self, State};
@@ -77,15 +77,15 @@ fn request_certificate(node: &Node) -> Result<Outcome> {
 }
 
 fn hand_in(node: &Node, pem: &str) -> Result<Outcome> {
-    let object = csr::object(own_ways(node), &Form::Proxy, &csr::name(&node.name, pem), pem);
+    let object = csr::object(own_dialect(node), &Form::Proxy, &csr::name(&node.name, pem), pem);
     files::write(node.host, OBJECT, object.to_string().as_bytes(), 0o600)?;
     kubectl(node, &["create", "--validate=false", "-f", &node.host.argument(OBJECT)])?;
     files::remove(node.host, OBJECT)?;
     Ok(Outcome::Asked)
 }
 
-fn own_ways(node: &Node) -> &'static Ways {
-    ways(node.role.kubernetes.minor())
+fn own_dialect(node: &Node) -> &'static KubeadmDialect {
+    dialect(node.role.kubernetes.minor())
 }
 
 /// Asks the API server as kube-proxy.
@@ -102,7 +102,7 @@ fn kubectl(node: &Node, arguments: &[&str]) -> Result<String> {
             "put the [kube-proxy] that `hale token --kube-proxy` prints on the master into /etc/hale/node.toml, then `hale renew`",
         ));
     }
-    Err(Fault::passing(format!("kube-proxy's certificate cannot be asked for: {said}")).mend(LATER))
+    Err(Fault::transient(format!("kube-proxy's certificate cannot be asked for: {said}")).mend(LATER))
 }
 
 /// Looks what became of the request.
@@ -112,20 +112,20 @@ fn follow(node: &Node) -> Result<Outcome> {
     if kube_proxy::has_key(node, &key)? {
         return finish(node);
     }
-    let (resource, name) = (csr::resource(own_ways(node)), csr::name(&node.name, &pem));
+    let (resource, name) = (csr::resource(own_dialect(node)), csr::name(&node.name, &pem));
     let text = kubectl(node, &["get", &resource, &name, "--ignore-not-found", "-o", "json"])?;
     if text.trim().is_empty() {
         return hand_in(node, &pem);
     }
     let object = serde_json::from_str(&text).map_err(|e| {
-        Fault::passing(format!("kubectl's answer is no JSON: {e}")).mend("the timer tries again")
+        Fault::transient(format!("kubectl's answer is no JSON: {e}")).mend("the timer tries again")
     })?;
     match csr::state(&object) {
         State::Pending => Ok(Outcome::Asked),
         State::Issued(certificate) => take(node, &certificate, &key),
         State::Refused(why) => {
             forget(node)?;
-            Err(Fault::passing(format!("the request {name} was refused: {why}"))
+            Err(Fault::transient(format!("the request {name} was refused: {why}"))
                 .mend("ask who refused it; the timer asks anew"))
         }
     }

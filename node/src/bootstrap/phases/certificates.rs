@@ -80,7 +80,7 @@ pub(super) fn act(node: &Node) -> Result<()> {
         kubeadm::phase(node, &["certs", "all"], config)
     })?;
     if !whole(node, SCRATCH_PKI)? {
-        return Err(Fault::passing("kubeadm left a certificate out or cut it short"));
+        return Err(Fault::transient("kubeadm left a certificate out or cut it short"));
     }
     files::remove(node.host, paths::PKI)?;
     files::promote(node.host, SCRATCH_PKI, paths::PKI)

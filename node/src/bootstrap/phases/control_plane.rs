@@ -6,7 +6,7 @@ use crate::host::files;
 use crate::kubernetes::api::{self, PATIENCE};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::kubeadm::{self, api_server, manifest};
-use crate::kubernetes::retry::answer;
+use crate::kubernetes::retry::retry;
 use crate::kubernetes::{invitation, ownership, paths};
 
 /// Whether its manifests are there, and what they mount.
@@ -41,11 +41,11 @@ pub(super) fn upload(node: &Node) -> Result<()> {
 
 /// Whether nodes can join, and none that is not invited.
 pub(super) fn can_invite(node: &Node) -> Result<bool> {
-    Ok(api::has_info(node)? && answer(node, PATIENCE, &|| invitation::is_closed(node))?)
+    Ok(api::has_info(node)? && retry(node, PATIENCE, &|| invitation::is_closed(node))?)
 }
 
 /// Makes it so.
 pub(super) fn token(node: &Node) -> Result<()> {
     kubeadm::init_phases(node, &[&["bootstrap-token", "--skip-token-print"]])?;
-    answer(node, PATIENCE, &|| invitation::close(node))
+    retry(node, PATIENCE, &|| invitation::close(node))
 }

@@ -8,7 +8,7 @@ use crate::fault::{Fault, Result};
 use crate::host::files;
 use crate::host::systemd::systemctl;
 use crate::kubernetes::context::Node;
-use crate::kubernetes::retry::until;
+use crate::kubernetes::retry::wait_until;
 
 /// This node's own range; sorts before the packaged `100-crio-bridge.conf`, and CRI-O takes the first.
 pub const CNI: &str = "/etc/cni/net.d/10-hale-pods.conf";
@@ -29,7 +29,9 @@ pub fn act(node: &Node) -> Result<()> {
         None => files::remove(node.host, CNI)?,
     }
     systemctl(node.host, &["start", "crio.service"])?;
-    until(node, "CRI-O does not answer (journalctl -u crio)", Duration::from_secs(300), &|| answers(node))
+    wait_until(node, "CRI-O does not answer (journalctl -u crio)", Duration::from_secs(300), &|| {
+        answers(node)
+    })
 }
 
 /// The CNI configuration, when node.toml names a range; else the packaged one counts.

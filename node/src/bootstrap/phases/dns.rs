@@ -17,11 +17,11 @@ pub fn query(node: &Node) -> Result<String> {
     let (server, expected) = (cluster.dns_address(), cluster.api_service_address());
     let name = format!("kubernetes.default.svc.{}", cluster.dns_domain);
     let answer = node.host.datagram(SocketAddrV4::new(server, 53), &question(&name));
-    let answer = answer.map_err(|e| Fault::passing(format!("{server} does not answer for {name}: {e}")))?;
+    let answer = answer.map_err(|e| Fault::transient(format!("{server} does not answer for {name}: {e}")))?;
     match address(&answer) {
         Some(found) if found == expected => Ok(format!("{server} says that {name} is {found}")),
         // A CoreDNS that has not heard of its services yet says nothing, too.
-        found => Err(Fault::passing(format!("{server} says that {name} is {found:?}, not {expected}"))),
+        found => Err(Fault::transient(format!("{server} says that {name} is {found:?}, not {expected}"))),
     }
 }
 

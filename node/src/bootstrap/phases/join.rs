@@ -8,10 +8,10 @@ use crate::host::files;
 use crate::host::systemd::{enabled_and_active, systemctl};
 use crate::kubernetes::api::{self, PATIENCE};
 use crate::kubernetes::context::{Node, PODS_LABEL};
-use crate::kubernetes::kubeadm::dialect::ways;
+use crate::kubernetes::kubeadm::dialect::dialect;
 use crate::kubernetes::kubeadm::{self, config};
 use crate::kubernetes::paths;
-use crate::kubernetes::retry::answer;
+use crate::kubernetes::retry::retry;
 
 use super::certificates::is_pem;
 use super::kubelet;
@@ -32,7 +32,7 @@ fn has_credentials(node: &Node) -> Result<bool> {
 
 /// Whether the node is a member: as long as nobody says so or denies it, that is asked.
 fn is_member(node: &Node) -> Result<bool> {
-    Ok(has_credentials(node)? && answer(node, PATIENCE, &|| api::accepts(node))?)
+    Ok(has_credentials(node)? && retry(node, PATIENCE, &|| api::accepts(node))?)
 }
 
 /// Joins, unless an earlier attempt did.
@@ -55,7 +55,7 @@ pub(super) fn act(node: &Node) -> Result<()> {
 /// Changes this node's object, which the kubelet may.
 fn change(node: &Node, how: &str, what: &str) -> Result<()> {
     let arguments = [how, "--overwrite", "node", &node.name, what];
-    answer(node, PATIENCE, &|| api::kubectl(node, &arguments)).map(drop)
+    retry(node, PATIENCE, &|| api::kubectl(node, &arguments)).map(drop)
 }
 
 /// A node whose pods would have addresses of another's pods does not stay. What no node may do is to remove its object.
@@ -74,7 +74,7 @@ fn join(node: &Node) -> Result<()> {
         Fault::new(Class::Missing, "there is no [join]").mend("run `hale token` on the master")
     })?;
     clear(node)?;
-    let tells = ways(node.role.kubernetes.minor()).join_tells;
+    let tells = dialect(node.role.kubernetes.minor()).join_tells;
     let joined = kubeadm::with_config(node, "join.json", &config::join(node, join)?, |config| {
         let options = ["--config", config, "--ignore-preflight-errors=Swap"];
         kubeadm::run(node, &[&["join"], options.as_slice(), tells].concat(), 30)

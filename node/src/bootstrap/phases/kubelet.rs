@@ -8,7 +8,7 @@ use crate::kubernetes::api::PATIENCE;
 use crate::kubernetes::context::Node;
 use crate::kubernetes::kubeadm;
 use crate::kubernetes::ownership;
-use crate::kubernetes::retry::until;
+use crate::kubernetes::retry::wait_until;
 use crate::renew;
 
 /// Whether its files are there and its unit runs.
@@ -48,7 +48,7 @@ pub(super) fn serves(node: &Node) -> Result<bool> {
 
 /// The kubelet asks when it has told the API server its addresses; the master approves, and the controller manager signs.
 pub(super) fn serving(node: &Node) -> Result<()> {
-    until(node, "the kubelet has no certificate as a server", PATIENCE, &|| {
+    wait_until(node, "the kubelet has no certificate as a server", PATIENCE, &|| {
         renew::approve(node)?;
         serves(node)
     })

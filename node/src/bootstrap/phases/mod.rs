@@ -9,7 +9,7 @@ use crate::fault::Result;
 use crate::host::files;
 use crate::kubernetes::api::{self, PATIENCE};
 use crate::kubernetes::context::Node;
-use crate::kubernetes::retry::answer;
+use crate::kubernetes::retry::retry;
 use crate::kubernetes::{ownership, policy};
 
 mod certificates;
@@ -113,7 +113,7 @@ fn verify(node: &Node) -> Result<()> {
     api::wait_until_ready(node)?;
     node.wipe()?;
     // kube-proxy, CoreDNS and the pod network come up after the node, and are what pods need of it.
-    answer(node, PATIENCE, &|| dns::query(node)).map(drop)
+    retry(node, PATIENCE, &|| dns::query(node)).map(drop)
 }
 
 #[cfg(test)]
@@ -136,7 +136,7 @@ mod tests {
                 let host = FakeHost::of(&role, "10.0.3.1");
                 host.resolved.set(wrong);
                 let fault = attempt(&host, &role, &mut |_| {}).unwrap_err();
-                assert_eq!(fault.class(), crate::fault::Class::Passing, "{fault}");
+                assert_eq!(fault.class(), crate::fault::Class::Transient, "{fault}");
                 let last = Journal::read(&host).unwrap().pop().unwrap();
                 assert!(last.phase == "verify" && matches!(last.event, Event::Failed(_)), "{last:?}");
                 assert!(!host.path(MARKER).exists());

@@ -59,7 +59,7 @@ fn cgroups(node: &Node) -> Result<()> {
 /// The clock cannot be earlier than what is installed, nor outside the token's life.
 fn clock(node: &Node) -> Result<()> {
     let wrong = |what: String| {
-        Err(Fault::passing(what).mend("set the clock: timedatectl set-time, or reach a time server"))
+        Err(Fault::transient(what).mend("set the clock: timedatectl set-time, or reach a time server"))
     };
     let now = node.host.now();
     let installed = std::fs::metadata(node.host.path(Role::PATH)).and_then(|metadata| metadata.modified());
@@ -97,7 +97,7 @@ fn space(node: &Node) -> Result<()> {
     if free >= SPACE {
         return Ok(());
     }
-    Err(Fault::passing(format!("/var/lib has {} MiB free, and needs 1024", free >> 20))
+    Err(Fault::transient(format!("/var/lib has {} MiB free, and needs 1024", free >> 20))
         .mend("free some space"))
 }
 

@@ -426,7 +426,7 @@ fn attempts_are_made_more_and_more_seldom() {
         let found: Vec<i64> = times.borrow().windows(2).map(|pair| pair[1] - pair[0]).collect();
         assert_eq!(found, pauses);
     };
-    check(Fault::passing, &[10, 20, 40, 80, 160, 300, 300]);
+    check(Fault::transient, &[10, 20, 40, 80, 160, 300, 300]);
     check(Fault::input, &[5, 5, 5]);
 }
 

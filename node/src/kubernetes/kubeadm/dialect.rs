@@ -4,7 +4,7 @@ use crate::config::Minor;
 
 /// What differs between the two minor releases. Everything else of ours is the same for both.
 #[derive(Debug)]
-pub struct Ways {
+pub struct KubeadmDialect {
     /// The command that renews all certificates (`kubeadm certs` left alpha in 1.20).
     pub renew: &'static [&'static str],
     /// Whether `alpha kubeconfig user` takes the configuration file (1.20, kubernetes #94879) or flags; with flags it
@@ -22,9 +22,9 @@ pub struct Ways {
 }
 
 /// The table of differences. What kubeadm's commands take is compared with `node/testdata/kubeadm-*/commands.txt`.
-pub fn ways(minor: Minor) -> &'static Ways {
+pub fn dialect(minor: Minor) -> &'static KubeadmDialect {
     match minor {
-        Minor::V17 => &Ways {
+        Minor::V17 => &KubeadmDialect {
             renew: &["alpha", "certs", "renew", "all"],
             user_takes_config: false,
             join_tells: &["--v=1"],
@@ -32,7 +32,7 @@ pub fn ways(minor: Minor) -> &'static Ways {
             requests_api: "v1beta1",
             names_signers: false,
         },
-        Minor::V20 => &Ways {
+        Minor::V20 => &KubeadmDialect {
             renew: &["certs", "renew", "all"],
             user_takes_config: true,
             join_tells: &[],

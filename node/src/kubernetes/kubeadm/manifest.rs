@@ -8,7 +8,7 @@ use crate::fault::{Fault, Result};
 use crate::host::files;
 use crate::kubernetes::context::Node;
 
-use super::dialect::ways;
+use super::dialect::dialect;
 
 /// Where the kubelet looks for static pods.
 pub const DIRECTORY: &str = "/etc/kubernetes/manifests";
@@ -51,7 +51,7 @@ fn path(name: &str) -> String {
 /// The text with patient probes.
 pub fn patient(text: &str, minor: Minor) -> Result<String> {
     let text = set(text, "livenessProbe", &LIVENESS)?;
-    if ways(minor).startup_probe { set(&text, "startupProbe", &STARTUP) } else { Ok(text) }
+    if dialect(minor).startup_probe { set(&text, "startupProbe", &STARTUP) } else { Ok(text) }
 }
 
 /// Sets values in the block of a probe.

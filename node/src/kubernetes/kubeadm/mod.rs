@@ -5,7 +5,7 @@ use crate::host::{Command, run_dir};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::paths::PKI;
 
-use dialect::ways;
+use dialect::dialect;
 use errors::explain;
 
 pub mod api_server;
@@ -50,7 +50,7 @@ pub fn user_kubeconfig(node: &Node, user: &str) -> Result<String> {
         let words = [&["alpha", "kubeconfig", "user", "--client-name", user], options].concat();
         run_command(node, &Command::new(&node.role.programs.kubeadm, &words).secret())
     };
-    if ways(node.role.kubernetes.minor()).user_takes_config {
+    if dialect(node.role.kubernetes.minor()).user_takes_config {
         let text = config::init(node, PKI)?;
         return with_config(node, "user.json", &text, |config| with(&["--config", config]));
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::flow::is_approved;
 use super::*;
 use crate::host::{Command, RealHost};
-use crate::kubernetes::kubeadm::dialect::ways;
+use crate::kubernetes::kubeadm::dialect::dialect;
 use crate::renew::csr as format;
 use crate::renew::form::{CLIENT, Form, SERVER};
 use crate::text::base64;
@@ -39,7 +39,7 @@ fn joined(host: &FakeHost) {
 
 /// The object of a request as the API server has it.
 fn object(role: &Role, form: &Form, user: &str, pem: &str) -> Value {
-    let mut object = format::object(ways(role.kubernetes.minor()), form, "csr-1", pem);
+    let mut object = format::object(dialect(role.kubernetes.minor()), form, "csr-1", pem);
     object["spec"]["username"] = user.into();
     object
 }

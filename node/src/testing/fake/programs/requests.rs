@@ -9,7 +9,7 @@ use crate::config::Minor;
 use crate::doctor::certificates::ending as certificate;
 use crate::host::{Command, CommandOutput, Host, RealHost};
 use crate::kubernetes::kube_proxy;
-use crate::kubernetes::kubeadm::dialect::ways;
+use crate::kubernetes::kubeadm::dialect::dialect;
 use crate::renew::csr;
 use crate::renew::form::{Form, element};
 use crate::testing::fake::machine::{FakeHost, NOW};
@@ -25,7 +25,7 @@ pub(super) fn serving(fake: &FakeHost) -> Value {
     let form = Form::Server(name.parse().unwrap(), [10, 0, 3, 1].into());
     let pem = if fake.openssl.get() { signed(&name) } else { pem(&form.information(b"foo")) };
     let is_old = fake.version.borrow().starts_with("v1.17.");
-    let mut object = csr::object(ways(if is_old { Minor::V17 } else { Minor::V20 }), &form, "csr", &pem);
+    let mut object = csr::object(dialect(if is_old { Minor::V17 } else { Minor::V20 }), &form, "csr", &pem);
     object["spec"]["username"] = format!("system:node:{name}").into();
     object
 }
