@@ -51,16 +51,16 @@ fn run(node: &Node, record: &mut Record) -> Result<()> {
 
 /// Whether what the journal calls done is there; what cannot be found out is done again.
 fn is_there(node: &Node, phase: &Phase) -> Result<bool> {
-    match retry(node, CHECK_TIMEOUT, &|| (phase.check)(node)) {
+    match retry(node, CHECK_TIMEOUT, &|| (phase.is_done)(node)) {
         Err(fault) if fault.class() == Class::Transient => Ok(false),
         found => found,
     }
 }
 
 fn perform(node: &Node, phase: &Phase) -> Result<()> {
-    (phase.act)(node)?;
+    (phase.apply)(node)?;
     let no = format!("{} went well but its result is not there", phase.name);
-    wait_until(node, &no, SETTLE_TIMEOUT, &|| (phase.check)(node))
+    wait_until(node, &no, SETTLE_TIMEOUT, &|| (phase.is_done)(node))
 }
 
 /// The journal, and who is told of what is written there.

@@ -174,8 +174,8 @@ pub(crate) fn objects(node: &Node) -> Vec<Value> {
     objects
 }
 
-/// Whether all of it is there.
-pub fn check(node: &Node) -> Result<bool> {
+/// Returns whether the cluster has all policies, roles and bindings.
+pub fn is_done(node: &Node) -> Result<bool> {
     // What belongs to no namespace is found whichever is named.
     let mut arguments = vec!["get".to_owned(), "-n".to_owned(), "kube-system".to_owned()];
     for object in objects(node) {
@@ -187,8 +187,8 @@ pub fn check(node: &Node) -> Result<bool> {
     api::knows(node, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// Makes it; what is there as it should be stays.
-pub fn act(node: &Node) -> Result<()> {
+/// Makes policies, roles and bindings; those that are as they should be stay.
+pub fn apply(node: &Node) -> Result<()> {
     api::apply(node, FILE, &objects(node))
 }
 

@@ -11,8 +11,8 @@ use crate::kubernetes::paths;
 
 /// Where kubeadm makes certificates before they are whole.
 const SCRATCH_PKI: &str = "/etc/kubernetes/.pki.hale";
-/// Where it makes kubeconfigs.
-const SCRATCH_CONFS: &str = "/etc/kubernetes/.kubeconfigs.hale";
+/// Where kubeadm makes kubeconfigs before they are whole.
+const SCRATCH_KUBECONFIGS: &str = "/etc/kubernetes/.kubeconfigs.hale";
 /// All that `kubeadm init phase certs all` makes.
 const FILES: [&str; 22] = [
     "apiserver-etcd-client.crt",
@@ -39,9 +39,9 @@ const FILES: [&str; 22] = [
     "sa.pub",
 ];
 /// All that `kubeadm init phase kubeconfig all` makes.
-const CONFS: [&str; 4] = ["admin.conf", "controller-manager.conf", "kubelet.conf", "scheduler.conf"];
+const KUBECONFIGS: [&str; 4] = ["admin.conf", "controller-manager.conf", "kubelet.conf", "scheduler.conf"];
 
-/// Whether a file is whole PEM.
+/// Returns whether a file is whole PEM.
 pub(super) fn is_pem(node: &Node, path: &str) -> Result<bool> {
     Ok(files::read(node.host, path)?.is_some_and(|text| Pem::try_from(text).is_ok()))
 }
@@ -55,14 +55,14 @@ fn whole(node: &Node, directory: &str) -> Result<bool> {
     Ok(true)
 }
 
-/// Whether all certificates are there.
-pub(super) fn check(node: &Node) -> Result<bool> {
+/// Returns whether all certificates are there.
+pub(super) fn is_done(node: &Node) -> Result<bool> {
     whole(node, paths::PKI)
 }
 
-/// Makes them; those that are there whole stay.
-pub(super) fn act(node: &Node) -> Result<()> {
-    if check(node)? {
+/// Makes all certificates, unless they are there already.
+pub(super) fn apply(node: &Node) -> Result<()> {
+    if is_done(node)? {
         return Ok(());
     }
     // What is there is of no use: nothing was started with it, or `kubelet.conf` would be there too.
@@ -100,9 +100,9 @@ fn give(node: &Node, ca: &Ca) -> Result<()> {
         .mend("put the cluster CA's own pair into /etc/hale/node.toml"))
 }
 
-/// Whether all kubeconfigs are there.
-pub(super) fn confs(node: &Node) -> Result<bool> {
-    for name in CONFS {
+/// Returns whether all kubeconfigs are there.
+pub(super) fn has_kubeconfigs(node: &Node) -> Result<bool> {
+    for name in KUBECONFIGS {
         let text = files::read(node.host, &format!("/etc/kubernetes/{name}"))?.unwrap_or_default();
         if !text.contains("current-context:") || !text.contains("users:") {
             return Ok(false);
@@ -111,16 +111,20 @@ pub(super) fn confs(node: &Node) -> Result<bool> {
     Ok(true)
 }
 
-/// Makes them.
-pub(super) fn act_confs(node: &Node) -> Result<()> {
-    files::remove(node.host, SCRATCH_CONFS)?;
-    if confs(node)? {
+/// Makes all kubeconfigs, unless they are there already.
+pub(super) fn make_kubeconfigs(node: &Node) -> Result<()> {
+    files::remove(node.host, SCRATCH_KUBECONFIGS)?;
+    if has_kubeconfigs(node)? {
         return Ok(());
     }
-    files::make_directory(node.host, &node.host.path(SCRATCH_CONFS), 0o700)?;
-    kubeadm::init_phases(node, &[&["kubeconfig", "all", "--kubeconfig-dir", SCRATCH_CONFS]])?;
-    for name in CONFS {
-        files::promote(node.host, &format!("{SCRATCH_CONFS}/{name}"), &format!("/etc/kubernetes/{name}"))?;
+    files::make_directory(node.host, &node.host.path(SCRATCH_KUBECONFIGS), 0o700)?;
+    kubeadm::init_phases(node, &[&["kubeconfig", "all", "--kubeconfig-dir", SCRATCH_KUBECONFIGS]])?;
+    for name in KUBECONFIGS {
+        files::promote(
+            node.host,
+            &format!("{SCRATCH_KUBECONFIGS}/{name}"),
+            &format!("/etc/kubernetes/{name}"),
+        )?;
     }
-    files::remove(node.host, SCRATCH_CONFS)
+    files::remove(node.host, SCRATCH_KUBECONFIGS)
 }

@@ -13,8 +13,8 @@ use crate::kubernetes::retry::wait_until;
 /// This node's own range; sorts before the packaged `100-crio-bridge.conf`, and CRI-O takes the first.
 pub const CNI: &str = "/etc/cni/net.d/10-hale-pods.conf";
 
-/// Whether CRI-O answers and knows this node's range.
-pub fn check(node: &Node) -> Result<bool> {
+/// Returns whether CRI-O answers and has this node's pod range.
+pub fn is_done(node: &Node) -> Result<bool> {
     Ok(files::read(node.host, CNI)? == pods(node)? && answers(node)?)
 }
 
@@ -22,8 +22,8 @@ fn answers(node: &Node) -> Result<bool> {
     Ok(node.host.run(&node.crictl(&["version"]))?.success())
 }
 
-/// Writes the range and starts CRI-O.
-pub fn act(node: &Node) -> Result<()> {
+/// Writes the pod range and starts CRI-O.
+pub fn apply(node: &Node) -> Result<()> {
     match pods(node)? {
         Some(text) => files::write(node.host, CNI, text.as_bytes(), 0o644)?,
         None => files::remove(node.host, CNI)?,

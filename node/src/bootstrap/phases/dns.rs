@@ -6,12 +6,13 @@ use crate::fault::{Fault, Result};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::kubeadm;
 
-/// Has the cluster run CoreDNS.
-pub(super) fn act(node: &Node) -> Result<()> {
+/// Has kubeadm install CoreDNS.
+pub(super) fn apply(node: &Node) -> Result<()> {
     kubeadm::init_phases(node, &[&["addon", "coredns"]])
 }
 
-/// What is asked of whom, and the address that it has: `SERVER says that NAME is ADDRESS`; an error when another one is said.
+/// Resolves the API server's name through the cluster's DNS service; returns `SERVER says that NAME is ADDRESS`. Another
+/// address is an error.
 pub fn query(node: &Node) -> Result<String> {
     let cluster = &node.role.cluster;
     let (server, expected) = (cluster.dns_address(), cluster.api_service_address());

@@ -20,8 +20,8 @@ const BOOTSTRAP: &str = "/etc/kubernetes/bootstrap-kubelet.conf";
 /// kubeadm's note on a node's object of where CRI-O listens.
 const NOTE: &str = "kubeadm.alpha.kubernetes.io/cri-socket";
 
-/// Whether the node has credentials of its own, and a kubelet that uses them.
-pub(super) fn check(node: &Node) -> Result<bool> {
+/// Returns whether the node has credentials of its own, and a kubelet that uses them.
+pub(super) fn is_done(node: &Node) -> Result<bool> {
     Ok(has_credentials(node)? && enabled_and_active(node.host, "kubelet.service")?)
 }
 
@@ -30,13 +30,13 @@ fn has_credentials(node: &Node) -> Result<bool> {
     Ok(text.contains("current-context:") && is_pem(node, paths::CA)?)
 }
 
-/// Whether the node is a member: as long as nobody says so or denies it, that is asked.
+/// Returns whether the API server accepts the node's credentials; waits for its answer.
 fn is_member(node: &Node) -> Result<bool> {
     Ok(has_credentials(node)? && retry(node, PATIENCE, &|| api::accepts(node))?)
 }
 
-/// Joins, unless an earlier attempt did.
-pub(super) fn act(node: &Node) -> Result<()> {
+/// Joins the cluster, unless an earlier attempt did.
+pub(super) fn apply(node: &Node) -> Result<()> {
     if !is_member(node)? {
         join(node)?;
     }

@@ -10,8 +10,8 @@ use crate::kubernetes::context::Node;
 use crate::kubernetes::kube_proxy::{self, CONFIG, DIRECTORY, KUBECONFIG, UNIT};
 use crate::kubernetes::kubeadm::config;
 
-/// Whether its files are right and its unit runs.
-pub(super) fn check(node: &Node) -> Result<bool> {
+/// Returns whether kube-proxy's files are right and its unit runs.
+pub(super) fn is_done(node: &Node) -> Result<bool> {
     let mode = fs::metadata(node.host.path(DIRECTORY)).map_or(0, |m| m.permissions().mode() & 0o7777);
     let config = files::read(node.host, CONFIG)? == Some(config::kube_proxy(node)?);
     Ok(mode == 0o750 && config && has_credentials(node)? && enabled_and_active(node.host, UNIT)?)
@@ -22,8 +22,8 @@ fn has_credentials(node: &Node) -> Result<bool> {
     Ok(text.contains("client-key-data:") && files::check_private(node.host, KUBECONFIG).is_ok())
 }
 
-/// Writes what is missing and starts it.
-pub(super) fn act(node: &Node) -> Result<()> {
+/// Writes kube-proxy's files and starts it.
+pub(super) fn apply(node: &Node) -> Result<()> {
     let directory = node.host.path(DIRECTORY);
     files::make_directory(node.host, &directory, 0o750)?;
     let owned = node.host.chown(&directory, 0, 0);

@@ -17,12 +17,12 @@ const CONTROLLERS: [&str; 4] = ["cpu", "cpuset", "memory", "pids"];
 const SKEW: i64 = 300;
 
 /// Whether all is well.
-pub(super) fn is_fit(node: &Node) -> Result<bool> {
+pub(super) fn is_done(node: &Node) -> Result<bool> {
     Ok(examine(node).is_ok())
 }
 
 /// Makes the bridge if it is told to, names name servers if nobody has, then says what is wrong.
-pub(super) fn act(node: &Node) -> Result<()> {
+pub(super) fn apply(node: &Node) -> Result<()> {
     network::name_servers(node)?;
     if node.identity.network.bridge == Bridge::Make {
         network::make(node)?;

@@ -12,12 +12,12 @@ use crate::kubernetes::kube_proxy::USER;
 const NAME: &str = "hale:kube-proxy-renewal";
 
 /// Whether it is given: the binding is made last.
-pub(super) fn check(node: &Node) -> Result<bool> {
+pub(super) fn is_done(node: &Node) -> Result<bool> {
     api::knows(node, &["get", "clusterrolebinding", NAME])
 }
 
 /// Gives it.
-pub(super) fn act(node: &Node) -> Result<()> {
+pub(super) fn apply(node: &Node) -> Result<()> {
     let group = "rbac.authorization.k8s.io";
     let api = format!("{group}/v1");
     let rule = json!({
