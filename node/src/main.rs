@@ -17,7 +17,7 @@ use node::doctor::{self, report};
 use node::fault::{Fault, Result};
 use node::host::{RealHost, apt, files, seed};
 use node::kubernetes::api;
-use node::kubernetes::context::{Node, load_identity};
+use node::kubernetes::context::{Node, load_config};
 use node::kubernetes::policy::{self, More};
 use node::{bootstrap, renew};
 
@@ -117,41 +117,41 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Hold { wait } => show(&apt::hold(&host, &role.package_names(), wait)?, "held"),
         Verb::Unhold { wait } => show(&apt::unhold(&host, &role.package_names(), wait)?, "let go"),
         Verb::Doctor { json } => {
-            let identity = load_identity(&host, &role)?;
-            let findings = doctor::examine(&Node::new(&host, &role, &identity)?);
+            let config = load_config(&host, &role)?;
+            let findings = doctor::examine(&Node::new(&host, &role, &config)?);
             print(json, &findings, &doctor::table(&findings))?;
             return Ok(ExitCode::from(u8::from(
                 findings.iter().any(|finding| finding.verdict == Verdict::No),
             )));
         }
         Verb::Token { name, pods, hours, kube_proxy } => {
-            let identity = load_identity(&host, &role)?;
+            let config = load_config(&host, &role)?;
             let guest = Guest { name, pods, hours };
-            let join = token::token(&Node::new(&host, &role, &identity)?, &guest, kube_proxy)?;
+            let join = token::token(&Node::new(&host, &role, &config)?, &guest, kube_proxy)?;
             print!("{}", join.expose());
         }
         Verb::Approve => {
-            let identity = load_identity(&host, &role)?;
-            renew::approve_the_invited(&Node::new(&host, &role, &identity)?)?;
+            let config = load_config(&host, &role)?;
+            renew::approve_the_invited(&Node::new(&host, &role, &config)?)?;
         }
         Verb::Allow { namespace, more } => {
-            let identity = load_identity(&host, &role)?;
-            let name = policy::allow(&Node::new(&host, &role, &identity)?, &namespace, more)?;
+            let config = load_config(&host, &role)?;
+            let name = policy::allow(&Node::new(&host, &role, &config)?, &namespace, more)?;
             println!("pods of {namespace} may have it; this takes it back:");
             println!("  kubectl delete rolebinding -n {namespace} {name}");
         }
         Verb::Renew { force } => {
-            let identity = load_identity(&host, &role)?;
+            let config = load_config(&host, &role)?;
             let _alone = Journal::open(&host)?;
-            println!("{}", renew::renew(&Node::new(&host, &role, &identity)?, force)?);
+            println!("{}", renew::renew(&Node::new(&host, &role, &config)?, force)?);
         }
         Verb::Wait => {
-            let identity = load_identity(&host, &role)?;
-            api::wait_for_answer(&Node::new(&host, &role, &identity)?)?;
+            let config = load_config(&host, &role)?;
+            api::wait_for_answer(&Node::new(&host, &role, &config)?)?;
         }
         Verb::Reset { yes } => {
-            let identity = load_identity(&host, &role)?;
-            let node = Node::new(&host, &role, &identity)?;
+            let config = load_config(&host, &role)?;
+            let node = Node::new(&host, &role, &config)?;
             println!("This will be lost:");
             reset::losses(&node).iter().for_each(|loss| println!("  {loss}"));
             if !yes {
@@ -166,8 +166,8 @@ fn run(verb: Verb) -> Result<ExitCode> {
 
 /// Tells ports how to join this master, and what the machine is like now.
 fn tell_all(host: &RealHost, role: &Role, progress: &mut Progress) -> Result<()> {
-    let identity = load_identity(host, role)?;
-    let node = Node::new(host, role, &identity)?;
+    let config = load_config(host, role)?;
+    let node = Node::new(host, role, &config)?;
     if token::hand_out(&node)? {
         eprintln!("hale: a join file is at the port");
     }

@@ -13,7 +13,7 @@ use builder::base::Result;
 use builder::base::tree::Contents;
 use builder::lock::From;
 use libtest_mimic::{Arguments, Trial};
-use node::config::node::Identity;
+use node::config::node::NodeConfig;
 use node::config::role::Role;
 use tests::checkout;
 use tests::cli::{Desk, program};
@@ -137,9 +137,9 @@ fn what_needs_no_machine_runs() {
             1,
         );
         let role = Role::parse(&role).expect("a role");
-        let identity =
-            Identity::parse("node.toml", &text, &role).unwrap_or_else(|fault| panic!("{name}: {fault}"));
-        assert!(identity.missing(&role).is_none(), "{text}");
+        let config =
+            NodeConfig::parse("node.toml", &text, &role).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+        assert!(config.missing(&role).is_none(), "{text}");
         assert!(desk.root().join(format!("dist/{LINE}/{name}")).is_dir(), "no bundle of {name}");
     }
 }

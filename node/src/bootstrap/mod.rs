@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::config::role::Role;
 use crate::fault::{Class, Fault, Result};
 use crate::host::{Host, files, systemd};
-use crate::kubernetes::context::{Node, load_identity};
+use crate::kubernetes::context::{Node, load_config};
 use crate::kubernetes::retry::{retry, wait_until};
 
 pub mod journal;
@@ -118,9 +118,9 @@ pub fn attempt(host: &dyn Host, role: &Role, watch: Watch) -> Result<()> {
 
 fn go_on(role: &Role, record: &mut Record, before: &dyn Fn() -> Result<()>) -> Result<()> {
     let host = record.host;
-    let identity = before().and_then(|()| load_identity(host, role));
-    let identity = identity.map_err(|fault| record.refused(role, fault))?;
-    let node = Node::new(host, role, &identity).map_err(|fault| record.refused(role, fault))?;
+    let config = before().and_then(|()| load_config(host, role));
+    let config = config.map_err(|fault| record.refused(role, fault))?;
+    let node = Node::new(host, role, &config).map_err(|fault| record.refused(role, fault))?;
     run(&node, record)
 }
 

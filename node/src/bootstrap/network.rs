@@ -28,7 +28,7 @@ pub fn name_servers(node: &Node) -> Result<()> {
     if files::read(node.host, RESOLVER)?.is_some() {
         return Ok(());
     }
-    let given = &node.identity.network.nameservers;
+    let given = &node.config.network.nameservers;
     let servers = if given.is_empty() { std::slice::from_ref(&node.role.cluster.gateway) } else { given };
     let text: String = servers.iter().map(|server| format!("nameserver {server}\n")).collect();
     files::write(node.host, RESOLVER, text.as_bytes(), 0o644)
@@ -56,7 +56,7 @@ pub fn make(node: &Node) -> Result<()> {
 
 /// The three files' texts; no third one without an interface.
 fn texts(node: &Node) -> Result<[Option<String>; 3]> {
-    let (cluster, network) = (&node.role.cluster, &node.identity.network);
+    let (cluster, network) = (&node.role.cluster, &node.config.network);
     let bridge = &cluster.bridge;
     let device = format!("[NetDev]\nName={bridge}\nKind=bridge\n");
     let (own, prefix) = (node.address()?, cluster.subnet.prefix_len());

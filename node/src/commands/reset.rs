@@ -84,10 +84,10 @@ fn busy(node: &Node) -> Result<()> {
 mod tests {
     use super::*;
     use crate::bootstrap::{attempt, until_done};
-    use crate::config::node::Identity;
+    use crate::config::node::NodeConfig;
     use crate::config::role::Role;
     use crate::host::Host;
-    use crate::kubernetes::context::load_identity;
+    use crate::kubernetes::context::load_config;
     use crate::testing::fake::FakeHost;
 
     #[test]
@@ -95,8 +95,8 @@ mod tests {
         let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
         let host = FakeHost::of(&role, "10.0.3.1");
         attempt(&host, &role, &mut |_| {}).unwrap();
-        let identity = Identity::default();
-        let node = Node::new(&host, &role, &identity).unwrap();
+        let config = NodeConfig::default();
+        let node = Node::new(&host, &role, &config).unwrap();
         let losses = losses(&node).join("\n");
         assert!(losses.contains("everything that the cluster knows"), "{losses}");
         host.make("/proc/self/mounts", "tmpfs /var/lib/kubelet/pods/x tmpfs rw 0 0\n");
@@ -126,7 +126,7 @@ mod tests {
             };
             let role = Role::parse(&text).unwrap();
             let host = FakeHost::of(&role, "10.0.3.1");
-            host.make(Identity::PATH, told);
+            host.make(NodeConfig::PATH, told);
             host.make("/etc/resolv.conf", "nameserver 192.0.2.1\n");
             ["/etc/cni/net.d/", "/var/lib/hale/"].iter().for_each(|path| host.make(path, ""));
             if kind == "node" {
@@ -141,8 +141,8 @@ mod tests {
             until_done(&host, &role, &|| Ok(()), &mut |_| {}).unwrap();
             host.make("/var/lib/cni/networks/crio-bridge/10.0.3.70", "");
             let set_up = tree();
-            let identity = load_identity(&host, &role).unwrap();
-            let node = Node::new(&host, &role, &identity).unwrap();
+            let config = load_config(&host, &role).unwrap();
+            let node = Node::new(&host, &role, &config).unwrap();
             let losses = losses(&node);
             assert_eq!(
                 losses.join("\n").contains("every node must join anew"),
@@ -170,13 +170,13 @@ mod tests {
     #[test]
     fn a_reset_that_was_cut_can_be_done_again() {
         let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
-        let identity = Identity::default();
+        let config = NodeConfig::default();
         let try_with = |fuel: usize| {
             let host = FakeHost::of(&role, "10.0.3.1");
             until_done(&host, &role, &|| Ok(()), &mut |_| {}).unwrap();
             let before = host.changes.get();
             host.fuel.set(fuel);
-            let done = reset(&Node::new(&host, &role, &identity).unwrap());
+            let done = reset(&Node::new(&host, &role, &config).unwrap());
             (done.is_ok(), host.changes.get() - before, host)
         };
         let (_, changes, whole) = try_with(usize::MAX);
@@ -188,7 +188,7 @@ mod tests {
             let whole_node = [bootstrap::MARKER, "/etc/kubernetes"].map(|path| host.path(path).exists());
             assert_ne!(whole_node, [true, false], "cut at change {at}");
             host.reboot();
-            reset(&Node::new(&host, &role, &identity).unwrap()).unwrap();
+            reset(&Node::new(&host, &role, &config).unwrap()).unwrap();
             let mut trees = [&host, &whole].map(FakeHost::tree);
             trees.iter_mut().for_each(|tree| tree.retain(|path, _| !path.starts_with("run")));
             assert_eq!(trees[0], trees[1], "cut at change {at}");

@@ -111,7 +111,7 @@ fn pin(node: &Node) -> Result<String> {
 mod tests {
     use super::*;
     use crate::bootstrap::attempt;
-    use crate::config::node::Identity;
+    use crate::config::node::NodeConfig;
     use crate::config::role::Role;
     use crate::host::Host;
     use crate::testing::fake::FakeHost;
@@ -124,8 +124,8 @@ mod tests {
                 Role::parse(&text.replacen("role = \"master\"", &format!("role = {kind:?}"), 1)).unwrap();
             let host = FakeHost::of(&role, "10.0.3.1");
             attempt(&host, &Role::parse(text).unwrap(), &mut |_| {}).unwrap();
-            let identity = Identity::default();
-            let node = Node::new(&host, &role, &identity).unwrap();
+            let config = NodeConfig::default();
+            let node = Node::new(&host, &role, &config).unwrap();
             assert!(!hand_out(&node).unwrap());
             assert!(
                 !host.commands.borrow().join("\n").contains("token create"),
@@ -148,15 +148,15 @@ mod tests {
         let host = FakeHost::of(&master, "10.0.3.1");
         attempt(&host, &master, &mut |_| {}).unwrap();
         host.state.borrow_mut().objects.insert("range seed 10.0.3.16-10.0.3.60".into());
-        let identity = Identity::default();
-        let node = Node::new(&host, &master, &identity).unwrap();
+        let config = NodeConfig::default();
+        let node = Node::new(&host, &master, &config).unwrap();
         let printed = token(&node, &Guest::ANY, true).unwrap();
         let whole = format!("[network]\npods = \"10.0.3.61-10.0.3.70\"\n{}", printed.expose());
         let worker = Role::parse(&text.replace("role = \"master\"", "role = \"node\"")).unwrap();
-        let read = Identity::parse("node.toml", &whole, &worker).unwrap();
+        let read = NodeConfig::parse("node.toml", &whole, &worker).unwrap();
         assert!(read.missing(&worker).is_none() && read.kube_proxy.is_some());
         let clash = whole.replace("10.0.3.61-", "10.0.3.60-");
-        assert!(Identity::parse("node.toml", &clash, &worker).is_err());
+        assert!(NodeConfig::parse("node.toml", &clash, &worker).is_err());
         assert!(!host.commands.borrow().join("\n").contains("abcdef.0123456789abcdef"));
     }
 
@@ -166,8 +166,8 @@ mod tests {
         let host = FakeHost::of(&role, "10.0.3.1");
         attempt(&host, &role, &mut |_| {}).unwrap();
         host.state.borrow_mut().objects.insert("range node-9 10.0.3.90-10.0.3.99".into());
-        let identity = Identity::default();
-        let node = Node::new(&host, &role, &identity).unwrap();
+        let config = NodeConfig::default();
+        let node = Node::new(&host, &role, &config).unwrap();
         let ask = |name: &str, pods: &str, hours: u16| {
             let guest = Guest { name: name.parse().ok(), pods: pods.parse().ok(), hours };
             token(&node, &guest, false).map(|secret| secret.expose().to_owned()).map_err(|f| f.to_string())

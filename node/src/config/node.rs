@@ -16,10 +16,10 @@ use super::secrets::{Pem, Pin, Secret, Token};
 use super::timestamp::Moment;
 use super::values::{Endpoint, Interface, Name, Range};
 
-/// The whole file. Every key is optional; [`Identity::check`] says which ones a role cannot do without.
+/// The whole file. Every key is optional; [`NodeConfig::check`] says which ones a role cannot do without.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Identity {
+pub struct NodeConfig {
     /// The node's name; the machine's host name when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Name>,
@@ -131,7 +131,7 @@ pub fn holds_secret(text: &str) -> bool {
     }
 }
 
-impl Identity {
+impl NodeConfig {
     /// Where the file is.
     pub const PATH: &str = "/etc/hale/node.toml";
     /// The longest that it may be, in bytes.
@@ -139,10 +139,10 @@ impl Identity {
 
     /// Reads the file's text, and checks it against the role.
     pub fn parse(file: &str, text: &str, role: &Role) -> Result<Self> {
-        let identity: Self = parse_toml(file, text)?;
-        identity.check_network(file, text, role)?;
-        identity.check_secrets(file, role)?;
-        Ok(identity)
+        let config: Self = parse_toml(file, text)?;
+        config.check_network(file, text, role)?;
+        config.check_secrets(file, role)?;
+        Ok(config)
     }
 
     /// The text without its secrets.
@@ -264,8 +264,8 @@ mod tests {
     #[test]
     fn the_examples_are_whole() {
         for (kind, text) in [("master", MASTER), ("node", NODE), ("master", "")] {
-            let identity = Identity::parse("node.toml", text, &role(kind)).unwrap();
-            assert!(identity.missing(&role(kind)).is_none(), "{text}");
+            let config = NodeConfig::parse("node.toml", text, &role(kind)).unwrap();
+            assert!(config.missing(&role(kind)).is_none(), "{text}");
         }
     }
 
@@ -273,7 +273,7 @@ mod tests {
     fn what_is_missing_is_said_with_what_to_do() {
         let check = |kind: &str, text: &str, expect: &str| {
             let role = role(kind);
-            let fault = Identity::parse("node.toml", text, &role).unwrap().missing(&role).unwrap();
+            let fault = NodeConfig::parse("node.toml", text, &role).unwrap().missing(&role).unwrap();
             assert!(fault.to_string().contains(expect) && fault.class() == Class::Missing, "{fault}");
         };
         let without = |key: &str| NODE.lines().filter(|l| !l.starts_with(key)).collect::<Vec<_>>().join("\n");
@@ -288,7 +288,7 @@ mod tests {
     fn a_wrong_file_is_refused_at_its_line() {
         let check = |kind: &str, text: &str, from: &str, to: &str, expect: &str| {
             assert!(text.contains(from), "{from}");
-            let told = Identity::parse("node.toml", &text.replacen(from, to, 1), &role(kind))
+            let told = NodeConfig::parse("node.toml", &text.replacen(from, to, 1), &role(kind))
                 .unwrap_err()
                 .to_string();
             assert!(told.contains(expect), "{told}");
@@ -323,16 +323,16 @@ mod tests {
     #[test]
     fn no_secret_is_shown_or_written_back() {
         for (kind, text, secret) in [("master", MASTER, "RSA PRIVATE"), ("node", NODE, "0123456789abcdef")] {
-            let identity = Identity::parse("node.toml", text, &role(kind)).unwrap();
-            assert!(text.contains(secret) && !format!("{identity:?}").contains(secret));
-            let wiped = identity.wiped().unwrap();
+            let config = NodeConfig::parse("node.toml", text, &role(kind)).unwrap();
+            assert!(text.contains(secret) && !format!("{config:?}").contains(secret));
+            let wiped = config.wiped().unwrap();
             assert!(!wiped.contains(secret), "{wiped}");
             assert!(
-                Identity::parse("node.toml", &wiped, &role(kind)).unwrap().missing(&role(kind)).is_some()
+                NodeConfig::parse("node.toml", &wiped, &role(kind)).unwrap().missing(&role(kind)).is_some()
             );
         }
         let told =
-            Identity::parse("node.toml", &NODE.replace("abcdef.", "abcdef-"), &role("node")).unwrap_err();
+            NodeConfig::parse("node.toml", &NODE.replace("abcdef.", "abcdef-"), &role("node")).unwrap_err();
         assert!(!told.to_string().contains("0123456789abcdef"), "{told}");
     }
 
@@ -359,7 +359,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_panics(text in "\\PC*") {
-            crate::testing::fuzz::identity(&text);
+            crate::testing::fuzz::node_config(&text);
         }
 
         /// The example with some of its lines doubled, dropped, cut short or spoilt.
@@ -378,7 +378,7 @@ mod tests {
                     _ => lines[at].insert_str(column, &by),
                 }
             }
-            crate::testing::fuzz::identity(&lines.join("\n"));
+            crate::testing::fuzz::node_config(&lines.join("\n"));
         }
     }
 }

@@ -94,16 +94,16 @@ fn uptime(text: &str) -> Result<u64> {
 mod tests {
     use super::super::finding::Verdict;
     use super::*;
-    use crate::config::node::Identity;
+    use crate::config::node::NodeConfig;
     use crate::config::role::Role;
     use crate::testing::fake::FakeHost;
 
     #[test]
     fn units_that_came_up_are_told_in_order() {
         let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
-        let (host, identity) = (FakeHost::of(&role, "10.0.3.1"), Identity::default());
+        let (host, config) = (FakeHost::of(&role, "10.0.3.1"), NodeConfig::default());
         host.make("/proc/uptime", "526.07 900.00\n");
-        let report = of(&Node::new(&host, &role, &identity).unwrap()).unwrap();
+        let report = of(&Node::new(&host, &role, &config).unwrap()).unwrap();
         let names: Vec<&str> = report.units.iter().map(|unit| unit.name.as_str()).collect();
         assert_eq!(names, ["-.mount", "kubelet.service"]);
         assert_eq!((report.uptime, report.userspace, report.finished), (526_070_000, 2_500_000, 0));

@@ -138,7 +138,7 @@ fn owners(node: &Node) -> BTreeMap<u64, Owner> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::node::Identity;
+    use crate::config::node::NodeConfig;
     use crate::config::role::Role;
     use crate::host::Host;
     use crate::testing::fake::FakeHost;
@@ -150,7 +150,7 @@ mod tests {
     /// Evidence for one listening TCP socket of a program in a control group.
     fn exceptions(file: &str, cgroup: &str, local: &str) -> Vec<String> {
         let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
-        let (host, identity) = (FakeHost::of(&role, "10.0.3.1"), Identity::default());
+        let (host, config) = (FakeHost::of(&role, "10.0.3.1"), NodeConfig::default());
         let line =
             format!("   0: {local} 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0  0 4711 1\n");
         host.make("/proc/net/tcp", &format!("  sl  local_address rem_address   st\n{line}"));
@@ -159,7 +159,7 @@ mod tests {
         host.make("/proc/77/fd/", "");
         std::os::unix::fs::symlink("socket:[4711]", host.path("/proc/77/fd/3")).unwrap();
         std::os::unix::fs::symlink(file, host.path("/proc/77/exe")).unwrap();
-        let node = Node::new(&host, &role, &identity).unwrap();
+        let node = Node::new(&host, &role, &config).unwrap();
         check(&node).unwrap().exceptions
     }
 

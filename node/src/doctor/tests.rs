@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::config::node::Identity;
+use crate::config::node::NodeConfig;
 use crate::config::role::Role;
 use crate::host::Host;
 use crate::testing::fake::FakeHost;
@@ -76,9 +76,9 @@ fn a_static_pods_processes_run_as_the_id_that_its_map_ends_with() {
 #[test]
 fn a_machine_without_containers_proves_nothing() {
     let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
-    let (host, identity) = (FakeHost::of(&role, "10.0.3.1"), Identity::default());
+    let (host, config) = (FakeHost::of(&role, "10.0.3.1"), NodeConfig::default());
     host.make("/proc/1/cgroup", "0::/init.scope\n");
-    let node = Node::new(&host, &role, &identity).unwrap();
+    let node = Node::new(&host, &role, &config).unwrap();
     let findings = examine(&node);
     for finding in findings.iter().filter(|finding| finding.promise.contains("container process")) {
         assert_eq!(finding.verdict, Verdict::NothingToJudge, "{finding:?}");
@@ -111,7 +111,7 @@ fn bundle(host: &FakeHost, id: &str) -> String {
 /// The promises that do not hold on a master that was set up, once something was done to it, each with its evidence.
 fn broken(spoil: &dyn Fn(&FakeHost)) -> BTreeSet<(String, String)> {
     let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
-    let (host, identity) = (FakeHost::of(&role, "10.0.3.1"), Identity::default());
+    let (host, config) = (FakeHost::of(&role, "10.0.3.1"), NodeConfig::default());
     host.make("/etc/apt/preferences.d/hale", "");
     process(&host, 100, "", "");
     process(&host, 200, "", "");
@@ -132,7 +132,7 @@ fn broken(spoil: &dyn Fn(&FakeHost)) -> BTreeSet<(String, String)> {
     bootstrap::until_done(&host, &role, &|| Ok(()), &mut |_| {}).unwrap();
     host.make(crate::kubernetes::kube_proxy::KUBECONFIG, &conf(YEAR));
     spoil(&host);
-    let node = Node::new(&host, &role, &identity).unwrap();
+    let node = Node::new(&host, &role, &config).unwrap();
     let broken = examine(&node).into_iter().filter(|finding| finding.verdict != Verdict::Yes);
     broken.map(|finding| (finding.promise, finding.evidence.join("; "))).collect()
 }
@@ -332,7 +332,7 @@ const FORGERY: &str = "\u{1b}[1A\u{1b}[2K\n yes";
 #[test]
 fn no_name_from_outside_can_forge_a_line() {
     let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
-    let (host, identity) = (FakeHost::of(&role, "10.0.3.1"), Identity::default());
+    let (host, config) = (FakeHost::of(&role, "10.0.3.1"), NodeConfig::default());
     process(&host, 200, "Seccomp:\t2", "Seccomp:\t0");
     host.make("/proc/200/comm", FORGERY);
     host.make("/proc/net/tcp", "0: 0103000A:0016 0:0 0A 0:0 0:0 0  0  0 4711 1\n");
@@ -341,7 +341,7 @@ fn no_name_from_outside_can_forge_a_line() {
     std::os::unix::fs::symlink(format!("/usr/bin/{FORGERY}"), host.path("/proc/77/exe")).unwrap();
     host.make(&format!("/etc/crio/crio.conf.d/{}", FORGERY), "");
     host.make("/run/hale/refused", &FORGERY.replace('\n', "\r"));
-    let findings = examine(&Node::new(&host, &role, &identity).unwrap());
+    let findings = examine(&Node::new(&host, &role, &config).unwrap());
     let text = table(&findings);
     let begins = ["yes  ", "NO   ", "-    ", "       "];
     for line in text.lines() {

@@ -17,7 +17,7 @@ use rustix::fs::OFlags;
 use rustix::mount::{MountFlags, UnmountFlags};
 use zeroize::Zeroizing;
 
-use crate::config::node::Identity;
+use crate::config::node::NodeConfig;
 use crate::fault::{Fault, Result};
 use crate::host::{Host, files};
 
@@ -45,7 +45,7 @@ const FILE_SYSTEMS: [FileSystem; 3] = [
 /// Copies the seed's file, once: not when the node has one already. Says whether it did.
 pub fn import(host: &dyn Host) -> Result<bool> {
     let device = host.path(DEVICE);
-    if std::fs::symlink_metadata(host.path(Identity::PATH)).is_ok() || !device.exists() {
+    if std::fs::symlink_metadata(host.path(NodeConfig::PATH)).is_ok() || !device.exists() {
         return Ok(false);
     }
     mounted(host, &device, MountFlags::RDONLY, |point, kind| take(host, point, kind.has_modes))?;
@@ -122,7 +122,8 @@ fn mount(device: &Path, point: &Path, flags: MountFlags) -> Result<&'static File
 /// Copies from a mounted seed.
 fn take(host: &dyn Host, point: &Path, has_modes: bool) -> Result<()> {
     let path = point.join(NAME);
-    let text = files::read_limited(&path, Identity::LIMIT).map_err(|fault| fault.within("the seed disk"))?;
+    let text =
+        files::read_limited(&path, NodeConfig::LIMIT).map_err(|fault| fault.within("the seed disk"))?;
     let text = text.map(Zeroizing::new).ok_or_else(|| {
         Fault::input(format!("the seed disk has no {NAME}")).mend("make it with `cargo xtask seed`")
     })?;
@@ -132,7 +133,7 @@ fn take(host: &dyn Host, point: &Path, has_modes: bool) -> Result<()> {
         let what = format!("{NAME} on the seed disk has mode {:04o}; it holds secrets", mode & 0o777);
         return Err(Fault::input(what).mend(format!("chmod 0600 {NAME} there")));
     }
-    files::write(host, Identity::PATH, text.as_bytes(), 0o600)
+    files::write(host, NodeConfig::PATH, text.as_bytes(), 0o600)
 }
 
 #[cfg(test)]
@@ -158,10 +159,10 @@ mod tests {
         }
         let taken = take(&host, disk.path(), has_modes).map_err(|fault| fault.to_string());
         match expect {
-            Ok(()) => files::check_private(&host, Identity::PATH).unwrap(),
+            Ok(()) => files::check_private(&host, NodeConfig::PATH).unwrap(),
             Err(part) => {
                 assert!(taken.as_ref().is_err_and(|told| told.contains(part)), "{taken:?}");
-                assert!(!host.path(Identity::PATH).exists());
+                assert!(!host.path(NodeConfig::PATH).exists());
             }
         }
     }

@@ -169,7 +169,7 @@ pub fn ranges(node: &Node) -> Result<Vec<(String, Range)>> {
 /// A range of `join.taken`, which `hale token` printed, is refused before anything is done. One that was given away
 /// since is found only here, behind the join: a bootstrap token may list no nodes (kubeadm gives its group none of that).
 pub fn wait_for_range(node: &Node) -> Result<()> {
-    let own = node.identity.pods(node.role);
+    let own = node.config.pods(node.role);
     retry(node, PATIENCE, &|| {
         let ranges = ranges(node)?;
         let clash = ranges.iter().find(|(name, range)| *name != node.name && range.overlaps(&own));

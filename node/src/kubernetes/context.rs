@@ -1,10 +1,10 @@
-//! A node that is being worked on: its role, its identity, its host.
+//! A node that is being worked on: its role, its configuration, its host.
 
 use std::net::Ipv4Addr;
 
 use zeroize::Zeroizing;
 
-use crate::config::node::{Identity, holds_secret};
+use crate::config::node::{NodeConfig, holds_secret};
 use crate::config::role::Role;
 use crate::config::{Name, Secret};
 use crate::fault::{Class, Fault, Result};
@@ -27,7 +27,7 @@ pub struct Node<'a> {
     /// What kind of node it is.
     pub role: &'a Role,
     /// What sets it apart.
-    pub identity: &'a Identity,
+    pub config: &'a NodeConfig,
     /// Its name in the cluster.
     pub name: String,
     /// Told why it still waits, each time that it asks again.
@@ -35,13 +35,13 @@ pub struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    /// A node by the name in its identity, or the machine's.
-    pub fn new(host: &'a dyn Host, role: &'a Role, identity: &'a Identity) -> Result<Self> {
-        let name = match &identity.name {
+    /// A node by the name in its configuration, or the machine's.
+    pub fn new(host: &'a dyn Host, role: &'a Role, config: &'a NodeConfig) -> Result<Self> {
+        let name = match &config.name {
             Some(name) => name.as_str().to_owned(),
             None => host_name(host)?,
         };
-        Ok(Self { host, role, identity, name, waits: &|_| {} })
+        Ok(Self { host, role, config, name, waits: &|_| {} })
     }
 
     /// Its address on the bridge: the master's is the role's; a node's is given or found.
@@ -49,7 +49,7 @@ impl<'a> Node<'a> {
         if self.role.is_master() {
             return Ok(self.role.cluster.advertise_address);
         }
-        if let Some(address) = &self.identity.network.address {
+        if let Some(address) = &self.config.network.address {
             return Ok(*address.get_ref());
         }
         let bridge = self.role.cluster.bridge.as_str();
@@ -82,11 +82,11 @@ impl<'a> Node<'a> {
 
     /// Writes node.toml again without the secrets that were used, if it has any; the one that it came from first.
     pub fn wipe(&self) -> Result<()> {
-        match files::read(self.host, Identity::PATH)? {
+        match files::read(self.host, NodeConfig::PATH)? {
             Some(text) if holds_secret(&text) => {
-                let wiped = self.identity.wiped()?;
+                let wiped = self.config.wiped()?;
                 seed::wipe(self.host, &wiped)?;
-                files::overwrite(self.host, Identity::PATH, wiped.as_bytes())
+                files::overwrite(self.host, NodeConfig::PATH, wiped.as_bytes())
             }
             _ => Ok(()),
         }
@@ -112,20 +112,20 @@ impl<'a> Node<'a> {
     }
 }
 
-/// Reads the node's own `node.toml`, which nobody but root may read; an empty identity when there is none.
-pub fn load_identity(host: &dyn Host, role: &Role) -> Result<Identity> {
-    let path = host.path(Identity::PATH);
-    let Some(text) = files::read_limited(&path, Identity::LIMIT)? else { return Ok(Identity::default()) };
+/// Reads the node's own `node.toml`, which nobody but root may read; an empty one when there is none.
+pub fn load_config(host: &dyn Host, role: &Role) -> Result<NodeConfig> {
+    let path = host.path(NodeConfig::PATH);
+    let Some(text) = files::read_limited(&path, NodeConfig::LIMIT)? else { return Ok(NodeConfig::default()) };
     let text = Zeroizing::new(text);
-    files::check_private(host, Identity::PATH)?;
-    Identity::parse(Identity::PATH, &text, role)
+    files::check_private(host, NodeConfig::PATH)?;
+    NodeConfig::parse(NodeConfig::PATH, &text, role)
 }
 
 /// The machine's name, which must fit a node.
 fn host_name(host: &dyn Host) -> Result<String> {
     let text = files::read(host, "/etc/hostname")?.unwrap_or_default();
     let name: Name = text.trim().parse().map_err(|fault: Fault| {
-        fault.within("/etc/hostname").mend(format!("set name in {}, or the host name", Identity::PATH))
+        fault.within("/etc/hostname").mend(format!("set name in {}, or the host name", NodeConfig::PATH))
     })?;
     Ok(name.as_str().to_owned())
 }

@@ -85,7 +85,7 @@ pub fn credentials(node: &Node) -> Result<String> {
     if node.role.is_master() {
         return kubeadm::user_kubeconfig(node, USER);
     }
-    let given = node.identity.kube_proxy.as_ref().and_then(|given| given.kubeconfig.as_ref());
+    let given = node.config.kube_proxy.as_ref().and_then(|given| given.kubeconfig.as_ref());
     given.map(|secret| secret.expose().to_owned()).ok_or_else(|| {
         let fault = Fault::new(Class::Missing, "/etc/hale/node.toml has no kube-proxy.kubeconfig");
         fault.mend("put there what `hale token --kube-proxy` prints on the master")

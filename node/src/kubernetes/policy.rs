@@ -211,7 +211,7 @@ pub fn allow(node: &Node, namespace: &Name, more: More) -> Result<String> {
 mod tests {
     use super::*;
     use crate::bootstrap::attempt;
-    use crate::config::node::Identity;
+    use crate::config::node::NodeConfig;
     use crate::config::role::Role;
     use crate::host::files;
     use crate::testing::fake::FakeHost;
@@ -227,8 +227,8 @@ mod tests {
     #[test]
     fn no_policy_gives_what_it_is_not_for() {
         let (host, role) = master();
-        let identity = Identity::default();
-        let objects = objects(&Node::new(&host, &role, &identity).unwrap());
+        let config = NodeConfig::default();
+        let objects = objects(&Node::new(&host, &role, &config).unwrap());
         let policies: Vec<_> =
             objects.iter().filter(|object| object["kind"] == "PodSecurityPolicy").collect();
         let names: Vec<_> =
@@ -287,15 +287,15 @@ mod tests {
     fn a_namespace_is_given_more_on_the_master_alone() {
         let (host, role) = master();
         host.state.borrow_mut().objects.insert("web".into());
-        let identity = Identity::default();
-        let node = Node::new(&host, &role, &identity).unwrap();
+        let config = NodeConfig::default();
+        let node = Node::new(&host, &role, &config).unwrap();
         let name = |text: &str| text.parse::<Name>().unwrap();
         assert_eq!(allow(&node, &name("web"), More::HostPaths).unwrap(), "hale:host-paths");
         let told = allow(&node, &name("nowhere"), More::HostNetwork).unwrap_err().to_string();
         assert!(told.contains("kubectl create namespace nowhere"), "{told}");
         let text = include_str!("../../examples/role.toml").replacen("\"master\"", "\"node\"", 1);
         let worker = Role::parse(&text).unwrap();
-        let node = Node::new(&host, &worker, &identity).unwrap();
+        let node = Node::new(&host, &worker, &config).unwrap();
         assert!(allow(&node, &name("web"), More::HostPaths).unwrap_err().to_string().contains("no master"));
     }
 }

@@ -77,7 +77,7 @@ impl Cluster<'_> {
     fn may_have_range(&self, member: &Member) -> bool {
         let (Some(claim), None) = (member.claim, member.given) else { return false };
         let (role, cluster) = (self.node.role, &self.node.role.cluster);
-        let own = self.node.identity.pods(role);
+        let own = self.node.config.pods(role);
         let mut reserved: Vec<_> = self.members.iter().flat_map(|other| other.addresses.clone()).collect();
         reserved.extend([cluster.gateway, cluster.advertise_address]);
         let free = self.members.iter().all(|other| !other.given.is_some_and(|given| given.overlaps(&claim)));

@@ -34,7 +34,7 @@ pub(super) fn renew(node: &Node, force: bool) -> Result<Outcome> {
     if !node.role.kube_proxy.here {
         return Ok(Outcome::Nothing);
     }
-    let given = node.identity.kube_proxy.as_ref().is_some_and(|given| given.kubeconfig.is_some());
+    let given = node.config.kube_proxy.as_ref().is_some_and(|given| given.kubeconfig.is_some());
     if given {
         kube_proxy::renew(node)?;
         node.wipe()?;

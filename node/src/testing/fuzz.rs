@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use crate::config::node::{Identity, holds_secret};
+use crate::config::node::{NodeConfig, holds_secret};
 use crate::config::role::Role;
 use crate::shim::{self, Defaults, Ids, Mounted};
 
@@ -18,18 +18,18 @@ static ROLES: LazyLock<[Role; 2]> = LazyLock::new(|| {
 });
 
 /// A `node.toml`, or a seed's: its secrets are seen, and what is read can be written without its secrets, and read again.
-pub fn identity(text: &str) {
+pub fn node_config(text: &str) {
     for role in &*ROLES {
-        let Ok(identity) = Identity::parse("node.toml", text, role) else { continue };
+        let Ok(config) = NodeConfig::parse("node.toml", text, role) else { continue };
         let given = [
-            identity.join.as_ref().is_some_and(|join| join.token.is_some()),
-            identity.ca.as_ref().is_some_and(|ca| ca.key.is_some()),
-            identity.kube_proxy.as_ref().is_some_and(|proxy| proxy.kubeconfig.is_some()),
+            config.join.as_ref().is_some_and(|join| join.token.is_some()),
+            config.ca.as_ref().is_some_and(|ca| ca.key.is_some()),
+            config.kube_proxy.as_ref().is_some_and(|proxy| proxy.kubeconfig.is_some()),
         ];
         assert_eq!(holds_secret(text), given.contains(&true), "a secret is not seen: {text}");
-        let wiped = identity.wiped().expect("what was read can be written");
+        let wiped = config.wiped().expect("what was read can be written");
         assert!(!holds_secret(&wiped), "a secret is left: {wiped}");
-        Identity::parse("node.toml", &wiped, role).expect("what was written can be read");
+        NodeConfig::parse("node.toml", &wiped, role).expect("what was written can be read");
     }
 }
 

@@ -72,7 +72,7 @@ pub(super) fn apply(node: &Node) -> Result<()> {
         return Err(fault.mend("restore it from a backup, or `hale reset` and begin anew"));
     }
     files::remove(node.host, SCRATCH_PKI)?;
-    if let Some(ca) = &node.identity.ca {
+    if let Some(ca) = &node.config.ca {
         give(node, ca)?;
     }
     let text = config::init(node, SCRATCH_PKI)?;

@@ -36,7 +36,7 @@ pub fn apply(node: &Node) -> Result<()> {
 
 /// The CNI configuration, when node.toml names a range; else the packaged one counts.
 fn pods(node: &Node) -> Result<Option<String>> {
-    let (cluster, Some(range)) = (&node.role.cluster, &node.identity.network.pods) else { return Ok(None) };
+    let (cluster, Some(range)) = (&node.role.cluster, &node.config.network.pods) else { return Ok(None) };
     let range = range.get_ref();
     let config = json!({
         "cniVersion": "0.3.1",

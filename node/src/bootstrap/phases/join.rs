@@ -48,7 +48,7 @@ pub(super) fn apply(node: &Node) -> Result<()> {
     let note = format!("{NOTE}={}", paths::CRI_SOCKET);
     change(node, "annotate", &note)?;
     // The kubelet itself does so only for an object that it makes; this one may be of an earlier life of the node.
-    change(node, "label", &format!("{PODS_LABEL}={}", node.identity.pods(node.role)))?;
+    change(node, "label", &format!("{PODS_LABEL}={}", node.config.pods(node.role)))?;
     api::wait_for_range(node).or_else(|fault| leave(node, fault))
 }
 
@@ -69,7 +69,7 @@ fn leave(node: &Node, fault: Fault) -> Result<()> {
 }
 
 fn join(node: &Node) -> Result<()> {
-    let join = node.identity.join.as_ref();
+    let join = node.config.join.as_ref();
     let join = join.ok_or_else(|| {
         Fault::new(Class::Missing, "there is no [join]").mend("run `hale token` on the master")
     })?;

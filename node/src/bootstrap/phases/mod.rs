@@ -3,7 +3,7 @@
 //! The manifests are written, and made patient, before the kubelet starts: so it never sees a half-written
 //! one, nor one that kills a slow API server.
 
-use crate::config::node::{Identity, holds_secret};
+use crate::config::node::{NodeConfig, holds_secret};
 use crate::config::role::Role;
 use crate::fault::Result;
 use crate::host::files;
@@ -115,7 +115,7 @@ fn has_owners(node: &Node) -> Result<bool> {
 }
 
 fn is_verified(node: &Node) -> Result<bool> {
-    let wiped = files::read(node.host, Identity::PATH)?.is_none_or(|text| !holds_secret(&text));
+    let wiped = files::read(node.host, NodeConfig::PATH)?.is_none_or(|text| !holds_secret(&text));
     Ok(wiped && api::is_ready(node)? && dns::query(node).map(|_| true)?)
 }
 

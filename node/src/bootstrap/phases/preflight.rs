@@ -24,7 +24,7 @@ pub(super) fn is_done(node: &Node) -> Result<bool> {
 /// Makes the bridge if it is told to, names name servers if nobody has, then says what is wrong.
 pub(super) fn apply(node: &Node) -> Result<()> {
     network::name_servers(node)?;
-    if node.identity.network.bridge == Bridge::Make {
+    if node.config.network.bridge == Bridge::Make {
         network::make(node)?;
     }
     examine(node)
@@ -33,7 +33,7 @@ pub(super) fn apply(node: &Node) -> Result<()> {
 fn examine(node: &Node) -> Result<()> {
     // What is asked for once is not asked for again.
     let begun = files::read(node.host, paths::KUBELET)?.is_some();
-    if let Some(fault) = node.identity.missing(node.role).filter(|_| !begun) {
+    if let Some(fault) = node.config.missing(node.role).filter(|_| !begun) {
         return Err(fault);
     }
     cgroups(node)?;
@@ -73,7 +73,7 @@ fn clock(node: &Node) -> Result<()> {
         ));
     }
     let joined = files::read(node.host, paths::KUBELET)?.is_some();
-    let Some(join) = node.identity.join.as_ref().filter(|_| !joined) else { return Ok(()) };
+    let Some(join) = node.config.join.as_ref().filter(|_| !joined) else { return Ok(()) };
     if join.issued.is_some_and(|issued| now < issued.seconds() - SKEW) {
         return wrong(format!("the clock says {}, before the token was made", Moment::from_seconds(now)?));
     }

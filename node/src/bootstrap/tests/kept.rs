@@ -13,14 +13,14 @@ fn secrets_are_wiped_once_they_were_used() {
     for text in [JOIN.to_owned(), JOIN.replace("token =", "\"token\" =")] {
         let role = role("node", "1.20.2");
         let fake = machine(&role);
-        fake.make(Identity::PATH, &text);
+        fake.make(NodeConfig::PATH, &text);
         let old = fake.path("/old");
-        std::fs::hard_link(fake.path(Identity::PATH), &old).unwrap();
+        std::fs::hard_link(fake.path(NodeConfig::PATH), &old).unwrap();
         boot(&fake, &role).unwrap();
         assert_eq!(fake.holders("0123456789abcdef"), [""; 0]);
-        assert!(files::need(&fake, Identity::PATH).unwrap().contains("10.0.3.1:6443"));
+        assert!(files::need(&fake, NodeConfig::PATH).unwrap().contains("10.0.3.1:6443"));
         assert_eq!(std::fs::read(&old).unwrap(), vec![0; text.len()]);
-        assert_ne!(old.metadata().unwrap().ino(), fake.path(Identity::PATH).metadata().unwrap().ino());
+        assert_ne!(old.metadata().unwrap().ino(), fake.path(NodeConfig::PATH).metadata().unwrap().ino());
     }
 }
 

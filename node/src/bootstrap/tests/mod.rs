@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::bootstrap::{self, journal};
-use crate::config::node::Identity;
+use crate::config::node::NodeConfig;
 use crate::config::role::Role;
 use crate::host::{Host, files};
 use crate::kubernetes::paths;
@@ -36,7 +36,7 @@ fn machine(role: &Role) -> FakeHost {
         return FakeHost::of(role, "10.0.3.1");
     }
     let fake = FakeHost::of(role, "10.0.3.2");
-    fake.make(Identity::PATH, JOIN);
+    fake.make(NodeConfig::PATH, JOIN);
     fake.state.borrow_mut().objects.insert("elsewhere".into());
     fake
 }
@@ -295,7 +295,7 @@ fn each_hostile_or_broken_thing_ends_in_one_clear_line() {
     };
     let told = "the clock says 1970-01-01T00:00:00Z, before /usr/lib/hale/role.toml was made; set the clock";
     check("master", &before_it_was_packaged, told);
-    check("node", &|fake| fake.make(Identity::PATH, ""), "no [join]; put there what `hale token`");
+    check("node", &|fake| fake.make(NodeConfig::PATH, ""), "no [join]; put there what `hale token`");
     check("master", &|fake| fake.state.borrow_mut().addresses.clear(), "give lxcbr0 the address 10.0.3.1");
     check(
         "master",
@@ -310,12 +310,13 @@ fn each_hostile_or_broken_thing_ends_in_one_clear_line() {
     check("master", &|fake| *fake.version.borrow_mut() = "v1.19.0".into(), "is v1.19.0, not v1.20.2");
     check(
         "master",
-        &|fake| fake.make(Identity::PATH, "nonsense = 1"),
+        &|fake| fake.make(NodeConfig::PATH, "nonsense = 1"),
         "node.toml:1: unknown field `nonsense`",
     );
     let readable = |fake: &FakeHost| {
         use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(fake.path(Identity::PATH), std::fs::Permissions::from_mode(0o644)).unwrap();
+        std::fs::set_permissions(fake.path(NodeConfig::PATH), std::fs::Permissions::from_mode(0o644))
+            .unwrap();
     };
     check("node", &readable, "has mode 0644 and owner 0; it holds secrets; chown root");
 }
@@ -382,7 +383,7 @@ fn a_range_that_another_node_has_is_refused_after_joining() {
     for at in 0..=changes {
         let (_, fake) = joined(at);
         fake.reboot();
-        fake.make(Identity::PATH, &JOIN.replace("10.0.3.61-10.0.3.100", "10.0.3.121-10.0.3.150"));
+        fake.make(NodeConfig::PATH, &JOIN.replace("10.0.3.61-10.0.3.100", "10.0.3.121-10.0.3.150"));
         boot_patiently(&fake, &role).unwrap();
         assert_eq!(ranges(&fake)[1..], ["range seed 10.0.3.121-10.0.3.150"], "cut at change {at}");
         let mut tree = tree(&fake);
@@ -395,12 +396,12 @@ fn a_range_that_another_node_has_is_refused_after_joining() {
 fn the_unit_waits_for_its_input_and_ends_by_itself() {
     let role = role("node", "1.20.2");
     let fake = machine(&role);
-    fake.make(Identity::PATH, "nonsense = 1");
+    fake.make(NodeConfig::PATH, "nonsense = 1");
     let start = fake.now();
     // The operator mends the file after a while.
     let before = || {
         if fake.now() > start + 60 {
-            fake.make(Identity::PATH, JOIN);
+            fake.make(NodeConfig::PATH, JOIN);
         }
         Ok(())
     };
@@ -434,11 +435,11 @@ fn attempts_are_made_more_and_more_seldom() {
 fn waiting_is_journaled_once() {
     let role = role("node", "1.20.2");
     let fake = machine(&role);
-    fake.make(Identity::PATH, "");
+    fake.make(NodeConfig::PATH, "");
     (0..3).for_each(|_| assert!(boot(&fake, &role).is_err()));
     let entries = Journal::read(&fake).unwrap();
     assert_eq!(entries.iter().filter(|entry| matches!(entry.event, Event::Waiting(_))).count(), 1);
-    fake.make(Identity::PATH, JOIN);
+    fake.make(NodeConfig::PATH, JOIN);
     boot(&fake, &role).unwrap();
 }
 

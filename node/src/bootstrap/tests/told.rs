@@ -10,7 +10,7 @@ fn a_machine_that_names_no_server_asks_those_of_node_toml_or_the_gateway() {
         let role = role("master", "1.20.2");
         let fake = machine(&role);
         before.inspect(|text| fake.make("/etc/resolv.conf", text));
-        fake.make(Identity::PATH, told);
+        fake.make(NodeConfig::PATH, told);
         boot(&fake, &role).unwrap();
         assert_eq!(files::need(&fake, "/etc/resolv.conf").unwrap(), after);
     };
@@ -26,7 +26,7 @@ fn a_bridge_that_hale_makes_leads_to_services() {
     let check = |kind: &str, told: &str, expect: &str| {
         let role = role(kind, "1.20.2");
         let fake = machine(&role);
-        fake.make(Identity::PATH, told);
+        fake.make(NodeConfig::PATH, told);
         boot(&fake, &role).unwrap();
         let text = files::need(&fake, crate::bootstrap::network::FILES[1]).unwrap();
         assert!(text.ends_with(expect), "{text}");
@@ -42,7 +42,7 @@ fn no_other_interface_is_touched() {
     let check = |told: &str, matched: &[&str]| {
         let role = role("master", "1.20.2");
         let fake = machine(&role);
-        fake.make(Identity::PATH, told);
+        fake.make(NodeConfig::PATH, told);
         boot(&fake, &role).unwrap();
         let texts = crate::bootstrap::network::FILES
             .map(|path| files::read(&fake, path).unwrap().unwrap_or_default());
@@ -63,7 +63,7 @@ fn no_other_interface_is_touched() {
 fn a_given_ca_is_the_clusters() {
     let role = role("master", "1.20.2");
     let fake = machine(&role);
-    fake.make(Identity::PATH, include_str!("../../../examples/master.toml"));
+    fake.make(NodeConfig::PATH, include_str!("../../../examples/master.toml"));
     boot(&fake, &role).unwrap();
     let text = |path: &str| files::need(&fake, path).unwrap();
     assert_eq!(text("/etc/kubernetes/pki/ca.crt").lines().nth(1), Some("MIIB"));
@@ -92,7 +92,7 @@ fn a_key_that_is_not_the_given_cas_is_refused() {
         let fake = machine(&role);
         fake.openssl.set(true);
         let pair = format!("[ca]\ncertificate = \"\"\"{}\"\"\"\nkey = \"\"\"{key}\"\"\"\n", text("own.crt"));
-        fake.make(Identity::PATH, &pair);
+        fake.make(NodeConfig::PATH, &pair);
         let told = boot(&fake, &role).map_err(|fault| fault.to_string());
         let expect =
             "ca.key is not the key of ca.certificate; put the cluster CA's own pair into /etc/hale/node.toml";
@@ -116,13 +116,13 @@ fn a_node_runs_a_kube_proxy_where_the_role_wants_one() {
         told.contains("has no kube-proxy.kubeconfig; put there what `hale token --kube-proxy`"),
         "{told}"
     );
-    fake.make(Identity::PATH, &format!("{JOIN}[kube-proxy]\nkubeconfig = \"client-key-data: eA==\"\n"));
+    fake.make(NodeConfig::PATH, &format!("{JOIN}[kube-proxy]\nkubeconfig = \"client-key-data: eA==\"\n"));
     boot(&fake, &role).unwrap();
     assert_eq!(
         files::need(&fake, crate::kubernetes::kube_proxy::KUBECONFIG).unwrap(),
         "client-key-data: eA=="
     );
-    assert!(!files::need(&fake, Identity::PATH).unwrap().contains("client-key-data"));
+    assert!(!files::need(&fake, NodeConfig::PATH).unwrap().contains("client-key-data"));
     let (enabled, active) = (&fake.state.borrow().enabled, &fake.state.borrow().active);
     assert!(enabled.contains("kube-proxy.service") && active.contains("kube-proxy.service"));
 }

@@ -182,7 +182,7 @@ fn etcd(node: &Node) -> Extra {
 fn registration(node: &Node) -> Result<Registration> {
     let address = node.address()?.to_string();
     let mut options = extra([("node-ip", &address), ("address", &address)]);
-    let pods = node.identity.pods(node.role);
+    let pods = node.config.pods(node.role);
     options.insert("node-labels", format!("{PODS_LABEL}={pods}"));
     // As many as have addresses; the static pods have the host's.
     let without_address = if node.role.is_master() { manifest::NAMES.len() } else { 0 };

@@ -72,8 +72,8 @@ fn ending(minor: &str) -> (FakeHost, Role) {
 }
 
 fn step(host: &FakeHost, role: &Role) -> Result<Outcome> {
-    let identity = load_identity(host, role).unwrap();
-    renew(&Node::new(host, role, &identity).unwrap(), false)
+    let config = load_config(host, role).unwrap();
+    renew(&Node::new(host, role, &config).unwrap(), false)
 }
 
 /// One run of the master's timer over these requests.
@@ -86,8 +86,8 @@ pub(super) fn approve(role: &Role, requests: &mut BTreeMap<String, Value>) {
     master.state.borrow_mut().enabled.extend(["crio.service".into(), "kubelet.service".into()]);
     master.reboot();
     master.state.borrow_mut().requests.append(requests);
-    let identity = Identity::default();
-    approve::approve(&Node::new(&master, &role, &identity).unwrap()).unwrap();
+    let config = NodeConfig::default();
+    approve::approve(&Node::new(&master, &role, &config).unwrap()).unwrap();
     requests.append(&mut master.state.borrow_mut().requests);
 }
 

@@ -1,10 +1,10 @@
 use super::*;
 use crate::bootstrap::attempt;
-use crate::config::node::Identity;
+use crate::config::node::NodeConfig;
 use crate::config::role::Role;
 use crate::fault::Class;
 use crate::host::Host;
-use crate::kubernetes::context::load_identity;
+use crate::kubernetes::context::load_config;
 use crate::testing::fake::{FakeHost, InjectedFault};
 
 mod flow;
@@ -16,8 +16,8 @@ fn renewed_files_get_their_owners_again() {
     let role = Role::parse(include_str!("../../../examples/role.toml")).unwrap();
     let host = FakeHost::of(&role, "10.0.3.1");
     attempt(&host, &role, &mut |_| {}).unwrap();
-    let identity = Identity::default();
-    let node = Node::new(&host, &role, &identity).unwrap();
+    let config = NodeConfig::default();
+    let node = Node::new(&host, &role, &config).unwrap();
     let credentials = files::need(&host, kube_proxy::KUBECONFIG).unwrap();
     host.certificates_end.set(true);
     assert_eq!(renew(&node, false).unwrap(), Outcome::Renewed);
@@ -47,21 +47,21 @@ fn renewed_files_get_their_owners_again() {
 #[test]
 fn a_masters_renewal_that_is_cut_anywhere_is_done_again() {
     let role = Role::parse(include_str!("../../../examples/role.toml")).unwrap();
-    let identity = Identity::default();
+    let config = NodeConfig::default();
     let run = |spoil: &dyn Fn(&FakeHost)| {
         let host = FakeHost::of(&role, "10.0.3.1");
         attempt(&host, &role, &mut |_| {}).unwrap();
         host.certificates_end.set(true);
         let (changes, commands) = (host.changes.get(), host.commands.borrow().len());
         spoil(&host);
-        let first = renew(&Node::new(&host, &role, &identity).unwrap(), false);
+        let first = renew(&Node::new(&host, &role, &config).unwrap(), false);
         let (changes, commands) = (host.changes.get() - changes, host.commands.borrow().len() - commands);
         (first.is_ok(), changes, commands, host)
     };
     let again = |host: FakeHost, what: &str| {
         host.certificates_end.set(!host.path(UNDER_WAY).exists());
         host.commands.borrow_mut().clear();
-        let node = Node::new(&host, &role, &identity).unwrap();
+        let node = Node::new(&host, &role, &config).unwrap();
         assert_eq!(renew(&node, false).unwrap(), Outcome::Renewed, "{what}");
         assert!(ownership::differences(&node).unwrap().is_empty(), "{what}");
         let commands = host.commands.borrow().join("\n");
@@ -101,8 +101,8 @@ fn a_run_waits_for_an_api_server_that_is_not_up_yet() {
     let host = FakeHost::of(&role, "10.0.3.1");
     attempt(&host, &role, &mut |_| {}).unwrap();
     host.reboot();
-    let identity = Identity::default();
-    let node = Node::new(&host, &role, &identity).unwrap();
+    let config = NodeConfig::default();
+    let node = Node::new(&host, &role, &config).unwrap();
     let run = |refused: std::ops::Range<usize>| {
         host.commands.borrow_mut().clear();
         host.injected.borrow_mut().extend(refused.map(|at| (at, InjectedFault::Rejects)));
@@ -123,7 +123,7 @@ fn worker(kubernetes: &str, certificate: &str, key: &str) -> (FakeHost, Role) {
     host.state.borrow_mut().objects.insert("elsewhere".into());
     host.state.borrow_mut().enabled.extend(["crio.service".into(), "kubelet.service".into()]);
     host.reboot();
-    host.make(Identity::PATH, include_str!("../../../examples/node.toml"));
+    host.make(NodeConfig::PATH, include_str!("../../../examples/node.toml"));
     host.make(kube_proxy::KUBECONFIG, &kubeconfig(certificate, key));
     (host, role)
 }
@@ -137,26 +137,26 @@ fn kubeconfig(certificate: &str, key: &str) -> String {
 #[test]
 fn what_a_node_is_given_by_hand_is_taken() {
     let (host, role) = worker("1.17.17", "Zm9v", "eA==");
-    let now = || load_identity(&host, &role).unwrap();
-    let identity = now();
-    let node = Node::new(&host, &role, &identity).unwrap();
+    let now = || load_config(&host, &role).unwrap();
+    let config = now();
+    let node = Node::new(&host, &role, &config).unwrap();
     assert_eq!(renew(&node, false).unwrap(), Outcome::Nothing, "it is good for long");
     let second = kubeconfig("Zm9vYmFy", "eA==");
     let text = include_str!("../../../examples/node.toml");
-    host.make(Identity::PATH, &format!("{text}\n[kube-proxy]\nkubeconfig = '''\n{second}'''\n"));
-    let identity = now();
-    let node = Node::new(&host, &role, &identity).unwrap();
+    host.make(NodeConfig::PATH, &format!("{text}\n[kube-proxy]\nkubeconfig = '''\n{second}'''\n"));
+    let config = now();
+    let node = Node::new(&host, &role, &config).unwrap();
     assert_eq!(renew(&node, false).unwrap(), Outcome::Renewed);
     assert_eq!(files::need(&host, kube_proxy::KUBECONFIG).unwrap(), second);
-    assert!(!files::need(&host, Identity::PATH).unwrap().contains("client-key-data"));
+    assert!(!files::need(&host, NodeConfig::PATH).unwrap().contains("client-key-data"));
 }
 
 #[test]
 fn a_kube_proxy_that_may_not_ask_is_the_operators() {
     let (host, role) = worker("1.17.17", "Zm9v", "eA==");
     host.openssl.set(true);
-    let identity = load_identity(&host, &role).unwrap();
-    let node = Node::new(&host, &role, &identity).unwrap();
+    let config = load_config(&host, &role).unwrap();
+    let node = Node::new(&host, &role, &config).unwrap();
     let told = renew(&node, true).unwrap_err();
     assert!(told.class() == Class::Missing && told.to_string().contains("hale token --kube-proxy"), "{told}");
 }

@@ -47,8 +47,8 @@ fn object(role: &Role, form: &Form, user: &str, pem: &str) -> Value {
 /// Whether the master approves it.
 fn approves(host: &FakeHost, role: &Role, object: Value) -> bool {
     host.state.borrow_mut().requests.insert("csr-1".into(), object);
-    let identity = Identity::default();
-    approve(&Node::new(host, role, &identity).unwrap()).unwrap();
+    let config = NodeConfig::default();
+    approve(&Node::new(host, role, &config).unwrap()).unwrap();
     is_approved(&host.state.borrow().requests["csr-1"])
 }
 
@@ -242,8 +242,8 @@ fn ranges_are_given_by_the_master() {
         let (host, role) = cluster("1.20.2");
         prepare(&host);
         host.state.borrow_mut().claims.insert("node-1".into(), claim.into());
-        let identity = Identity::default();
-        approve(&Node::new(&host, &role, &identity).unwrap()).unwrap();
+        let config = NodeConfig::default();
+        approve(&Node::new(&host, &role, &config).unwrap()).unwrap();
         let state = host.state.borrow();
         let range = state.objects.iter().find_map(|object| object.strip_prefix("range node-1 "));
         range.map(str::to_owned)
@@ -285,8 +285,8 @@ fn ranges_are_given_by_the_master() {
 #[test]
 fn the_approver_ends_with_the_last_invitation() {
     let (host, role) = cluster("1.20.2");
-    let identity = Identity::default();
-    let node = Node::new(&host, &role, &identity).unwrap();
+    let config = NodeConfig::default();
+    let node = Node::new(&host, &role, &config).unwrap();
     approve_the_invited(&node).unwrap();
     joined(&host);
     host.state.borrow_mut().invitations.insert("abcdef".into(), "hale: was taken by node-1".into());

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::config::node::Identity;
+use crate::config::node::NodeConfig;
 use crate::config::role::Role;
 use crate::host::{Host, RealHost, files};
 use crate::testing::fake::{FakeHost, grammar, recorded};
@@ -41,9 +41,9 @@ fn compare(name: &str, text: &str) {
 
 #[test]
 fn each_phase_writes_what_was_recorded() {
-    let (role, identity) = (role(), Identity::default());
+    let (role, config) = (role(), NodeConfig::default());
     let fake = machine(&role);
-    let node = Node::new(&fake, &role, &identity).unwrap();
+    let node = Node::new(&fake, &role, &config).unwrap();
     let configuration = config::init(&node, PKI).unwrap();
     // What was recorded counts for what kubeadm is told, and for nothing else.
     compare("init.yaml", &configuration);
@@ -150,11 +150,11 @@ fn a_node_joins_with_what_was_recorded() {
     let text =
         include_str!("../../../../examples/role.toml").replacen("role = \"master\"", "role = \"node\"", 1);
     let role = Role::parse(&text).unwrap();
-    let identity =
-        Identity::parse("node.toml", include_str!("../../../../examples/node.toml"), &role).unwrap();
+    let config =
+        NodeConfig::parse("node.toml", include_str!("../../../../examples/node.toml"), &role).unwrap();
     let fake = FakeHost::of(&role, "10.0.3.2");
-    let node = Node::new(&fake, &role, &identity).unwrap();
-    compare("join.yaml", &config::join(&node, identity.join.as_ref().unwrap()).unwrap());
+    let node = Node::new(&fake, &role, &config).unwrap();
+    compare("join.yaml", &config::join(&node, config.join.as_ref().unwrap()).unwrap());
 }
 
 #[test]
