@@ -10,7 +10,7 @@ use node::bootstrap::journal::Journal;
 use node::commands::progress::Progress;
 use node::commands::token::{self, Guest};
 use node::commands::{reset, status};
-use node::config::role::Role;
+use node::config::role::RoleConfig;
 use node::config::{Name, Range};
 use node::doctor::finding::Verdict;
 use node::doctor::{self, report};
@@ -99,7 +99,7 @@ enum Verb {
 
 fn run(verb: Verb) -> Result<ExitCode> {
     let host = RealHost::new(Some(PathBuf::from("/var/lib/hale/log")));
-    let role = Role::parse(&files::need(&host, Role::PATH)?)?;
+    let role = RoleConfig::parse(&files::need(&host, RoleConfig::PATH)?)?;
     match verb {
         Verb::Bootstrap => {
             let mut progress = Progress::open(&host);
@@ -165,7 +165,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
 }
 
 /// Tells ports how to join this master, and what the machine is like now.
-fn tell_all(host: &RealHost, role: &Role, progress: &mut Progress) -> Result<()> {
+fn tell_all(host: &RealHost, role: &RoleConfig, progress: &mut Progress) -> Result<()> {
     let config = load_config(host, role)?;
     let node = Node::new(host, role, &config)?;
     if token::hand_out(&node)? {

@@ -14,7 +14,7 @@ use builder::base::tree::Contents;
 use builder::lock::From;
 use libtest_mimic::{Arguments, Trial};
 use node::config::node::NodeConfig;
-use node::config::role::Role;
+use node::config::role::RoleConfig;
 use tests::checkout;
 use tests::cli::{Desk, program};
 use tests::system::World;
@@ -136,7 +136,7 @@ fn what_needs_no_machine_runs() {
             &format!("role = {name:?}"),
             1,
         );
-        let role = Role::parse(&role).expect("a role");
+        let role = RoleConfig::parse(&role).expect("a role");
         let config =
             NodeConfig::parse("node.toml", &text, &role).unwrap_or_else(|fault| panic!("{name}: {fault}"));
         assert!(config.missing(&role).is_none(), "{text}");

@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use crate::config::role::Role;
+use crate::config::role::RoleConfig;
 use crate::fault::{Class, Fault, Result};
 use crate::host::{Host, files, systemd};
 use crate::kubernetes::context::{Node, load_config};
@@ -76,7 +76,7 @@ impl<'a> Record<'a> {
     }
 
     /// Journals what is wrong before the first phase, as if it were that phase's.
-    fn refused(&mut self, role: &Role, fault: Fault) -> Fault {
+    fn refused(&mut self, role: &RoleConfig, fault: Fault) -> Fault {
         self.failed(phases::of(role)[0].name, &fault).err().unwrap_or(fault)
     }
 
@@ -112,11 +112,11 @@ impl<'a> Record<'a> {
 }
 
 /// One attempt from what the node is told now.
-pub fn attempt(host: &dyn Host, role: &Role, watch: Watch) -> Result<()> {
+pub fn attempt(host: &dyn Host, role: &RoleConfig, watch: Watch) -> Result<()> {
     go_on(role, &mut Record::open(host, watch)?, &|| Ok(()))
 }
 
-fn go_on(role: &Role, record: &mut Record, before: &dyn Fn() -> Result<()>) -> Result<()> {
+fn go_on(role: &RoleConfig, record: &mut Record, before: &dyn Fn() -> Result<()>) -> Result<()> {
     let host = record.host;
     let config = before().and_then(|()| load_config(host, role));
     let config = config.map_err(|fault| record.refused(role, fault))?;
@@ -131,7 +131,12 @@ const LONGEST: Duration = Duration::from_secs(300);
 /// Attempts until it is done, each after `before`. Waits for the operator's input, tries again what can pass,
 /// and gives up on what is wrong with the machine itself. The journal is held all along, pauses included: a
 /// second bootstrap is refused at once.
-pub fn until_done(host: &dyn Host, role: &Role, before: &dyn Fn() -> Result<()>, watch: Watch) -> Result<()> {
+pub fn until_done(
+    host: &dyn Host,
+    role: &RoleConfig,
+    before: &dyn Fn() -> Result<()>,
+    watch: Watch,
+) -> Result<()> {
     let mut record = Record::open(host, watch)?;
     let mut pause = SHORTEST;
     loop {

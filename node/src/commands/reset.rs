@@ -85,14 +85,14 @@ mod tests {
     use super::*;
     use crate::bootstrap::{attempt, until_done};
     use crate::config::node::NodeConfig;
-    use crate::config::role::Role;
+    use crate::config::role::RoleConfig;
     use crate::host::Host;
     use crate::kubernetes::context::load_config;
     use crate::testing::fake::FakeHost;
 
     #[test]
     fn a_reset_node_can_be_set_up_again() {
-        let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
+        let role = RoleConfig::parse(include_str!("../../examples/role.toml")).unwrap();
         let host = FakeHost::of(&role, "10.0.3.1");
         attempt(&host, &role, &mut |_| {}).unwrap();
         let config = NodeConfig::default();
@@ -124,7 +124,7 @@ mod tests {
             } else {
                 text.to_owned()
             };
-            let role = Role::parse(&text).unwrap();
+            let role = RoleConfig::parse(&text).unwrap();
             let host = FakeHost::of(&role, "10.0.3.1");
             host.make(NodeConfig::PATH, told);
             host.make("/etc/resolv.conf", "nameserver 192.0.2.1\n");
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_reset_that_was_cut_can_be_done_again() {
-        let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
+        let role = RoleConfig::parse(include_str!("../../examples/role.toml")).unwrap();
         let config = NodeConfig::default();
         let try_with = |fuel: usize| {
             let host = FakeHost::of(&role, "10.0.3.1");

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::bootstrap::journal::{Entry, Event};
 use crate::bootstrap::phases;
 use crate::config::Moment;
-use crate::config::role::Role;
+use crate::config::role::RoleConfig;
 use crate::fault::Result;
 use crate::text::terminal::plain;
 
@@ -45,7 +45,7 @@ pub enum State {
 }
 
 /// All phases of a role by what the journal says.
-pub fn lines(role: &Role, entries: &[Entry]) -> Vec<Line> {
+pub fn lines(role: &RoleConfig, entries: &[Entry]) -> Vec<Line> {
     let line = |phase: phases::Phase| {
         let of: Vec<&Entry> = entries.iter().filter(|entry| entry.phase == phase.name).collect();
         let last = of.last();
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_phase_stands_as_its_last_entry_says() {
-        let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
+        let role = RoleConfig::parse(include_str!("../../examples/role.toml")).unwrap();
         let entry = |at, phase: &str, event| Entry { at, phase: phase.into(), event };
         let entries = [
             entry(0, "preflight", Event::Begun),

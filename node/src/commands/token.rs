@@ -112,7 +112,7 @@ mod tests {
     use super::*;
     use crate::bootstrap::attempt;
     use crate::config::node::NodeConfig;
-    use crate::config::role::Role;
+    use crate::config::role::RoleConfig;
     use crate::host::Host;
     use crate::testing::fake::FakeHost;
 
@@ -120,10 +120,10 @@ mod tests {
     fn who_holds_the_port_of_a_master_is_told_how_to_join() {
         let text = include_str!("../../examples/role.toml");
         for kind in ["master", "node"] {
-            let role =
-                Role::parse(&text.replacen("role = \"master\"", &format!("role = {kind:?}"), 1)).unwrap();
+            let role = RoleConfig::parse(&text.replacen("role = \"master\"", &format!("role = {kind:?}"), 1))
+                .unwrap();
             let host = FakeHost::of(&role, "10.0.3.1");
-            attempt(&host, &Role::parse(text).unwrap(), &mut |_| {}).unwrap();
+            attempt(&host, &RoleConfig::parse(text).unwrap(), &mut |_| {}).unwrap();
             let config = NodeConfig::default();
             let node = Node::new(&host, &role, &config).unwrap();
             assert!(!hand_out(&node).unwrap());
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn what_is_printed_is_what_a_node_reads() {
         let text = include_str!("../../examples/role.toml");
-        let master = Role::parse(text).unwrap();
+        let master = RoleConfig::parse(text).unwrap();
         let host = FakeHost::of(&master, "10.0.3.1");
         attempt(&host, &master, &mut |_| {}).unwrap();
         host.state.borrow_mut().objects.insert("range seed 10.0.3.16-10.0.3.60".into());
@@ -152,7 +152,7 @@ mod tests {
         let node = Node::new(&host, &master, &config).unwrap();
         let printed = token(&node, &Guest::ANY, true).unwrap();
         let whole = format!("[network]\npods = \"10.0.3.61-10.0.3.70\"\n{}", printed.expose());
-        let worker = Role::parse(&text.replace("role = \"master\"", "role = \"node\"")).unwrap();
+        let worker = RoleConfig::parse(&text.replace("role = \"master\"", "role = \"node\"")).unwrap();
         let read = NodeConfig::parse("node.toml", &whole, &worker).unwrap();
         assert!(read.missing(&worker).is_none() && read.kube_proxy.is_some());
         let clash = whole.replace("10.0.3.61-", "10.0.3.60-");
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_token_is_for_one_node_and_a_short_time() {
-        let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
+        let role = RoleConfig::parse(include_str!("../../examples/role.toml")).unwrap();
         let host = FakeHost::of(&role, "10.0.3.1");
         attempt(&host, &role, &mut |_| {}).unwrap();
         host.state.borrow_mut().objects.insert("range node-9 10.0.3.90-10.0.3.99".into());

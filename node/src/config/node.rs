@@ -11,7 +11,7 @@ use toml::Spanned;
 
 use crate::fault::{Class, Fault, Result, parse_toml};
 
-use super::role::Role;
+use super::role::RoleConfig;
 use super::secrets::{Pem, Pin, Secret, Token};
 use super::timestamp::Moment;
 use super::values::{Endpoint, Interface, Name, Range};
@@ -138,7 +138,7 @@ impl NodeConfig {
     pub const LIMIT: u64 = 64 * 1024;
 
     /// Reads the file's text, and checks it against the role.
-    pub fn parse(file: &str, text: &str, role: &Role) -> Result<Self> {
+    pub fn parse(file: &str, text: &str, role: &RoleConfig) -> Result<Self> {
         let config: Self = parse_toml(file, text)?;
         config.check_network(file, text, role)?;
         config.check_secrets(file, role)?;
@@ -153,12 +153,12 @@ impl NodeConfig {
     }
 
     /// The addresses that this node's pods get.
-    pub fn pods(&self, role: &Role) -> Range {
+    pub fn pods(&self, role: &RoleConfig) -> Range {
         self.network.pods.as_ref().map_or(role.cluster.pods, |range| *range.get_ref())
     }
 
     /// What the role cannot do without and this file does not say: each is a key and what to do.
-    pub fn missing(&self, role: &Role) -> Option<Fault> {
+    pub fn missing(&self, role: &RoleConfig) -> Option<Fault> {
         let missing = |key: &str, how: &str| {
             let what = format!("{} has no {key}", Self::PATH);
             Some(Fault::new(Class::Missing, what).mend(how))
@@ -183,7 +183,7 @@ impl NodeConfig {
         }
     }
 
-    fn check_network(&self, file: &str, text: &str, role: &Role) -> Result<()> {
+    fn check_network(&self, file: &str, text: &str, role: &RoleConfig) -> Result<()> {
         let network = &self.network;
         let cluster = &role.cluster;
         let mut reserved = vec![cluster.gateway, cluster.advertise_address];
@@ -226,7 +226,7 @@ impl NodeConfig {
         }
     }
 
-    fn check_secrets(&self, file: &str, role: &Role) -> Result<()> {
+    fn check_secrets(&self, file: &str, role: &RoleConfig) -> Result<()> {
         let wrong = |what: &str| Err(Fault::input(format!("{file}: {what}")));
         if role.is_master() && self.join.is_some() {
             return wrong("[join] is for a node; this is the master");
@@ -256,9 +256,9 @@ mod tests {
     const MASTER: &str = include_str!("../../examples/master.toml");
     const NODE: &str = include_str!("../../examples/node.toml");
 
-    fn role(kind: &str) -> Role {
+    fn role(kind: &str) -> RoleConfig {
         let text = include_str!("../../examples/role.toml");
-        Role::parse(&text.replacen("role = \"master\"", &format!("role = {kind:?}"), 1)).unwrap()
+        RoleConfig::parse(&text.replacen("role = \"master\"", &format!("role = {kind:?}"), 1)).unwrap()
     }
 
     #[test]

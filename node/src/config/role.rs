@@ -17,36 +17,36 @@ use super::values::{Capability, Interface, Range, Version};
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Role {
+pub struct RoleConfig {
     /// What it does in the cluster.
-    pub role: Kind,
+    pub role: RoleKind,
     /// The line that its components come from, such as `1.17`.
     pub line: String,
     /// The version of kubelet, kubeadm and the control plane.
     pub kubernetes: Version,
     /// The cluster's own values.
-    pub cluster: Cluster,
+    pub cluster: ClusterConfig,
     /// The user that containers' root is on the host.
-    pub user: User,
+    pub user: UserConfig,
     /// How CRI-O runs containers.
-    pub runtime: Runtime,
+    pub runtime: RuntimeConfig,
     /// Where the control plane's images come from.
-    pub images: Images,
+    pub images: ImagesConfig,
     /// The host's kube-proxy.
-    pub kube_proxy: KubeProxy,
+    pub kube_proxy: KubeProxyConfig,
     /// Where the pinned programs are.
     #[serde(default)]
-    pub programs: Programs,
+    pub programs: ProgramPaths,
     /// Every socket that may listen.
-    pub sockets: Vec<Socket>,
+    pub sockets: Vec<AllowedSocket>,
     /// Packages that must not move.
-    pub packages: Vec<Package>,
+    pub packages: Vec<PinnedPackage>,
 }
 
 /// What a node does in the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum RoleKind {
     /// The single control plane, which is the network's gateway too.
     Master,
     /// A worker.
@@ -55,8 +55,13 @@ pub enum Kind {
 
 /// The cluster's own values.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, try_from = "ClusterText", into = "ClusterText")]
-pub struct Cluster {
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    try_from = "ClusterConfigText",
+    into = "ClusterConfigText"
+)]
+pub struct ClusterConfig {
     /// The bridge that pods and the node share.
     pub bridge: Interface,
     /// The network behind the bridge.
@@ -75,7 +80,7 @@ pub struct Cluster {
 
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct ClusterText {
+struct ClusterConfigText {
     bridge: Interface,
     subnet: Ipv4Net,
     gateway: Ipv4Addr,
@@ -85,9 +90,9 @@ struct ClusterText {
     advertise_address: Ipv4Addr,
 }
 
-impl TryFrom<ClusterText> for Cluster {
+impl TryFrom<ClusterConfigText> for ClusterConfig {
     type Error = Fault;
-    fn try_from(c: ClusterText) -> Result<Self> {
+    fn try_from(c: ClusterConfigText) -> Result<Self> {
         if c.subnet.trunc() != c.subnet || c.service_subnet.trunc() != c.service_subnet {
             return Err(Fault::input("a subnet has bits set behind its prefix"));
         }
@@ -103,19 +108,28 @@ impl TryFrom<ClusterText> for Cluster {
             )));
         }
         c.pods.check_within(c.subnet, &[c.gateway, c.advertise_address])?;
-        let ClusterText { bridge, subnet, gateway, pods, service_subnet, dns_domain, advertise_address } = c;
+        let ClusterConfigText {
+            bridge,
+            subnet,
+            gateway,
+            pods,
+            service_subnet,
+            dns_domain,
+            advertise_address,
+        } = c;
         Ok(Self { bridge, subnet, gateway, pods, service_subnet, dns_domain, advertise_address })
     }
 }
 
-impl From<Cluster> for ClusterText {
-    fn from(c: Cluster) -> Self {
-        let Cluster { bridge, subnet, gateway, pods, service_subnet, dns_domain, advertise_address } = c;
+impl From<ClusterConfig> for ClusterConfigText {
+    fn from(c: ClusterConfig) -> Self {
+        let ClusterConfig { bridge, subnet, gateway, pods, service_subnet, dns_domain, advertise_address } =
+            c;
         Self { bridge, subnet, gateway, pods, service_subnet, dns_domain, advertise_address }
     }
 }
 
-impl Cluster {
+impl ClusterConfig {
     /// The cluster DNS's address: the tenth of the service subnet, as kubeadm chooses it.
     pub fn dns_address(&self) -> Ipv4Addr {
         Ipv4Addr::from(u32::from(self.service_subnet.network()).wrapping_add(10))
@@ -130,7 +144,7 @@ impl Cluster {
 /// The host's user that containers' root is mapped to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct User {
+pub struct UserConfig {
     /// Its name, and its group's.
     pub name: String,
     /// Its id, and its group's: the first of the mapped ids.
@@ -141,7 +155,7 @@ pub struct User {
     pub control_plane_id: u32,
 }
 
-impl User {
+impl UserConfig {
     /// What etcd runs as.
     pub fn etcd_id(&self) -> u32 {
         self.control_plane_id + 1
@@ -151,7 +165,7 @@ impl User {
 /// How CRI-O runs containers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Runtime {
+pub struct RuntimeConfig {
     /// CRI-O's version.
     pub crio: String,
     /// The AppArmor profile that every container runs under.
@@ -167,7 +181,7 @@ pub struct Runtime {
 /// Where the control plane's images come from. Digests are the lock's business; kubeadm speaks in tags.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Images {
+pub struct ImagesConfig {
     /// The registry and path before every name, such as `registry.k8s.io`.
     pub repository: String,
     /// etcd's tag.
@@ -181,7 +195,7 @@ pub struct Images {
 /// The host's kube-proxy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct KubeProxy {
+pub struct KubeProxyConfig {
     /// Whether it runs on this node: on the gateway, or on all.
     pub here: bool,
 }
@@ -189,7 +203,7 @@ pub struct KubeProxy {
 /// Where the pinned programs are that `hale` runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct Programs {
+pub struct ProgramPaths {
     /// kubeadm.
     pub kubeadm: PathBuf,
     /// kubectl.
@@ -198,7 +212,7 @@ pub struct Programs {
     pub crictl: PathBuf,
 }
 
-impl Default for Programs {
+impl Default for ProgramPaths {
     fn default() -> Self {
         let at = |name: &str| PathBuf::from(format!("/usr/bin/{name}"));
         Self { kubeadm: at("kubeadm"), kubectl: at("kubectl"), crictl: at("crictl") }
@@ -208,13 +222,13 @@ impl Default for Programs {
 /// A socket that may listen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Socket {
+pub struct AllowedSocket {
     /// The name of the file that it runs, cut to 15 bytes as `/proc/PID/comm` is.
     pub program: String,
     /// TCP or UDP.
     pub protocol: Protocol,
     /// Where it may be bound.
-    pub bind: Bind,
+    pub bind: BindScope,
     /// The port; absent where the program takes a random one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
@@ -233,7 +247,7 @@ pub enum Protocol {
 /// Where a socket may be bound. Each includes the ones before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Bind {
+pub enum BindScope {
     /// 127.0.0.0/8 and ::1 alone.
     Loopback,
     /// An address of the cluster's subnet.
@@ -245,14 +259,14 @@ pub enum Bind {
 /// A package that must not move.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Package {
+pub struct PinnedPackage {
     /// Its name.
     pub name: String,
     /// Its whole Debian version.
     pub version: String,
 }
 
-impl Role {
+impl RoleConfig {
     /// Where the file is.
     pub const PATH: &str = "/usr/lib/hale/role.toml";
 
@@ -272,7 +286,7 @@ impl Role {
 
     /// Whether this is the master.
     pub fn is_master(&self) -> bool {
-        self.role == Kind::Master
+        self.role == RoleKind::Master
     }
 
     /// The capabilities that a container may have, as `/proc/PID/status` writes them.
@@ -289,11 +303,11 @@ mod tests {
 
     #[test]
     fn the_example_is_read_and_written_back() {
-        let role = Role::parse(EXAMPLE).unwrap();
+        let role = RoleConfig::parse(EXAMPLE).unwrap();
         assert_eq!(role.capability_mask(), 0x400);
         assert_eq!(role.cluster.dns_address().to_string(), "10.96.0.10");
         assert_eq!(role.cluster.api_service_address().to_string(), "10.96.0.1");
-        let again = Role::parse(&toml::to_string(&role).unwrap()).unwrap();
+        let again = RoleConfig::parse(&toml::to_string(&role).unwrap()).unwrap();
         assert_eq!(again, role);
     }
 
@@ -301,8 +315,8 @@ mod tests {
     fn a_wrong_file_is_refused_with_its_line() {
         let check = |from: &str, to: &str, expect: &str| {
             assert!(EXAMPLE.contains(from), "{from}");
-            let told = Role::parse(&EXAMPLE.replacen(from, to, 1)).unwrap_err().to_string();
-            assert!(told.starts_with(Role::PATH) && told.contains(expect), "{told}");
+            let told = RoleConfig::parse(&EXAMPLE.replacen(from, to, 1)).unwrap_err().to_string();
+            assert!(told.starts_with(RoleConfig::PATH) && told.contains(expect), "{told}");
         };
         check("line = ", "lines = ", "unknown field `lines`");
         check("\"1.17.17\"", "\"1.18.1\"", "1.17 or 1.20");

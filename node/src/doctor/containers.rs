@@ -6,7 +6,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
-use crate::config::role::User;
+use crate::config::role::UserConfig;
 use crate::fault::{Fault, Result};
 use crate::kubernetes::context::Node;
 
@@ -104,7 +104,7 @@ struct Map {
 
 /// The maps that there may be: that of pods, whose processes run as any of its ids, and those of static pods, whose
 /// processes run as the one id that no other pod has.
-fn maps(user: &User) -> [Map; 3] {
+fn maps(user: &UserConfig) -> [Map; 3] {
     let (first, last) = (user.first_id, user.ids - 1);
     let own = |id: u32| Map { text: format!("0 {first} {last} {last} {id} 1"), ids: id..id + 1 };
     let pods = Map { text: format!("0 {first} {}", user.ids), ids: first..first.saturating_add(user.ids) };

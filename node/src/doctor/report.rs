@@ -95,12 +95,12 @@ mod tests {
     use super::super::finding::Verdict;
     use super::*;
     use crate::config::node::NodeConfig;
-    use crate::config::role::Role;
+    use crate::config::role::RoleConfig;
     use crate::testing::fake::FakeHost;
 
     #[test]
     fn units_that_came_up_are_told_in_order() {
-        let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
+        let role = RoleConfig::parse(include_str!("../../examples/role.toml")).unwrap();
         let (host, config) = (FakeHost::of(&role, "10.0.3.1"), NodeConfig::default());
         host.make("/proc/uptime", "526.07 900.00\n");
         let report = of(&Node::new(&host, &role, &config).unwrap()).unwrap();

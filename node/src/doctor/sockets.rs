@@ -6,7 +6,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
-use crate::config::role::{Bind, Protocol};
+use crate::config::role::{BindScope, Protocol};
 use crate::fault::Result;
 use crate::kubernetes::context::Node;
 
@@ -46,9 +46,9 @@ pub(super) fn check(node: &Node) -> Result<Evidence> {
 
 fn allowed(node: &Node, listener: &Listener, program: &str) -> bool {
     let bound = match listener.address {
-        address if address.is_loopback() => Bind::Loopback,
-        IpAddr::V4(address) if node.role.cluster.subnet.contains(&address) => Bind::Subnet,
-        _ => Bind::Every,
+        address if address.is_loopback() => BindScope::Loopback,
+        IpAddr::V4(address) if node.role.cluster.subnet.contains(&address) => BindScope::Subnet,
+        _ => BindScope::Every,
     };
     node.role.sockets.iter().any(|socket| {
         let port = socket.port.is_none_or(|port| port == listener.port);
@@ -139,7 +139,7 @@ fn owners(node: &Node) -> BTreeMap<u64, Owner> {
 mod tests {
     use super::*;
     use crate::config::node::NodeConfig;
-    use crate::config::role::Role;
+    use crate::config::role::RoleConfig;
     use crate::host::Host;
     use crate::testing::fake::FakeHost;
 
@@ -149,7 +149,7 @@ mod tests {
 
     /// Evidence for one listening TCP socket of a program in a control group.
     fn exceptions(file: &str, cgroup: &str, local: &str) -> Vec<String> {
-        let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
+        let role = RoleConfig::parse(include_str!("../../examples/role.toml")).unwrap();
         let (host, config) = (FakeHost::of(&role, "10.0.3.1"), NodeConfig::default());
         let line =
             format!("   0: {local} 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0  0 4711 1\n");

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::config::node::NodeConfig;
-use crate::config::role::Role;
+use crate::config::role::RoleConfig;
 use crate::host::Host;
 use crate::testing::fake::FakeHost;
 
@@ -75,7 +75,7 @@ fn a_static_pods_processes_run_as_the_id_that_its_map_ends_with() {
 
 #[test]
 fn a_machine_without_containers_proves_nothing() {
-    let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
+    let role = RoleConfig::parse(include_str!("../../examples/role.toml")).unwrap();
     let (host, config) = (FakeHost::of(&role, "10.0.3.1"), NodeConfig::default());
     host.make("/proc/1/cgroup", "0::/init.scope\n");
     let node = Node::new(&host, &role, &config).unwrap();
@@ -110,7 +110,7 @@ fn bundle(host: &FakeHost, id: &str) -> String {
 
 /// The promises that do not hold on a master that was set up, once something was done to it, each with its evidence.
 fn broken(spoil: &dyn Fn(&FakeHost)) -> BTreeSet<(String, String)> {
-    let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
+    let role = RoleConfig::parse(include_str!("../../examples/role.toml")).unwrap();
     let (host, config) = (FakeHost::of(&role, "10.0.3.1"), NodeConfig::default());
     host.make("/etc/apt/preferences.d/hale", "");
     process(&host, 100, "", "");
@@ -331,7 +331,7 @@ const FORGERY: &str = "\u{1b}[1A\u{1b}[2K\n yes";
 
 #[test]
 fn no_name_from_outside_can_forge_a_line() {
-    let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
+    let role = RoleConfig::parse(include_str!("../../examples/role.toml")).unwrap();
     let (host, config) = (FakeHost::of(&role, "10.0.3.1"), NodeConfig::default());
     process(&host, 200, "Seccomp:\t2", "Seccomp:\t0");
     host.make("/proc/200/comm", FORGERY);

@@ -73,12 +73,12 @@ fn mark(host: &dyn Host, packages: &[&str], how: &str, wait: bool) -> Result<Vec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::role::Role;
+    use crate::config::role::RoleConfig;
     use crate::testing::fake::FakeHost;
 
     #[test]
     fn only_what_is_installed_is_held_and_dpkg_is_waited_for() {
-        let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
+        let role = RoleConfig::parse(include_str!("../../examples/role.toml")).unwrap();
         let packages = role.package_names();
         let host = FakeHost::new();
         host.installed.borrow_mut().insert("crun".into(), "1.8.1-1+deb12u1".into());

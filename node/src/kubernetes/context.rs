@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use zeroize::Zeroizing;
 
 use crate::config::node::{NodeConfig, holds_secret};
-use crate::config::role::Role;
+use crate::config::role::RoleConfig;
 use crate::config::{Name, Secret};
 use crate::fault::{Class, Fault, Result};
 use crate::host::{Command, Host, files, ip, seed};
@@ -25,7 +25,7 @@ pub struct Node<'a> {
     /// What it acts on.
     pub host: &'a dyn Host,
     /// What kind of node it is.
-    pub role: &'a Role,
+    pub role: &'a RoleConfig,
     /// What sets it apart.
     pub config: &'a NodeConfig,
     /// Its name in the cluster.
@@ -36,7 +36,7 @@ pub struct Node<'a> {
 
 impl<'a> Node<'a> {
     /// A node by the name in its configuration, or the machine's.
-    pub fn new(host: &'a dyn Host, role: &'a Role, config: &'a NodeConfig) -> Result<Self> {
+    pub fn new(host: &'a dyn Host, role: &'a RoleConfig, config: &'a NodeConfig) -> Result<Self> {
         let name = match &config.name {
             Some(name) => name.as_str().to_owned(),
             None => host_name(host)?,
@@ -113,7 +113,7 @@ impl<'a> Node<'a> {
 }
 
 /// Reads the node's own `node.toml`, which nobody but root may read; an empty one when there is none.
-pub fn load_config(host: &dyn Host, role: &Role) -> Result<NodeConfig> {
+pub fn load_config(host: &dyn Host, role: &RoleConfig) -> Result<NodeConfig> {
     let path = host.path(NodeConfig::PATH);
     let Some(text) = files::read_limited(&path, NodeConfig::LIMIT)? else { return Ok(NodeConfig::default()) };
     let text = Zeroizing::new(text);

@@ -212,12 +212,12 @@ mod tests {
     use super::*;
     use crate::bootstrap::attempt;
     use crate::config::node::NodeConfig;
-    use crate::config::role::Role;
+    use crate::config::role::RoleConfig;
     use crate::host::files;
     use crate::testing::fake::FakeHost;
 
-    fn master() -> (FakeHost, Role) {
-        let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
+    fn master() -> (FakeHost, RoleConfig) {
+        let role = RoleConfig::parse(include_str!("../../examples/role.toml")).unwrap();
         let host = FakeHost::of(&role, "10.0.3.1");
         attempt(&host, &role, &mut |_| {}).unwrap();
         (host, role)
@@ -294,7 +294,7 @@ mod tests {
         let told = allow(&node, &name("nowhere"), More::HostNetwork).unwrap_err().to_string();
         assert!(told.contains("kubectl create namespace nowhere"), "{told}");
         let text = include_str!("../../examples/role.toml").replacen("\"master\"", "\"node\"", 1);
-        let worker = Role::parse(&text).unwrap();
+        let worker = RoleConfig::parse(&text).unwrap();
         let node = Node::new(&host, &worker, &config).unwrap();
         assert!(allow(&node, &name("web"), More::HostPaths).unwrap_err().to_string().contains("no master"));
     }

@@ -6,14 +6,14 @@ use std::sync::LazyLock;
 use serde_json::Value;
 
 use crate::config::node::{NodeConfig, holds_secret};
-use crate::config::role::Role;
+use crate::config::role::RoleConfig;
 use crate::shim::{self, Defaults, Ids, Mounted};
 
-static ROLES: LazyLock<[Role; 2]> = LazyLock::new(|| {
+static ROLES: LazyLock<[RoleConfig; 2]> = LazyLock::new(|| {
     ["master", "node"].map(|kind| {
         let text = include_str!("../../examples/role.toml");
         let text = text.replacen("role = \"master\"", &format!("role = {kind:?}"), 1);
-        Role::parse(&text).expect("the example is whole")
+        RoleConfig::parse(&text).expect("the example is whole")
     })
 });
 

@@ -139,8 +139,8 @@ impl Format {
             Self::Registries => with(document::toml(text)?, &containers::REGISTRIES),
             Self::Repart => lines::repart(text),
             Self::Role => {
-                text.toml::<node::config::role::Role>()?;
-                node::config::role::Role::parse(text.text)
+                text.toml::<node::config::role::RoleConfig>()?;
+                node::config::role::RoleConfig::parse(text.text)
                     .map(|_| ())
                     .map_err(|e| text.fault(0..0, e.to_string()))
             }

@@ -4,7 +4,7 @@
 //! one, nor one that kills a slow API server.
 
 use crate::config::node::{NodeConfig, holds_secret};
-use crate::config::role::Role;
+use crate::config::role::RoleConfig;
 use crate::fault::Result;
 use crate::host::files;
 use crate::kubernetes::api::{self, PATIENCE};
@@ -41,7 +41,7 @@ macro_rules! phase {
 }
 
 /// Returns the phases of a role, in order.
-pub fn of(role: &Role) -> Vec<Phase> {
+pub fn of(role: &RoleConfig) -> Vec<Phase> {
     let mut phases = vec![
         phase!(
             "preflight",
@@ -141,7 +141,7 @@ mod tests {
     fn the_last_phase_waits_until_names_are_answered() {
         let text = include_str!("../../../examples/role.toml");
         for text in [text.to_owned(), text.replace("here = true", "here = false")] {
-            let role = Role::parse(&text).unwrap();
+            let role = RoleConfig::parse(&text).unwrap();
             for wrong in [None, Some(Ipv4Addr::new(10, 96, 0, 9))] {
                 let host = FakeHost::of(&role, "10.0.3.1");
                 host.resolved.set(wrong);

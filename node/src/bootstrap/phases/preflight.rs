@@ -3,7 +3,7 @@
 use crate::bootstrap::network;
 use crate::config::Moment;
 use crate::config::node::Bridge;
-use crate::config::role::Role;
+use crate::config::role::RoleConfig;
 use crate::fault::{Class, Fault, Result};
 use crate::host::{files, ip};
 use crate::kubernetes::context::Node;
@@ -62,14 +62,15 @@ fn clock(node: &Node) -> Result<()> {
         Err(Fault::transient(what).mend("set the clock: timedatectl set-time, or reach a time server"))
     };
     let now = node.host.now();
-    let installed = std::fs::metadata(node.host.path(Role::PATH)).and_then(|metadata| metadata.modified());
+    let installed =
+        std::fs::metadata(node.host.path(RoleConfig::PATH)).and_then(|metadata| metadata.modified());
     let installed = installed.ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
     let installed = installed.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(0));
     if now < installed.saturating_sub(86_400) {
         return wrong(format!(
             "the clock says {}, before {} was made",
             Moment::from_seconds(now)?,
-            Role::PATH
+            RoleConfig::PATH
         ));
     }
     let joined = files::read(node.host, paths::KUBELET)?.is_some();

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::bootstrap::{self, journal};
 use crate::config::node::NodeConfig;
-use crate::config::role::Role;
+use crate::config::role::RoleConfig;
 use crate::host::{Host, files};
 use crate::kubernetes::paths;
 use crate::testing::fake::{FakeHost, InjectedFault, Slow};
@@ -23,15 +23,15 @@ issued = 2026-11-22T10:00:00Z
 expires = 2026-11-23T10:00:00Z
 "#;
 
-fn role(kind: &str, version: &str) -> Role {
+fn role(kind: &str, version: &str) -> RoleConfig {
     let text = include_str!("../../../examples/role.toml");
     let text = text.replacen("role = \"master\"", &format!("role = {kind:?}"), 1);
     let text = if kind == "node" { text.replace("here = true", "here = false") } else { text };
-    Role::parse(&text.replacen("\"1.17.17\"", &format!("{version:?}"), 1)).unwrap()
+    RoleConfig::parse(&text.replacen("\"1.17.17\"", &format!("{version:?}"), 1)).unwrap()
 }
 
 /// A machine that nothing was done to yet.
-fn machine(role: &Role) -> FakeHost {
+fn machine(role: &RoleConfig) -> FakeHost {
     if role.is_master() {
         return FakeHost::of(role, "10.0.3.1");
     }
@@ -42,7 +42,7 @@ fn machine(role: &Role) -> FakeHost {
 }
 
 /// One boot: reads what the node is told and goes as far as it can.
-fn boot(fake: &FakeHost, role: &Role) -> Result<()> {
+fn boot(fake: &FakeHost, role: &RoleConfig) -> Result<()> {
     bootstrap::attempt(fake, role, &mut |_| {})
 }
 
@@ -209,7 +209,7 @@ fn a_deaf_api_server_fails_no_phase() {
 }
 
 /// Attempts as the unit makes them, as often as makes sense.
-fn boot_patiently(fake: &FakeHost, role: &Role) -> Result<()> {
+fn boot_patiently(fake: &FakeHost, role: &RoleConfig) -> Result<()> {
     let attempts = std::cell::Cell::new(0);
     let before = || {
         attempts.set(attempts.get() + 1);
@@ -290,7 +290,7 @@ fn each_hostile_or_broken_thing_ends_in_one_clear_line() {
     );
     check("node", &|fake| fake.clock.set(0), "the clock says 1970-01-01T00:00:00Z, before ");
     let before_it_was_packaged = |fake: &FakeHost| {
-        fake.make(Role::PATH, "");
+        fake.make(RoleConfig::PATH, "");
         fake.clock.set(0);
     };
     let told = "the clock says 1970-01-01T00:00:00Z, before /usr/lib/hale/role.toml was made; set the clock";

@@ -109,7 +109,7 @@ fn a_key_that_is_not_the_given_cas_is_refused() {
 #[test]
 fn a_node_runs_a_kube_proxy_where_the_role_wants_one() {
     let text = include_str!("../../../examples/role.toml");
-    let role = Role::parse(&text.replacen("role = \"master\"", "role = \"node\"", 1)).unwrap();
+    let role = RoleConfig::parse(&text.replacen("role = \"master\"", "role = \"node\"", 1)).unwrap();
     let fake = machine(&role);
     let told = boot(&fake, &role).unwrap_err().to_string();
     assert!(

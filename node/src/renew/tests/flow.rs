@@ -9,7 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::role::Kind;
+use crate::config::role::RoleKind;
 use crate::host::{Command, RealHost};
 use crate::testing::fake::ENDS_SOON;
 use crate::text::base64;
@@ -60,7 +60,7 @@ pub(super) fn request(folder: &Path, subject: &str) -> String {
 }
 
 /// A node whose kube-proxy's certificate ends soon.
-fn ending(minor: &str) -> (FakeHost, Role) {
+fn ending(minor: &str) -> (FakeHost, RoleConfig) {
     let (authority, certificate, key) = &*CLUSTER;
     let (host, role) =
         worker(minor, &base64::encode(certificate.as_bytes()), &base64::encode(key.as_bytes()));
@@ -71,15 +71,15 @@ fn ending(minor: &str) -> (FakeHost, Role) {
     (host, role)
 }
 
-fn step(host: &FakeHost, role: &Role) -> Result<Outcome> {
+fn step(host: &FakeHost, role: &RoleConfig) -> Result<Outcome> {
     let config = load_config(host, role).unwrap();
     renew(&Node::new(host, role, &config).unwrap(), false)
 }
 
 /// One run of the master's timer over these requests.
-pub(super) fn approve(role: &Role, requests: &mut BTreeMap<String, Value>) {
+pub(super) fn approve(role: &RoleConfig, requests: &mut BTreeMap<String, Value>) {
     let mut role = role.clone();
-    role.role = Kind::Master;
+    role.role = RoleKind::Master;
     let master = FakeHost::of(&role, "10.0.3.1");
     master.openssl.set(true);
     master.state.borrow_mut().objects.insert("elsewhere".into());
@@ -96,7 +96,7 @@ pub(super) fn is_approved(object: &Value) -> bool {
 }
 
 /// What the cluster does between two runs: the master approves, the controller manager signs.
-fn cluster(host: &FakeHost, role: &Role) {
+fn cluster(host: &FakeHost, role: &RoleConfig) {
     let mut state = host.state.borrow_mut();
     approve(role, &mut state.requests);
     for object in state.requests.values_mut().filter(|object| is_approved(object)) {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::bootstrap::attempt;
 use crate::config::node::NodeConfig;
-use crate::config::role::Role;
+use crate::config::role::RoleConfig;
 use crate::fault::Class;
 use crate::host::Host;
 use crate::kubernetes::context::load_config;
@@ -13,7 +13,7 @@ mod requests;
 
 #[test]
 fn renewed_files_get_their_owners_again() {
-    let role = Role::parse(include_str!("../../../examples/role.toml")).unwrap();
+    let role = RoleConfig::parse(include_str!("../../../examples/role.toml")).unwrap();
     let host = FakeHost::of(&role, "10.0.3.1");
     attempt(&host, &role, &mut |_| {}).unwrap();
     let config = NodeConfig::default();
@@ -46,7 +46,7 @@ fn renewed_files_get_their_owners_again() {
 /// everything that held an old certificate begun anew behind the last of them.
 #[test]
 fn a_masters_renewal_that_is_cut_anywhere_is_done_again() {
-    let role = Role::parse(include_str!("../../../examples/role.toml")).unwrap();
+    let role = RoleConfig::parse(include_str!("../../../examples/role.toml")).unwrap();
     let config = NodeConfig::default();
     let run = |spoil: &dyn Fn(&FakeHost)| {
         let host = FakeHost::of(&role, "10.0.3.1");
@@ -97,7 +97,7 @@ fn a_masters_renewal_that_is_cut_anywhere_is_done_again() {
 /// After a boot the timer is there before the API server is.
 #[test]
 fn a_run_waits_for_an_api_server_that_is_not_up_yet() {
-    let role = Role::parse(include_str!("../../../examples/role.toml")).unwrap();
+    let role = RoleConfig::parse(include_str!("../../../examples/role.toml")).unwrap();
     let host = FakeHost::of(&role, "10.0.3.1");
     attempt(&host, &role, &mut |_| {}).unwrap();
     host.reboot();
@@ -115,10 +115,10 @@ fn a_run_waits_for_an_api_server_that_is_not_up_yet() {
 }
 
 /// A running node with a kube-proxy of its own, which has these credentials: base64 of PEM.
-fn worker(kubernetes: &str, certificate: &str, key: &str) -> (FakeHost, Role) {
+fn worker(kubernetes: &str, certificate: &str, key: &str) -> (FakeHost, RoleConfig) {
     let text =
         include_str!("../../../examples/role.toml").replacen("\"1.17.17\"", &format!("{kubernetes:?}"), 1);
-    let role = Role::parse(&text.replacen("role = \"master\"", "role = \"node\"", 1)).unwrap();
+    let role = RoleConfig::parse(&text.replacen("role = \"master\"", "role = \"node\"", 1)).unwrap();
     let host = FakeHost::of(&role, "10.0.3.2");
     host.state.borrow_mut().objects.insert("elsewhere".into());
     host.state.borrow_mut().enabled.extend(["crio.service".into(), "kubelet.service".into()]);

@@ -16,10 +16,10 @@ const MEMBER: &str = include_str!("../../../testdata/requests/member.pem");
 const SERVER_OF_NODE_1: &str = include_str!("../../../testdata/requests/server.pem");
 
 /// A cluster of this master and a `node-1`, which has its address, and a range that was given.
-fn cluster(version: &str) -> (FakeHost, Role) {
+fn cluster(version: &str) -> (FakeHost, RoleConfig) {
     let text =
         include_str!("../../../examples/role.toml").replacen("\"1.17.17\"", &format!("{version:?}"), 1);
-    let role = Role::parse(&text).unwrap();
+    let role = RoleConfig::parse(&text).unwrap();
     let host = FakeHost::of(&role, "10.0.3.1");
     host.openssl.set(true);
     {
@@ -38,14 +38,14 @@ fn joined(host: &FakeHost) {
 }
 
 /// The object of a request as the API server has it.
-fn object(role: &Role, form: &Form, user: &str, pem: &str) -> Value {
+fn object(role: &RoleConfig, form: &Form, user: &str, pem: &str) -> Value {
     let mut object = format::object(dialect(role.kubernetes.minor()), form, "csr-1", pem);
     object["spec"]["username"] = user.into();
     object
 }
 
 /// Whether the master approves it.
-fn approves(host: &FakeHost, role: &Role, object: Value) -> bool {
+fn approves(host: &FakeHost, role: &RoleConfig, object: Value) -> bool {
     host.state.borrow_mut().requests.insert("csr-1".into(), object);
     let config = NodeConfig::default();
     approve(&Node::new(host, role, &config).unwrap()).unwrap();

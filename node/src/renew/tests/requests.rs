@@ -17,7 +17,7 @@ const SUBJECT: &str = "-subj /CN=system:kube-proxy";
 fn approves(version: &str, pem: &str, change: &dyn Fn(&mut Value)) -> bool {
     let role =
         include_str!("../../../examples/role.toml").replacen("\"1.17.17\"", &format!("{version:?}"), 1);
-    let role = Role::parse(&role).unwrap();
+    let role = RoleConfig::parse(&role).unwrap();
     let name = format::name("node-1", pem);
     let mut object = format::object(dialect(role.kubernetes.minor()), &Form::Proxy, &name, pem);
     object["spec"]["username"] = kube_proxy::USER.into();

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::config::role::Role;
+use crate::config::role::RoleConfig;
 use crate::fault::{Fault, Result};
 use crate::host::{Host, Space};
 
@@ -158,7 +158,7 @@ impl FakeHost {
     }
 
     /// A machine of a role, with a bridge that has its address.
-    pub(crate) fn of(role: &Role, address: &str) -> Self {
+    pub(crate) fn of(role: &RoleConfig, address: &str) -> Self {
         let fake = Self::new();
         *fake.version.borrow_mut() = format!("v{}", role.kubernetes);
         fake.state.borrow_mut().addresses.push(address.into());

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use crate::bootstrap::attempt;
-use crate::config::role::Role;
+use crate::config::role::RoleConfig;
 use crate::host::files;
 use crate::kubernetes::kubeadm::manifest;
 use crate::testing::fake::FakeHost;
@@ -193,7 +193,7 @@ impl Master {
             &format!("{version:?}"),
             1,
         );
-        let role = Role::parse(&text).unwrap();
+        let role = RoleConfig::parse(&text).unwrap();
         let fake = FakeHost::of(&role, "10.0.3.1");
         attempt(&fake, &role, &mut |_| {}).unwrap();
         let options = |program: &Program| {

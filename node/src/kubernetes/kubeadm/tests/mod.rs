@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::config::node::NodeConfig;
-use crate::config::role::Role;
+use crate::config::role::RoleConfig;
 use crate::host::{Host, RealHost, files};
 use crate::testing::fake::{FakeHost, grammar, recorded};
 
 mod cis;
 
-fn role() -> Role {
+fn role() -> RoleConfig {
     let text = include_str!("../../../../examples/role.toml");
-    Role::parse(&text.replacen("\"1.17.17\"", "\"1.20.2\"", 1)).unwrap()
+    RoleConfig::parse(&text.replacen("\"1.17.17\"", "\"1.20.2\"", 1)).unwrap()
 }
 
 /// A master with the kubeadm at hand.
-fn machine(role: &Role) -> FakeHost {
+fn machine(role: &RoleConfig) -> FakeHost {
     let mut fake = FakeHost::of(role, "10.0.3.1");
     fake.kubeadm = std::env::var_os("HALE_KUBEADM").map(PathBuf::from);
     match &fake.kubeadm {
@@ -149,7 +149,7 @@ fn check_user(text: &str) {
 fn a_node_joins_with_what_was_recorded() {
     let text =
         include_str!("../../../../examples/role.toml").replacen("role = \"master\"", "role = \"node\"", 1);
-    let role = Role::parse(&text).unwrap();
+    let role = RoleConfig::parse(&text).unwrap();
     let config =
         NodeConfig::parse("node.toml", include_str!("../../../../examples/node.toml"), &role).unwrap();
     let fake = FakeHost::of(&role, "10.0.3.2");
