@@ -11,7 +11,7 @@ use node::commands::progress::Progress;
 use node::commands::token::{self, Guest};
 use node::commands::{reset, status};
 use node::config::role::RoleConfig;
-use node::config::{Name, Range};
+use node::config::{AddressRange, DnsLabel};
 use node::doctor::finding::Verdict;
 use node::doctor::{self, report};
 use node::fault::{Fault, Result};
@@ -61,10 +61,10 @@ enum Verb {
     Token {
         /// The node's name; without it, any that the cluster does not know yet.
         #[arg(long = "for")]
-        name: Option<Name>,
+        name: Option<DnsLabel>,
         /// The range that its pods must have.
         #[arg(long)]
-        pods: Option<Range>,
+        pods: Option<AddressRange>,
         /// How long it is good for, at most 72.
         #[arg(long, default_value_t = token::HOURS)]
         hours: u16,
@@ -83,7 +83,7 @@ enum Verb {
     /// On the master: let the pods of one namespace have more than others.
     Allow {
         /// The namespace.
-        namespace: Name,
+        namespace: DnsLabel,
         /// What.
         more: More,
     },
@@ -196,7 +196,7 @@ fn print(json: bool, value: &impl serde::Serialize, text: &str) -> Result<()> {
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_default();
-    if let Some(name) = node::shim::Name::of(Path::new(&name)) {
+    if let Some(name) = node::shim::Program::of(Path::new(&name)) {
         let fault = node::shim::run(name, &arguments.collect::<Vec<OsString>>());
         eprintln!("{fault}");
         return ExitCode::from(fault.exit_code());

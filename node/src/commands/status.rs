@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::bootstrap::journal::{Entry, Event};
 use crate::bootstrap::phases;
-use crate::config::Moment;
+use crate::config::Timestamp;
 use crate::config::role::RoleConfig;
 use crate::fault::Result;
 use crate::text::terminal::plain;
@@ -70,7 +70,8 @@ pub fn lines(role: &RoleConfig, entries: &[Entry]) -> Vec<Line> {
 pub fn table(lines: &[Line]) -> Result<String> {
     let mut text = String::new();
     for line in lines {
-        let at = line.at.map(Moment::from_seconds).transpose()?.map_or_else(String::new, |at| at.to_string());
+        let at =
+            line.at.map(Timestamp::from_seconds).transpose()?.map_or_else(String::new, |at| at.to_string());
         let took = line.seconds.map_or_else(String::new, |seconds| format!("{seconds} s"));
         let state = format!("{:?}", line.state).to_lowercase();
         let _ = writeln!(text, "{:<14} {state:<8} {at:<20} {took:>6}  {}", line.phase, line.about);

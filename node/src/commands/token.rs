@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::config::{Moment, Name, Range, Secret};
+use crate::config::{AddressRange, DnsLabel, Secret, Timestamp};
 use crate::fault::{Fault, Result};
 use crate::host::virtio_port::Port;
 use crate::host::{Command, files, openssl};
@@ -21,9 +21,9 @@ pub const HOURS: u16 = 1;
 #[derive(Clone, Debug)]
 pub struct Guest {
     /// The node's name; without one it is for one node that the cluster does not know yet.
-    pub name: Option<Name>,
+    pub name: Option<DnsLabel>,
     /// The range that its pods must have.
-    pub pods: Option<Range>,
+    pub pods: Option<AddressRange>,
     /// In hours.
     pub hours: u16,
 }
@@ -32,13 +32,13 @@ impl Guest {
     /// Any new node, for as long as when nothing is said.
     pub const ANY: Self = Self { name: None, pods: None, hours: HOURS };
 
-    fn check(&self, node: &Node, taken: &[(String, Range)]) -> Result<()> {
+    fn check(&self, node: &Node, taken: &[(String, AddressRange)]) -> Result<()> {
         if self.hours == 0 || self.hours > LONGEST {
             // kubeadm takes 0 for a token that never ends.
             let what = format!("a token is good for 1 to {LONGEST} hours, not {}", self.hours);
             return Err(Fault::input(what).mend("make another one when the node is there"));
         }
-        let own = self.name.as_ref().map(Name::as_str);
+        let own = self.name.as_ref().map(DnsLabel::as_str);
         if own == Some(&node.name) {
             return Err(
                 Fault::input(format!("{} is this master", node.name)).mend("give the new node's name")
@@ -74,8 +74,8 @@ pub fn token(node: &Node, guest: &Guest, with_proxy: bool) -> Result<Secret> {
     let _ = writeln!(text, "endpoint = \"{}:6443\"", node.role.cluster.advertise_address);
     let _ = writeln!(text, "token = \"{}\"", made.trim());
     let _ = writeln!(text, "ca-pins = [\"{}\"]", pin(node)?);
-    let _ = writeln!(text, "issued = {}", Moment::from_seconds(now)?);
-    let _ = writeln!(text, "expires = {}", Moment::from_seconds(now + i64::from(guest.hours) * 3600)?);
+    let _ = writeln!(text, "issued = {}", Timestamp::from_seconds(now)?);
+    let _ = writeln!(text, "expires = {}", Timestamp::from_seconds(now + i64::from(guest.hours) * 3600)?);
     let others = taken.iter().filter(|(name, _)| guest.name.as_ref().is_none_or(|own| own.as_str() != name));
     let taken: Vec<String> = others.map(|(_, range)| format!("\"{range}\"")).collect();
     let _ = writeln!(text, "taken = [{}]", taken.join(", "));

@@ -12,9 +12,9 @@ use toml::Spanned;
 use crate::fault::{Class, Fault, Result, parse_toml};
 
 use super::role::RoleConfig;
-use super::secrets::{Pem, Pin, Secret, Token};
-use super::timestamp::Moment;
-use super::values::{Endpoint, Interface, Name, Range};
+use super::secrets::{CaPin, Pem, Secret, Token};
+use super::timestamp::Timestamp;
+use super::values::{AddressRange, DnsLabel, Endpoint, Interface};
 
 /// The whole file. Every key is optional; [`NodeConfig::check`] says which ones a role cannot do without.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -22,25 +22,25 @@ use super::values::{Endpoint, Interface, Name, Range};
 pub struct NodeConfig {
     /// The node's name; the machine's host name when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<Name>,
+    pub name: Option<DnsLabel>,
     /// Its place in the cluster's network.
     #[serde(default)]
-    pub network: Network,
+    pub network: NetworkConfig,
     /// How a node joins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub join: Option<Join>,
+    pub join: Option<JoinConfig>,
     /// A master's given cluster CA; without it, it makes its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ca: Option<Ca>,
+    pub ca: Option<CaPair>,
     /// The credentials of a node's own kube-proxy, where the role wants one on every node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kube_proxy: Option<KubeProxy>,
+    pub kube_proxy: Option<KubeProxyCredentials>,
 }
 
 /// A node's place in the cluster's network.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Network {
+pub struct NetworkConfig {
     /// What to do about the role's bridge.
     #[serde(default)]
     pub bridge: Bridge,
@@ -52,7 +52,7 @@ pub struct Network {
     pub address: Option<Spanned<Ipv4Addr>>,
     /// The addresses of this node's pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pods: Option<Spanned<Range>>,
+    pub pods: Option<Spanned<AddressRange>>,
     /// Name servers for a machine that names none of its own, and for the bridge's network when hale makes it; the
     /// gateway when absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -73,29 +73,29 @@ pub enum Bridge {
 /// How a node joins. `hale token` on the master prints it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Join {
+pub struct JoinConfig {
     /// The API server, `address:port`.
     pub endpoint: Endpoint,
     /// The bootstrap token: a secret, absent once it was used.
     #[serde(default, skip_serializing)]
     pub token: Option<Token>,
     /// Digests of the public keys of cluster CAs to trust; a CA that is none of them is refused.
-    pub ca_pins: Vec<Pin>,
+    pub ca_pins: Vec<CaPin>,
     /// When the token was made: a clock that says an earlier time is wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub issued: Option<Moment>,
+    pub issued: Option<Timestamp>,
     /// When the token ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires: Option<Moment>,
+    pub expires: Option<Timestamp>,
     /// Ranges that other nodes' pods have.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub taken: Vec<Range>,
+    pub taken: Vec<AddressRange>,
 }
 
 /// A given cluster CA, PEM.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Ca {
+pub struct CaPair {
     /// Its certificate.
     pub certificate: Pem,
     /// Its private key: a secret, absent once it was used.
@@ -106,7 +106,7 @@ pub struct Ca {
 /// A client certificate of `system:kube-proxy` and the CA to trust, PEM.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct KubeProxy {
+pub struct KubeProxyCredentials {
     /// The kubeconfig: a secret, absent once it was used.
     #[serde(default, skip_serializing)]
     pub kubeconfig: Option<Secret>,
@@ -153,7 +153,7 @@ impl NodeConfig {
     }
 
     /// The addresses that this node's pods get.
-    pub fn pods(&self, role: &RoleConfig) -> Range {
+    pub fn pods(&self, role: &RoleConfig) -> AddressRange {
         self.network.pods.as_ref().map_or(role.cluster.pods, |range| *range.get_ref())
     }
 
@@ -165,7 +165,7 @@ impl NodeConfig {
         };
         if role.is_master() {
             return match &self.ca {
-                Some(Ca { key: None, .. }) => {
+                Some(CaPair { key: None, .. }) => {
                     missing("ca.key", "give the CA's private key, or leave [ca] out")
                 }
                 _ => None,
@@ -173,7 +173,7 @@ impl NodeConfig {
         }
         match &self.join {
             None => missing("[join]", "put there what `hale token` prints on the master"),
-            Some(Join { token: None, .. }) => {
+            Some(JoinConfig { token: None, .. }) => {
                 missing("join.token", "run `hale token` on the master for a new one")
             }
             Some(_) if self.network.pods.is_none() => {
@@ -237,7 +237,7 @@ impl NodeConfig {
         if self.join.as_ref().is_some_and(|join| join.ca_pins.is_empty()) {
             return wrong("join.ca-pins is empty: without a pin a node would trust any API server");
         }
-        let ca_fits = |ca: &Ca| {
+        let ca_fits = |ca: &CaPair| {
             ca.certificate.holds("CERTIFICATE") && ca.key.iter().all(|key| key.holds("PRIVATE KEY"))
         };
         if !self.ca.iter().all(ca_fits) {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::fault::{Fault, Result, parse_toml};
 
 use super::shim;
-use super::values::{Capability, Interface, Range, Version};
+use super::values::{AddressRange, Capability, Interface, Version};
 
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,7 +69,7 @@ pub struct ClusterConfig {
     /// The default route of pods: the master, in the seed's design.
     pub gateway: Ipv4Addr,
     /// The addresses that this node's pods get when `node.toml` names none.
-    pub pods: Range,
+    pub pods: AddressRange,
     /// Where Services' addresses come from.
     pub service_subnet: Ipv4Net,
     /// The domain of Services' names.
@@ -84,7 +84,7 @@ struct ClusterConfigText {
     bridge: Interface,
     subnet: Ipv4Net,
     gateway: Ipv4Addr,
-    pods: Range,
+    pods: AddressRange,
     service_subnet: Ipv4Net,
     dns_domain: String,
     advertise_address: Ipv4Addr,

@@ -114,15 +114,15 @@ impl Serialize for Pem {
 /// `sha256:` and 64 hex digits: the digest of a CA's public key, as `kubeadm` prints it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Pin(String);
+pub struct CaPin(String);
 
-impl fmt::Display for Pin {
+impl fmt::Display for CaPin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl FromStr for Pin {
+impl FromStr for CaPin {
     type Err = Fault;
     fn from_str(text: &str) -> Result<Self> {
         let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
@@ -133,4 +133,4 @@ impl FromStr for Pin {
     }
 }
 
-serde_as_text!(Pin);
+serde_as_text!(CaPin);

@@ -5,7 +5,7 @@ use std::fs;
 use toml::value::Datetime;
 use zeroize::Zeroizing;
 
-use crate::config::Moment;
+use crate::config::Timestamp;
 use crate::fault::{Fault, Result};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::{kube_proxy, paths};
@@ -138,7 +138,7 @@ fn not_after(certificate: &[u8]) -> Option<i64> {
     let part = |from: usize| all.get(from..from + 2).unwrap_or_default();
     let (date, clock) = (&all[..4], (part(8), part(10), part(12)));
     let text = format!("{date}-{}-{}T{}:{}:{}Z", part(4), part(6), clock.0, clock.1, clock.2);
-    let moment = Moment::try_from(text.parse::<Datetime>().ok()?).ok()?;
+    let moment = Timestamp::try_from(text.parse::<Datetime>().ok()?).ok()?;
     Some(moment.seconds())
 }
 
@@ -147,7 +147,7 @@ fn not_after(certificate: &[u8]) -> Option<i64> {
 pub(crate) fn ending(at: i64) -> String {
     let wrap = |tag: u8, content: &[u8]| [&[tag, u8::try_from(content.len()).unwrap()], content].concat();
     let digits: String =
-        Moment::from_seconds(at).unwrap().to_string().chars().filter(char::is_ascii_digit).collect();
+        Timestamp::from_seconds(at).unwrap().to_string().chars().filter(char::is_ascii_digit).collect();
     let time = wrap(0x18, format!("{digits}Z").as_bytes());
     let validity = wrap(0x30, &[time.clone(), time].concat());
     let head = [wrap(0xa0, &[2, 1, 2]), wrap(2, &[7]), wrap(0x30, &[]), wrap(0x30, &[])].concat();
@@ -178,7 +178,8 @@ mod tests {
                 "/CN=x", "-days", days,
             ]);
             let text = fs::read_to_string(folder.path().join("crt")).unwrap();
-            let found = Moment::from_seconds(not_after(&der(&text).unwrap()).unwrap()).unwrap().to_string();
+            let found =
+                Timestamp::from_seconds(not_after(&der(&text).unwrap()).unwrap()).unwrap().to_string();
             let said = openssl(&["x509", "-noout", "-enddate", "-dateopt", "iso_8601", "-in", "crt"]);
             assert_eq!(said.trim(), format!("notAfter={}", found.replace('T', " ")));
         }

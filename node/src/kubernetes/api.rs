@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::config::Range;
+use crate::config::AddressRange;
 use crate::fault::{Fault, Result};
 use crate::host::run_dir;
 use crate::kubernetes::context::{GIVEN_LABEL, Node, PODS_LABEL};
@@ -131,9 +131,9 @@ pub struct Member {
     /// Its name.
     pub name: String,
     /// The range that it claims for its pods.
-    pub claim: Option<Range>,
+    pub claim: Option<AddressRange>,
     /// The range that the master gave it.
-    pub given: Option<Range>,
+    pub given: Option<AddressRange>,
     /// Its addresses.
     pub addresses: Vec<Ipv4Addr>,
 }
@@ -159,7 +159,7 @@ pub fn members(node: &Node) -> Result<Vec<Member>> {
 }
 
 /// The pod ranges that the master gave to nodes.
-pub fn ranges(node: &Node) -> Result<Vec<(String, Range)>> {
+pub fn ranges(node: &Node) -> Result<Vec<(String, AddressRange)>> {
     let given = |member: Member| member.given.map(|range| (member.name, range));
     Ok(members(node)?.into_iter().filter_map(given).collect())
 }

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::config::node::{NodeConfig, holds_secret};
 use crate::config::role::RoleConfig;
-use crate::config::{Name, Secret};
+use crate::config::{DnsLabel, Secret};
 use crate::fault::{Class, Fault, Result};
 use crate::host::{Command, Host, files, ip, seed};
 
@@ -124,7 +124,7 @@ pub fn load_config(host: &dyn Host, role: &RoleConfig) -> Result<NodeConfig> {
 /// The machine's name, which must fit a node.
 fn host_name(host: &dyn Host) -> Result<String> {
     let text = files::read(host, "/etc/hostname")?.unwrap_or_default();
-    let name: Name = text.trim().parse().map_err(|fault: Fault| {
+    let name: DnsLabel = text.trim().parse().map_err(|fault: Fault| {
         fault.within("/etc/hostname").mend(format!("set name in {}, or the host name", NodeConfig::PATH))
     })?;
     Ok(name.as_str().to_owned())

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde_json::json;
 
-use crate::config::{Name, Range};
+use crate::config::{AddressRange, DnsLabel};
 use crate::fault::Result;
 use crate::kubernetes::api;
 use crate::kubernetes::context::Node;
@@ -18,9 +18,9 @@ use crate::text::base64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invitation {
     /// For whom; a node that the cluster does not know yet when it is for nobody by name.
-    pub name: Option<Name>,
+    pub name: Option<DnsLabel>,
     /// The one range that its pods may have.
-    pub pods: Option<Range>,
+    pub pods: Option<AddressRange>,
     /// Whether it came.
     pub taken: bool,
 }
@@ -34,7 +34,7 @@ const PODS: &str = " with pods ";
 impl fmt::Display for Invitation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.taken { TAKEN } else { INVITES })?;
-        f.write_str(self.name.as_ref().map_or(ANY, Name::as_str))?;
+        f.write_str(self.name.as_ref().map_or(ANY, DnsLabel::as_str))?;
         self.pods.map_or(Ok(()), |pods| write!(f, "{PODS}{pods}"))
     }
 }
@@ -75,7 +75,7 @@ pub fn list(node: &Node) -> Result<Vec<(String, Invitation)>> {
 const SECRET: &str = "bootstrap-token-";
 
 /// Notes that a node of this name came with the token: from now on it is for no other.
-pub fn take(node: &Node, id: &str, invitation: &Invitation, name: &Name) -> Result<()> {
+pub fn take(node: &Node, id: &str, invitation: &Invitation, name: &DnsLabel) -> Result<()> {
     let taken = Invitation { name: Some(name.clone()), taken: true, ..invitation.clone() };
     let patch = json!({"data": {"description": base64::encode(taken.to_string().as_bytes())}}).to_string();
     let secret = format!("{SECRET}{id}");

@@ -10,7 +10,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::config::Name;
+use crate::config::DnsLabel;
 use crate::fault::{Fault, Result};
 use crate::kubernetes::api;
 use crate::kubernetes::context::Node;
@@ -194,7 +194,7 @@ pub fn apply(node: &Node) -> Result<()> {
 
 /// Lets the pods of one namespace have more: a RoleBinding for its service accounts, whose name is given back. An operator
 /// takes it back by deleting it.
-pub fn allow(node: &Node, namespace: &Name, more: More) -> Result<String> {
+pub fn allow(node: &Node, namespace: &DnsLabel, more: More) -> Result<String> {
     if !node.role.is_master() {
         return Err(Fault::input("this is no master").mend("run `hale allow` on the master"));
     }
@@ -289,7 +289,7 @@ mod tests {
         host.state.borrow_mut().objects.insert("web".into());
         let config = NodeConfig::default();
         let node = Node::new(&host, &role, &config).unwrap();
-        let name = |text: &str| text.parse::<Name>().unwrap();
+        let name = |text: &str| text.parse::<DnsLabel>().unwrap();
         assert_eq!(allow(&node, &name("web"), More::HostPaths).unwrap(), "hale:host-paths");
         let told = allow(&node, &name("nowhere"), More::HostNetwork).unwrap_err().to_string();
         assert!(told.contains("kubectl create namespace nowhere"), "{told}");

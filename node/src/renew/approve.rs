@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::config::Name;
+use crate::config::DnsLabel;
 use crate::fault::{Fault, Result};
 use crate::host::{CommandOutput, openssl, run_dir};
 use crate::kubernetes::api::{self, Member};
@@ -155,7 +155,7 @@ impl Cluster<'_> {
     }
 
     /// The name that a request's subject has, by openssl(1): only what it is then held against, byte for byte.
-    fn asks_to_be(&self, object: &Value) -> Result<Option<Name>> {
+    fn asks_to_be(&self, object: &Value) -> Result<Option<DnsLabel>> {
         let Some(pem) = object["spec"]["request"].as_str().and_then(base64::decode) else { return Ok(None) };
         let arguments = ["req", "-noout", "-subject", "-nameopt", "RFC2253"];
         let output = self.openssl(&arguments, &pem)?;
@@ -166,7 +166,9 @@ impl Cluster<'_> {
     /// A node's certificate as a server: then it has credentials of its own, and its invitation ends.
     fn serve(&mut self, who: &str, name: &str, object: Value) -> Result<()> {
         let Some(member) = self.members.iter().find(|member| member.name == who) else { return Ok(()) };
-        let (Some(address), Ok(own)) = (self.own_address(member), who.parse::<Name>()) else { return Ok(()) };
+        let (Some(address), Ok(own)) = (self.own_address(member), who.parse::<DnsLabel>()) else {
+            return Ok(());
+        };
         if member.given.is_none() {
             return Ok(());
         }

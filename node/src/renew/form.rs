@@ -5,7 +5,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::config::Name;
+use crate::config::DnsLabel;
 use crate::kubernetes::kube_proxy::USER;
 use crate::kubernetes::kubeadm::dialect::KubeadmDialect;
 use crate::text::base64;
@@ -16,9 +16,9 @@ pub enum Form {
     /// kube-proxy's next certificate, as a client (openssl(1) makes the request).
     Proxy,
     /// A new node's, as a client: with it the node is a member (the kubelet's bootstrap makes the request).
-    Member(Name),
+    Member(DnsLabel),
     /// A member's, as a server, for its name and its address alone (the kubelet makes the request).
-    Server(Name, Ipv4Addr),
+    Server(DnsLabel, Ipv4Addr),
 }
 
 /// What the kubelet asks for whether as client or server, in the order of the alphabet.

@@ -57,14 +57,14 @@ pub const SECCOMP: &str = "/usr/lib/hale/seccomp.json";
 
 /// The names under which this program is a shim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Name {
+pub enum Program {
     /// Makes a container.
     Crun,
     /// Starts crun and looks after the container.
     Conmon,
 }
 
-impl Name {
+impl Program {
     /// The name that a path ends in.
     pub fn of(program: &Path) -> Option<Self> {
         match program.file_name()?.to_str()? {
@@ -76,11 +76,11 @@ impl Name {
 }
 
 /// Does what there is to do and executes the pinned program; returns only if something failed.
-pub fn run(name: Name, arguments: &[OsString]) -> Fault {
+pub fn run(name: Program, arguments: &[OsString]) -> Fault {
     let host = RealHost::new(None);
     let prepared = match name {
-        Name::Crun => crun(arguments, &host),
-        Name::Conmon => conmon(arguments),
+        Program::Crun => crun(arguments, &host),
+        Program::Conmon => conmon(arguments),
     };
     match prepared {
         Ok(mut command) => {

@@ -2,7 +2,7 @@
 //! kubeadm takes whatever it finds and fails on an empty `ca.key`.
 
 use crate::config::Pem;
-use crate::config::node::Ca;
+use crate::config::node::CaPair;
 use crate::fault::{Class, Fault, Result};
 use crate::host::{files, openssl};
 use crate::kubernetes::context::Node;
@@ -87,7 +87,7 @@ pub(super) fn apply(node: &Node) -> Result<()> {
 }
 
 /// Puts a given CA where kubeadm takes it for its own. kubeadm would sign with a key that is another's, too.
-fn give(node: &Node, ca: &Ca) -> Result<()> {
+fn give(node: &Node, ca: &CaPair) -> Result<()> {
     let key = ca.key.as_ref().ok_or_else(|| Fault::new(Class::Missing, "the given CA's key is missing"))?;
     let (certificate, private) = (format!("{SCRATCH_PKI}/ca.crt"), format!("{SCRATCH_PKI}/ca.key"));
     files::write(node.host, &certificate, ca.certificate.expose().as_bytes(), 0o644)?;

@@ -1,7 +1,7 @@
 //! Whether this machine can be what its role says; each no is one line that says what to do.
 
 use crate::bootstrap::network;
-use crate::config::Moment;
+use crate::config::Timestamp;
 use crate::config::node::Bridge;
 use crate::config::role::RoleConfig;
 use crate::fault::{Class, Fault, Result};
@@ -69,18 +69,18 @@ fn clock(node: &Node) -> Result<()> {
     if now < installed.saturating_sub(86_400) {
         return wrong(format!(
             "the clock says {}, before {} was made",
-            Moment::from_seconds(now)?,
+            Timestamp::from_seconds(now)?,
             RoleConfig::PATH
         ));
     }
     let joined = files::read(node.host, paths::KUBELET)?.is_some();
     let Some(join) = node.config.join.as_ref().filter(|_| !joined) else { return Ok(()) };
     if join.issued.is_some_and(|issued| now < issued.seconds() - SKEW) {
-        return wrong(format!("the clock says {}, before the token was made", Moment::from_seconds(now)?));
+        return wrong(format!("the clock says {}, before the token was made", Timestamp::from_seconds(now)?));
     }
     match join.expires {
         Some(expires) if now > expires.seconds() => {
-            let told = Moment::from_seconds(now)?;
+            let told = Timestamp::from_seconds(now)?;
             let what = format!("the clock says {told}, and the bootstrap token ended at {expires}");
             let fault = Fault::new(Class::Missing, what);
             Err(fault.mend(

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::config::node::Join;
+use crate::config::node::JoinConfig;
 use crate::fault::{Class, Fault, Result};
 use crate::host::files;
 use crate::kubernetes::context::{Node, PODS_LABEL};
@@ -201,7 +201,7 @@ pub fn kube_proxy(node: &Node) -> Result<String> {
 }
 
 /// What `kubeadm join` reads: it holds the token.
-pub fn join(node: &Node, join: &Join) -> Result<String> {
+pub fn join(node: &Node, join: &JoinConfig) -> Result<String> {
     let token = join.token.as_ref().map(|token| token.expose().to_owned());
     let token = token.ok_or_else(|| Fault::new(Class::Missing, "there is no bootstrap token"))?;
     let joining = Joining {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::answers::ok;
 use super::member;
-use crate::config::Range;
+use crate::config::AddressRange;
 use crate::host::CommandOutput;
 use crate::testing::fake::machine::{FakeHost, State};
 use crate::text::base64;
@@ -87,11 +87,11 @@ fn change(state: &mut State, name: &str, label: &str) {
         }
     } else if let Some(range) = label.strip_prefix("hale/pods=") {
         state.claims.insert(name.to_owned(), range.to_owned());
-        let claim: Range = range.parse().unwrap();
+        let claim: AddressRange = range.parse().unwrap();
         let of_another = |object: &String| {
             let range = object.strip_prefix("range ").and_then(|rest| rest.split_once(' '));
             range.is_some_and(|(other, range)| {
-                other != name && range.parse::<Range>().unwrap().overlaps(&claim)
+                other != name && range.parse::<AddressRange>().unwrap().overlaps(&claim)
             })
         };
         if state.objects.contains("elsewhere") {
