@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use node::bootstrap::journal::Journal;
-use node::commands::progress::Progress;
+use node::commands::progress::ProgressReporter;
 use node::commands::token::{self, Guest};
 use node::commands::{reset, status};
 use node::config::role::RoleConfig;
@@ -18,7 +18,7 @@ use node::fault::{Fault, Result};
 use node::host::{RealHost, apt, files, seed};
 use node::kubernetes::api;
 use node::kubernetes::context::{Node, load_config};
-use node::kubernetes::policy::{self, More};
+use node::kubernetes::policy::{self, Exemption};
 use node::{bootstrap, renew};
 
 /// Sets a Hale node up, proves its promises, and keeps them.
@@ -85,7 +85,7 @@ enum Verb {
         /// The namespace.
         namespace: DnsLabel,
         /// What.
-        more: More,
+        more: Exemption,
     },
     /// Wait until the API server answers: kube-proxy's unit starts after it.
     Wait,
@@ -102,7 +102,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
     let role = RoleConfig::parse(&files::need(&host, RoleConfig::PATH)?)?;
     match verb {
         Verb::Bootstrap => {
-            let mut progress = Progress::open(&host);
+            let mut progress = ProgressReporter::open(&host);
             let before = || seed::import(&host).map(drop);
             bootstrap::until_done(&host, &role, &before, &mut |entry| progress.tell(entry))?;
             // The node is done, whatever comes of telling.
@@ -165,7 +165,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
 }
 
 /// Tells ports how to join this master, and what the machine is like now.
-fn tell_all(host: &RealHost, role: &RoleConfig, progress: &mut Progress) -> Result<()> {
+fn tell_all(host: &RealHost, role: &RoleConfig, progress: &mut ProgressReporter) -> Result<()> {
     let config = load_config(host, role)?;
     let node = Node::new(host, role, &config)?;
     if token::hand_out(&node)? {

@@ -1,9 +1,9 @@
 //! What is told while it happens: the console by the unit, and JSON lines to a virtio port if there is one.
 
 use crate::bootstrap::journal::{Entry, Event};
-use crate::doctor::report::Report;
+use crate::doctor::report::BootReport;
 use crate::host::Host;
-use crate::host::virtio_port::Port;
+use crate::host::virtio_port::VirtioPort;
 use crate::text::terminal::plain;
 
 /// The virtio-serial port by the name that its host gave it; any other, such as a guest agent's, is not ours.
@@ -11,14 +11,14 @@ const PORT: &str = "/dev/virtio-ports/org.hale.progress";
 
 /// Tells the console and a port.
 #[derive(Debug)]
-pub struct Progress {
-    port: Option<Port>,
+pub struct ProgressReporter {
+    port: Option<VirtioPort>,
 }
 
-impl Progress {
+impl ProgressReporter {
     /// Tells the port too, if there is one.
     pub fn open(host: &dyn Host) -> Self {
-        Self { port: Port::open(host, PORT) }
+        Self { port: VirtioPort::open(host, PORT) }
     }
 
     /// Whether there is a port.
@@ -35,7 +35,7 @@ impl Progress {
     }
 
     /// Tells the port what the machine is like.
-    pub fn report(&mut self, host: &dyn Host, report: &Report) {
+    pub fn report(&mut self, host: &dyn Host, report: &BootReport) {
         if let (Some(port), Ok(json)) = (&mut self.port, serde_json::to_string(report)) {
             port.put(host, &(json + "\n"));
         }
@@ -64,18 +64,19 @@ mod tests {
         let agent = "/dev/virtio-ports/org.a.guest-agent";
         [PORT, agent].iter().for_each(|port| host.make(port, ""));
         let entry = Entry { at: 7, phase: "dns".into(), event: Event::Failed("no \"x\"\n".into()) };
-        Progress::open(&host).tell(&entry);
+        ProgressReporter::open(&host).tell(&entry);
         let text = std::fs::read_to_string(host.path(PORT)).unwrap();
         assert_eq!(serde_json::from_str::<Entry>(text.strip_suffix('\n').unwrap()).unwrap(), entry);
-        let report = Report { uptime: 9, userspace: 1, finished: 0, units: Vec::new(), findings: Vec::new() };
+        let report =
+            BootReport { uptime: 9, userspace: 1, finished: 0, units: Vec::new(), findings: Vec::new() };
         host.make(PORT, "");
-        Progress::open(&host).report(&host, &report);
+        ProgressReporter::open(&host).report(&host, &report);
         let text = std::fs::read_to_string(host.path(PORT)).unwrap();
-        assert_eq!(serde_json::from_str::<Report>(text.strip_suffix('\n').unwrap()).unwrap(), report);
+        assert_eq!(serde_json::from_str::<BootReport>(text.strip_suffix('\n').unwrap()).unwrap(), report);
         assert_eq!(std::fs::read_to_string(host.path(agent)).unwrap(), "");
         let forged = Entry { event: Event::Failed("x\u{1b}[1A\nhale: dns done".into()), ..entry.clone() };
         assert_eq!(line(&forged), "hale: dns failed: x\\u{1b}[1A\\nhale: dns done");
-        let silent = &mut Progress::open(&FakeHost::new());
+        let silent = &mut ProgressReporter::open(&FakeHost::new());
         assert!(!silent.has_port());
         silent.tell(&entry);
     }

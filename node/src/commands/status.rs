@@ -13,13 +13,13 @@ use crate::text::terminal::plain;
 
 /// A phase as it stands.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Line {
+pub struct PhaseStatus {
     /// Its name.
     pub phase: &'static str,
     /// What it does.
     pub about: &'static str,
     /// How it stands.
-    pub state: State,
+    pub state: PhaseState,
     /// When it came to stand so, seconds since 1970.
     pub at: Option<i64>,
     /// How long it took, in seconds.
@@ -31,7 +31,7 @@ pub struct Line {
 /// How a phase stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum PhaseState {
     /// Not begun.
     Pending,
     /// Begun.
@@ -45,29 +45,29 @@ pub enum State {
 }
 
 /// All phases of a role by what the journal says.
-pub fn lines(role: &RoleConfig, entries: &[Entry]) -> Vec<Line> {
+pub fn lines(role: &RoleConfig, entries: &[Entry]) -> Vec<PhaseStatus> {
     let line = |phase: phases::Phase| {
         let of: Vec<&Entry> = entries.iter().filter(|entry| entry.phase == phase.name).collect();
         let last = of.last();
         let (state, why) = match last.map(|entry| &entry.event) {
-            None => (State::Pending, None),
-            Some(Event::Begun) => (State::Running, None),
-            Some(Event::Polling(why)) => (State::Running, Some(why.clone())),
-            Some(Event::Done) => (State::Done, None),
-            Some(Event::Failed(why)) => (State::Failed, Some(why.clone())),
-            Some(Event::Waiting(why)) => (State::Waiting, Some(why.clone())),
+            None => (PhaseState::Pending, None),
+            Some(Event::Begun) => (PhaseState::Running, None),
+            Some(Event::Polling(why)) => (PhaseState::Running, Some(why.clone())),
+            Some(Event::Done) => (PhaseState::Done, None),
+            Some(Event::Failed(why)) => (PhaseState::Failed, Some(why.clone())),
+            Some(Event::Waiting(why)) => (PhaseState::Waiting, Some(why.clone())),
         };
         let begun = of.iter().rev().find(|entry| entry.event == Event::Begun);
         let seconds =
-            last.zip(begun).filter(|_| state == State::Done).map(|(last, begun)| last.at - begun.at);
+            last.zip(begun).filter(|_| state == PhaseState::Done).map(|(last, begun)| last.at - begun.at);
         let (at, why) = (last.map(|entry| entry.at), why.as_deref().map(plain));
-        Line { phase: phase.name, about: phase.about, state, at, seconds, why }
+        PhaseStatus { phase: phase.name, about: phase.about, state, at, seconds, why }
     };
     phases::of(role).into_iter().map(line).collect()
 }
 
 /// A table for people.
-pub fn table(lines: &[Line]) -> Result<String> {
+pub fn table(lines: &[PhaseStatus]) -> Result<String> {
     let mut text = String::new();
     for line in lines {
         let at =
@@ -100,8 +100,8 @@ mod tests {
             entry(85, "certificates", Event::Polling("no answer within 3 min".into())),
         ];
         let lines = lines(&role, &entries);
-        let states: Vec<State> = lines.iter().map(|line| line.state).take(4).collect();
-        assert_eq!(states, [State::Done, State::Failed, State::Running, State::Pending]);
+        let states: Vec<PhaseState> = lines.iter().map(|line| line.state).take(4).collect();
+        assert_eq!(states, [PhaseState::Done, PhaseState::Failed, PhaseState::Running, PhaseState::Pending]);
         let text = table(&lines).unwrap();
         assert!(text.contains("preflight      done     1970-01-01T00:00:09Z    9 s"), "{text}");
         for why in ["CRI-O does not answer\\u{1b}[1A\\u{1b}[2K\\nruntime\n", "no answer within 3 min"] {

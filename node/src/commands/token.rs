@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::config::{AddressRange, DnsLabel, Secret, Timestamp};
 use crate::fault::{Fault, Result};
-use crate::host::virtio_port::Port;
+use crate::host::virtio_port::VirtioPort;
 use crate::host::{Command, files, openssl};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::invitation::Invitation;
@@ -90,7 +90,7 @@ const PORT: &str = "/dev/virtio-ports/org.hale.join";
 
 /// Gives a join file to that port, on a master that has one; says whether it did.
 pub fn hand_out(node: &Node) -> Result<bool> {
-    let port = Port::open(node.host, PORT).filter(|_| node.role.is_master());
+    let port = VirtioPort::open(node.host, PORT).filter(|_| node.role.is_master());
     let Some(mut port) = port else { return Ok(false) };
     port.put(node.host, token(node, &Guest::ANY, false)?.expose());
     Ok(true)

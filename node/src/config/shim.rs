@@ -8,7 +8,7 @@ use crate::fault::{Fault, Result, parse_toml};
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Settings {
+pub struct ShimConfig {
     /// The AppArmor profile that CRI-O loads.
     pub apparmor_profile: String,
     /// The host's id of containers' root.
@@ -19,15 +19,15 @@ pub struct Settings {
     pub control_plane_id: u32,
 }
 
-impl Settings {
+impl ShimConfig {
     /// Where the file is.
     pub const PATH: &str = "/usr/lib/hale/shim.toml";
 
     /// Reads the file's text.
     pub fn parse(text: &str) -> Result<Self> {
-        let settings: Self = parse_toml(Self::PATH, text)?;
-        check_ids(settings.first_id, settings.ids, settings.control_plane_id)?;
-        Ok(settings)
+        let config: Self = parse_toml(Self::PATH, text)?;
+        check_ids(config.first_id, config.ids, config.control_plane_id)?;
+        Ok(config)
     }
 }
 

@@ -14,7 +14,7 @@ use super::finding::Finding;
 /// The whole line. Times are microseconds since the kernel started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Report {
+pub struct BootReport {
     /// When this was written.
     pub uptime: u64,
     /// When systemd began to run, in the initramfs not counted.
@@ -22,7 +22,7 @@ pub struct Report {
     /// When nothing that the boot wanted was left to start; 0 when something still is.
     pub finished: u64,
     /// Units that came up, by the time they began.
-    pub units: Vec<Unit>,
+    pub units: Vec<UnitStart>,
     /// What the doctor found.
     pub findings: Vec<Finding>,
 }
@@ -30,7 +30,7 @@ pub struct Report {
 /// One unit's start.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Unit {
+pub struct UnitStart {
     /// When it began.
     pub began: u64,
     /// When it was up.
@@ -40,13 +40,13 @@ pub struct Unit {
 }
 
 /// Examines the machine.
-pub fn of(node: &Node) -> Result<Report> {
+pub fn of(node: &Node) -> Result<BootReport> {
     let findings = examine(node);
     let manager =
         systemd::show(node.host, &["UserspaceTimestampMonotonic", "FinishTimestampMonotonic"], &[])?;
     let mut units = units(&systemd::show(node.host, &["Id", BEGAN, ACTIVE], &["*"])?);
     units.sort();
-    Ok(Report {
+    Ok(BootReport {
         uptime: uptime(&files::need(node.host, UPTIME)?)?,
         userspace: number(&manager, "UserspaceTimestampMonotonic"),
         finished: number(&manager, "FinishTimestampMonotonic"),
@@ -72,11 +72,15 @@ fn number(block: &str, name: &str) -> u64 {
 }
 
 /// The units that are up. A device is up when the kernel shows it: it is not started.
-fn units(text: &str) -> Vec<Unit> {
+fn units(text: &str) -> Vec<UnitStart> {
     let unit = |block: &str| {
         let name = plain(value(block, "Id")?);
         let (began, active) = (number(block, BEGAN), number(block, ACTIVE));
-        (began > 0 && active >= began && !name.ends_with(".device")).then_some(Unit { began, active, name })
+        (began > 0 && active >= began && !name.ends_with(".device")).then_some(UnitStart {
+            began,
+            active,
+            name,
+        })
     };
     text.split("\n\n").filter_map(unit).collect()
 }
@@ -112,7 +116,7 @@ mod tests {
                 && report.findings.iter().any(|finding| finding.verdict == Verdict::No)
         );
         let line = serde_json::to_string(&report).unwrap();
-        assert_eq!(serde_json::from_str::<Report>(&line).unwrap(), report);
+        assert_eq!(serde_json::from_str::<BootReport>(&line).unwrap(), report);
     }
 
     #[test]

@@ -9,9 +9,9 @@ use super::Host;
 
 /// A virtio-serial port, whose other end is with whoever runs this machine.
 #[derive(Debug)]
-pub struct Port(File);
+pub struct VirtioPort(File);
 
-impl Port {
+impl VirtioPort {
     /// A machine without the port is the normal case.
     pub fn open(host: &dyn Host, path: &str) -> Option<Self> {
         // A port that nobody reads must not stop the node.

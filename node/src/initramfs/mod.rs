@@ -26,8 +26,8 @@ use rustix::system::{RebootCommand, finit_module, init_module, reboot};
 use ruzstd::decoding::StreamingDecoder;
 
 use crate::fault::{Fault, Result};
-use modules::Index;
-use root::Wanted;
+use modules::ModuleIndex;
+use root::RootDevice;
 
 /// How long a slow USB disk may take; `rootdelay=` on the command line changes it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -92,9 +92,9 @@ fn prepare() -> Result<String> {
 
 fn boot(line: &CommandLine) -> Result<std::convert::Infallible> {
     let wanted = line.root.as_deref().ok_or_else(|| Fault::input("the command line has no root="))?;
-    let wanted: Wanted = wanted.parse()?;
+    let wanted: RootDevice = wanted.parse()?;
     let index = fs::read_to_string("/modules").map_err(|e| Fault::io("read", "/modules", e))?;
-    let index = Index::parse(&index)?;
+    let index = ModuleIndex::parse(&index)?;
     let patience = line.patience.map_or(PATIENCE, Duration::from_secs);
     // Each by a processor of its own: the file system's driver is as large as those of disks.
     let device = std::thread::scope(|scope| {
@@ -112,7 +112,7 @@ fn boot(line: &CommandLine) -> Result<std::convert::Infallible> {
 }
 
 /// Loads what the devices ask for until the root is there.
-fn wait_for(wanted: &Wanted, loader: &mut Loader<'_>, patience: Duration) -> Result<PathBuf> {
+fn wait_for(wanted: &RootDevice, loader: &mut Loader<'_>, patience: Duration) -> Result<PathBuf> {
     let start = Instant::now();
     let mut devices = Devices::default();
     loop {
@@ -163,12 +163,12 @@ fn aliases() -> BTreeSet<String> {
 }
 
 struct Loader<'a> {
-    index: &'a Index,
+    index: &'a ModuleIndex,
     loaded: BTreeSet<String>,
 }
 
 impl<'a> Loader<'a> {
-    fn new(index: &'a Index) -> Self {
+    fn new(index: &'a ModuleIndex) -> Self {
         Self { index, loaded: BTreeSet::new() }
     }
 

@@ -10,13 +10,13 @@ struct Module {
 }
 
 /// Modules, and the patterns of the devices that they drive.
-pub(super) struct Index {
+pub(super) struct ModuleIndex {
     modules: BTreeMap<String, Module>,
     aliases: Vec<(String, String)>,
     always: Vec<String>,
 }
 
-impl Index {
+impl ModuleIndex {
     /// Reads lines of `module NAME PATH NEEDED…`, `alias PATTERN NAME` and `always NAME`.
     pub(super) fn parse(text: &str) -> Result<Self> {
         let mut index = Self { modules: BTreeMap::new(), aliases: Vec::new(), always: Vec::new() };
@@ -105,10 +105,11 @@ mod tests {
 
     #[test]
     fn needs_come_first_and_nonsense_is_refused() {
-        let index = Index::parse("module a lib/a.ko b c\nmodule b lib/b.ko\nalias x* a\nalways b").unwrap();
+        let index =
+            ModuleIndex::parse("module a lib/a.ko b c\nmodule b lib/b.ko\nalias x* a\nalways b").unwrap();
         assert_eq!(index.with_needs("a"), ["b", "c", "a"]);
         assert_eq!((index.matching("xy"), index.always()), (vec!["a".to_owned()], vec!["b".to_owned()]));
         assert_eq!((index.path("b"), index.path("c")), (Some("lib/b.ko"), None));
-        assert!(Index::parse("modules a").is_err());
+        assert!(ModuleIndex::parse("modules a").is_err());
     }
 }

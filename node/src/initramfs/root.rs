@@ -27,7 +27,7 @@ const RECOVER: u32 = 4;
 
 /// The root that is looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum RootDevice {
     /// `UUID=`: of an ext4 file system.
     Uuid([u8; 16]),
     /// `LABEL=`: of an ext4 file system.
@@ -36,7 +36,7 @@ pub(super) enum Wanted {
     Device(PathBuf),
 }
 
-impl FromStr for Wanted {
+impl FromStr for RootDevice {
     type Err = Fault;
     fn from_str(text: &str) -> Result<Self, Fault> {
         let refuse = || Fault::input(format!("root={text} is no UUID=, LABEL= or /dev/ path"));
@@ -49,7 +49,7 @@ impl FromStr for Wanted {
     }
 }
 
-impl fmt::Display for Wanted {
+impl fmt::Display for RootDevice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Uuid(uuid) => {
@@ -62,7 +62,7 @@ impl fmt::Display for Wanted {
     }
 }
 
-impl Wanted {
+impl RootDevice {
     /// The device, if the kernel has found it by now.
     pub(super) fn find(&self) -> Option<PathBuf> {
         match self {
@@ -140,7 +140,7 @@ mod tests {
             ("vda3", false),
             ("PARTUUID=1", false),
         ] {
-            assert_eq!(text.parse::<Wanted>().is_ok(), fits, "{text}");
+            assert_eq!(text.parse::<RootDevice>().is_ok(), fits, "{text}");
         }
     }
 
@@ -171,8 +171,8 @@ mod tests {
         block[MAGIC..MAGIC + 2].copy_from_slice(&[0x53, 0xef]);
         block[UUID..UUID + 16].fill(7);
         block[LABEL..LABEL + 9].copy_from_slice(b"hale-root");
-        let label = |text: &str| Wanted::Label(text.into());
-        assert!(Wanted::Uuid([7; 16]).is(&block) && !Wanted::Uuid([8; 16]).is(&block));
+        let label = |text: &str| RootDevice::Label(text.into());
+        assert!(RootDevice::Uuid([7; 16]).is(&block) && !RootDevice::Uuid([8; 16]).is(&block));
         assert!(label("hale-root").is(&block) && !label("hale").is(&block));
         block[MAGIC] = 0;
         assert!(!label("hale-root").is(&block), "not ext4");

@@ -41,14 +41,14 @@ const CONTROL_PLANE_PATHS: [&str; 11] = [
 
 /// Something more that the pods of one namespace may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum More {
+pub enum Exemption {
     /// Host paths below /mnt and /srv.
     HostPaths,
     /// The host's network.
     HostNetwork,
 }
 
-impl More {
+impl Exemption {
     const ALL: [Self; 2] = [Self::HostPaths, Self::HostNetwork];
 
     fn name(self) -> &'static str {
@@ -165,9 +165,9 @@ fn binding(name: &str, namespace: Option<&str>, kind: &str, subjects: &[&str]) -
 /// All that the cluster has of it, policies first.
 pub(crate) fn objects(node: &Node) -> Vec<Value> {
     let mut objects = vec![policy("restricted", restricted()), control_plane()];
-    objects.extend(More::ALL.map(More::policy));
+    objects.extend(Exemption::ALL.map(Exemption::policy));
     objects.extend(["restricted", "control-plane"].map(role));
-    objects.extend(More::ALL.map(|more| role(more.name())));
+    objects.extend(Exemption::ALL.map(|more| role(more.name())));
     let kubelet = format!("system:node:{}", node.name);
     objects.push(binding("control-plane", Some("kube-system"), "User", &[&kubelet]));
     objects.push(binding("restricted", None, "Group", &["system:authenticated", "system:serviceaccounts"]));
@@ -194,7 +194,7 @@ pub fn apply(node: &Node) -> Result<()> {
 
 /// Lets the pods of one namespace have more: a RoleBinding for its service accounts, whose name is given back. An operator
 /// takes it back by deleting it.
-pub fn allow(node: &Node, namespace: &DnsLabel, more: More) -> Result<String> {
+pub fn allow(node: &Node, namespace: &DnsLabel, more: Exemption) -> Result<String> {
     if !node.role.is_master() {
         return Err(Fault::input("this is no master").mend("run `hale allow` on the master"));
     }
@@ -290,12 +290,14 @@ mod tests {
         let config = NodeConfig::default();
         let node = Node::new(&host, &role, &config).unwrap();
         let name = |text: &str| text.parse::<DnsLabel>().unwrap();
-        assert_eq!(allow(&node, &name("web"), More::HostPaths).unwrap(), "hale:host-paths");
-        let told = allow(&node, &name("nowhere"), More::HostNetwork).unwrap_err().to_string();
+        assert_eq!(allow(&node, &name("web"), Exemption::HostPaths).unwrap(), "hale:host-paths");
+        let told = allow(&node, &name("nowhere"), Exemption::HostNetwork).unwrap_err().to_string();
         assert!(told.contains("kubectl create namespace nowhere"), "{told}");
         let text = include_str!("../../examples/role.toml").replacen("\"master\"", "\"node\"", 1);
         let worker = RoleConfig::parse(&text).unwrap();
         let node = Node::new(&host, &worker, &config).unwrap();
-        assert!(allow(&node, &name("web"), More::HostPaths).unwrap_err().to_string().contains("no master"));
+        assert!(
+            allow(&node, &name("web"), Exemption::HostPaths).unwrap_err().to_string().contains("no master")
+        );
     }
 }

@@ -44,7 +44,7 @@ pub fn object(dialect: &KubeadmDialect, form: &Form, name: &str, pem: &str) -> V
 
 /// How an object stands.
 #[derive(Debug, PartialEq, Eq)]
-pub enum State {
+pub enum RequestState {
     /// Nobody has decided, or nobody has signed.
     Pending,
     /// The certificate, as PEM.
@@ -54,19 +54,19 @@ pub enum State {
 }
 
 /// How the object stands.
-pub fn state(object: &Value) -> State {
+pub fn state(object: &Value) -> RequestState {
     let status = &object["status"];
     let conditions = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
     let refusal =
         conditions.iter().find(|condition| condition["type"] == "Denied" || condition["type"] == "Failed");
     if let Some(refusal) = refusal {
         let word = |key: &str| refusal[key].as_str().unwrap_or_default().to_owned();
-        return State::Refused(format!("{}: {}", word("type"), word("message")));
+        return RequestState::Refused(format!("{}: {}", word("type"), word("message")));
     }
     let certificate = status["certificate"].as_str().and_then(base64::decode);
     match certificate.and_then(|bytes| String::from_utf8(bytes).ok()) {
-        Some(pem) => State::Issued(pem),
-        None => State::Pending,
+        Some(pem) => RequestState::Issued(pem),
+        None => RequestState::Pending,
     }
 }
 

@@ -20,7 +20,7 @@ pub mod outcome;
 mod rotate;
 
 pub use approve::approve;
-use outcome::{DAYS, Outcome};
+use outcome::{DAYS, RenewalOutcome};
 
 /// A certificate with fewer days left is a broken promise: renewal did not happen.
 pub const WARNING: u64 = 30;
@@ -35,7 +35,7 @@ const HOLDERS: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager",
 /// Renews what ends soon, or everything if `force` says so. The master approves what nodes ask for besides.
 ///
 /// The kubelet renews its own certificate, on every node.
-pub fn renew(node: &Node, force: bool) -> Result<Outcome> {
+pub fn renew(node: &Node, force: bool) -> Result<RenewalOutcome> {
     // A renewal that was cut short left files that are root's.
     ownership::apply(node)?;
     if !node.role.is_master() {
@@ -72,11 +72,11 @@ pub fn approve_the_invited(node: &Node) -> Result<()> {
 /// Between two looks at what nodes ask for.
 const PAUSE: Duration = Duration::from_secs(10);
 
-fn renew_own(node: &Node, force: bool) -> Result<Outcome> {
+fn renew_own(node: &Node, force: bool) -> Result<RenewalOutcome> {
     let proxy = node.role.kube_proxy.here && kube_proxy::ends_within(node, DAYS)?;
     let cut_short = files::read(node.host, UNDER_WAY)?.is_some();
     if !force && !cut_short && !proxy && !openssl::ends_within(node.host, WITNESS, DAYS)? {
-        return Ok(Outcome::Nothing);
+        return Ok(RenewalOutcome::Nothing);
     }
     files::write(node.host, UNDER_WAY, b"", 0o600)?;
     kubeadm::run(node, dialect(node.role.kubernetes.minor()).renew, 10)?;
@@ -91,7 +91,7 @@ fn renew_own(node: &Node, force: bool) -> Result<Outcome> {
     systemctl(node.host, &["restart", "kubelet.service"])?;
     api::wait_for_answer(node)?;
     files::remove(node.host, UNDER_WAY)?;
-    Ok(Outcome::Renewed)
+    Ok(RenewalOutcome::Renewed)
 }
 
 /// Stops a static pod's container; the kubelet starts it anew.

@@ -5,7 +5,7 @@ pub(super) const DAYS: u64 = 60;
 
 /// What a run did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RenewalOutcome {
     /// Nothing ends soon.
     Nothing,
     /// The master was asked for kube-proxy's certificate; a later run takes it.
@@ -14,7 +14,7 @@ pub enum Outcome {
     Renewed,
 }
 
-impl std::fmt::Display for Outcome {
+impl std::fmt::Display for RenewalOutcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Nothing => "nothing ends soon",

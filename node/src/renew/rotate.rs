@@ -13,9 +13,9 @@ use crate::kubernetes::kube_proxy::{self, USER};
 use crate::kubernetes::kubeadm::dialect::{KubeadmDialect, dialect};
 use crate::kubernetes::{api, paths};
 
-use super::csr::{self, State};
+use super::csr::{self, RequestState};
 use super::form::Form;
-use super::outcome::{DAYS, Outcome};
+use super::outcome::{DAYS, RenewalOutcome};
 
 /// The new private key; it never leaves this node.
 const KEY: &str = "/run/hale/renewal.key";
@@ -30,9 +30,9 @@ const CERTIFICATE: &str = "/run/hale/renewal.crt";
 const LATER: &str = "the timer tries again; `hale renew` does it now";
 
 /// The next step of a renewal, if one is due or under way.
-pub(super) fn renew(node: &Node, force: bool) -> Result<Outcome> {
+pub(super) fn renew(node: &Node, force: bool) -> Result<RenewalOutcome> {
     if !node.role.kube_proxy.here {
-        return Ok(Outcome::Nothing);
+        return Ok(RenewalOutcome::Nothing);
     }
     let given = node.config.kube_proxy.as_ref().is_some_and(|given| given.kubeconfig.is_some());
     if given {
@@ -50,7 +50,7 @@ pub(super) fn renew(node: &Node, force: bool) -> Result<Outcome> {
         reach(node)?;
         return request_certificate(node);
     }
-    Ok(if given { Outcome::Renewed } else { Outcome::Nothing })
+    Ok(if given { RenewalOutcome::Renewed } else { RenewalOutcome::Nothing })
 }
 
 /// Waits for the API server: the timer comes at a boot too, when the network may not be there yet.
@@ -64,7 +64,7 @@ fn forget(node: &Node) -> Result<()> {
 }
 
 /// Makes a key and a request, and hands the request in.
-fn request_certificate(node: &Node) -> Result<Outcome> {
+fn request_certificate(node: &Node) -> Result<RenewalOutcome> {
     run_dir::make(node.host)?;
     let (key, scratch, subject) =
         (node.host.argument(KEY), node.host.argument(SCRATCH), format!("/CN={USER}"));
@@ -76,12 +76,12 @@ fn request_certificate(node: &Node) -> Result<Outcome> {
     hand_in(node, &files::need(node.host, REQUEST)?)
 }
 
-fn hand_in(node: &Node, pem: &str) -> Result<Outcome> {
+fn hand_in(node: &Node, pem: &str) -> Result<RenewalOutcome> {
     let object = csr::object(own_dialect(node), &Form::Proxy, &csr::name(&node.name, pem), pem);
     files::write(node.host, OBJECT, object.to_string().as_bytes(), 0o600)?;
     kubectl(node, &["create", "--validate=false", "-f", &node.host.argument(OBJECT)])?;
     files::remove(node.host, OBJECT)?;
-    Ok(Outcome::Asked)
+    Ok(RenewalOutcome::Asked)
 }
 
 fn own_dialect(node: &Node) -> &'static KubeadmDialect {
@@ -106,7 +106,7 @@ fn kubectl(node: &Node, arguments: &[&str]) -> Result<String> {
 }
 
 /// Looks what became of the request.
-fn follow(node: &Node) -> Result<Outcome> {
+fn follow(node: &Node) -> Result<RenewalOutcome> {
     let (pem, key) = (files::need(node.host, REQUEST)?, Zeroizing::new(files::need(node.host, KEY)?));
     // It was cut short behind the rename: kube-proxy may still run with the old one.
     if kube_proxy::has_key(node, &key)? {
@@ -121,9 +121,9 @@ fn follow(node: &Node) -> Result<Outcome> {
         Fault::transient(format!("kubectl's answer is no JSON: {e}")).mend("the timer tries again")
     })?;
     match csr::state(&object) {
-        State::Pending => Ok(Outcome::Asked),
-        State::Issued(certificate) => take(node, &certificate, &key),
-        State::Refused(why) => {
+        RequestState::Pending => Ok(RenewalOutcome::Asked),
+        RequestState::Issued(certificate) => take(node, &certificate, &key),
+        RequestState::Refused(why) => {
             forget(node)?;
             Err(Fault::transient(format!("the request {name} was refused: {why}"))
                 .mend("ask who refused it; the timer asks anew"))
@@ -132,7 +132,7 @@ fn follow(node: &Node) -> Result<Outcome> {
 }
 
 /// Takes a certificate that is for the key, by the cluster's CA, and good for long.
-fn take(node: &Node, certificate: &str, key: &str) -> Result<Outcome> {
+fn take(node: &Node, certificate: &str, key: &str) -> Result<RenewalOutcome> {
     files::write(node.host, CERTIFICATE, certificate.as_bytes(), 0o600)?;
     if let Some(why) = unfit(node)? {
         forget(node)?;
@@ -161,8 +161,8 @@ fn unfit(node: &Node) -> Result<Option<&'static str>> {
 }
 
 /// Has the new certificate used, and forgets how it was come by.
-fn finish(node: &Node) -> Result<Outcome> {
+fn finish(node: &Node) -> Result<RenewalOutcome> {
     kube_proxy::restart(node)?;
     forget(node)?;
-    Ok(Outcome::Renewed)
+    Ok(RenewalOutcome::Renewed)
 }

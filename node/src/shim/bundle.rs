@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use crate::fault::{Fault, Result};
 
-use super::container::{COPIES, Whose};
+use super::container::{BundleOwner, COPIES};
 use super::refusal::refused;
 use super::walk::{Distrusted, walk};
 
@@ -51,8 +51,8 @@ impl Bundle {
     }
 
     /// Whose it is.
-    pub(super) fn whose(&self) -> Whose {
-        Whose::of(&self.path)
+    pub(super) fn whose(&self) -> BundleOwner {
+        BundleOwner::of(&self.path)
     }
 
     /// The configuration as CRI-O wrote it down where nobody else writes; of another bundle its own, if nobody else could
@@ -60,7 +60,7 @@ impl Bundle {
     pub(super) fn configuration(&self) -> Result<String> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let (path, file) = match self.whose() {
-            Whose::Crios(id) => {
+            BundleOwner::Crios(id) => {
                 let path =
                     walk(&Path::new(COPIES).join(id).join("userdata").join(CONFIG), Distrusted::AllButRoot)?;
                 let file = rustix::fs::openat(CWD, &path, flags, Mode::empty());

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::fault::{Class, Fault, Result};
 
 use super::refusal::refused;
-use crate::config::shim::Settings;
+use crate::config::shim::ShimConfig;
 
 /// Where the kubelet keeps pods' volumes.
 const PODS: &str = "/var/lib/kubelet/pods";
@@ -20,7 +20,7 @@ pub(super) const COPIES: &str = "/var/lib/containers/storage/overlay-containers"
 
 /// Whose a bundle is, by its folder, which has the container's id in it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Whose {
+pub(super) enum BundleOwner {
     /// CRI-O's.
     Crios(String),
     /// podman's.
@@ -29,7 +29,7 @@ pub(super) enum Whose {
     Others,
 }
 
-impl Whose {
+impl BundleOwner {
     /// By a path without links.
     pub(super) fn of(path: &Path) -> Self {
         let id = |root: &str| {
@@ -63,7 +63,7 @@ fn folder(root: &str, id: &str) -> Option<PathBuf> {
 #[derive(Debug)]
 pub(super) struct Container {
     /// What it sees of the host.
-    pub(super) binds: Vec<Bind>,
+    pub(super) binds: Vec<BindMount>,
     /// The host's folders that are its pod's own.
     pub(super) own: Vec<PathBuf>,
     /// Whether it has the capability to mount and unmount.
@@ -77,7 +77,7 @@ pub(super) struct Container {
 
 /// A folder or file of the host's in a container.
 #[derive(Debug)]
-pub(super) struct Bind {
+pub(super) struct BindMount {
     /// Its place in the list of mounts.
     pub(super) index: usize,
     pub(super) source: PathBuf,
@@ -99,7 +99,7 @@ enum Namespace {
 
 /// The ids that a container's processes have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ids {
+pub enum ContainerIds {
     /// Those of all pods.
     Pods,
     /// Of a static pod: its sandbox's map ends with the host's id in place of the last one of `ids` ids from `first` on.
@@ -197,7 +197,7 @@ struct NamespaceText {
 
 impl Container {
     /// Reads a configuration of a bundle.
-    pub(super) fn parse(text: &str, bundle: &Whose) -> Result<Self> {
+    pub(super) fn parse(text: &str, bundle: &BundleOwner) -> Result<Self> {
         let wrong = |e: serde_json::Error| Fault::new(Class::Integrity, format!("config.json: {e}"));
         let config: Config = serde_json::from_str(text).map_err(wrong)?;
         let linux = config.linux.unwrap_or_default();
@@ -221,46 +221,44 @@ impl Container {
                 .iter()
                 .any(|name| name == "CAP_SYS_ADMIN"),
             component: annotations.get("component").cloned(),
-            is_crios: matches!(bundle, Whose::Crios(_)),
+            is_crios: matches!(bundle, BundleOwner::Crios(_)),
             namespace,
             pod,
         })
     }
 
     /// The ids that its processes are to have.
-    pub(super) fn ids(&self, settings: &Settings) -> Result<Ids> {
+    pub(super) fn ids(&self, config: &ShimConfig) -> Result<ContainerIds> {
         match self.namespace {
             Namespace::Own if self.pod.as_ref().is_some_and(PodUid::is_static) => {
                 let is_etcd = self.component.as_deref() == Some("etcd");
-                let last = settings.control_plane_id + u32::from(is_etcd);
-                Ok(Ids::Mapped { first: settings.first_id, ids: settings.ids, last })
+                let last = config.control_plane_id + u32::from(is_etcd);
+                Ok(ContainerIds::Mapped { first: config.first_id, ids: config.ids, last })
             }
             Namespace::Of(process) => {
                 let path = format!("/proc/{process}/uid_map");
                 let map = std::fs::read_to_string(&path).map_err(|e| Fault::io("read", &path, e))?;
-                joined(&map, settings)
+                joined(&map, config)
             }
-            Namespace::Own => Ok(Ids::Pods),
+            Namespace::Own => Ok(ContainerIds::Pods),
             Namespace::None if self.is_crios => Err(refused("it has no user namespace")),
-            Namespace::None => Ok(Ids::Pods),
+            Namespace::None => Ok(ContainerIds::Pods),
         }
     }
 }
 
 /// The ids of who joins a namespace with this map (user_namespaces(7)): that of pods, or of the control plane's. Any other is
 /// refused, the host's above all.
-fn joined(map: &str, settings: &Settings) -> Result<Ids> {
+fn joined(map: &str, config: &ShimConfig) -> Result<ContainerIds> {
     let numbers =
         |line: &str| line.split_whitespace().map(|number| number.parse().ok()).collect::<Option<Vec<u32>>>();
     let found: Option<Vec<Vec<u32>>> = map.lines().map(numbers).collect();
-    let (first, ids) = (settings.first_id, settings.ids);
+    let (first, ids) = (config.first_id, config.ids);
     let own = |last: u32| vec![vec![0, first, ids - 1], vec![ids - 1, last, 1]];
     match found {
-        Some(found) if found == [[0, first, ids]] => Ok(Ids::Pods),
-        Some(found)
-            if found == own(settings.control_plane_id) || found == own(settings.control_plane_id + 1) =>
-        {
-            Ok(Ids::Last(ids - 1))
+        Some(found) if found == [[0, first, ids]] => Ok(ContainerIds::Pods),
+        Some(found) if found == own(config.control_plane_id) || found == own(config.control_plane_id + 1) => {
+            Ok(ContainerIds::Last(ids - 1))
         }
         _ => Err(refused(format!("the user namespace that it joins has a map of another kind: {map:?}"))),
     }
@@ -284,14 +282,14 @@ fn namespace(all: Vec<NamespaceText>) -> Result<Namespace> {
     }
 }
 
-fn bind((index, mount): (usize, Mount)) -> Option<Bind> {
+fn bind((index, mount): (usize, Mount)) -> Option<BindMount> {
     let options = mount.options.unwrap_or_default();
     let has = |name: &str| options.iter().any(|option| option == name);
     let is_bind = has("bind")
         || has("rbind")
         || mount.kind.is_none_or(|kind| matches!(kind.as_str(), "" | "bind" | "none"));
     let source = mount.source.filter(|_| is_bind)?;
-    Some(Bind { index, source, destination: mount.destination, recursive: has("rbind") || !has("bind") })
+    Some(BindMount { index, source, destination: mount.destination, recursive: has("rbind") || !has("bind") })
 }
 
 /// CRI-O's names of containers.
@@ -333,7 +331,7 @@ mod tests {
         };
         let forged = r#"{"kubernetes.io/config.source":"file","component":"etcd","io.kubernetes.cri-o.ContainerType":"container",
             "io.kubernetes.cri-o.SandboxID":"ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"}"#;
-        let settings = Settings {
+        let config = ShimConfig {
             apparmor_profile: "p".into(),
             first_id: 10_000_000,
             ids: 65_536,
@@ -341,23 +339,24 @@ mod tests {
         };
         let id = "0".repeat(64);
         let sandbox =
-            Container::parse(&text(forged, r#"[{"type":"user"}]"#), &Whose::Crios(id.clone())).unwrap();
-        assert_eq!(sandbox.ids(&settings).unwrap(), Ids::Pods);
+            Container::parse(&text(forged, r#"[{"type":"user"}]"#), &BundleOwner::Crios(id.clone())).unwrap();
+        assert_eq!(sandbox.ids(&config).unwrap(), ContainerIds::Pods);
         assert!(!sandbox.own.iter().any(|own| own.to_string_lossy().contains("ffff")), "{:?}", sandbox.own);
         for bad in [
             r#"[{"type":"user","path":"/tmp/ns"}]"#,
             r#"[{"type":"user"},{"type":"user","path":"/proc/1/ns/user"}]"#,
         ] {
-            assert!(Container::parse(&text("{}", bad), &Whose::Others).is_err(), "{bad}");
+            assert!(Container::parse(&text("{}", bad), &BundleOwner::Others).is_err(), "{bad}");
         }
         assert!(
-            Container::parse("{}", &Whose::Crios(id)).unwrap().ids(&settings).is_err(),
+            Container::parse("{}", &BundleOwner::Crios(id)).unwrap().ids(&config).is_err(),
             "CRI-O's has a user namespace"
         );
-        let check = |map: &str, expect: Option<Ids>| assert_eq!(joined(map, &settings).ok(), expect, "{map}");
-        check("         0   10000000      65536\n", Some(Ids::Pods));
-        check("0 10000000 65535\n65535 20000000 1\n", Some(Ids::Last(65_535)));
-        check("0 10000000 65535\n65535 20000001 1\n", Some(Ids::Last(65_535)));
+        let check =
+            |map: &str, expect: Option<ContainerIds>| assert_eq!(joined(map, &config).ok(), expect, "{map}");
+        check("         0   10000000      65536\n", Some(ContainerIds::Pods));
+        check("0 10000000 65535\n65535 20000000 1\n", Some(ContainerIds::Last(65_535)));
+        check("0 10000000 65535\n65535 20000001 1\n", Some(ContainerIds::Last(65_535)));
         for other in ["0 0 4294967295\n", "0 10000000 65535\n65535 0 1\n", "0 20000000 65536\n", "", "x\n"] {
             check(other, None);
         }

@@ -16,11 +16,11 @@ use std::path::{Path, PathBuf};
 
 use crate::fault::Result;
 
-use super::container::{Bind, Container};
+use super::container::{BindMount, Container};
 use super::mounts::{Mounts, Place};
 use super::refusal::refused;
 use super::walk::{Distrusted, walk};
-use crate::config::shim::Settings;
+use crate::config::shim::ShimConfig;
 
 /// The folders.
 pub(super) const TREES: [&str; 10] = [
@@ -38,7 +38,7 @@ pub(super) const TREES: [&str; 10] = [
 
 /// What is to become of a container's mounts.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Mounted {
+pub struct MountEdits {
     /// Paths inside the container that are covered by something empty.
     pub hidden: Vec<String>,
     /// The places in the list of those that are to be without what is mounted below.
@@ -46,12 +46,12 @@ pub struct Mounted {
 }
 
 /// What is to become of a container's mounts, or why it is not to start.
-pub(super) fn judge(container: &Container, settings: &Settings) -> Result<Mounted> {
-    let mut mounted = Mounted::default();
+pub(super) fn judge(container: &Container, config: &ShimConfig) -> Result<MountEdits> {
+    let mut mounted = MountEdits::default();
     if container.binds.is_empty() {
         return Ok(mounted);
     }
-    let judge = Judge::new(container, Distrusted::Pods(settings.first_id, settings.ids))?;
+    let judge = Judge::new(container, Distrusted::Pods(config.first_id, config.ids))?;
     for bind in &container.binds {
         judge
             .one(bind, &mut mounted)
@@ -82,7 +82,7 @@ impl<'a> Judge<'a> {
         Ok(Self { container, distrusted, mounts, trees, own })
     }
 
-    fn one(&self, bind: &Bind, mounted: &mut Mounted) -> Result<()> {
+    fn one(&self, bind: &BindMount, mounted: &mut MountEdits) -> Result<()> {
         let source = walk(&bind.source, self.distrusted)?;
         let Some(place) = self.mounts.place(&source) else { return Ok(()) };
         let is_own = self.own.iter().any(|(own, _)| source.starts_with(own));

@@ -20,12 +20,12 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::config::shim::Settings;
+use crate::config::shim::ShimConfig;
 use crate::fault::{Fault, Result};
 use crate::host::{Host, RealHost, files};
 
 use bundle::Bundle;
-use command::Asked;
+use command::CrunRequest;
 use container::Container;
 mod bundle;
 mod command;
@@ -39,11 +39,11 @@ mod walk;
 
 pub(crate) use bundle::THEIRS;
 pub(crate) use container::BUNDLES;
-pub use container::Ids;
+pub use container::ContainerIds;
 #[cfg(any(test, fuzzing))]
 pub(crate) use edit::others;
 pub use edit::{Defaults, edit};
-pub use exposure::Mounted;
+pub use exposure::MountEdits;
 
 /// The pinned crun.
 pub const CRUN: &str = "/usr/bin/crun";
@@ -107,14 +107,14 @@ fn conmon(arguments: &[OsString]) -> Result<Command> {
 fn crun(arguments: &[OsString], host: &dyn Host) -> Result<Command> {
     let mut command = Command::new(CRUN);
     command.arg0("crun");
-    match command::asked(arguments)? {
-        Asked::Container(bundle) => prepare(&bundle, host)?,
-        Asked::Update => {
+    match command::crun_request(arguments)? {
+        CrunRequest::Create(bundle) => prepare(&bundle, host)?,
+        CrunRequest::Update => {
             let text = command::limits()?;
             let edited = edit::resources(&text)?.unwrap_or(text);
             command.stdin(in_memory(&edited)?);
         }
-        Asked::Nothing => {}
+        CrunRequest::Other => {}
     }
     Ok(command)
 }
@@ -126,14 +126,14 @@ fn prepare(path: &Path, host: &dyn Host) -> Result<()> {
     let text = bundle.configuration()?;
     let within = |fault: Fault| fault.within(path.display());
     let container = Container::parse(&text, &bundle.whose()).map_err(within)?;
-    let settings = Settings::parse(&files::need(host, Settings::PATH)?)?;
-    let mounted = exposure::judge(&container, &settings).map_err(within)?;
+    let config = ShimConfig::parse(&files::need(host, ShimConfig::PATH)?)?;
+    let mounted = exposure::judge(&container, &config).map_err(within)?;
     let seccomp = files::need(host, SECCOMP)?;
     let defaults = Defaults {
         seccomp: &seccomp,
-        apparmor: &|| apparmor(host, &settings.apparmor_profile),
+        apparmor: &|| apparmor(host, &config.apparmor_profile),
         mounted: &mounted,
-        ids: container.ids(&settings).map_err(within)?,
+        ids: container.ids(&config).map_err(within)?,
     };
     let edited = edit(&text, &defaults).map_err(within)?;
     bundle.replace(edited.as_deref().unwrap_or(&text))
@@ -180,7 +180,7 @@ mod tests {
     fn host() -> FakeHost {
         let host = FakeHost::new();
         host.make(SECCOMP, r#"{"defaultAction":"SCMP_ACT_ERRNO"}"#);
-        host.make(Settings::PATH, SHIM);
+        host.make(ShimConfig::PATH, SHIM);
         host
     }
 
@@ -193,7 +193,7 @@ mod tests {
         need_root();
         let (dir, host) = (made(r#"{"linux":{"resources":{"memory":{"limit":0}}}}"#), FakeHost::new());
         let config = dir.path().join("config.json");
-        host.make(Settings::PATH, SHIM);
+        host.make(ShimConfig::PATH, SHIM);
         assert!(prepare(dir.path(), &host).is_err(), "a container must not run without its profile");
         host.make(SECCOMP, r#"{"defaultAction":"SCMP_ACT_ERRNO"}"#);
         prepare(dir.path(), &host).unwrap();
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn ids_that_meet_are_refused() {
-        Settings::parse(SHIM).unwrap();
+        ShimConfig::parse(SHIM).unwrap();
         for (from, to) in [
             ("20000000", "10000000"),
             ("20000000", "10065535"),
@@ -273,7 +273,7 @@ mod tests {
             ("65536", "1"),
             ("ids", "id"),
         ] {
-            assert!(Settings::parse(&SHIM.replacen(from, to, 1)).is_err(), "{from} {to}");
+            assert!(ShimConfig::parse(&SHIM.replacen(from, to, 1)).is_err(), "{from} {to}");
         }
     }
 }

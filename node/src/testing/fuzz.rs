@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::config::node::{NodeConfig, holds_secret};
 use crate::config::role::RoleConfig;
-use crate::shim::{self, Defaults, Ids, Mounted};
+use crate::shim::{self, ContainerIds, Defaults, MountEdits};
 
 static ROLES: LazyLock<[RoleConfig; 2]> = LazyLock::new(|| {
     ["master", "node"].map(|kind| {
@@ -39,7 +39,12 @@ pub fn edit(text: &str) {
         let apparmor = &|| Ok(Some("a \"b\"".to_owned()));
         shim::edit(
             text,
-            &Defaults { seccomp: r#"{"p":[1]}"#, apparmor, mounted: &Mounted::default(), ids: Ids::Pods },
+            &Defaults {
+                seccomp: r#"{"p":[1]}"#,
+                apparmor,
+                mounted: &MountEdits::default(),
+                ids: ContainerIds::Pods,
+            },
         )
     };
     let Ok(Some(edited)) = edit(text) else { return };

@@ -145,8 +145,8 @@ impl Format {
                     .map_err(|e| text.fault(0..0, e.to_string()))
             }
             Self::Shim => {
-                text.toml::<node::config::shim::Settings>()?;
-                node::config::shim::Settings::parse(text.text)
+                text.toml::<node::config::shim::ShimConfig>()?;
+                node::config::shim::ShimConfig::parse(text.text)
                     .map(|_| ())
                     .map_err(|e| text.fault(0..0, e.to_string()))
             }

@@ -9,7 +9,7 @@ use crate::config::node::NodeConfig;
 use crate::config::role::RoleConfig;
 use crate::host::{Host, files};
 use crate::kubernetes::paths;
-use crate::testing::fake::{FakeHost, InjectedFault, Slow};
+use crate::testing::fake::{FakeHost, InjectedFault, SlowJoin};
 
 const JOIN: &str = r#"
 [network]
@@ -225,12 +225,12 @@ fn a_join_on_a_slow_machine_converges() {
     let joins = |fake: &FakeHost| {
         fake.commands.borrow().iter().filter(|command| command.contains("kubeadm join")).count()
     };
-    let slow = |slow: Slow| {
+    let slow = |slow: SlowJoin| {
         let fake = machine(&role);
         fake.slow_join.set(slow);
         fake
     };
-    for (how, attempts) in [(Slow::Note, 1), (Slow::Credentials, 2)] {
+    for (how, attempts) in [(SlowJoin::Note, 1), (SlowJoin::Credentials, 2)] {
         let fake = slow(how);
         boot_patiently(&fake, &role).unwrap();
         assert_eq!(joins(&fake), attempts);

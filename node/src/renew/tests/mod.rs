@@ -20,7 +20,7 @@ fn renewed_files_get_their_owners_again() {
     let node = Node::new(&host, &role, &config).unwrap();
     let credentials = files::need(&host, kube_proxy::KUBECONFIG).unwrap();
     host.certificates_end.set(true);
-    assert_eq!(renew(&node, false).unwrap(), Outcome::Renewed);
+    assert_eq!(renew(&node, false).unwrap(), RenewalOutcome::Renewed);
     assert!(ownership::differences(&node).unwrap().is_empty());
     let commands = host.commands.borrow().join("\n");
     assert!(commands.contains("kubeadm alpha certs renew all"), "{commands}");
@@ -31,7 +31,7 @@ fn renewed_files_get_their_owners_again() {
     );
     assert_eq!(files::need(&host, kube_proxy::KUBECONFIG).unwrap(), credentials);
     host.certificates_end.set(false);
-    assert_eq!(renew(&node, false).unwrap(), Outcome::Nothing);
+    assert_eq!(renew(&node, false).unwrap(), RenewalOutcome::Nothing);
     // Where somebody is invited still, a boot has ended what waits for him.
     let starts = |host: &FakeHost| {
         host.commands.borrow().iter().any(|command| command.ends_with("hale-approve.service"))
@@ -62,7 +62,7 @@ fn a_masters_renewal_that_is_cut_anywhere_is_done_again() {
         host.certificates_end.set(!host.path(UNDER_WAY).exists());
         host.commands.borrow_mut().clear();
         let node = Node::new(&host, &role, &config).unwrap();
-        assert_eq!(renew(&node, false).unwrap(), Outcome::Renewed, "{what}");
+        assert_eq!(renew(&node, false).unwrap(), RenewalOutcome::Renewed, "{what}");
         assert!(ownership::differences(&node).unwrap().is_empty(), "{what}");
         let commands = host.commands.borrow().join("\n");
         let last = commands.rfind("certs renew all").unwrap_or_else(|| panic!("{what}: {commands}"));
@@ -106,7 +106,7 @@ fn a_run_waits_for_an_api_server_that_is_not_up_yet() {
     let run = |refused: std::ops::Range<usize>| {
         host.commands.borrow_mut().clear();
         host.injected.borrow_mut().extend(refused.map(|at| (at, InjectedFault::Rejects)));
-        assert_eq!(renew(&node, false).unwrap(), Outcome::Nothing);
+        assert_eq!(renew(&node, false).unwrap(), RenewalOutcome::Nothing);
         host.commands.borrow().iter().map(|command| command.contains("--raw /healthz")).collect::<Vec<_>>()
     };
     let first = run(0..0).iter().position(|asks| *asks).expect("it asks whether somebody is there");
@@ -140,13 +140,13 @@ fn what_a_node_is_given_by_hand_is_taken() {
     let now = || load_config(&host, &role).unwrap();
     let config = now();
     let node = Node::new(&host, &role, &config).unwrap();
-    assert_eq!(renew(&node, false).unwrap(), Outcome::Nothing, "it is good for long");
+    assert_eq!(renew(&node, false).unwrap(), RenewalOutcome::Nothing, "it is good for long");
     let second = kubeconfig("Zm9vYmFy", "eA==");
     let text = include_str!("../../../examples/node.toml");
     host.make(NodeConfig::PATH, &format!("{text}\n[kube-proxy]\nkubeconfig = '''\n{second}'''\n"));
     let config = now();
     let node = Node::new(&host, &role, &config).unwrap();
-    assert_eq!(renew(&node, false).unwrap(), Outcome::Renewed);
+    assert_eq!(renew(&node, false).unwrap(), RenewalOutcome::Renewed);
     assert_eq!(files::need(&host, kube_proxy::KUBECONFIG).unwrap(), second);
     assert!(!files::need(&host, NodeConfig::PATH).unwrap().contains("client-key-data"));
 }

@@ -12,24 +12,24 @@ use crate::fault::{Class, Fault, Result};
 pub(super) type Edit = (Range<usize>, String);
 
 /// An object's members with the bytes of their values. A repeated name appears as often as it is written.
-pub(super) struct Object<'a> {
+pub(super) struct JsonObject<'a> {
     pub(super) text: &'a str,
     open: usize,
-    pub(super) members: Vec<Member>,
+    pub(super) members: Vec<JsonMember>,
 }
 
-pub(super) struct Member {
+pub(super) struct JsonMember {
     pub(super) name: String,
     pub(super) value: Range<usize>,
 }
 
-impl<'a> Object<'a> {
+impl<'a> JsonObject<'a> {
     pub(super) fn parse(text: &'a str, range: Range<usize>) -> Result<Self> {
         let wrong = |e: serde_json::Error| Fault::new(Class::Integrity, format!("not a JSON object: {e}"));
         let slice = &text[range.clone()];
         let members: Members = serde_json::from_str(slice).map_err(wrong)?;
         let open = range.start + slice.find('{').unwrap_or(0);
-        let member = |(name, raw): (String, &RawValue)| Member { name, value: place(text, raw) };
+        let member = |(name, raw): (String, &RawValue)| JsonMember { name, value: place(text, raw) };
         Ok(Self { text, open, members: members.0.into_iter().map(member).collect() })
     }
 
@@ -46,8 +46,10 @@ impl<'a> Object<'a> {
     }
 
     /// The values of that name as objects; anything else is refused.
-    pub(super) fn objects(&self, name: &str) -> Result<Vec<Object<'a>>> {
-        self.values(name).map(|value| Object::parse(self.text, value).map_err(|f| f.within(name))).collect()
+    pub(super) fn objects(&self, name: &str) -> Result<Vec<JsonObject<'a>>> {
+        self.values(name)
+            .map(|value| JsonObject::parse(self.text, value).map_err(|f| f.within(name)))
+            .collect()
     }
 
     /// The bytes of the items of the values of that name; what is no list is refused.

@@ -22,7 +22,7 @@ pub(crate) const TOKEN: &str = "abcdef.0123456789abcdef";
 
 /// What a reboot forgets, and what it does not.
 #[derive(Default)]
-pub(crate) struct State {
+pub(crate) struct MachineState {
     pub(crate) enabled: BTreeSet<String>,
     pub(crate) active: BTreeSet<String>,
     /// What the API server knows: it is in etcd, so it stays.
@@ -43,7 +43,7 @@ pub(crate) struct State {
 
 /// How a join goes on a machine that is too slow for it.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Slow {
+pub(crate) enum SlowJoin {
     /// It is not.
     #[default]
     Not,
@@ -74,11 +74,11 @@ pub(crate) struct FakeHost {
     /// How many changes there were.
     pub(crate) changes: Cell<usize>,
     pub(crate) clock: Cell<i64>,
-    pub(crate) state: RefCell<State>,
+    pub(crate) state: RefCell<MachineState>,
     /// What kubeadm says and does instead of the recorded, once.
     pub(crate) next_kubeadm: RefCell<Option<(Option<i32>, String)>>,
     /// What the next join is slow at; whether a kubelet that runs gets its credentials behind its back.
-    pub(crate) slow_join: Cell<Slow>,
+    pub(crate) slow_join: Cell<SlowJoin>,
     pub(crate) late: Cell<bool>,
     /// Of so many questions to the API server, one is answered; how many were asked.
     pub(crate) deaf: Cell<u32>,

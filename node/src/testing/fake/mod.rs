@@ -13,7 +13,7 @@ mod machine;
 mod programs;
 mod recorded;
 
-pub(crate) use machine::{FakeHost, InjectedFault, NOW, Slow, TOKEN};
+pub(crate) use machine::{FakeHost, InjectedFault, NOW, SlowJoin, TOKEN};
 pub(crate) use programs::grammar;
 pub(crate) use recorded::{ENDS_SOON, recorded};
 

@@ -7,7 +7,7 @@ use super::requests;
 use crate::fault::Result;
 use crate::host::{CommandOutput, Host};
 use crate::kubernetes::paths;
-use crate::testing::fake::machine::{FakeHost, Slow};
+use crate::testing::fake::machine::{FakeHost, SlowJoin};
 use crate::testing::fake::recorded::{content, write};
 
 /// For so many seconds a node counts as ready whose kubelet is not heard of any more.
@@ -74,19 +74,19 @@ pub(super) fn join(fake: &FakeHost) -> Result<CommandOutput> {
     }
     let slow = fake.slow_join.take();
     write(fake, "join", &|path| path.to_owned())?;
-    if slow == Slow::Credentials {
+    if slow == SlowJoin::Credentials {
         fs::remove_file(fake.path(paths::KUBELET)).unwrap();
         fake.late.set(true);
     }
     fake.state.borrow_mut().active.insert("kubelet.service".into());
     fake.spend()?;
     Ok(match slow {
-        Slow::Not => ok(""),
-        Slow::Note => failed(
+        SlowJoin::Not => ok(""),
+        SlowJoin::Note => failed(
             "error execution phase kubelet-start: error uploading crisocket: timed out waiting for the condition\n\
              To see the stack trace of this error execute with --v=5 or higher\n",
         ),
-        Slow::Credentials => {
+        SlowJoin::Credentials => {
             failed("error execution phase kubelet-start: timed out waiting for the condition\n")
         }
     })
