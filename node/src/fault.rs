@@ -29,7 +29,7 @@ struct Inner {
     class: Class,
     place: Option<String>,
     what: String,
-    mend: Option<String>,
+    help: Option<String>,
 }
 
 /// An error. Boxed, so that a `Result` stays one word.
@@ -39,7 +39,7 @@ pub struct Fault(Box<Inner>);
 impl Fault {
     /// A fault of `class`; `what` is one clause without a full stop.
     pub fn new(class: Class, what: impl Into<String>) -> Self {
-        Self(Box::new(Inner { class, place: None, what: what.into(), mend: None }))
+        Self(Box::new(Inner { class, place: None, what: what.into(), help: None }))
     }
 
     /// The operator's input is wrong.
@@ -71,13 +71,13 @@ impl Fault {
     }
 
     /// Says what mends it.
-    pub fn mend(mut self, how: impl Into<String>) -> Self {
-        self.0.mend = Some(how.into());
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.0.help = Some(help.into());
         self
     }
 
     /// Puts a wider clause in front.
-    pub fn within(mut self, outer: impl fmt::Display) -> Self {
+    pub fn context(mut self, outer: impl fmt::Display) -> Self {
         self.0.what = format!("{outer}: {}", self.0.what);
         self
     }
@@ -101,8 +101,8 @@ impl fmt::Display for Fault {
             write!(f, "{place}: ")?;
         }
         f.write_str(&one_line(&self.0.what))?;
-        if let Some(mend) = &self.0.mend {
-            write!(f, "; {}", one_line(mend))?;
+        if let Some(help) = &self.0.help {
+            write!(f, "; {}", one_line(help))?;
         }
         Ok(())
     }
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_fault_is_one_line_with_its_place() {
-        let fault = Fault::input("a\nb").at("node.toml", "x\ny\nz", 4..5).mend("say z");
+        let fault = Fault::input("a\nb").at("node.toml", "x\ny\nz", 4..5).help("say z");
         assert_eq!(fault.to_string(), "node.toml:3: a b; say z");
     }
 }

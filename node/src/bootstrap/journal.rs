@@ -67,7 +67,7 @@ impl Journal {
         let exclusive = rustix::fs::FlockOperation::NonBlockingLockExclusive;
         rustix::fs::flock(&file, exclusive).map_err(|_| {
             Fault::transient("another hale is at work on this node")
-                .mend("wait for it; `hale status` shows it")
+                .help("wait for it; `hale status` shows it")
         })?;
         let mut bytes = Vec::new();
         let read = file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_end(&mut bytes));
@@ -93,7 +93,7 @@ impl Journal {
     pub fn add(&mut self, entry: Entry) -> Result<()> {
         let line = line(&entry)?;
         let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
-        written.map_err(|e| Fault::transient(format!("cannot write {PATH}: {e}")).mend("free some space"))?;
+        written.map_err(|e| Fault::transient(format!("cannot write {PATH}: {e}")).help("free some space"))?;
         self.entries.push(entry);
         Ok(())
     }

@@ -75,7 +75,7 @@ fn busy(node: &Node) -> Result<()> {
         None => Ok(()),
         Some(line) => {
             let at = line.split(' ').nth(1).unwrap_or_default();
-            Err(Fault::machine(format!("{at} is still mounted")).mend("reboot, and run `hale reset` again"))
+            Err(Fault::machine(format!("{at} is still mounted")).help("reboot, and run `hale reset` again"))
         }
     }
 }

@@ -36,12 +36,12 @@ impl Guest {
         if self.hours == 0 || self.hours > LONGEST {
             // kubeadm takes 0 for a token that never ends.
             let what = format!("a token is good for 1 to {LONGEST} hours, not {}", self.hours);
-            return Err(Fault::input(what).mend("make another one when the node is there"));
+            return Err(Fault::input(what).help("make another one when the node is there"));
         }
         let own = self.name.as_ref().map(DnsLabel::as_str);
         if own == Some(&node.name) {
             return Err(
-                Fault::input(format!("{} is this master", node.name)).mend("give the new node's name")
+                Fault::input(format!("{} is this master", node.name)).help("give the new node's name")
             );
         }
         let Some(pods) = self.pods else { return Ok(()) };
@@ -51,7 +51,7 @@ impl Guest {
             None => Ok(()),
             Some((name, range)) => {
                 Err(Fault::input(format!("pod range {pods} overlaps {range} of node {name}"))
-                    .mend("choose a free range"))
+                    .help("choose a free range"))
             }
         }
     }
@@ -60,7 +60,7 @@ impl Guest {
 /// Makes a token for one node, prints what that must be told, and has the master approve what it asks for.
 pub fn token(node: &Node, guest: &Guest, with_proxy: bool) -> Result<Secret> {
     if !node.role.is_master() {
-        return Err(Fault::input("this is no master").mend("run `hale token` on the master"));
+        return Err(Fault::input("this is no master").help("run `hale token` on the master"));
     }
     let taken = api::ranges(node)?;
     guest.check(node, &taken)?;

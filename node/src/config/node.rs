@@ -161,7 +161,7 @@ impl NodeConfig {
     pub fn missing(&self, role: &RoleConfig) -> Option<Fault> {
         let missing = |key: &str, how: &str| {
             let what = format!("{} has no {key}", Self::PATH);
-            Some(Fault::new(Class::Missing, what).mend(how))
+            Some(Fault::new(Class::Missing, what).help(how))
         };
         if role.is_master() {
             return match &self.ca {
@@ -211,7 +211,7 @@ impl NodeConfig {
             if let Some(taken) = taken {
                 let fault =
                     Fault::input(format!("pod range {range} overlaps {taken}, which another node has"));
-                return Err(fault.at(file, text, pods.span()).mend("choose a free range"));
+                return Err(fault.at(file, text, pods.span()).help("choose a free range"));
             }
         }
         match (network.bridge, &network.interface, &network.address) {

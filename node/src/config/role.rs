@@ -275,7 +275,7 @@ impl RoleConfig {
         let role: Self = parse_toml(Self::PATH, text)?;
         let user = &role.user;
         shim::check_ids(user.first_id, user.ids, user.control_plane_id)
-            .map_err(|fault| fault.within("user"))?;
+            .map_err(|fault| fault.context("user"))?;
         Ok(role)
     }
 

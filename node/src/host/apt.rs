@@ -62,7 +62,7 @@ fn mark(host: &dyn Host, packages: &[&str], how: &str, wait: bool) -> Result<Vec
         match left.checked_sub(step) {
             Some(rest) if busy && wait => left = rest,
             _ if busy => {
-                return Err(Fault::transient("dpkg is busy").mend("try again, or `hale hold --wait`"));
+                return Err(Fault::transient("dpkg is busy").help("try again, or `hale hold --wait`"));
             }
             _ => return Err(Fault::machine(format!("apt-mark {how} failed: {}", output.stderr.trim()))),
         }

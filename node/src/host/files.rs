@@ -53,7 +53,7 @@ fn full_or(error: std::io::Error, doing: &str, path: &Path) -> Fault {
     let fault = Fault::io(doing, path, &error);
     match error.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-            Fault::transient(fault.to_string()).mend("free some space; it goes on by itself")
+            Fault::transient(fault.to_string()).help("free some space; it goes on by itself")
         }
         _ => fault,
     }
@@ -152,7 +152,7 @@ pub fn check_private(host: &dyn Host, absolute: &str) -> Result<()> {
         return Ok(());
     }
     let what = format!("{absolute} has mode {mode:04o} and owner {uid}; it holds secrets");
-    Err(Fault::new(Class::Input, what).mend(format!("chown root {absolute} && chmod 0600 {absolute}")))
+    Err(Fault::new(Class::Input, what).help(format!("chown root {absolute} && chmod 0600 {absolute}")))
 }
 
 /// Replaces a file of secrets: the new text is in place first, then the old bytes are zeroed.

@@ -116,22 +116,22 @@ fn mount(device: &Path, point: &Path, flags: MountFlags) -> Result<&'static File
     }
     let why = last.map_or_else(String::new, |error| format!(": {error}"));
     Err(Fault::input(format!("{DEVICE} is neither vfat, ISO nor ext4{why}"))
-        .mend("make it with `cargo xtask seed`"))
+        .help("make it with `cargo xtask seed`"))
 }
 
 /// Copies from a mounted seed.
 fn take(host: &dyn Host, point: &Path, has_modes: bool) -> Result<()> {
     let path = point.join(NAME);
     let text =
-        files::read_limited(&path, NodeConfig::LIMIT).map_err(|fault| fault.within("the seed disk"))?;
+        files::read_limited(&path, NodeConfig::LIMIT).map_err(|fault| fault.context("the seed disk"))?;
     let text = text.map(Zeroizing::new).ok_or_else(|| {
-        Fault::input(format!("the seed disk has no {NAME}")).mend("make it with `cargo xtask seed`")
+        Fault::input(format!("the seed disk has no {NAME}")).help("make it with `cargo xtask seed`")
     })?;
     let mode =
         std::fs::symlink_metadata(&path).map_err(|e| Fault::io("examine", &path, e))?.permissions().mode();
     if has_modes && mode & 0o077 != 0 {
         let what = format!("{NAME} on the seed disk has mode {:04o}; it holds secrets", mode & 0o777);
-        return Err(Fault::input(what).mend(format!("chmod 0600 {NAME} there")));
+        return Err(Fault::input(what).help(format!("chmod 0600 {NAME} there")));
     }
     files::write(host, NodeConfig::PATH, text.as_bytes(), 0o600)
 }

@@ -126,7 +126,7 @@ fn wait_for(wanted: &RootDevice, loader: &mut Loader<'_>, patience: Duration) ->
         if start.elapsed() > patience {
             let seen = root::block_devices().join(" ");
             let what = format!("no disk is {wanted} after {} s; disks seen: {seen}", patience.as_secs());
-            return Err(Fault::machine(what).mend("check the disk and its cable, or raise rootdelay="));
+            return Err(Fault::machine(what).help("check the disk and its cable, or raise rootdelay="));
         }
         sleep(STEP);
     }

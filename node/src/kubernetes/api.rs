@@ -176,13 +176,13 @@ pub fn wait_for_range(node: &Node) -> Result<()> {
         if let Some((name, range)) = clash {
             let what = format!("pod range {own} overlaps {range} of node {name}");
             let fault = Fault::input(what);
-            return Err(fault.mend("choose a free range in /etc/hale/node.toml; it goes on by itself"));
+            return Err(fault.help("choose a free range in /etc/hale/node.toml; it goes on by itself"));
         }
         match ranges.iter().find(|(name, _)| *name == node.name) {
             Some((_, range)) if *range == own => Ok(()),
             Some((_, range)) => {
                 let what = format!("the master gave this node the pod range {range}, not {own}");
-                Err(Fault::input(what).mend("put that into /etc/hale/node.toml; it goes on by itself"))
+                Err(Fault::input(what).help("put that into /etc/hale/node.toml; it goes on by itself"))
             }
             None => {
                 Err(Fault::transient(format!("the master has not given this node the pod range {own} yet")))

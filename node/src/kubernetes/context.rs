@@ -58,7 +58,7 @@ impl<'a> Node<'a> {
         own.ok_or_else(|| {
             let what = format!("{bridge} has no address in {}", self.role.cluster.subnet);
             Fault::new(Class::Missing, what)
-                .mend("give the bridge one, or set network.address and bridge = \"make\"")
+                .help("give the bridge one, or set network.address and bridge = \"make\"")
         })
     }
 
@@ -125,7 +125,7 @@ pub fn load_config(host: &dyn Host, role: &RoleConfig) -> Result<NodeConfig> {
 fn host_name(host: &dyn Host) -> Result<String> {
     let text = files::read(host, "/etc/hostname")?.unwrap_or_default();
     let name: DnsLabel = text.trim().parse().map_err(|fault: Fault| {
-        fault.within("/etc/hostname").mend(format!("set name in {}, or the host name", NodeConfig::PATH))
+        fault.context("/etc/hostname").help(format!("set name in {}, or the host name", NodeConfig::PATH))
     })?;
     Ok(name.as_str().to_owned())
 }

@@ -88,6 +88,6 @@ pub fn credentials(node: &Node) -> Result<String> {
     let given = node.config.kube_proxy.as_ref().and_then(|given| given.kubeconfig.as_ref());
     given.map(|secret| secret.expose().to_owned()).ok_or_else(|| {
         let fault = Fault::new(Class::Missing, "/etc/hale/node.toml has no kube-proxy.kubeconfig");
-        fault.mend("put there what `hale token --kube-proxy` prints on the master")
+        fault.help("put there what `hale token --kube-proxy` prints on the master")
     })
 }

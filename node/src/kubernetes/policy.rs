@@ -196,11 +196,11 @@ pub fn apply(node: &Node) -> Result<()> {
 /// takes it back by deleting it.
 pub fn allow(node: &Node, namespace: &DnsLabel, more: Exemption) -> Result<String> {
     if !node.role.is_master() {
-        return Err(Fault::input("this is no master").mend("run `hale allow` on the master"));
+        return Err(Fault::input("this is no master").help("run `hale allow` on the master"));
     }
     if !api::knows(node, &["get", "namespace", namespace.as_str()])? {
         return Err(Fault::input(format!("there is no namespace {namespace}"))
-            .mend(format!("kubectl create namespace {namespace}")));
+            .help(format!("kubectl create namespace {namespace}")));
     }
     let accounts = format!("system:serviceaccounts:{namespace}");
     api::apply(node, FILE, &[binding(more.name(), Some(namespace.as_str()), "Group", &[&accounts])])?;

@@ -20,7 +20,7 @@ pub fn retry<T>(node: &Node, limit: Duration, question: &dyn Fn() -> Result<T>) 
             decided => return decided,
         };
         let Some(rest) = left.checked_sub(STEP) else {
-            return Err(fault.within(format!("not within {limit:?}")));
+            return Err(fault.context(format!("not within {limit:?}")));
         };
         left = rest;
         (node.waits)(&fault);

@@ -55,7 +55,7 @@ pub(super) fn renew(node: &Node, force: bool) -> Result<RenewalOutcome> {
 
 /// Waits for the API server: the timer comes at a boot too, when the network may not be there yet.
 fn reach(node: &Node) -> Result<()> {
-    api::wait_for_answer(node).map_err(|fault| fault.mend(LATER))
+    api::wait_for_answer(node).map_err(|fault| fault.help(LATER))
 }
 
 fn forget(node: &Node) -> Result<()> {
@@ -98,11 +98,11 @@ fn kubectl(node: &Node, arguments: &[&str]) -> Result<String> {
     if ["Unauthorized", "Forbidden", "forbidden"].iter().any(|word| said.contains(word)) {
         let fault =
             Fault::new(Class::Missing, format!("the API server no longer knows this kube-proxy: {said}"));
-        return Err(fault.mend(
+        return Err(fault.help(
             "put the [kube-proxy] that `hale token --kube-proxy` prints on the master into /etc/hale/node.toml, then `hale renew`",
         ));
     }
-    Err(Fault::transient(format!("kube-proxy's certificate cannot be asked for: {said}")).mend(LATER))
+    Err(Fault::transient(format!("kube-proxy's certificate cannot be asked for: {said}")).help(LATER))
 }
 
 /// Looks what became of the request.
@@ -118,7 +118,7 @@ fn follow(node: &Node) -> Result<RenewalOutcome> {
         return hand_in(node, &pem);
     }
     let object = serde_json::from_str(&text).map_err(|e| {
-        Fault::transient(format!("kubectl's answer is no JSON: {e}")).mend("the timer tries again")
+        Fault::transient(format!("kubectl's answer is no JSON: {e}")).help("the timer tries again")
     })?;
     match csr::state(&object) {
         RequestState::Pending => Ok(RenewalOutcome::Asked),
@@ -126,7 +126,7 @@ fn follow(node: &Node) -> Result<RenewalOutcome> {
         RequestState::Refused(why) => {
             forget(node)?;
             Err(Fault::transient(format!("the request {name} was refused: {why}"))
-                .mend("ask who refused it; the timer asks anew"))
+                .help("ask who refused it; the timer asks anew"))
         }
     }
 }
@@ -138,7 +138,7 @@ fn take(node: &Node, certificate: &str, key: &str) -> Result<RenewalOutcome> {
         forget(node)?;
         let what = format!("the certificate that the API server gave for kube-proxy is not taken: {why}");
         return Err(Fault::new(Class::Integrity, what)
-            .mend("look on the master with `kubectl get csr` who approved it; the timer asks anew"));
+            .help("look on the master with `kubectl get csr` who approved it; the timer asks anew"));
     }
     kube_proxy::put_credentials(node, certificate, key)?;
     finish(node)

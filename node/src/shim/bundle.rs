@@ -76,7 +76,7 @@ impl Bundle {
         };
         let file = file.map_err(|e| Fault::io("read", &path, e))?;
         let found = rustix::fs::fstat(&file).map_err(|e| Fault::io("examine", &path, e))?;
-        check(CONFIG, &found).map_err(|fault| fault.within(path.display()))?;
+        check(CONFIG, &found).map_err(|fault| fault.context(path.display()))?;
         let mut text = String::new();
         let read = File::from(file).take(LIMIT + 1).read_to_string(&mut text);
         match read.map_err(|e| Fault::io("read", &path, e))? as u64 {
@@ -116,7 +116,7 @@ impl Bundle {
                 // Gone since: of conmon's, for nobody else could take it away.
                 Err(Errno::NOENT) => {}
                 found => check(&name, &found.map_err(|e| io("examine", e))?)
-                    .map_err(|fault| fault.within(self.path.display()))?,
+                    .map_err(|fault| fault.context(self.path.display()))?,
             }
         }
         Ok(())
@@ -139,5 +139,5 @@ fn check(name: &str, found: &Stat) -> Result<()> {
         "{name:?} in it ({kind:?}, owner {}, {} names) is neither CRI-O's nor conmon's",
         found.st_uid, found.st_nlink
     );
-    Err(refused(what).mend("find the pod that mounts the runtime's folders, and delete it"))
+    Err(refused(what).help("find the pod that mounts the runtime's folders, and delete it"))
 }

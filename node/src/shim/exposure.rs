@@ -55,7 +55,7 @@ pub(super) fn judge(container: &Container, config: &ShimConfig) -> Result<MountE
     for bind in &container.binds {
         judge
             .one(bind, &mut mounted)
-            .map_err(|fault| fault.within(format!("mount of {}", bind.source.display())))?;
+            .map_err(|fault| fault.context(format!("mount of {}", bind.source.display())))?;
     }
     Ok(mounted)
 }
@@ -100,7 +100,7 @@ impl<'a> Judge<'a> {
                     "{} lies below, and a container with CAP_SYS_ADMIN could uncover it",
                     tree.display()
                 );
-                return Err(refused(what).mend("mount a folder further down, or do without CAP_SYS_ADMIN"));
+                return Err(refused(what).help("mount a folder further down, or do without CAP_SYS_ADMIN"));
             }
             let inside = bind.destination.join(way);
             let inside = inside.to_str().ok_or_else(|| refused("a destination that is no UTF-8"))?;

@@ -88,7 +88,7 @@ pub fn run(name: Program, arguments: &[OsString]) -> Fault {
             Fault::io("execute", command.get_program(), error)
         }
         Err(fault) => {
-            let fault = fault.within("hale's shim");
+            let fault = fault.context("hale's shim");
             refusal::tell(&fault.to_string());
             fault
         }
@@ -124,18 +124,18 @@ fn crun(arguments: &[OsString], host: &dyn Host) -> Result<Command> {
 fn prepare(path: &Path, host: &dyn Host) -> Result<()> {
     let bundle = Bundle::take(path)?;
     let text = bundle.configuration()?;
-    let within = |fault: Fault| fault.within(path.display());
-    let container = Container::parse(&text, &bundle.whose()).map_err(within)?;
+    let in_bundle = |fault: Fault| fault.context(path.display());
+    let container = Container::parse(&text, &bundle.whose()).map_err(in_bundle)?;
     let config = ShimConfig::parse(&files::need(host, ShimConfig::PATH)?)?;
-    let mounted = exposure::judge(&container, &config).map_err(within)?;
+    let mounted = exposure::judge(&container, &config).map_err(in_bundle)?;
     let seccomp = files::need(host, SECCOMP)?;
     let defaults = Defaults {
         seccomp: &seccomp,
         apparmor: &|| apparmor(host, &config.apparmor_profile),
         mounted: &mounted,
-        ids: container.ids(&config).map_err(within)?,
+        ids: container.ids(&config).map_err(in_bundle)?,
     };
-    let edited = edit(&text, &defaults).map_err(within)?;
+    let edited = edit(&text, &defaults).map_err(in_bundle)?;
     bundle.replace(edited.as_deref().unwrap_or(&text))
 }
 

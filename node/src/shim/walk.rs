@@ -93,5 +93,5 @@ fn check_folder(folder: &Path, entry: Option<&Metadata>, distrusted: Distrusted)
     }
     let (uid, gid, mode) = (metadata.uid(), metadata.gid(), mode & 0o7777);
     let what = format!("a container could change what {folder:?} holds (it is {uid}:{gid} {mode:04o})");
-    Err(refused(what).mend(format!("chown root:root {0} && chmod go-w {0}", folder.display())))
+    Err(refused(what).help(format!("chown root:root {0} && chmod go-w {0}", folder.display())))
 }

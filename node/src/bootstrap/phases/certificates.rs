@@ -69,7 +69,7 @@ pub(super) fn apply(node: &Node) -> Result<()> {
     if files::read(node.host, paths::KUBELET)?.is_some() {
         let fault =
             Fault::new(Class::Integrity, format!("{} is damaged on a node that was set up", paths::PKI));
-        return Err(fault.mend("restore it from a backup, or `hale reset` and begin anew"));
+        return Err(fault.help("restore it from a backup, or `hale reset` and begin anew"));
     }
     files::remove(node.host, SCRATCH_PKI)?;
     if let Some(ca) = &node.config.ca {
@@ -97,7 +97,7 @@ fn give(node: &Node, ca: &CaPair) -> Result<()> {
     }
     files::remove(node.host, SCRATCH_PKI)?;
     Err(Fault::input("ca.key is not the key of ca.certificate")
-        .mend("put the cluster CA's own pair into /etc/hale/node.toml"))
+        .help("put the cluster CA's own pair into /etc/hale/node.toml"))
 }
 
 /// Returns whether all kubeconfigs are there.

@@ -71,7 +71,7 @@ fn leave(node: &Node, fault: Fault) -> Result<()> {
 fn join(node: &Node) -> Result<()> {
     let join = node.config.join.as_ref();
     let join = join.ok_or_else(|| {
-        Fault::new(Class::Missing, "there is no [join]").mend("run `hale token` on the master")
+        Fault::new(Class::Missing, "there is no [join]").help("run `hale token` on the master")
     })?;
     clear(node)?;
     let tells = dialect(node.role.kubernetes.minor()).join_tells;

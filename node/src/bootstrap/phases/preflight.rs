@@ -51,7 +51,7 @@ fn cgroups(node: &Node) -> Result<()> {
         "the kernel gives no legacy cgroup `{name}`, which Kubernetes and CRI-O {} need",
         node.role.line
     );
-    Err(Fault::machine(what).mend(
+    Err(Fault::machine(what).help(
         "boot with systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1 on the kernel's command line",
     ))
 }
@@ -59,7 +59,7 @@ fn cgroups(node: &Node) -> Result<()> {
 /// The clock cannot be earlier than what is installed, nor outside the token's life.
 fn clock(node: &Node) -> Result<()> {
     let wrong = |what: String| {
-        Err(Fault::transient(what).mend("set the clock: timedatectl set-time, or reach a time server"))
+        Err(Fault::transient(what).help("set the clock: timedatectl set-time, or reach a time server"))
     };
     let now = node.host.now();
     let installed =
@@ -83,7 +83,7 @@ fn clock(node: &Node) -> Result<()> {
             let told = Timestamp::from_seconds(now)?;
             let what = format!("the clock says {told}, and the bootstrap token ended at {expires}");
             let fault = Fault::new(Class::Missing, what);
-            Err(fault.mend(
+            Err(fault.help(
                 "run `hale token` on the master and put the new [join] into /etc/hale/node.toml, or set the clock",
             ))
         }
@@ -99,14 +99,14 @@ fn space(node: &Node) -> Result<()> {
         return Ok(());
     }
     Err(Fault::transient(format!("/var/lib has {} MiB free, and needs 1024", free >> 20))
-        .mend("free some space"))
+        .help("free some space"))
 }
 
 fn bridge(node: &Node) -> Result<()> {
     let name = node.role.cluster.bridge.as_str();
     if !node.host.path(&format!("/sys/class/net/{name}/bridge")).is_dir() {
         let fault = Fault::new(Class::Missing, format!("there is no bridge {name}"));
-        return Err(fault.mend("make it, or set network.bridge = \"make\" in /etc/hale/node.toml"));
+        return Err(fault.help("make it, or set network.bridge = \"make\" in /etc/hale/node.toml"));
     }
     let expected = node.address()?;
     let found = ip::addresses(node.host, name)?;
@@ -116,7 +116,7 @@ fn bridge(node: &Node) -> Result<()> {
     let found = found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let found = if found.is_empty() { "no address".to_owned() } else { found };
     let fault = Fault::new(Class::Missing, format!("{name} has {found}, not {expected}"));
-    Err(fault.mend(format!("give {name} the address {expected}")))
+    Err(fault.help(format!("give {name} the address {expected}")))
 }
 
 fn resolver(node: &Node) -> Result<()> {
@@ -124,5 +124,5 @@ fn resolver(node: &Node) -> Result<()> {
         return Ok(());
     }
     Err(Fault::new(Class::Missing, format!("there is no {}", network::RESOLVER))
-        .mend("name a name server in it"))
+        .help("name a name server in it"))
 }

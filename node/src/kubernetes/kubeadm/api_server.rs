@@ -104,7 +104,7 @@ pub fn prepare(node: &Node) -> Result<()> {
         let what =
             format!("{ENCRYPTION} is missing or damaged, and {DATA} has what was written with its key");
         return Err(Fault::new(Class::Integrity, what)
-            .mend("restore it from a backup, or `hale reset` and begin anew"));
+            .help("restore it from a backup, or `hale reset` and begin anew"));
     }
     files::write(node.host, ENCRYPTION, encryption()?.as_bytes(), 0o600)
 }

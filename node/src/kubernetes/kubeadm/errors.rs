@@ -86,16 +86,16 @@ fn reasons(said: &str) -> Vec<&str> {
 pub(super) fn explain(said: &str, killed: bool) -> Fault {
     let lines = reasons(said);
     let lower = lines.join("\n").to_lowercase();
-    for (pattern, class, what, mend) in MEANINGS {
+    for (pattern, class, what, help) in MEANINGS {
         // Go and the C library begin the same words in their own ways.
         if lower.contains(&pattern.to_lowercase()) {
-            return Fault::new(class, what).mend(mend);
+            return Fault::new(class, what).help(help);
         }
     }
     let errors: Vec<&str> = lines.iter().filter_map(|line| line.trim().strip_prefix("[ERROR ")).collect();
     if !errors.is_empty() {
         let what = format!("kubeadm refuses this machine: [{}", errors.join(", ["));
-        return Fault::transient(what).mend("see /var/lib/hale/log/kubeadm.log; it is tried again");
+        return Fault::transient(what).help("see /var/lib/hale/log/kubeadm.log; it is tried again");
     }
     // Go's own end of a program is followed by its stacks.
     let crash = |line: &&&str| ["panic: ", "fatal error: "].iter().any(|begin| line.starts_with(begin));
@@ -104,5 +104,5 @@ pub(super) fn explain(said: &str, killed: bool) -> Fault {
     let line = line.unwrap_or("it said nothing").trim().chars().take(300).collect::<String>();
     let what =
         if killed { format!("kubeadm took too long: {line}") } else { format!("kubeadm failed: {line}") };
-    Fault::transient(what).mend("see /var/lib/hale/log/kubeadm.log; it is tried again")
+    Fault::transient(what).help("see /var/lib/hale/log/kubeadm.log; it is tried again")
 }

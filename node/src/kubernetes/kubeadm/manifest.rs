@@ -38,7 +38,7 @@ pub fn make_patient(node: &Node) -> Result<()> {
     for name in NAMES {
         let path = path(name);
         let text = files::need(node.host, &path)?;
-        let edited = patient(&text, node.role.kubernetes.minor()).map_err(|f| f.within(&path))?;
+        let edited = patient(&text, node.role.kubernetes.minor()).map_err(|f| f.context(&path))?;
         files::write(node.host, &path, edited.as_bytes(), 0o600)?;
     }
     Ok(())

@@ -67,7 +67,7 @@ pub fn check_version(node: &Node) -> Result<()> {
     }
     let what = format!("{} is {}, not {expected}", node.role.programs.kubeadm.display(), found.trim());
     Err(Fault::machine(what)
-        .mend("install the pinned packages again: apt-get install --reinstall hale-common"))
+        .help("install the pinned packages again: apt-get install --reinstall hale-common"))
 }
 
 #[cfg(test)]

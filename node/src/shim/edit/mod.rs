@@ -133,7 +133,7 @@ fn zero_limits(resources: &JsonObject) -> Result<Vec<Edit>> {
 fn is_sandbox(root: &JsonObject) -> Result<bool> {
     for linux in root.objects("linux")? {
         for namespace in linux.items("namespaces")? {
-            let namespace = JsonObject::parse(root.text, namespace).map_err(|f| f.within("namespaces"))?;
+            let namespace = JsonObject::parse(root.text, namespace).map_err(|f| f.context("namespaces"))?;
             let joined = namespace.values("path").any(|path| &root.text[path] != "\"\"");
             if namespace.has("type", &["user"]) && !joined {
                 return Ok(true);
@@ -195,7 +195,7 @@ fn covers(root: &JsonObject, hidden: &[String]) -> Result<Option<Edit>> {
 fn mount_options(root: &JsonObject) -> Result<Vec<(usize, Range<usize>)>> {
     let mut found = Vec::new();
     for (index, mount) in root.items("mounts")?.into_iter().enumerate() {
-        let mount = JsonObject::parse(root.text, mount).map_err(|f| f.within("mounts"))?;
+        let mount = JsonObject::parse(root.text, mount).map_err(|f| f.context("mounts"))?;
         found.extend(mount.items("options")?.into_iter().map(|option| (index, option)));
     }
     Ok(found)
@@ -208,7 +208,7 @@ fn seccomp(root: &JsonObject, linux: &JsonObject, profile: &str, is_sandbox: boo
         return Ok(None);
     }
     let profile = profile.trim();
-    JsonObject::parse(profile, 0..profile.len()).map_err(|f| f.within("the seccomp profile"))?;
+    JsonObject::parse(profile, 0..profile.len()).map_err(|f| f.context("the seccomp profile"))?;
     let over = |found: &str| found == "null" || asked == Asked::Default && found != profile;
     Ok(linux.put("seccomp", profile, over))
 }

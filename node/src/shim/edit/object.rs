@@ -48,13 +48,13 @@ impl<'a> JsonObject<'a> {
     /// The values of that name as objects; anything else is refused.
     pub(super) fn objects(&self, name: &str) -> Result<Vec<JsonObject<'a>>> {
         self.values(name)
-            .map(|value| JsonObject::parse(self.text, value).map_err(|f| f.within(name)))
+            .map(|value| JsonObject::parse(self.text, value).map_err(|f| f.context(name)))
             .collect()
     }
 
     /// The bytes of the items of the values of that name; what is no list is refused.
     pub(super) fn items(&self, name: &str) -> Result<Vec<Range<usize>>> {
-        let lists = self.values(name).map(|value| items(self.text, value).map_err(|f| f.within(name)));
+        let lists = self.values(name).map(|value| items(self.text, value).map_err(|f| f.context(name)));
         Ok(lists.collect::<Result<Vec<_>>>()?.concat())
     }
 
