@@ -104,9 +104,9 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Bootstrap => {
             let mut progress = ProgressReporter::open(&host);
             let before = || seed::import(&host).map(drop);
-            bootstrap::until_done(&host, &role, &before, &mut |entry| progress.tell(entry))?;
+            bootstrap::until_done(&host, &role, &before, &mut |entry| progress.report(entry))?;
             // The node is done, whatever comes of telling.
-            if let Err(fault) = tell_all(&host, &role, &mut progress) {
+            if let Err(fault) = report_all(&host, &role, &mut progress) {
                 eprintln!("hale: not all is told: {fault}");
             }
         }
@@ -147,7 +147,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         }
         Verb::Wait => {
             let config = load_config(&host, &role)?;
-            api::wait_for_answer(&Node::new(&host, &role, &config)?)?;
+            api::wait_until_healthy(&Node::new(&host, &role, &config)?)?;
         }
         Verb::Reset { yes } => {
             let config = load_config(&host, &role)?;
@@ -165,14 +165,14 @@ fn run(verb: Verb) -> Result<ExitCode> {
 }
 
 /// Tells ports how to join this master, and what the machine is like now.
-fn tell_all(host: &RealHost, role: &RoleConfig, progress: &mut ProgressReporter) -> Result<()> {
+fn report_all(host: &RealHost, role: &RoleConfig, progress: &mut ProgressReporter) -> Result<()> {
     let config = load_config(host, role)?;
     let node = Node::new(host, role, &config)?;
     if token::hand_out(&node)? {
         eprintln!("hale: a join file is at the port");
     }
     if progress.has_port() {
-        progress.report(host, &report::of(&node)?);
+        progress.send_boot_report(host, &report::of(&node)?);
     }
     Ok(())
 }

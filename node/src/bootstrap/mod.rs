@@ -32,25 +32,26 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(15);
 fn run(node: &Node, record: &mut Record) -> Result<()> {
     let record = RefCell::new(record);
     for phase in phases::of(node.role) {
-        if record.borrow().journal.is_done(phase.name) && is_there(node, &phase)? {
+        if record.borrow().journal.is_done(phase.name) && is_still_done(node, &phase)? {
             continue;
         }
-        record.borrow_mut().tell(phase.name, Event::Begun)?;
+        record.borrow_mut().log(phase.name, Event::Begun)?;
         // What cannot be journaled here will not be journaled when the phase ends either, and ends it then.
-        let waits = |why: &Fault| drop(record.borrow_mut().tell(phase.name, Event::Polling(why.to_string())));
-        let patient = Node { waits: &waits, name: node.name.clone(), ..*node };
+        let on_wait =
+            |why: &Fault| drop(record.borrow_mut().log(phase.name, Event::Polling(why.to_string())));
+        let patient = Node { on_wait: &on_wait, name: node.name.clone(), ..*node };
         let performed = perform(&patient, &phase);
         if let Err(fault) = performed {
-            record.borrow_mut().failed(phase.name, &fault)?;
+            record.borrow_mut().log_failure(phase.name, &fault)?;
             return Err(fault);
         }
-        record.borrow_mut().tell(phase.name, Event::Done)?;
+        record.borrow_mut().log(phase.name, Event::Done)?;
     }
     Ok(())
 }
 
 /// Whether what the journal calls done is there; what cannot be found out is done again.
-fn is_there(node: &Node, phase: &Phase) -> Result<bool> {
+fn is_still_done(node: &Node, phase: &Phase) -> Result<bool> {
     match retry(node, CHECK_TIMEOUT, &|| (phase.is_done)(node)) {
         Err(fault) if fault.class() == Class::Transient => Ok(false),
         found => found,
@@ -76,12 +77,12 @@ impl<'a> Record<'a> {
     }
 
     /// Journals what is wrong before the first phase, as if it were that phase's.
-    fn refused(&mut self, role: &RoleConfig, fault: Fault) -> Fault {
-        self.failed(phases::of(role)[0].name, &fault).err().unwrap_or(fault)
+    fn log_refusal(&mut self, role: &RoleConfig, fault: Fault) -> Fault {
+        self.log_failure(phases::of(role)[0].name, &fault).err().unwrap_or(fault)
     }
 
     /// Journals a fault, once for as long as it stays the same.
-    fn failed(&mut self, phase: &str, fault: &Fault) -> Result<()> {
+    fn log_failure(&mut self, phase: &str, fault: &Fault) -> Result<()> {
         let event = match fault.class() {
             Class::Missing | Class::Input => Event::Waiting(fault.to_string()),
             _ => Event::Failed(fault.to_string()),
@@ -90,10 +91,10 @@ impl<'a> Record<'a> {
         if about.find(|entry| entry.event != Event::Begun).is_some_and(|entry| entry.event == event) {
             return Ok(());
         }
-        self.tell(phase, event)
+        self.log(phase, event)
     }
 
-    fn tell(&mut self, phase: &str, event: Event) -> Result<()> {
+    fn log(&mut self, phase: &str, event: Event) -> Result<()> {
         let last = self.journal.entries().iter().rev().find(|entry| entry.phase == phase);
         let again = match last.map(|entry| &entry.event) {
             // A phase that is tried again and again is begun once in the journal.
@@ -113,14 +114,14 @@ impl<'a> Record<'a> {
 
 /// One attempt from what the node is told now.
 pub fn attempt(host: &dyn Host, role: &RoleConfig, watch: Watch) -> Result<()> {
-    go_on(role, &mut Record::open(host, watch)?, &|| Ok(()))
+    attempt_with(role, &mut Record::open(host, watch)?, &|| Ok(()))
 }
 
-fn go_on(role: &RoleConfig, record: &mut Record, before: &dyn Fn() -> Result<()>) -> Result<()> {
+fn attempt_with(role: &RoleConfig, record: &mut Record, before: &dyn Fn() -> Result<()>) -> Result<()> {
     let host = record.host;
     let config = before().and_then(|()| load_config(host, role));
-    let config = config.map_err(|fault| record.refused(role, fault))?;
-    let node = Node::new(host, role, &config).map_err(|fault| record.refused(role, fault))?;
+    let config = config.map_err(|fault| record.log_refusal(role, fault))?;
+    let node = Node::new(host, role, &config).map_err(|fault| record.log_refusal(role, fault))?;
     run(&node, record)
 }
 
@@ -141,7 +142,7 @@ pub fn until_done(
     let mut pause = SHORTEST;
     loop {
         let done = record.journal.done();
-        match go_on(role, &mut record, before) {
+        match attempt_with(role, &mut record, before) {
             Ok(()) => return finish(host),
             Err(fault) => match fault.class() {
                 Class::Missing | Class::Input => pause = SHORTEST,

@@ -27,7 +27,7 @@ impl ProgressReporter {
     }
 
     /// Tells of an entry.
-    pub fn tell(&mut self, entry: &Entry) {
+    pub fn report(&mut self, entry: &Entry) {
         eprintln!("{}", line(entry));
         if let (Some(port), Ok(json)) = (&mut self.port, serde_json::to_string(entry)) {
             port.try_put(&(json + "\n"));
@@ -35,7 +35,7 @@ impl ProgressReporter {
     }
 
     /// Tells the port what the machine is like.
-    pub fn report(&mut self, host: &dyn Host, report: &BootReport) {
+    pub fn send_boot_report(&mut self, host: &dyn Host, report: &BootReport) {
         if let (Some(port), Ok(json)) = (&mut self.port, serde_json::to_string(report)) {
             port.put(host, &(json + "\n"));
         }
@@ -64,13 +64,13 @@ mod tests {
         let agent = "/dev/virtio-ports/org.a.guest-agent";
         [PORT, agent].iter().for_each(|port| host.make(port, ""));
         let entry = Entry { at: 7, phase: "dns".into(), event: Event::Failed("no \"x\"\n".into()) };
-        ProgressReporter::open(&host).tell(&entry);
+        ProgressReporter::open(&host).report(&entry);
         let text = std::fs::read_to_string(host.path(PORT)).unwrap();
         assert_eq!(serde_json::from_str::<Entry>(text.strip_suffix('\n').unwrap()).unwrap(), entry);
         let report =
             BootReport { uptime: 9, userspace: 1, finished: 0, units: Vec::new(), findings: Vec::new() };
         host.make(PORT, "");
-        ProgressReporter::open(&host).report(&host, &report);
+        ProgressReporter::open(&host).send_boot_report(&host, &report);
         let text = std::fs::read_to_string(host.path(PORT)).unwrap();
         assert_eq!(serde_json::from_str::<BootReport>(text.strip_suffix('\n').unwrap()).unwrap(), report);
         assert_eq!(std::fs::read_to_string(host.path(agent)).unwrap(), "");
@@ -78,6 +78,6 @@ mod tests {
         assert_eq!(line(&forged), "hale: dns failed: x\\u{1b}[1A\\nhale: dns done");
         let silent = &mut ProgressReporter::open(&FakeHost::new());
         assert!(!silent.has_port());
-        silent.tell(&entry);
+        silent.report(&entry);
     }
 }

@@ -117,7 +117,7 @@ mod tests {
             ("master", "[network]\nbridge = \"make\"\ninterface = \"enp2s0\"\n"),
             ("node", include_str!("../../examples/node.toml")),
         ];
-        for (kind, told) in own {
+        for (kind, config) in own {
             let text = include_str!("../../examples/role.toml");
             let text = if kind == "node" {
                 text.replacen("\"master\"", "\"node\"", 1).replace("here = true", "here = false")
@@ -126,7 +126,7 @@ mod tests {
             };
             let role = RoleConfig::parse(&text).unwrap();
             let host = FakeHost::of(&role, "10.0.3.1");
-            host.make(NodeConfig::PATH, told);
+            host.make(NodeConfig::PATH, config);
             host.make("/etc/resolv.conf", "nameserver 192.0.2.1\n");
             ["/etc/cni/net.d/", "/var/lib/hale/"].iter().for_each(|path| host.make(path, ""));
             if kind == "node" {

@@ -133,11 +133,11 @@ mod tests {
             );
             host.make(PORT, "");
             assert_eq!(hand_out(&node).unwrap(), kind == "master");
-            let told = std::fs::read_to_string(host.path(PORT)).unwrap();
-            let is_whole = told.starts_with("[join]\n")
-                && told.ends_with("]\n")
-                && told.contains("expires = 2026-11-22T13:00:0");
-            assert_eq!(is_whole, kind == "master", "{told}");
+            let join_file = std::fs::read_to_string(host.path(PORT)).unwrap();
+            let is_whole = join_file.starts_with("[join]\n")
+                && join_file.ends_with("]\n")
+                && join_file.contains("expires = 2026-11-22T13:00:0");
+            assert_eq!(is_whole, kind == "master", "{join_file}");
         }
     }
 
@@ -173,9 +173,9 @@ mod tests {
             token(&node, &guest, false).map(|secret| secret.expose().to_owned()).map_err(|f| f.to_string())
         };
         let refused = |name: &str, pods: &str, hours: u16, expect: &str| {
-            let told = ask(name, pods, hours).unwrap_err();
-            assert!(told.contains(expect), "{told}");
-            assert!(host.state.borrow().invitations.is_empty(), "{told}");
+            let message = ask(name, pods, hours).unwrap_err();
+            assert!(message.contains(expect), "{message}");
+            assert!(host.state.borrow().invitations.is_empty(), "{message}");
         };
         refused("node-1", "", 0, "1 to 72 hours, not 0");
         refused("node-1", "", 73, "1 to 72 hours, not 73");
@@ -183,8 +183,11 @@ mod tests {
         refused("node-1", "10.0.3.99-10.0.3.120", 1, "overlaps 10.0.3.90-10.0.3.99 of node node-9");
         refused("node-1", "10.0.3.1-10.0.3.5", 1, "contains 10.0.3.1, which is not free");
         refused("node-1", "10.0.4.1-10.0.4.5", 1, "leaves subnet");
-        let told = ask("node-9", "10.0.3.90-10.0.3.99", 72).unwrap();
-        assert!(told.contains("expires = 2026-11-25T12:") && !told.contains("10.0.3.90"), "its own: {told}");
+        let join_file = ask("node-9", "10.0.3.90-10.0.3.99", 72).unwrap();
+        assert!(
+            join_file.contains("expires = 2026-11-25T12:") && !join_file.contains("10.0.3.90"),
+            "its own: {join_file}"
+        );
         let words: Vec<_> = host.state.borrow().invitations.values().cloned().collect();
         assert_eq!(words, ["hale: invites node-9 with pods 10.0.3.90-10.0.3.99"]);
         assert!(

@@ -288,10 +288,10 @@ mod tests {
     fn a_wrong_file_is_refused_at_its_line() {
         let check = |kind: &str, text: &str, from: &str, to: &str, expect: &str| {
             assert!(text.contains(from), "{from}");
-            let told = NodeConfig::parse("node.toml", &text.replacen(from, to, 1), &role(kind))
+            let message = NodeConfig::parse("node.toml", &text.replacen(from, to, 1), &role(kind))
                 .unwrap_err()
                 .to_string();
-            assert!(told.contains(expect), "{told}");
+            assert!(message.contains(expect), "{message}");
         };
         check("node", NODE, "name =", "nome =", "node.toml:2: unknown field `nome`");
         check("node", NODE, "\"10.0.3.2\"", "\"10.0.3.256\"", "node.toml:");
@@ -331,9 +331,9 @@ mod tests {
                 NodeConfig::parse("node.toml", &wiped, &role(kind)).unwrap().missing(&role(kind)).is_some()
             );
         }
-        let told =
+        let message =
             NodeConfig::parse("node.toml", &NODE.replace("abcdef.", "abcdef-"), &role("node")).unwrap_err();
-        assert!(!told.to_string().contains("0123456789abcdef"), "{told}");
+        assert!(!message.to_string().contains("0123456789abcdef"), "{message}");
     }
 
     /// A secret is one however its key is written; of a file that is no TOML each line counts.

@@ -315,8 +315,8 @@ mod tests {
     fn a_wrong_file_is_refused_with_its_line() {
         let check = |from: &str, to: &str, expect: &str| {
             assert!(EXAMPLE.contains(from), "{from}");
-            let told = RoleConfig::parse(&EXAMPLE.replacen(from, to, 1)).unwrap_err().to_string();
-            assert!(told.starts_with(RoleConfig::PATH) && told.contains(expect), "{told}");
+            let message = RoleConfig::parse(&EXAMPLE.replacen(from, to, 1)).unwrap_err().to_string();
+            assert!(message.starts_with(RoleConfig::PATH) && message.contains(expect), "{message}");
         };
         check("line = ", "lines = ", "unknown field `lines`");
         check("\"1.17.17\"", "\"1.18.1\"", "1.17 or 1.20");

@@ -21,7 +21,7 @@ pub(super) fn check(node: &Node) -> Result<Evidence> {
         count += 1;
         let mode = metadata.permissions().mode() & 0o7777;
         if !metadata.is_dir() || mode != 0o700 {
-            exceptions.push(format!("{} has mode {mode:04o}, not 0700", told(node, &bundle)));
+            exceptions.push(format!("{} has mode {mode:04o}, not 0700", describe(node, &bundle)));
         }
         let mut all = vec![bundle.clone()];
         all.extend(if metadata.is_dir() { list(&bundle)? } else { Vec::new() });
@@ -30,7 +30,7 @@ pub(super) fn check(node: &Node) -> Result<Evidence> {
             if let Ok((uid, gid)) = node.host.owner(&path)
                 && !(uid == 0 || uid == node.role.user.first_id && is_theirs(&path))
             {
-                exceptions.push(format!("{} is {uid}:{gid}, not root's", told(node, &path)));
+                exceptions.push(format!("{} is {uid}:{gid}, not root's", describe(node, &path)));
             }
         }
     }
@@ -59,7 +59,7 @@ fn list(folder: &Path) -> Result<Vec<std::path::PathBuf>> {
     }
 }
 
-fn told(node: &Node, path: &Path) -> String {
+fn describe(node: &Node, path: &Path) -> String {
     format!("/{}", path.strip_prefix(node.host.root()).unwrap_or(path).display())
 }
 

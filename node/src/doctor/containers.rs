@@ -30,7 +30,7 @@ impl Process {
         line.unwrap_or_default().trim()
     }
 
-    fn told(&self, what: &str) -> String {
+    fn describe(&self, what: &str) -> String {
         format!("{} ({}) {what}", self.pid, self.name)
     }
 }
@@ -92,7 +92,7 @@ fn each(node: &Node, judge: impl Fn(&Process) -> Option<String>) -> Result<Evide
     if processes.is_empty() {
         return Ok(Evidence::nothing("there is no container process"));
     }
-    let exceptions = processes.iter().filter_map(|process| Some(process.told(&judge(process)?)));
+    let exceptions = processes.iter().filter_map(|process| Some(process.describe(&judge(process)?)));
     Ok(Evidence::new(exceptions.collect(), format!("{} processes", processes.len())))
 }
 

@@ -51,12 +51,12 @@ const PROMISES: [(&str, Check); 20] = [
 ];
 
 /// A question that is not answered is asked three times: a slow machine keeps its promises too.
-const PATIENCE: Duration = Duration::from_secs(10);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Examines everything. A check that cannot be made is a no, with the reason.
 pub fn examine(node: &Node) -> Vec<Finding> {
     let find = |(promise, check): (&str, Check)| {
-        let (verdict, evidence) = match retry(node, PATIENCE, &|| check(node)) {
+        let (verdict, evidence) = match retry(node, CHECK_TIMEOUT, &|| check(node)) {
             Ok(Evidence { counted, judged: false, .. }) => (Verdict::NothingToJudge, vec![counted]),
             Ok(Evidence { exceptions, counted, .. }) if exceptions.is_empty() => {
                 (Verdict::Yes, vec![counted])

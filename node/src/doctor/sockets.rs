@@ -33,14 +33,14 @@ pub(super) fn check(node: &Node) -> Result<Evidence> {
         let text = fs::read_to_string(node.host.path(&format!("/proc/net/{name}"))).unwrap_or_default();
         listeners.extend(text.lines().filter_map(|line| parse(line, protocol)));
     }
-    let told = |listener: &Listener| {
+    let exception = |listener: &Listener| {
         let owner = owners.get(&listener.inode);
         let at = format!("{}:{}, {:?}", listener.address, listener.port, listener.protocol);
         let name = owner.map_or("(the kernel)", |owner| owner.file.as_str());
         let allowed = owner.and_then(Owner::program).is_some_and(|name| allowed(node, listener, name));
         (!allowed).then(|| format!("{name} on {at}"))
     };
-    let exceptions = listeners.iter().filter_map(told).collect();
+    let exceptions = listeners.iter().filter_map(exception).collect();
     Ok(Evidence::new(exceptions, format!("{} sockets", listeners.len())))
 }
 

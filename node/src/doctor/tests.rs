@@ -83,8 +83,8 @@ fn a_machine_without_containers_proves_nothing() {
     for finding in findings.iter().filter(|finding| finding.promise.contains("container process")) {
         assert_eq!(finding.verdict, Verdict::NothingToJudge, "{finding:?}");
     }
-    let told = "-    every container process runs under seccomp\n       nothing to judge yet: ";
-    assert!(table(&findings).contains(told));
+    let message = "-    every container process runs under seccomp\n       nothing to judge yet: ";
+    assert!(table(&findings).contains(message));
     assert!(serde_json::to_string(&findings).unwrap().contains(r#""verdict":"nothing-to-judge""#));
 }
 
@@ -347,10 +347,10 @@ fn no_name_from_outside_can_forge_a_line() {
     for line in text.lines() {
         assert!(begins.iter().any(|begin| line.starts_with(begin)) && !line.contains('\u{1b}'), "{line:?}");
     }
-    let told = r"\u{1b}[1A\u{1b}[2K\n yes";
-    assert!(text.contains(&format!("200 ({told}) has seccomp mode 0")), "{text}");
-    assert!(text.contains(&format!("/usr/bin/{told} on 10.0.3.1:22")), "{text}");
-    assert!(text.contains(&format!("/etc/crio/crio.conf.d/{told} is of no package")), "{text}");
+    let message = r"\u{1b}[1A\u{1b}[2K\n yes";
+    assert!(text.contains(&format!("200 ({message}) has seccomp mode 0")), "{text}");
+    assert!(text.contains(&format!("/usr/bin/{message} on 10.0.3.1:22")), "{text}");
+    assert!(text.contains(&format!("/etc/crio/crio.conf.d/{message} is of no package")), "{text}");
     assert!(text.contains(r"1 starts were refused, the last: \u{1b}[1A\u{1b}[2K\r yes"), "{text}");
     let evidence = findings.iter().flat_map(|finding| &finding.evidence);
     assert!(evidence.flat_map(|line| line.chars()).all(|c| !c.is_control()));

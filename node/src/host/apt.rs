@@ -7,7 +7,7 @@ use crate::host::{Command, Host};
 
 const MARK: &str = "/usr/bin/apt-mark";
 /// How long another package manager may be at work.
-const PATIENCE: Duration = Duration::from_secs(30 * 60);
+const API_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 /// Holds those of the packages that are installed, and says which are held now.
 pub fn hold(host: &dyn Host, packages: &[&str], wait: bool) -> Result<Vec<String>> {
@@ -45,7 +45,7 @@ fn installed(host: &dyn Host, packages: &[&str]) -> Result<Vec<String>> {
 /// Marks; another package manager at work is waited for, if `wait` says so.
 fn mark(host: &dyn Host, packages: &[&str], how: &str, wait: bool) -> Result<Vec<String>> {
     let step = Duration::from_secs(5);
-    let mut left = PATIENCE;
+    let mut left = API_TIMEOUT;
     loop {
         // Anew each time: whoever is at work may be installing what is pinned.
         let names = installed(host, packages)?;

@@ -126,7 +126,7 @@ fn wait(child: &mut Child, limit: Duration) -> std::io::Result<Option<ExitStatus
 const LOG_LIMIT: u64 = 4 << 20;
 
 /// Appends a command and its output to its log.
-pub(super) fn keep(
+pub(super) fn append_log(
     directory: &Path,
     command: &Command,
     output: &CommandOutput,

@@ -119,7 +119,7 @@ impl Host for RealHost {
         let output = command::run(command)?;
         if let Some(directory) = &self.log {
             // A full disk must not fail what the log is about.
-            let _ = command::keep(directory, command, &output, started.elapsed());
+            let _ = command::append_log(directory, command, &output, started.elapsed());
         }
         Ok(output)
     }

@@ -161,7 +161,7 @@ mod tests {
         match expect {
             Ok(()) => files::check_private(&host, NodeConfig::PATH).unwrap(),
             Err(part) => {
-                assert!(taken.as_ref().is_err_and(|told| told.contains(part)), "{taken:?}");
+                assert!(taken.as_ref().is_err_and(|message| message.contains(part)), "{taken:?}");
                 assert!(!host.path(NodeConfig::PATH).exists());
             }
         }
@@ -187,8 +187,8 @@ mod tests {
         let write = |disk: &Path| std::fs::write(disk.join(NAME), "name = \"x\"\n").unwrap();
         check_mode(0o644, false, write, Ok(()));
         check_mode(0o400, true, write, Ok(()));
-        let told = "has mode 0640; it holds secrets; chmod 0600 node.toml there";
-        check_mode(0o640, true, write, Err(told));
+        let message = "has mode 0640; it holds secrets; chmod 0600 node.toml there";
+        check_mode(0o640, true, write, Err(message));
         check_mode(0o604, true, write, Err("has mode 0604"));
     }
 

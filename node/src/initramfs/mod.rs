@@ -30,7 +30,7 @@ use modules::ModuleIndex;
 use root::RootDevice;
 
 /// How long a slow USB disk may take; `rootdelay=` on the command line changes it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const API_TIMEOUT: Duration = Duration::from_secs(60);
 /// How the root is mounted (ext4(5)); `rootflags=` on the command line changes it.
 const OPTIONS: &str = "errors=remount-ro";
 const STEP: Duration = Duration::from_millis(20);
@@ -95,7 +95,7 @@ fn boot(line: &CommandLine) -> Result<std::convert::Infallible> {
     let wanted: RootDevice = wanted.parse()?;
     let index = fs::read_to_string("/modules").map_err(|e| Fault::io("read", "/modules", e))?;
     let index = ModuleIndex::parse(&index)?;
-    let patience = line.patience.map_or(PATIENCE, Duration::from_secs);
+    let patience = line.patience.map_or(API_TIMEOUT, Duration::from_secs);
     // Each by a processor of its own: the file system's driver is as large as those of disks.
     let device = std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -119,7 +119,7 @@ fn wait_for(wanted: &RootDevice, loader: &mut Loader<'_>, patience: Duration) ->
         if let Some(device) = wanted.find() {
             return Ok(device);
         }
-        devices.see(aliases());
+        devices.record(aliases());
         if devices.any(|alias| loader.retry(&alias)) {
             continue;
         }
@@ -141,7 +141,7 @@ struct Devices {
 }
 
 impl Devices {
-    fn see(&mut self, found: BTreeSet<String>) {
+    fn record(&mut self, found: BTreeSet<String>) {
         let new = found.into_iter().filter(|alias| self.known.insert(alias.clone()));
         self.open.extend(new.rev());
     }
@@ -189,7 +189,7 @@ impl<'a> Loader<'a> {
             }
             let Some(path) = self.index.path(&name) else { continue };
             if let Err(error) = insert(&Path::new("/").join(path)) {
-                say(&format!("module {name}: {error}"));
+                log(&format!("module {name}: {error}"));
             }
         }
     }
@@ -232,7 +232,7 @@ fn enter(init: &str) -> Result<std::convert::Infallible> {
 }
 
 /// To the kernel's log, which goes to every console.
-fn say(message: &str) {
+fn log(message: &str) {
     let line = format!("<3>hale: {message}\n");
     let logged =
         OpenOptions::new().write(true).open("/dev/kmsg").and_then(|mut log| log.write_all(line.as_bytes()));
@@ -242,14 +242,14 @@ fn say(message: &str) {
 }
 
 fn give_up(line: &CommandLine, fault: &Fault) -> ! {
-    say(&format!("cannot boot: {fault}"));
+    log(&format!("cannot boot: {fault}"));
     match line.panic {
         Some(seconds) if seconds > 0 => {
-            say(&format!("rebooting in {seconds} s (panic={seconds})"));
+            log(&format!("rebooting in {seconds} s (panic={seconds})"));
             sleep(Duration::from_secs(seconds));
             let _ = reboot(RebootCommand::Restart);
         }
-        _ => say("stopping here (no panic= on the command line)"),
+        _ => log("stopping here (no panic= on the command line)"),
     }
     loop {
         sleep(Duration::from_secs(3600));
@@ -279,9 +279,9 @@ mod tests {
     fn what_was_found_last_is_asked_first() {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let mut devices = Devices::default();
-        devices.see(names(&["pci:1af4", "pci:8086"]));
+        devices.record(names(&["pci:1af4", "pci:8086"]));
         assert_eq!(devices.next().as_deref(), Some("pci:1af4"));
-        devices.see(names(&["pci:1af4", "pci:8086", "virtio:2"]));
+        devices.record(names(&["pci:1af4", "pci:8086", "virtio:2"]));
         assert_eq!(devices.collect::<Vec<_>>(), ["virtio:2", "pci:8086"], "each of them once");
     }
 }

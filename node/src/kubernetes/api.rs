@@ -15,7 +15,7 @@ use crate::kubernetes::context::{GIVEN_LABEL, Node, PODS_LABEL};
 use crate::kubernetes::retry::{retry, wait_until};
 
 /// The longest wait for the API server or the node: emulated and very slow machines included.
-pub const PATIENCE: Duration = Duration::from_secs(20 * 60);
+pub const API_TIMEOUT: Duration = Duration::from_secs(20 * 60);
 
 /// The API server's response to one request.
 enum Response {
@@ -70,7 +70,7 @@ fn get(node: &Node, arguments: &[&str]) -> Result<Option<String>> {
 }
 
 /// Returns whether the object that these arguments of kubectl name exists.
-pub fn knows(node: &Node, arguments: &[&str]) -> Result<bool> {
+pub fn exists(node: &Node, arguments: &[&str]) -> Result<bool> {
     Ok(get(node, arguments)?.is_some())
 }
 
@@ -80,7 +80,7 @@ pub fn apply(node: &Node, name: &str, objects: &[Value]) -> Result<()> {
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
     run_dir::with_file(node.host, name, list.as_bytes(), |file| {
         let path = node.host.argument(file);
-        retry(node, PATIENCE, &|| kubectl(node, &["apply", "-f", &path])).map(drop)
+        retry(node, API_TIMEOUT, &|| kubectl(node, &["apply", "-f", &path])).map(drop)
     })
 }
 
@@ -94,23 +94,23 @@ pub fn accepts(node: &Node) -> Result<bool> {
 }
 
 /// Whether the API server answers and is healthy.
-pub fn answers(node: &Node) -> Result<bool> {
+pub fn is_healthy(node: &Node) -> Result<bool> {
     Ok(kubectl(node, &["get", "--raw", "/healthz"])?.trim() == "ok")
 }
 
 /// Waits for that.
-pub fn wait_for_answer(node: &Node) -> Result<()> {
-    wait_until(node, "the API server is not healthy", PATIENCE, &|| answers(node))
+pub fn wait_until_healthy(node: &Node) -> Result<()> {
+    wait_until(node, "the API server is not healthy", API_TIMEOUT, &|| is_healthy(node))
 }
 
 /// Whether nodes can find the cluster's CA.
-pub fn has_info(node: &Node) -> Result<bool> {
-    knows(node, &["get", "configmap", "-n", "kube-public", "cluster-info"])
+pub fn has_cluster_info(node: &Node) -> Result<bool> {
+    exists(node, &["get", "configmap", "-n", "kube-public", "cluster-info"])
 }
 
 /// Whether CoreDNS is asked for.
 pub fn has_dns(node: &Node) -> Result<bool> {
-    knows(node, &["get", "deployment", "-n", "kube-system", "coredns"])
+    exists(node, &["get", "deployment", "-n", "kube-system", "coredns"])
 }
 
 /// Whether this node is ready.
@@ -122,7 +122,7 @@ pub fn is_ready(node: &Node) -> Result<bool> {
 
 /// Waits for that.
 pub fn wait_until_ready(node: &Node) -> Result<()> {
-    wait_until(node, "the node is not ready", PATIENCE, &|| is_ready(node))
+    wait_until(node, "the node is not ready", API_TIMEOUT, &|| is_ready(node))
 }
 
 /// A node as the cluster knows it.
@@ -170,7 +170,7 @@ pub fn ranges(node: &Node) -> Result<Vec<(String, AddressRange)>> {
 /// since is found only here, behind the join: a bootstrap token may list no nodes (kubeadm gives its group none of that).
 pub fn wait_for_range(node: &Node) -> Result<()> {
     let own = node.config.pods(node.role);
-    retry(node, PATIENCE, &|| {
+    retry(node, API_TIMEOUT, &|| {
         let ranges = ranges(node)?;
         let clash = ranges.iter().find(|(name, range)| *name != node.name && range.overlaps(&own));
         if let Some((name, range)) = clash {

@@ -31,7 +31,7 @@ pub struct Node<'a> {
     /// Its name in the cluster.
     pub name: String,
     /// Told why it still waits, each time that it asks again.
-    pub waits: &'a dyn Fn(&Fault),
+    pub on_wait: &'a dyn Fn(&Fault),
 }
 
 impl<'a> Node<'a> {
@@ -41,7 +41,7 @@ impl<'a> Node<'a> {
             Some(name) => name.as_str().to_owned(),
             None => host_name(host)?,
         };
-        Ok(Self { host, role, config, name, waits: &|_| {} })
+        Ok(Self { host, role, config, name, on_wait: &|_| {} })
     }
 
     /// Its address on the bridge: the master's is the role's; a node's is given or found.

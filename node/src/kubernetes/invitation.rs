@@ -93,7 +93,7 @@ const OPEN: &str = "kubeadm:node-autoapprove-bootstrap";
 
 /// Whether it is gone.
 pub fn is_closed(node: &Node) -> Result<bool> {
-    Ok(!api::knows(node, &["get", "clusterrolebinding", OPEN])?)
+    Ok(!api::exists(node, &["get", "clusterrolebinding", OPEN])?)
 }
 
 /// Takes it away.

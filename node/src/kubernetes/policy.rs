@@ -184,7 +184,7 @@ pub fn is_done(node: &Node) -> Result<bool> {
         let name = word(&object["metadata"]["name"]);
         arguments.push(format!("{}.{group}/{name}", word(&object["kind"])));
     }
-    api::knows(node, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    api::exists(node, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// Makes policies, roles and bindings; those that are as they should be stay.
@@ -198,7 +198,7 @@ pub fn allow(node: &Node, namespace: &DnsLabel, more: Exemption) -> Result<Strin
     if !node.role.is_master() {
         return Err(Fault::input("this is no master").help("run `hale allow` on the master"));
     }
-    if !api::knows(node, &["get", "namespace", namespace.as_str()])? {
+    if !api::exists(node, &["get", "namespace", namespace.as_str()])? {
         return Err(Fault::input(format!("there is no namespace {namespace}"))
             .help(format!("kubectl create namespace {namespace}")));
     }
@@ -291,8 +291,8 @@ mod tests {
         let node = Node::new(&host, &role, &config).unwrap();
         let name = |text: &str| text.parse::<DnsLabel>().unwrap();
         assert_eq!(allow(&node, &name("web"), Exemption::HostPaths).unwrap(), "hale:host-paths");
-        let told = allow(&node, &name("nowhere"), Exemption::HostNetwork).unwrap_err().to_string();
-        assert!(told.contains("kubectl create namespace nowhere"), "{told}");
+        let message = allow(&node, &name("nowhere"), Exemption::HostNetwork).unwrap_err().to_string();
+        assert!(message.contains("kubectl create namespace nowhere"), "{message}");
         let text = include_str!("../../examples/role.toml").replacen("\"master\"", "\"node\"", 1);
         let worker = RoleConfig::parse(&text).unwrap();
         let node = Node::new(&host, &worker, &config).unwrap();

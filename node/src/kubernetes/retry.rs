@@ -9,7 +9,7 @@ use crate::kubernetes::context::Node;
 const STEP: Duration = Duration::from_secs(5);
 
 /// Asks until there is an answer. A passing fault is none: a time-out says that a machine is slow, and nothing about
-/// what was asked. Why there is none yet is told to [`Node::waits`].
+/// what was asked. Why there is none yet is told to [`Node::on_wait`].
 ///
 /// `limit` counts the pauses and not the questions: on a machine where each takes long there are as many.
 pub fn retry<T>(node: &Node, limit: Duration, question: &dyn Fn() -> Result<T>) -> Result<T> {
@@ -23,7 +23,7 @@ pub fn retry<T>(node: &Node, limit: Duration, question: &dyn Fn() -> Result<T>) 
             return Err(fault.context(format!("not within {limit:?}")));
         };
         left = rest;
-        (node.waits)(&fault);
+        (node.on_wait)(&fault);
         node.host.pause(STEP);
     }
 }

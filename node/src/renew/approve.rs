@@ -33,13 +33,13 @@ const NODE: &str = "system:node:";
 const TOKEN: &str = "system:bootstrap:";
 
 /// How long a question is asked again: one that has no answer holds all others up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Decides about all that is asked for now, and says whether anybody is invited still.
 pub fn approve(node: &Node) -> Result<bool> {
     let dialect = dialect(node.role.kubernetes.minor());
-    let members = retry(node, PATIENCE, &|| api::members(node))?;
-    let invitations = retry(node, PATIENCE, &|| invitation::list(node))?;
+    let members = retry(node, REQUEST_TIMEOUT, &|| api::members(node))?;
+    let invitations = retry(node, REQUEST_TIMEOUT, &|| invitation::list(node))?;
     let mut cluster = Cluster { node, dialect, members, invitations };
     cluster.give_ranges()?;
     for (name, user) in cluster.open_requests()? {
@@ -83,7 +83,7 @@ impl Cluster<'_> {
         let free = self.members.iter().all(|other| !other.given.is_some_and(|given| given.overlaps(&claim)));
         let fits = match self.invitation_of(&member.name).and_then(|(_, invitation)| invitation.pods) {
             _ if member.name == self.node.name => claim == own,
-            Some(told) => claim == told,
+            Some(invited) => claim == invited,
             None => claim.count() <= own.count() && !claim.overlaps(&own),
         };
         free && fits && claim.check_within(cluster.subnet, &reserved).is_ok()
@@ -143,7 +143,7 @@ impl Cluster<'_> {
             return Ok(());
         }
         if !invitation.taken {
-            retry(self.node, PATIENCE, &|| invitation::take(self.node, id, &invitation, &who))?;
+            retry(self.node, REQUEST_TIMEOUT, &|| invitation::take(self.node, id, &invitation, &who))?;
             self.invitations[index].1 = Invitation { name: Some(who.clone()), taken: true, ..invitation };
         }
         // Of an earlier life of the node, or an attempt to join that came to nothing, no word counts any more.
@@ -151,7 +151,7 @@ impl Cluster<'_> {
             let labels = [PODS_LABEL, GIVEN_LABEL].map(|label| format!("{label}-"));
             self.kubectl(&["label", "node", who.as_str(), &labels[0], &labels[1]])?;
         }
-        self.say_yes(name, object, "hale: the node was invited")
+        self.approve_request(name, object, "hale: the node was invited")
     }
 
     /// The name that a request's subject has, by openssl(1): only what it is then held against, byte for byte.
@@ -175,7 +175,7 @@ impl Cluster<'_> {
         if self.judge(&Form::Server(own, address), name, object)?
             && let Some((id, _)) = self.invitation_of(who).cloned()
         {
-            retry(self.node, PATIENCE, &|| invitation::end(self.node, &id))?;
+            retry(self.node, REQUEST_TIMEOUT, &|| invitation::end(self.node, &id))?;
             self.invitations.retain(|(other, _)| *other != id);
         }
         Ok(())
@@ -199,7 +199,7 @@ impl Cluster<'_> {
     fn judge(&self, form: &Form, name: &str, object: Value) -> Result<bool> {
         let yes = self.is_exact(form, &object)?;
         if yes {
-            self.say_yes(name, object, "hale: the node may have it")?;
+            self.approve_request(name, object, "hale: the node may have it")?;
         }
         Ok(yes)
     }
@@ -222,7 +222,7 @@ impl Cluster<'_> {
     }
 
     /// The object goes back as it was judged: the API server refuses it if it has changed since.
-    fn say_yes(&self, name: &str, mut object: Value, why: &str) -> Result<()> {
+    fn approve_request(&self, name: &str, mut object: Value, why: &str) -> Result<()> {
         let host = self.node.host;
         object["status"] = json!({"conditions": [{
             "type": "Approved",
@@ -235,7 +235,7 @@ impl Cluster<'_> {
         let place = csr::approval_path(self.dialect, name);
         run_dir::with_file(host, &scratch("json"), text.as_bytes(), |file| {
             let path = host.argument(file);
-            retry(self.node, PATIENCE, &|| {
+            retry(self.node, REQUEST_TIMEOUT, &|| {
                 match api::kubectl(self.node, &["replace", "--raw", &place, "-f", &path]) {
                     // It is another one by now, or none: the next look is for that.
                     Err(fault)
@@ -243,7 +243,7 @@ impl Cluster<'_> {
                     {
                         Ok(())
                     }
-                    said => said.map(drop),
+                    answer => answer.map(drop),
                 }
             })
         })
@@ -251,7 +251,7 @@ impl Cluster<'_> {
 
     /// Asks the API server until it answers.
     fn kubectl(&self, arguments: &[&str]) -> Result<String> {
-        retry(self.node, PATIENCE, &|| api::kubectl(self.node, arguments))
+        retry(self.node, REQUEST_TIMEOUT, &|| api::kubectl(self.node, arguments))
     }
 }
 

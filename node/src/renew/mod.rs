@@ -43,7 +43,7 @@ pub fn renew(node: &Node, force: bool) -> Result<RenewalOutcome> {
     }
     let outcome = renew_own(node, force)?;
     // The timer comes at a boot too, long before anything answers.
-    api::wait_for_answer(node)?;
+    api::wait_until_healthy(node)?;
     if approve(node)? {
         start_approver(node)?;
     }
@@ -89,7 +89,7 @@ fn renew_own(node: &Node, force: bool) -> Result<RenewalOutcome> {
         restart(node, name)?;
     }
     systemctl(node.host, &["restart", "kubelet.service"])?;
-    api::wait_for_answer(node)?;
+    api::wait_until_healthy(node)?;
     files::remove(node.host, UNDER_WAY)?;
     Ok(RenewalOutcome::Renewed)
 }

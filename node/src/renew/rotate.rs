@@ -55,7 +55,7 @@ pub(super) fn renew(node: &Node, force: bool) -> Result<RenewalOutcome> {
 
 /// Waits for the API server: the timer comes at a boot too, when the network may not be there yet.
 fn reach(node: &Node) -> Result<()> {
-    api::wait_for_answer(node).map_err(|fault| fault.help(LATER))
+    api::wait_until_healthy(node).map_err(|fault| fault.help(LATER))
 }
 
 fn forget(node: &Node) -> Result<()> {

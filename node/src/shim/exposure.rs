@@ -54,7 +54,7 @@ pub(super) fn judge(container: &Container, config: &ShimConfig) -> Result<MountE
     let judge = Judge::new(container, Distrusted::Pods(config.first_id, config.ids))?;
     for bind in &container.binds {
         judge
-            .one(bind, &mut mounted)
+            .judge_mount(bind, &mut mounted)
             .map_err(|fault| fault.context(format!("mount of {}", bind.source.display())))?;
     }
     Ok(mounted)
@@ -82,7 +82,7 @@ impl<'a> Judge<'a> {
         Ok(Self { container, distrusted, mounts, trees, own })
     }
 
-    fn one(&self, bind: &BindMount, mounted: &mut MountEdits) -> Result<()> {
+    fn judge_mount(&self, bind: &BindMount, mounted: &mut MountEdits) -> Result<()> {
         let source = walk(&bind.source, self.distrusted)?;
         let Some(place) = self.mounts.place(&source) else { return Ok(()) };
         let is_own = self.own.iter().any(|(own, _)| source.starts_with(own));

@@ -89,7 +89,7 @@ pub fn run(name: Program, arguments: &[OsString]) -> Fault {
         }
         Err(fault) => {
             let fault = fault.context("hale's shim");
-            refusal::tell(&fault.to_string());
+            refusal::report(&fault.to_string());
             fault
         }
     }

@@ -15,15 +15,15 @@ pub const REFUSED: &str = "/run/hale/refused";
 const JOURNAL: &str = "/run/systemd/journal/dev-log";
 
 /// Tells of a refusal. That nobody can be told changes nothing about it.
-pub fn tell(what: &str) {
+pub fn report(what: &str) {
     let line: String = what.escape_debug().collect();
-    let _ = keep(Path::new(REFUSED), &line);
+    let _ = append(Path::new(REFUSED), &line);
     // <35>: an error, of security (RFC 5424, 6.2.1).
     let _ = UnixDatagram::unbound()
         .and_then(|socket| socket.send_to(format!("<35>hale: {line}").as_bytes(), JOURNAL));
 }
 
-fn keep(path: &Path, line: &str) -> std::io::Result<()> {
+fn append(path: &Path, line: &str) -> std::io::Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.is_dir()) {
         DirBuilder::new().mode(0o700).create(folder)?;
     }

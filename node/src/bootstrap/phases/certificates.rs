@@ -73,7 +73,7 @@ pub(super) fn apply(node: &Node) -> Result<()> {
     }
     files::remove(node.host, SCRATCH_PKI)?;
     if let Some(ca) = &node.config.ca {
-        give(node, ca)?;
+        install_ca(node, ca)?;
     }
     let text = config::init(node, SCRATCH_PKI)?;
     kubeadm::with_config(node, "certificates.json", &text, |config| {
@@ -87,7 +87,7 @@ pub(super) fn apply(node: &Node) -> Result<()> {
 }
 
 /// Puts a given CA where kubeadm takes it for its own. kubeadm would sign with a key that is another's, too.
-fn give(node: &Node, ca: &CaPair) -> Result<()> {
+fn install_ca(node: &Node, ca: &CaPair) -> Result<()> {
     let key = ca.key.as_ref().ok_or_else(|| Fault::new(Class::Missing, "the given CA's key is missing"))?;
     let (certificate, private) = (format!("{SCRATCH_PKI}/ca.crt"), format!("{SCRATCH_PKI}/ca.key"));
     files::write(node.host, &certificate, ca.certificate.expose().as_bytes(), 0o644)?;

@@ -3,7 +3,7 @@
 use crate::bootstrap::written;
 use crate::fault::Result;
 use crate::host::files;
-use crate::kubernetes::api::{self, PATIENCE};
+use crate::kubernetes::api::{self, API_TIMEOUT};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::kubeadm::{self, api_server, manifest};
 use crate::kubernetes::retry::retry;
@@ -26,7 +26,7 @@ pub(super) fn apply(node: &Node) -> Result<()> {
 
 /// Returns whether the cluster knows its configuration.
 pub(super) fn is_uploaded(node: &Node) -> Result<bool> {
-    api::knows(node, &["get", "configmap", "-n", "kube-system", "kubeadm-config"])
+    api::exists(node, &["get", "configmap", "-n", "kube-system", "kubeadm-config"])
 }
 
 /// Uploads the configuration and marks this node as the master.
@@ -41,11 +41,11 @@ pub(super) fn upload(node: &Node) -> Result<()> {
 
 /// Returns whether invited nodes can join, and no others.
 pub(super) fn can_invite(node: &Node) -> Result<bool> {
-    Ok(api::has_info(node)? && retry(node, PATIENCE, &|| invitation::is_closed(node))?)
+    Ok(api::has_cluster_info(node)? && retry(node, API_TIMEOUT, &|| invitation::is_closed(node))?)
 }
 
 /// Lets invited nodes join, and no others.
 pub(super) fn invite(node: &Node) -> Result<()> {
     kubeadm::init_phases(node, &[&["bootstrap-token", "--skip-token-print"]])?;
-    retry(node, PATIENCE, &|| invitation::close(node))
+    retry(node, API_TIMEOUT, &|| invitation::close(node))
 }

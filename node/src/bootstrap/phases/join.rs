@@ -6,7 +6,7 @@ use crate::bootstrap::written;
 use crate::fault::{Class, Fault, Result};
 use crate::host::files;
 use crate::host::systemd::{enabled_and_active, systemctl};
-use crate::kubernetes::api::{self, PATIENCE};
+use crate::kubernetes::api::{self, API_TIMEOUT};
 use crate::kubernetes::context::{Node, PODS_LABEL};
 use crate::kubernetes::kubeadm::dialect::dialect;
 use crate::kubernetes::kubeadm::{self, config};
@@ -32,7 +32,7 @@ fn has_credentials(node: &Node) -> Result<bool> {
 
 /// Returns whether the API server accepts the node's credentials; waits for its answer.
 fn is_member(node: &Node) -> Result<bool> {
-    Ok(has_credentials(node)? && retry(node, PATIENCE, &|| api::accepts(node))?)
+    Ok(has_credentials(node)? && retry(node, API_TIMEOUT, &|| api::accepts(node))?)
 }
 
 /// Joins the cluster, unless an earlier attempt did.
@@ -55,7 +55,7 @@ pub(super) fn apply(node: &Node) -> Result<()> {
 /// Changes this node's object, which the kubelet may.
 fn change(node: &Node, how: &str, what: &str) -> Result<()> {
     let arguments = [how, "--overwrite", "node", &node.name, what];
-    retry(node, PATIENCE, &|| api::kubectl(node, &arguments)).map(drop)
+    retry(node, API_TIMEOUT, &|| api::kubectl(node, &arguments)).map(drop)
 }
 
 /// A node whose pods would have addresses of another's pods does not stay. What no node may do is to remove its object.

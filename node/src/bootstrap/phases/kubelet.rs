@@ -4,7 +4,7 @@ use crate::bootstrap::written;
 use crate::fault::Result;
 use crate::host::files;
 use crate::host::systemd::{enabled_and_active, systemctl};
-use crate::kubernetes::api::PATIENCE;
+use crate::kubernetes::api::API_TIMEOUT;
 use crate::kubernetes::context::Node;
 use crate::kubernetes::kubeadm;
 use crate::kubernetes::ownership;
@@ -49,7 +49,7 @@ pub(super) fn is_serving(node: &Node) -> Result<bool> {
 /// Waits for the kubelet's serving certificate: it asks for one when the API server knows its addresses, the master approves,
 /// and the controller manager signs.
 pub(super) fn wait_until_serving(node: &Node) -> Result<()> {
-    wait_until(node, "the kubelet has no certificate as a server", PATIENCE, &|| {
+    wait_until(node, "the kubelet has no certificate as a server", API_TIMEOUT, &|| {
         renew::approve(node)?;
         is_serving(node)
     })

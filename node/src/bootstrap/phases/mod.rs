@@ -7,7 +7,7 @@ use crate::config::node::{NodeConfig, holds_secret};
 use crate::config::role::RoleConfig;
 use crate::fault::Result;
 use crate::host::files;
-use crate::kubernetes::api::{self, PATIENCE};
+use crate::kubernetes::api::{self, API_TIMEOUT};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::retry::retry;
 use crate::kubernetes::{ownership, policy};
@@ -68,7 +68,7 @@ pub fn of(role: &RoleConfig) -> Vec<Phase> {
             phase!("ownership", "each file belongs to whom must read it", has_owners, ownership::apply),
             phase!("control-plane", "four patient static pods", control_plane::is_done, control_plane::apply),
             phase!("kubelet", "the kubelet runs, and will after a reboot", kubelet::is_done, kubelet::apply),
-            phase!("wait", "the API server answers", api::answers, api::wait_for_answer),
+            phase!("wait", "the API server answers", api::is_healthy, api::wait_until_healthy),
             phase!("policy", "no pod may ask for what is the host's", policy::is_done, policy::apply),
             phase!(
                 "upload",
@@ -123,7 +123,7 @@ fn verify(node: &Node) -> Result<()> {
     api::wait_until_ready(node)?;
     node.wipe()?;
     // kube-proxy, CoreDNS and the pod network come up after the node, and are what pods need of it.
-    retry(node, PATIENCE, &|| dns::query(node)).map(drop)
+    retry(node, API_TIMEOUT, &|| dns::query(node)).map(drop)
 }
 
 #[cfg(test)]

@@ -80,8 +80,8 @@ fn clock(node: &Node) -> Result<()> {
     }
     match join.expires {
         Some(expires) if now > expires.seconds() => {
-            let told = Timestamp::from_seconds(now)?;
-            let what = format!("the clock says {told}, and the bootstrap token ended at {expires}");
+            let clock = Timestamp::from_seconds(now)?;
+            let what = format!("the clock says {clock}, and the bootstrap token ended at {expires}");
             let fault = Fault::new(Class::Missing, what);
             Err(fault.help(
                 "run `hale token` on the master and put the new [join] into /etc/hale/node.toml, or set the clock",

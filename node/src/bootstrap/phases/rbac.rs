@@ -13,7 +13,7 @@ const NAME: &str = "hale:kube-proxy-renewal";
 
 /// Whether it is given: the binding is made last.
 pub(super) fn is_done(node: &Node) -> Result<bool> {
-    api::knows(node, &["get", "clusterrolebinding", NAME])
+    api::exists(node, &["get", "clusterrolebinding", NAME])
 }
 
 /// Gives it.

@@ -250,10 +250,10 @@ fn a_join_on_a_slow_machine_converges() {
 #[test]
 fn each_hostile_or_broken_thing_ends_in_one_clear_line() {
     let check_version = |version: &str, kind: &str, prepare: &dyn Fn(&FakeHost), expect: &str| {
-        let (told, fake) = refusal(prepare, kind, version);
-        assert!(told.contains(expect) && !told.contains('\n'), "{told}");
+        let (message, fake) = refusal(prepare, kind, version);
+        assert!(message.contains(expect) && !message.contains('\n'), "{message}");
         for left in [paths::KUBELET, paths::CA, "/run/hale/join.json"] {
-            assert!(!fake.path(left).exists(), "{told}: {left} is left");
+            assert!(!fake.path(left).exists(), "{message}: {left} is left");
         }
     };
     let check = |kind: &str, prepare: &dyn Fn(&FakeHost), expect: &str| {
@@ -293,8 +293,9 @@ fn each_hostile_or_broken_thing_ends_in_one_clear_line() {
         fake.make(RoleConfig::PATH, "");
         fake.clock.set(0);
     };
-    let told = "the clock says 1970-01-01T00:00:00Z, before /usr/lib/hale/role.toml was made; set the clock";
-    check("master", &before_it_was_packaged, told);
+    let message =
+        "the clock says 1970-01-01T00:00:00Z, before /usr/lib/hale/role.toml was made; set the clock";
+    check("master", &before_it_was_packaged, message);
     check("node", &|fake| fake.make(NodeConfig::PATH, ""), "no [join]; put there what `hale token`");
     check("master", &|fake| fake.state.borrow_mut().addresses.clear(), "give lxcbr0 the address 10.0.3.1");
     check(
@@ -370,10 +371,10 @@ fn a_range_that_another_node_has_is_refused_after_joining() {
     let ranges = |fake: &FakeHost| -> Vec<String> {
         fake.state.borrow().objects.iter().filter(|object| object.starts_with("range ")).cloned().collect()
     };
-    let (told, fake) = joined(usize::MAX);
+    let (message, fake) = joined(usize::MAX);
     let expect = "pod range 10.0.3.61-10.0.3.100 overlaps 10.0.3.90-10.0.3.120 of node node-9; \
         choose a free range in /etc/hale/node.toml; it goes on by itself";
-    assert_eq!(told, expect);
+    assert_eq!(message, expect);
     for left in [paths::KUBELET, paths::CA, "/var/lib/kubelet/config.yaml"] {
         assert!(!fake.path(left).exists(), "{left} is left");
     }
@@ -405,9 +406,9 @@ fn the_unit_waits_for_its_input_and_ends_by_itself() {
         }
         Ok(())
     };
-    let mut told = Vec::new();
-    bootstrap::until_done(&fake, &role, &before, &mut |entry| told.push(entry.clone())).unwrap();
-    assert!(matches!(&told[0].event, Event::Waiting(why) if why.contains("unknown field")), "{told:?}");
+    let mut entries = Vec::new();
+    bootstrap::until_done(&fake, &role, &before, &mut |entry| entries.push(entry.clone())).unwrap();
+    assert!(matches!(&entries[0].event, Event::Waiting(why) if why.contains("unknown field")), "{entries:?}");
     assert!(fake.path(MARKER).is_file());
     assert!(fake.commands.borrow().last().unwrap().ends_with("disable hale-bootstrap.service"));
 }
@@ -443,5 +444,5 @@ fn waiting_is_journaled_once() {
     boot(&fake, &role).unwrap();
 }
 
-mod kept;
-mod told;
+mod node_config;
+mod promises;

@@ -204,10 +204,10 @@ fn an_unfit_certificate_is_not_taken() {
         for object in host.state.borrow_mut().requests.values_mut() {
             issue(object, |pem| certificate(CLUSTER.0.path(), pem));
         }
-        let told = step(&host, &role).unwrap_err();
-        assert!(told.class() == Class::Integrity && told.to_string().contains(expect), "{told}");
+        let message = step(&host, &role).unwrap_err();
+        assert!(message.class() == Class::Integrity && message.to_string().contains(expect), "{message}");
         assert_eq!(credentials(&host), before);
-        assert!(!host.tree().keys().any(|path| path.contains("renewal.")), "{told}");
+        assert!(!host.tree().keys().any(|path| path.contains("renewal.")), "{message}");
         assert_eq!(step(&host, &role).unwrap(), RenewalOutcome::Asked, "anew");
     };
     let client = "clientAuth";
@@ -238,14 +238,17 @@ fn a_refused_request_is_told_of_and_a_lost_one_handed_in_again() {
     for object in host.state.borrow_mut().requests.values_mut() {
         object["status"] = serde_json::json!({"conditions": [{"type": "Denied", "message": "not today"}]});
     }
-    let told = step(&host, &role).unwrap_err().to_string();
-    assert!(told.contains("was refused: Denied: not today; ask who refused it"), "{told}");
+    let message = step(&host, &role).unwrap_err().to_string();
+    assert!(message.contains("was refused: Denied: not today; ask who refused it"), "{message}");
     assert_eq!(step(&host, &role).unwrap(), RenewalOutcome::Asked, "anew");
     cluster(&host, &role);
     assert_eq!(step(&host, &role).unwrap(), RenewalOutcome::Renewed);
     // An API server that is away is asked again by the timer.
     let (host, role) = ending("1.17.17");
     host.state.borrow_mut().objects.remove("elsewhere");
-    let told = step(&host, &role).unwrap_err();
-    assert!(told.class() == Class::Transient && told.to_string().contains("the timer tries again"), "{told}");
+    let message = step(&host, &role).unwrap_err();
+    assert!(
+        message.class() == Class::Transient && message.to_string().contains("the timer tries again"),
+        "{message}"
+    );
 }

@@ -157,6 +157,9 @@ fn a_kube_proxy_that_may_not_ask_is_the_operators() {
     host.openssl.set(true);
     let config = load_config(&host, &role).unwrap();
     let node = Node::new(&host, &role, &config).unwrap();
-    let told = renew(&node, true).unwrap_err();
-    assert!(told.class() == Class::Missing && told.to_string().contains("hale token --kube-proxy"), "{told}");
+    let message = renew(&node, true).unwrap_err();
+    assert!(
+        message.class() == Class::Missing && message.to_string().contains("hale token --kube-proxy"),
+        "{message}"
+    );
 }

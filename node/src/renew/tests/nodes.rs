@@ -81,8 +81,8 @@ fn a_kubelet_is_a_server_under_its_own_name_and_address() {
             joined(&host);
             let mut object = object(&role, &server(), "system:node:node-1", pem);
             change(&host, &mut object);
-            let told = object.to_string();
-            assert_eq!(approves(&host, &role, object), expect, "{version}: {pem} {told}");
+            let message = object.to_string();
+            assert_eq!(approves(&host, &role, object), expect, "{version}: {pem} {message}");
         };
         let as_go_makes_it =
             |expect: bool, change: &dyn Fn(&FakeHost, &mut Value)| check(expect, SERVER_OF_NODE_1, change);

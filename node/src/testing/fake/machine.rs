@@ -167,8 +167,8 @@ impl FakeHost {
 
     /// The node's name: what it is told, or the machine's.
     pub(crate) fn node_name(&self) -> String {
-        let told = fs::read_to_string(self.path("/etc/hale/node.toml")).unwrap_or_default();
-        let name = told.lines().find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
+        let text = fs::read_to_string(self.path("/etc/hale/node.toml")).unwrap_or_default();
+        let name = text.lines().find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
         name.unwrap_or("seed").to_owned()
     }
 

@@ -73,10 +73,10 @@ fn a_phase_that_fails_leaves_no_file_with_its_token() {
         let whole = machine(&role);
         boot(&whole, &role).unwrap();
         let calls = whole.commands.borrow();
-        let told = |call: &String| call.contains("kubeadm") && call.contains("--config /run/hale/");
-        let told: Vec<usize> = (0..calls.len()).filter(|at| told(&calls[*at])).collect();
-        assert!(!told.is_empty(), "{calls:?}");
-        for at in told {
+        let uses_config = |call: &String| call.contains("kubeadm") && call.contains("--config /run/hale/");
+        let phases: Vec<usize> = (0..calls.len()).filter(|at| uses_config(&calls[*at])).collect();
+        assert!(!phases.is_empty(), "{calls:?}");
+        for at in phases {
             let fake = machine(&role);
             fake.injected.borrow_mut().insert(at, InjectedFault::Rejects);
             assert!(boot(&fake, &role).is_err(), "{}", calls[at]);
@@ -181,8 +181,8 @@ fn a_damaged_ca_of_a_running_master_is_not_replaced() {
     fake.make("/etc/kubernetes/pki/ca.key", "");
     let before = tree(&fake);
     fake.reboot();
-    let told = boot(&fake, &role).unwrap_err().to_string();
-    assert!(told.contains("restore it from a backup, or `hale reset`"), "{told}");
+    let message = boot(&fake, &role).unwrap_err().to_string();
+    assert!(message.contains("restore it from a backup, or `hale reset`"), "{message}");
     assert_eq!(tree(&fake), before);
 }
 
@@ -266,10 +266,10 @@ fn the_key_of_the_secrets_is_made_once() {
         }] as [&dyn Fn(&FakeHost); 2]
     {
         damage(&fake);
-        let told = boot(&fake, &role).unwrap_err();
+        let message = boot(&fake, &role).unwrap_err();
         assert!(
-            told.class() == Class::Integrity && told.to_string().contains("restore it from a backup"),
-            "{told}"
+            message.class() == Class::Integrity && message.to_string().contains("restore it from a backup"),
+            "{message}"
         );
     }
 }
