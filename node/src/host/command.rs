@@ -70,6 +70,11 @@ impl CommandOutput {
     pub fn success(&self) -> bool {
         self.code == Some(0)
     }
+
+    /// Returns the last line of standard error that is not empty: for most programs the reason why they failed.
+    pub fn reason(&self) -> &str {
+        self.stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing")
+    }
 }
 
 /// The most that is kept of a program's output, in bytes.

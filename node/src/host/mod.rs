@@ -85,11 +85,11 @@ pub trait Host {
         if output.success() {
             return Ok(output.stdout);
         }
-        let said = output.stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+        let reason = output.reason();
         Err(match output.code {
-            Some(code) => Fault::machine(format!("{} failed with {code}: {said}", command.name())),
+            Some(code) => Fault::machine(format!("{} failed with {code}: {reason}", command.name())),
             None => {
-                Fault::transient(format!("{} took more than {:?}: {said}", command.name(), command.limit))
+                Fault::transient(format!("{} took more than {:?}: {reason}", command.name(), command.limit))
             }
         })
     }

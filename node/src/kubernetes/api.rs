@@ -33,7 +33,7 @@ enum Response {
 fn request(node: &Node, arguments: &[&str]) -> Result<Response> {
     let command = node.kubectl(arguments);
     let output = node.host.run(&command)?;
-    let why = output.stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+    let why = output.reason();
     // As kubectl and Go's crypto/x509 word it.
     let unauthorized = ["(Unauthorized)", "(Forbidden)", "signed by unknown authority"];
     Ok(match output.code {

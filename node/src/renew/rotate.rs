@@ -94,15 +94,15 @@ fn kubectl(node: &Node, arguments: &[&str]) -> Result<String> {
     if output.success() {
         return Ok(output.stdout);
     }
-    let said = output.stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
-    if ["Unauthorized", "Forbidden", "forbidden"].iter().any(|word| said.contains(word)) {
+    let reason = output.reason();
+    if ["Unauthorized", "Forbidden", "forbidden"].iter().any(|word| reason.contains(word)) {
         let fault =
-            Fault::new(Class::Missing, format!("the API server no longer knows this kube-proxy: {said}"));
+            Fault::new(Class::Missing, format!("the API server no longer knows this kube-proxy: {reason}"));
         return Err(fault.help(
             "put the [kube-proxy] that `hale token --kube-proxy` prints on the master into /etc/hale/node.toml, then `hale renew`",
         ));
     }
-    Err(Fault::transient(format!("kube-proxy's certificate cannot be asked for: {said}")).help(LATER))
+    Err(Fault::transient(format!("kube-proxy's certificate cannot be asked for: {reason}")).help(LATER))
 }
 
 /// Looks what became of the request.
