@@ -196,7 +196,7 @@ fn print(json: bool, value: &impl serde::Serialize, text: &str) -> Result<()> {
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_default();
-    if let Some(name) = node::shim::Program::of(Path::new(&name)) {
+    if let Some(name) = node::shim::ShimName::of(Path::new(&name)) {
         let fault = node::shim::run(name, &arguments.collect::<Vec<OsString>>());
         eprintln!("{fault}");
         return ExitCode::from(fault.exit_code());

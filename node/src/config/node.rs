@@ -23,13 +23,13 @@ pub struct NodeConfig {
     /// The node's name; the machine's host name when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<DnsLabel>,
-    /// Its place in the cluster's network.
+    /// The node's place in the cluster's network.
     #[serde(default)]
     pub network: NetworkConfig,
-    /// How a node joins.
+    /// What a node needs to join.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join: Option<JoinConfig>,
-    /// A master's given cluster CA; without it, it makes its own.
+    /// A given cluster CA, on a master; without one, the master makes its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<CaPair>,
     /// The credentials of a node's own kube-proxy, where the role wants one on every node.
@@ -41,7 +41,7 @@ pub struct NodeConfig {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct NetworkConfig {
-    /// What to do about the role's bridge.
+    /// Whether the role's bridge is made.
     #[serde(default)]
     pub bridge: Bridge,
     /// The interface to put into the bridge, when hale makes it.
@@ -59,18 +59,18 @@ pub struct NetworkConfig {
     pub nameservers: Vec<Ipv4Addr>,
 }
 
-/// What to do about the role's bridge.
+/// Whether the role's bridge is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Bridge {
-    /// It is there; touch nothing.
+    /// The bridge is there; nothing is touched.
     #[default]
     Use,
-    /// Make it with systemd-networkd.
+    /// The bridge is made, with systemd-networkd.
     Make,
 }
 
-/// How a node joins. `hale token` on the master prints it.
+/// What a node needs to join; `hale token` prints it on the master.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct JoinConfig {
@@ -81,13 +81,13 @@ pub struct JoinConfig {
     pub token: Option<Token>,
     /// Digests of the public keys of cluster CAs to trust; a CA that is none of them is refused.
     pub ca_pins: Vec<CaPin>,
-    /// When the token was made: a clock that says an earlier time is wrong.
+    /// Time at which the token was made: a clock that shows an earlier one is wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issued: Option<Timestamp>,
-    /// When the token ends.
+    /// Time at which the token expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
-    /// Ranges that other nodes' pods have.
+    /// Ranges of other nodes' pods.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub taken: Vec<AddressRange>,
 }
@@ -112,14 +112,14 @@ pub struct KubeProxyCredentials {
     pub kubeconfig: Option<Secret>,
 }
 
-/// The text that a wiped file begins with.
+/// First line of a file whose secrets were wiped.
 const WIPED: &str = "# Secrets were wiped by hale after their use.\n";
 
-/// Where secrets stand: a table and its key.
+/// Tables and keys that hold secrets.
 const SECRETS: [(&str, &str); 3] = [("join", "token"), ("ca", "key"), ("kube-proxy", "kubeconfig")];
 
-/// Whether a text gives a secret, in any of the ways in which TOML writes a key; of a text that is no TOML, whether one
-/// of its lines looks so.
+/// Returns whether a text holds a secret, in whichever way TOML lets a key be written; for text that is no TOML, whether one
+/// of its lines looks like one.
 pub fn holds_secret(text: &str) -> bool {
     let looks_so = |line: &str| {
         let key = line.split('=').next().unwrap_or_default().trim();
@@ -132,12 +132,12 @@ pub fn holds_secret(text: &str) -> bool {
 }
 
 impl NodeConfig {
-    /// Where the file is.
+    /// Path of the file.
     pub const PATH: &str = "/etc/hale/node.toml";
-    /// The longest that it may be, in bytes.
+    /// Maximum size of the file, in bytes.
     pub const LIMIT: u64 = 64 * 1024;
 
-    /// Reads the file's text, and checks it against the role.
+    /// Parses the file's text and checks it against the role.
     pub fn parse(file: &str, text: &str, role: &RoleConfig) -> Result<Self> {
         let config: Self = parse_toml(file, text)?;
         config.check_network(file, text, role)?;
@@ -145,19 +145,19 @@ impl NodeConfig {
         Ok(config)
     }
 
-    /// The text without its secrets.
+    /// Returns the file's text without its secrets.
     pub fn wiped(&self) -> Result<String> {
         let text =
             toml::to_string(self).map_err(|e| Fault::machine(format!("cannot write node.toml: {e}")))?;
         Ok(format!("{WIPED}{text}"))
     }
 
-    /// The addresses that this node's pods get.
+    /// Returns the addresses of this node's pods.
     pub fn pods(&self, role: &RoleConfig) -> AddressRange {
         self.network.pods.as_ref().map_or(role.cluster.pods, |range| *range.get_ref())
     }
 
-    /// What the role cannot do without and this file does not say: each is a key and what to do.
+    /// Returns a fault that names the first key that the role needs and the file lacks, with what to do.
     pub fn missing(&self, role: &RoleConfig) -> Option<Fault> {
         let missing = |key: &str, how: &str| {
             let what = format!("{} has no {key}", Self::PATH);

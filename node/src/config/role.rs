@@ -18,9 +18,9 @@ use super::values::{AddressRange, Capability, Interface, Version};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct RoleConfig {
-    /// What it does in the cluster.
+    /// What the node does in the cluster.
     pub role: RoleKind,
-    /// The line that its components come from, such as `1.17`.
+    /// The release line of its components, such as `1.17`.
     pub line: String,
     /// The version of kubelet, kubeadm and the control plane.
     pub kubernetes: Version,
@@ -30,16 +30,16 @@ pub struct RoleConfig {
     pub user: UserConfig,
     /// How CRI-O runs containers.
     pub runtime: RuntimeConfig,
-    /// Where the control plane's images come from.
+    /// Names of the control plane's images.
     pub images: ImagesConfig,
     /// The host's kube-proxy.
     pub kube_proxy: KubeProxyConfig,
-    /// Where the pinned programs are.
+    /// Paths of the pinned programs.
     #[serde(default)]
     pub programs: ProgramPaths,
-    /// Every socket that may listen.
+    /// Sockets that may listen; no others may.
     pub sockets: Vec<AllowedSocket>,
-    /// Packages that must not move.
+    /// Packages that must keep their versions.
     pub packages: Vec<PinnedPackage>,
 }
 
@@ -66,15 +66,15 @@ pub struct ClusterConfig {
     pub bridge: Interface,
     /// The network behind the bridge.
     pub subnet: Ipv4Net,
-    /// The default route of pods: the master, in the seed's design.
+    /// The default route of pods: the master.
     pub gateway: Ipv4Addr,
     /// The addresses that this node's pods get when `node.toml` names none.
     pub pods: AddressRange,
-    /// Where Services' addresses come from.
+    /// The subnet of Services' addresses.
     pub service_subnet: Ipv4Net,
     /// The domain of Services' names.
     pub dns_domain: String,
-    /// The address that the API server is reached at.
+    /// The address of the API server.
     pub advertise_address: Ipv4Addr,
 }
 
@@ -130,12 +130,12 @@ impl From<ClusterConfig> for ClusterConfigText {
 }
 
 impl ClusterConfig {
-    /// The cluster DNS's address: the tenth of the service subnet, as kubeadm chooses it.
+    /// Returns the address of the cluster's DNS: the tenth of the service subnet, as kubeadm chooses it.
     pub fn dns_address(&self) -> Ipv4Addr {
         Ipv4Addr::from(u32::from(self.service_subnet.network()).wrapping_add(10))
     }
 
-    /// The API server's service address: the first of the service subnet.
+    /// Returns the API server's service address: the first of the service subnet.
     pub fn api_service_address(&self) -> Ipv4Addr {
         Ipv4Addr::from(u32::from(self.service_subnet.network()).wrapping_add(1))
     }
@@ -145,18 +145,18 @@ impl ClusterConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct UserConfig {
-    /// Its name, and its group's.
+    /// Name of the user and its group.
     pub name: String,
-    /// Its id, and its group's: the first of the mapped ids.
+    /// Id of the user and its group: the first of the mapped ids.
     pub first_id: u32,
-    /// How many ids are mapped.
+    /// Number of mapped ids.
     pub ids: u32,
-    /// What static pods run as, in no other pod's map; the next id is etcd's.
+    /// Id that static pods run as, in no other pod's map; the next id is etcd's.
     pub control_plane_id: u32,
 }
 
 impl UserConfig {
-    /// What etcd runs as.
+    /// Returns the id that etcd runs as.
     pub fn etcd_id(&self) -> u32 {
         self.control_plane_id + 1
     }
@@ -172,13 +172,13 @@ pub struct RuntimeConfig {
     pub apparmor_profile: String,
     /// The only capabilities that a container may have in effect, without `CAP_`.
     pub capabilities: Vec<Capability>,
-    /// The most processes in a container.
+    /// Maximum number of processes in a container.
     pub pids_limit: u32,
     /// Whether CRI-O calls the shim instead of crun itself.
     pub shim: bool,
 }
 
-/// Where the control plane's images come from. Digests are the lock's business; kubeadm speaks in tags.
+/// Names of the control plane's images. kubeadm takes tags; their digests stand in the lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ImagesConfig {
@@ -188,7 +188,7 @@ pub struct ImagesConfig {
     pub etcd: String,
     /// CoreDNS's tag: the one that this kubeadm's Corefile was written for.
     pub coredns: String,
-    /// The pause image, whole: `registry.k8s.io/pause:3.1`.
+    /// Full reference of the pause image: `registry.k8s.io/pause:3.1`.
     pub pause: String,
 }
 
@@ -200,7 +200,7 @@ pub struct KubeProxyConfig {
     pub here: bool,
 }
 
-/// Where the pinned programs are that `hale` runs.
+/// Paths of the pinned programs that `hale` runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct ProgramPaths {
@@ -223,11 +223,11 @@ impl Default for ProgramPaths {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct AllowedSocket {
-    /// The name of the file that it runs, cut to 15 bytes as `/proc/PID/comm` is.
+    /// Name of the program's file, cut to 15 bytes as `/proc/PID/comm` is.
     pub program: String,
     /// TCP or UDP.
     pub protocol: Protocol,
-    /// Where it may be bound.
+    /// Addresses that it may be bound to.
     pub bind: BindScope,
     /// The port; absent where the program takes a random one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -244,7 +244,7 @@ pub enum Protocol {
     Udp,
 }
 
-/// Where a socket may be bound. Each includes the ones before it.
+/// Addresses that a socket may be bound to. Each variant includes the ones before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BindScope {
@@ -256,21 +256,21 @@ pub enum BindScope {
     Every,
 }
 
-/// A package that must not move.
+/// A package that must keep its version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct PinnedPackage {
     /// Its name.
     pub name: String,
-    /// Its whole Debian version.
+    /// Full Debian version.
     pub version: String,
 }
 
 impl RoleConfig {
-    /// Where the file is.
+    /// Path of the file.
     pub const PATH: &str = "/usr/lib/hale/role.toml";
 
-    /// Reads the file's text.
+    /// Parses the file's text.
     pub fn parse(text: &str) -> Result<Self> {
         let role: Self = parse_toml(Self::PATH, text)?;
         let user = &role.user;
@@ -279,17 +279,17 @@ impl RoleConfig {
         Ok(role)
     }
 
-    /// The names of the packages that must not move.
+    /// Returns the names of the pinned packages.
     pub fn package_names(&self) -> Vec<&str> {
         self.packages.iter().map(|package| package.name.as_str()).collect()
     }
 
-    /// Whether this is the master.
+    /// Returns whether this is the master.
     pub fn is_master(&self) -> bool {
         self.role == RoleKind::Master
     }
 
-    /// The capabilities that a container may have, as `/proc/PID/status` writes them.
+    /// Returns the mask of the capabilities that a container may have, as `/proc/PID/status` has it.
     pub fn capability_mask(&self) -> u64 {
         self.runtime.capabilities.iter().fold(0, |mask, capability| mask | capability.bit())
     }

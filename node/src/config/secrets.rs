@@ -16,7 +16,7 @@ use super::values::serde_as_text;
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// The text: for writing into a file of mode 0600, and nothing else.
+    /// Returns the text: for writing into a file of mode 0600, and nothing else.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -40,7 +40,7 @@ impl fmt::Debug for Secret {
 pub struct Token(Secret);
 
 impl Token {
-    /// The whole token.
+    /// Returns the whole token.
     pub fn expose(&self) -> &str {
         self.0.expose()
     }
@@ -67,12 +67,12 @@ impl TryFrom<String> for Token {
 pub struct Pem(Secret);
 
 impl Pem {
-    /// The text, ending in a newline.
+    /// Returns the text, which ends in a newline.
     pub fn expose(&self) -> &str {
         self.0.expose()
     }
 
-    /// Whether every block has this label, such as `CERTIFICATE` (an ending: `RSA PRIVATE KEY` is a `PRIVATE KEY`).
+    /// Returns whether the label of every block ends in `label`, such as `CERTIFICATE` (`RSA PRIVATE KEY` is a `PRIVATE KEY`).
     pub fn holds(&self, label: &str) -> bool {
         let begins = self.expose().lines().filter_map(|line| line.strip_prefix("-----BEGIN "));
         let mut labels = begins.map(|rest| rest.trim_end_matches('-')).peekable();

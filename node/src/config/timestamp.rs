@@ -1,4 +1,4 @@
-//! Moments in UTC, as TOML writes them.
+//! Timestamps in UTC, as TOML writes them.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use toml::value::Datetime;
 
 use crate::fault::{Fault, Result};
 
-/// A moment in UTC, written as TOML's own date-time with `Z`.
+/// A point in time in UTC, written as TOML's date-time with `Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Datetime", into = "Datetime")]
 pub struct Timestamp {
@@ -16,12 +16,12 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
-    /// Seconds since 1970.
+    /// Returns the seconds since 1970.
     pub fn seconds(self) -> i64 {
         self.seconds
     }
 
-    /// The moment so many seconds after 1970.
+    /// Makes the timestamp so many seconds after 1970.
     pub fn from_seconds(seconds: i64) -> Result<Self> {
         let (year, month, day) = civil_from_days(seconds.div_euclid(86_400));
         let rest = seconds.rem_euclid(86_400);

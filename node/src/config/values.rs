@@ -45,7 +45,7 @@ pub enum Minor {
 }
 
 impl Version {
-    /// The minor release.
+    /// Returns the minor release.
     pub fn minor(self) -> Minor {
         self.minor
     }
@@ -76,7 +76,7 @@ impl FromStr for Version {
 
 serde_as_text!(Version);
 
-/// A run of addresses, both ends included: `10.0.3.16-10.0.3.60`.
+/// A range of addresses, both ends included: `10.0.3.16-10.0.3.60`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct AddressRange {
@@ -87,17 +87,17 @@ pub struct AddressRange {
 }
 
 impl AddressRange {
-    /// Whether the two have an address in common.
+    /// Returns whether the two ranges have an address in common.
     pub fn overlaps(&self, other: &AddressRange) -> bool {
         self.first <= other.last && other.first <= self.last
     }
 
-    /// Whether the address is one of them.
+    /// Returns whether the address is in the range.
     pub fn contains(&self, address: &Ipv4Addr) -> bool {
         (self.first..=self.last).contains(address)
     }
 
-    /// How many addresses it has.
+    /// Returns the number of addresses.
     pub fn count(&self) -> usize {
         (u32::from(self.first)..=u32::from(self.last)).count()
     }
@@ -142,7 +142,7 @@ serde_as_text!(AddressRange);
 pub struct Interface(String);
 
 impl Interface {
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -218,7 +218,7 @@ const CAPABILITIES: [&str; 41] = [
 ];
 
 impl Capability {
-    /// Its bit in `/proc/PID/status`.
+    /// Returns its bit in `/proc/PID/status`.
     pub fn bit(self) -> u64 {
         1 << self.0
     }
@@ -242,13 +242,13 @@ impl FromStr for Capability {
 
 serde_as_text!(Capability);
 
-/// A node's name: an RFC 1123 label in lower case, which is a valid Kubernetes node name and host name.
+/// An RFC 1123 label in lower case: a valid name of a node, a host and a namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct DnsLabel(String);
 
 impl DnsLabel {
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }

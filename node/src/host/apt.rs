@@ -6,26 +6,26 @@ use crate::fault::{Fault, Result};
 use crate::host::{Command, Host};
 
 const MARK: &str = "/usr/bin/apt-mark";
-/// How long another package manager may be at work.
-const API_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+/// Maximum wait for another package manager.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
-/// Holds those of the packages that are installed, and says which are held now.
+/// Holds those of the packages that are installed, and returns them.
 pub fn hold(host: &dyn Host, packages: &[&str], wait: bool) -> Result<Vec<String>> {
     mark(host, packages, "hold", wait)
 }
 
-/// Lets them go: the supported way out.
+/// Releases the packages: the supported way out. Returns those that were installed.
 pub fn unhold(host: &dyn Host, packages: &[&str], wait: bool) -> Result<Vec<String>> {
     mark(host, packages, "unhold", wait)
 }
 
-/// The packages that are held, of any kind.
+/// Returns all packages that are held.
 pub fn held(host: &dyn Host) -> Result<Vec<String>> {
     let text = host.run_checked(&Command::new(MARK, &["showhold"]))?;
     Ok(text.lines().map(|line| line.trim().to_owned()).collect())
 }
 
-/// Name and version of those of the packages that are installed.
+/// Returns name and version of those of the packages that are installed.
 pub fn versions(host: &dyn Host, packages: &[&str]) -> Result<Vec<(String, String)>> {
     let format = ["-W", "-f", "${Package} ${Version} ${db:Status-Status}\\n"];
     let arguments = [format.as_slice(), packages].concat();
@@ -45,7 +45,7 @@ fn installed(host: &dyn Host, packages: &[&str]) -> Result<Vec<String>> {
 /// Marks; another package manager at work is waited for, if `wait` says so.
 fn mark(host: &dyn Host, packages: &[&str], how: &str, wait: bool) -> Result<Vec<String>> {
     let step = Duration::from_secs(5);
-    let mut left = API_TIMEOUT;
+    let mut left = LOCK_TIMEOUT;
     loop {
         // Anew each time: whoever is at work may be installing what is pinned.
         let names = installed(host, packages)?;

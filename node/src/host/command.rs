@@ -14,59 +14,59 @@ use crate::fault::{Fault, Result};
 /// A program to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
-    /// Its path.
+    /// Path of the program.
     pub program: PathBuf,
-    /// Its arguments.
+    /// Arguments, without the program.
     pub arguments: Vec<String>,
-    /// It is killed, with its children, after that.
+    /// Time limit: after it the program is killed, with its children.
     pub limit: Duration,
     /// Whether its output holds a secret and is not kept in a log.
     pub secret: bool,
 }
 
 impl Command {
-    /// A program that takes a moment: at most a minute.
+    /// Makes a command with a time limit of one minute.
     pub fn new(program: impl Into<PathBuf>, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         Self { program: program.into(), arguments, limit: Duration::from_secs(60), secret: false }
     }
 
-    /// Another time limit, in minutes.
+    /// Sets the time limit, in minutes.
     pub fn minutes(mut self, minutes: u64) -> Self {
         self.limit = Duration::from_secs(60 * minutes);
         self
     }
 
-    /// Its output is a secret.
+    /// Keeps the output out of the log.
     pub fn secret(mut self) -> Self {
         self.secret = true;
         self
     }
 
-    /// The program's name without its directory.
+    /// Returns the program's name without its directory.
     pub fn name(&self) -> String {
         self.program.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// The command line, for logs and messages.
+    /// Returns the command line, for logs and messages.
     pub fn line(&self) -> String {
         format!("{} {}", self.program.display(), self.arguments.join(" "))
     }
 }
 
-/// What a program did.
+/// What became of a command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CommandOutput {
-    /// Its exit code; `None` when a signal or the time limit ended it.
+    /// Exit code; `None` if a signal or the time limit ended it.
     pub code: Option<i32>,
-    /// Its standard output, cut at [`OUTPUT_LIMIT`].
+    /// Standard output, cut at [`OUTPUT_LIMIT`].
     pub stdout: String,
-    /// Its standard error, cut likewise.
+    /// Standard error, cut likewise.
     pub stderr: String,
 }
 
 impl CommandOutput {
-    /// Whether it ended well.
+    /// Returns whether the exit code is 0.
     pub fn success(&self) -> bool {
         self.code == Some(0)
     }
@@ -77,10 +77,10 @@ impl CommandOutput {
     }
 }
 
-/// The most that is kept of a program's output, in bytes.
+/// Maximum size of an output that is kept, in bytes.
 pub const OUTPUT_LIMIT: u64 = 1 << 20;
 
-/// Runs a program to its end or its time limit, with nothing of this process's surroundings.
+/// Runs a command to its end or its time limit, in a clean environment.
 pub(super) fn run(command: &Command) -> Result<CommandOutput> {
     let child = process::Command::new(&command.program)
         .args(&command.arguments)
@@ -110,7 +110,7 @@ fn drain(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<St
     })
 }
 
-/// Waits for a child; after `limit` its whole process group is killed and the answer is `None`.
+/// Waits for a child; after `limit` kills its whole process group and returns `None`.
 fn wait(child: &mut Child, limit: Duration) -> std::io::Result<Option<ExitStatus>> {
     let end = Instant::now() + limit;
     let mut step = Duration::from_millis(2);
@@ -127,7 +127,7 @@ fn wait(child: &mut Child, limit: Duration) -> std::io::Result<Option<ExitStatus
     child.wait().map(|_| None)
 }
 
-/// A file that has grown past this is begun anew, and the old one kept once.
+/// Size from which a log is begun anew, in bytes; one old log is kept.
 const LOG_LIMIT: u64 = 4 << 20;
 
 /// Appends a command and its output to its log.

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use crate::fault::{Class, Fault, Result};
 use crate::host::Host;
 
-/// The most that is read of any file, in bytes.
+/// Maximum size of a file that is read, in bytes.
 const LIMIT: u64 = 4 << 20;
 
-/// Writes a file of root's: scratch, sync, rename, sync of the directory. The directory is made (0755) if missing.
+/// Writes a file atomically, owned by root: scratch, sync, rename, sync of the directory, which is made (0755) if missing.
 pub fn write(host: &dyn Host, absolute: &str, bytes: &[u8], mode: u32) -> Result<()> {
     let path = host.path(absolute);
     host.before_change(&path)?;
@@ -48,7 +48,7 @@ fn write_scratch(scratch: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()>
     file.sync_all()
 }
 
-/// A fault of writing; a full disk says what to do.
+/// Makes a fault of writing; for a full disk, with what to do.
 fn full_or(error: std::io::Error, doing: &str, path: &Path) -> Fault {
     let fault = Fault::io(doing, path, &error);
     match error.kind() {
@@ -59,7 +59,7 @@ fn full_or(error: std::io::Error, doing: &str, path: &Path) -> Fault {
     }
 }
 
-/// Makes a directory of root's and its parents.
+/// Makes a directory and its parents, owned by root.
 pub fn make_directory(host: &dyn Host, path: &Path, mode: u32) -> Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -69,12 +69,12 @@ pub fn make_directory(host: &dyn Host, path: &Path, mode: u32) -> Result<()> {
     made.map_err(|e| full_or(e, "make directory", path))
 }
 
-/// A regular file's text, at most 4 MiB; `None` when there is none. A link is refused.
+/// Reads a regular file's text, at most 4 MiB; returns `None` if there is no file. Refuses links.
 pub fn read(host: &dyn Host, absolute: &str) -> Result<Option<String>> {
     read_limited(&host.path(absolute), LIMIT)
 }
 
-/// A regular file's text, at most `limit` bytes; `None` when there is none. A link is refused.
+/// Reads a regular file's text, at most `limit` bytes; returns `None` if there is no file. Refuses links.
 pub fn read_limited(path: &Path, limit: u64) -> Result<Option<String>> {
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
@@ -98,12 +98,12 @@ pub fn read_limited(path: &Path, limit: u64) -> Result<Option<String>> {
     Ok(Some(text))
 }
 
-/// A text that must be there.
+/// Reads the text of a file that must exist.
 pub fn need(host: &dyn Host, absolute: &str) -> Result<String> {
     read(host, absolute)?.ok_or_else(|| Fault::machine(format!("{absolute} is missing")))
 }
 
-/// Removes a file, or a directory with all that is in it; nothing there is fine.
+/// Removes a file, or a directory with all that is in it, if it exists.
 pub fn remove(host: &dyn Host, absolute: &str) -> Result<()> {
     let path = host.path(absolute);
     let Ok(metadata) = fs::symlink_metadata(&path) else { return Ok(()) };
@@ -113,7 +113,7 @@ pub fn remove(host: &dyn Host, absolute: &str) -> Result<()> {
     sync(path.parent().unwrap_or(Path::new("/")))
 }
 
-/// Puts what another program wrote, file or directory, in its place in one step: sync it all, then rename.
+/// Moves another program's file or directory into its place in one step: syncs it all, then renames it.
 pub fn promote(host: &dyn Host, scratch: &str, place: &str) -> Result<()> {
     let (from, to) = (host.path(scratch), host.path(place));
     sync_all(&from)?;
@@ -122,7 +122,7 @@ pub fn promote(host: &dyn Host, scratch: &str, place: &str) -> Result<()> {
     sync(to.parent().unwrap_or(Path::new("/")))
 }
 
-/// Syncs a path, and with a directory all that is in it.
+/// Syncs a file, or a directory with all that is in it.
 pub fn sync_all(path: &Path) -> Result<()> {
     if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir()) {
         for entry in fs::read_dir(path).map_err(|e| Fault::io("list", path, e))? {
@@ -132,7 +132,7 @@ pub fn sync_all(path: &Path) -> Result<()> {
     sync(path)
 }
 
-/// Syncs one file or directory; a missing one and a link need none.
+/// Syncs one file or directory; skips links and what does not exist.
 pub fn sync(path: &Path) -> Result<()> {
     match fs::symlink_metadata(path) {
         Ok(metadata) if !metadata.is_symlink() => {}
@@ -142,7 +142,7 @@ pub fn sync(path: &Path) -> Result<()> {
     synced.map_err(|e| full_or(e, "sync", path))
 }
 
-/// Refuses a file that others than root could have read or written.
+/// Refuses a file that anybody but root could have read or written.
 pub fn check_private(host: &dyn Host, absolute: &str) -> Result<()> {
     let path = host.path(absolute);
     let metadata = fs::symlink_metadata(&path).map_err(|e| Fault::io("examine", &path, e))?;
@@ -155,7 +155,7 @@ pub fn check_private(host: &dyn Host, absolute: &str) -> Result<()> {
     Err(Fault::new(Class::Input, what).help(format!("chown root {absolute} && chmod 0600 {absolute}")))
 }
 
-/// Replaces a file of secrets: the new text is in place first, then the old bytes are zeroed.
+/// Replaces a file of secrets: puts the new text in place, then zeroes the old bytes.
 ///
 /// Zeroing reaches the blocks of a file system that writes in place; it cannot reach a flash's spare ones.
 pub fn overwrite(host: &dyn Host, absolute: &str, bytes: &[u8]) -> Result<()> {

@@ -6,7 +6,7 @@ use crate::fault::Result;
 
 use super::{Command, Host};
 
-/// The IPv4 addresses of an interface; none when there is no such interface.
+/// Returns the IPv4 addresses of an interface; none if there is no such interface.
 pub fn addresses(host: &dyn Host, interface: &str) -> Result<Vec<Ipv4Addr>> {
     let output = host.run(&Command::new("/sbin/ip", &["-o", "-4", "addr", "show", "dev", interface]))?;
     let addresses = output.stdout.split_whitespace().filter_map(|word| word.split_once('/'));

@@ -17,38 +17,38 @@ pub mod virtio_port;
 
 pub use command::{Command, CommandOutput, OUTPUT_LIMIT};
 
-/// What is left of a file system, in per cent; one that counts no inodes has all of them left.
+/// Free space of a file system, in percent; one that counts no inodes has 100 % of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
-    /// Of its bytes.
+    /// Free bytes.
     pub bytes: u64,
-    /// Of its inodes.
+    /// Free inodes.
     pub inodes: u64,
 }
 
 /// The machine that `hale` acts on. Everything that changes it goes through here.
 pub trait Host {
-    /// The directory that stands for `/`.
+    /// Returns the directory that stands for `/`.
     fn root(&self) -> &Path;
 
-    /// Runs a program to its end or its time limit; an error is one of starting it.
+    /// Runs a command to its end or its time limit; fails only if it cannot be started.
     fn run(&self, command: &Command) -> Result<CommandOutput>;
 
-    /// Gives a path, not what a link points to, an owner and a group.
+    /// Changes owner and group of a path; of a link, not of its target.
     fn chown(&self, path: &Path, uid: u32, gid: u32) -> std::io::Result<()>;
 
-    /// Who owns a path.
+    /// Returns owner and group of a path.
     fn owner(&self, path: &Path) -> std::io::Result<(u32, u32)>;
 
-    /// Renames a path; what was there is replaced.
+    /// Renames a path, replacing what was there.
     fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
         std::fs::rename(from, to)
     }
 
-    /// Sends a datagram and gives the first answer; asks three times, five seconds each.
+    /// Sends a datagram and returns the first answer; tries three times, five seconds each.
     fn datagram(&self, to: std::net::SocketAddrV4, bytes: &[u8]) -> std::io::Result<Vec<u8>>;
 
-    /// What is left of the file system that a path is on.
+    /// Returns the free space of the file system that a path is on.
     fn space(&self, absolute: &str) -> std::io::Result<Space> {
         let found = rustix::fs::statvfs(self.path(absolute))?;
         let percent = |left: u64, all: u64| left.saturating_mul(100).checked_div(all).unwrap_or(100);
@@ -58,28 +58,28 @@ pub trait Host {
         })
     }
 
-    /// Seconds since 1970.
+    /// Returns the seconds since 1970.
     fn now(&self) -> i64;
 
-    /// Waits.
+    /// Sleeps.
     fn pause(&self, time: Duration);
 
-    /// Called before every change of a file. A fake can cut the power here.
+    /// Is called before every change of a file. A fake can cut the power here.
     fn before_change(&self, _path: &Path) -> Result<()> {
         Ok(())
     }
 
-    /// An absolute path under [`Host::root`].
+    /// Returns an absolute path, below [`Host::root`].
     fn path(&self, absolute: &str) -> PathBuf {
         self.root().join(absolute.trim_start_matches('/'))
     }
 
-    /// The same as an argument for a program.
+    /// Returns an absolute path, below [`Host::root`], as an argument for a program.
     fn argument(&self, absolute: &str) -> String {
         self.path(absolute).to_string_lossy().into_owned()
     }
 
-    /// Runs a program that must succeed and gives its standard output.
+    /// Runs a command that must succeed and returns its standard output.
     fn run_checked(&self, command: &Command) -> Result<String> {
         let output = self.run(command)?;
         if output.success() {
@@ -103,7 +103,7 @@ pub struct RealHost {
 }
 
 impl RealHost {
-    /// The machine's own root; the output of programs goes to a file of `log`.
+    /// Takes `/` as the root; logs the output of commands to files in `log`.
     pub fn new(log: Option<PathBuf>) -> Self {
         Self { root: PathBuf::from("/"), log }
     }

@@ -4,19 +4,19 @@ use crate::fault::Result;
 
 use super::{Command, Host};
 
-/// The command openssl(1) with these arguments.
+/// Makes a command of openssl(1).
 pub fn command(arguments: &[&str]) -> Command {
     Command::new("/usr/bin/openssl", arguments)
 }
 
-/// Whether a certificate ends within `days`; what is no certificate does.
+/// Returns whether a certificate ends within `days`; true if it cannot be read.
 pub fn ends_within(host: &dyn Host, path: &str, days: u64) -> Result<bool> {
     let seconds = (days * 86_400).to_string();
     let path = host.argument(path);
     Ok(!host.run(&command(&["x509", "-noout", "-checkend", &seconds, "-in", &path]))?.success())
 }
 
-/// Whether a private key is a certificate's; what is neither is no pair.
+/// Returns whether the key belongs to the certificate; false if either cannot be read.
 pub fn is_pair(host: &dyn Host, certificate: &str, key: &str) -> Result<bool> {
     let public = |arguments: &[&str], path: &str| -> Result<Option<String>> {
         let path = host.argument(path);

@@ -4,7 +4,7 @@ use crate::fault::Result;
 
 use super::{Host, files};
 
-/// Where it is.
+/// Path of the directory.
 pub const PATH: &str = "/run/hale";
 
 /// Makes the directory.
@@ -12,7 +12,7 @@ pub fn make(host: &dyn Host) -> Result<()> {
     files::make_directory(host, &host.path(PATH), 0o700)
 }
 
-/// Writes a file there, and gives its path.
+/// Writes a file in the directory and returns its path.
 pub fn write(host: &dyn Host, name: &str, bytes: &[u8]) -> Result<String> {
     let path = format!("{PATH}/{name}");
     make(host)?;
@@ -20,7 +20,7 @@ pub fn write(host: &dyn Host, name: &str, bytes: &[u8]) -> Result<String> {
     Ok(path)
 }
 
-/// Has something done with a file there, which is gone afterwards, however it ends: it may hold a secret.
+/// Calls a function with the path of a temporary file, which is removed however the function ends: it may hold a secret.
 pub fn with_file<T>(
     host: &dyn Host,
     name: &str,
@@ -40,7 +40,7 @@ struct File<'a> {
 }
 
 impl File<'_> {
-    /// Removes it, and says whether that went well.
+    /// Removes the file and returns whether that succeeded.
     fn remove(self) -> Result<()> {
         files::remove(self.host, &self.path)
     }

@@ -21,7 +21,7 @@ use crate::config::node::NodeConfig;
 use crate::fault::{Fault, Result};
 use crate::host::{Host, files};
 
-/// Where udev puts the disk.
+/// The disk's path, as udev makes it.
 const DEVICE: &str = "/dev/disk/by-label/HALE-SEED";
 const MOUNT: &str = "/run/hale/seed";
 /// The file's name at the top of the disk.
@@ -42,7 +42,7 @@ const FILE_SYSTEMS: [FileSystem; 3] = [
     FileSystem { name: "ext4", options: Some(c"noload"), has_modes: true },
 ];
 
-/// Copies the seed's file, once: not when the node has one already. Says whether it did.
+/// Copies the seed's file, unless the node has one already. Returns whether it did.
 pub fn import(host: &dyn Host) -> Result<bool> {
     let device = host.path(DEVICE);
     if std::fs::symlink_metadata(host.path(NodeConfig::PATH)).is_ok() || !device.exists() {
@@ -52,7 +52,7 @@ pub fn import(host: &dyn Host) -> Result<bool> {
     Ok(true)
 }
 
-/// Writes `text`, which is without secrets, over the file of a seed on the root's own disk.
+/// Overwrites the file of a seed on the root's disk with `text`, which is without secrets.
 pub fn wipe(host: &dyn Host, text: &str) -> Result<()> {
     let device = host.path(DEVICE);
     if !device.exists() || !is_beside_the_root(host, &device)? {
@@ -61,7 +61,7 @@ pub fn wipe(host: &dyn Host, text: &str) -> Result<()> {
     mounted(host, &device, MountFlags::empty(), |point, _| erase(&point.join(NAME), text))
 }
 
-/// Whether this is a partition of the disk that the root is on.
+/// Returns whether this is a partition of the disk that the root is on.
 fn is_beside_the_root(host: &dyn Host, device: &Path) -> Result<bool> {
     let device = device.canonicalize().map_err(|e| Fault::io("examine", device, e))?;
     let root = host.path("/");
@@ -72,13 +72,13 @@ fn is_beside_the_root(host: &dyn Host, device: &Path) -> Result<bool> {
     Ok(own.is_some() && own == disk(host, &root))
 }
 
-/// The disk of a partition, by its folder in sysfs (Documentation/ABI/stable/sysfs-block).
+/// Returns the disk of a partition, by its folder in sysfs (Documentation/ABI/stable/sysfs-block).
 fn disk(host: &dyn Host, partition: &str) -> Option<PathBuf> {
     let folder = host.path(partition).canonicalize().ok()?;
     folder.join("partition").exists().then(|| folder.parent().map(Path::to_owned))?
 }
 
-/// Writes a text over a file's own blocks, to their end.
+/// Overwrites a file's blocks with a text, to their end.
 fn erase(path: &Path, text: &str) -> Result<()> {
     let mut options = OpenOptions::new();
     let file = options.write(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path);
@@ -89,7 +89,7 @@ fn erase(path: &Path, text: &str) -> Result<()> {
     file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(|e| Fault::io("wipe", path, e))
 }
 
-/// Does something with the seed while it is mounted.
+/// Calls a function while the seed is mounted.
 fn mounted(
     host: &dyn Host,
     device: &Path,
@@ -119,7 +119,7 @@ fn mount(device: &Path, point: &Path, flags: MountFlags) -> Result<&'static File
         .help("make it with `cargo xtask seed`"))
 }
 
-/// Copies from a mounted seed.
+/// Copies the file from a mounted seed.
 fn take(host: &dyn Host, point: &Path, has_modes: bool) -> Result<()> {
     let path = point.join(NAME);
     let text =

@@ -25,14 +25,14 @@ const CLEAN: u16 = 1;
 /// Of `INCOMPATIBLE`: the journal holds what the file system lacks.
 const RECOVER: u32 = 4;
 
-/// The root that is looked for.
+/// The value of `root=`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum RootDevice {
     /// `UUID=`: of an ext4 file system.
     Uuid([u8; 16]),
     /// `LABEL=`: of an ext4 file system.
     Label(String),
-    /// A device by its own name.
+    /// A path of a device.
     Device(PathBuf),
 }
 
@@ -63,7 +63,7 @@ impl fmt::Display for RootDevice {
 }
 
 impl RootDevice {
-    /// The device, if the kernel has found it by now.
+    /// Returns the path of the device, if the kernel has found it by now.
     pub(super) fn find(&self) -> Option<PathBuf> {
         match self {
             Self::Device(path) => path.exists().then(|| path.clone()),
@@ -86,7 +86,7 @@ impl RootDevice {
     }
 }
 
-/// Names of the block devices that the kernel has found, in order.
+/// Returns the names of the block devices that the kernel has found, in order.
 pub(super) fn block_devices() -> Vec<String> {
     let entries = fs::read_dir("/sys/class/block").into_iter().flatten().flatten();
     let mut names: Vec<String> =
@@ -95,7 +95,7 @@ pub(super) fn block_devices() -> Vec<String> {
     names
 }
 
-/// Whether the ext4 on a device needs no look from e2fsck: by the same signs by which `e2fsck -p` leaves one alone
+/// Returns whether the ext4 on a device needs no e2fsck: by the same signs by which `e2fsck -p` leaves one alone
 /// (e2fsck(8)). Whatever we cannot tell is a reason to look.
 pub(super) fn is_clean(device: &Path) -> bool {
     superblock(device).is_some_and(|block| clean(&block))

@@ -57,14 +57,14 @@ pub const SECCOMP: &str = "/usr/lib/hale/seccomp.json";
 
 /// The names under which this program is a shim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Program {
+pub enum ShimName {
     /// Makes a container.
     Crun,
     /// Starts crun and looks after the container.
     Conmon,
 }
 
-impl Program {
+impl ShimName {
     /// The name that a path ends in.
     pub fn of(program: &Path) -> Option<Self> {
         match program.file_name()?.to_str()? {
@@ -76,11 +76,11 @@ impl Program {
 }
 
 /// Does what there is to do and executes the pinned program; returns only if something failed.
-pub fn run(name: Program, arguments: &[OsString]) -> Fault {
+pub fn run(name: ShimName, arguments: &[OsString]) -> Fault {
     let host = RealHost::new(None);
     let prepared = match name {
-        Program::Crun => crun(arguments, &host),
-        Program::Conmon => conmon(arguments),
+        ShimName::Crun => crun(arguments, &host),
+        ShimName::Conmon => conmon(arguments),
     };
     match prepared {
         Ok(mut command) => {

@@ -203,13 +203,13 @@ fn mount_options(root: &JsonObject) -> Result<Vec<(usize, Range<usize>)>> {
 
 /// What to put where so that `linux` has the seccomp profile that it should have.
 fn seccomp(root: &JsonObject, linux: &JsonObject, profile: &str, is_sandbox: bool) -> Result<Option<Edit>> {
-    let asked = if is_sandbox { Asked::Default } else { asked(root)? };
-    if asked == Asked::Unconfined {
+    let request = if is_sandbox { SeccompRequest::Default } else { seccomp_request(root)? };
+    if request == SeccompRequest::Unconfined {
         return Ok(None);
     }
     let profile = profile.trim();
     JsonObject::parse(profile, 0..profile.len()).map_err(|f| f.context("the seccomp profile"))?;
-    let over = |found: &str| found == "null" || asked == Asked::Default && found != profile;
+    let over = |found: &str| found == "null" || request == SeccompRequest::Default && found != profile;
     Ok(linux.put("seccomp", profile, over))
 }
 
@@ -230,7 +230,7 @@ fn apparmor(
 
 /// What a container asked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Asked {
+enum SeccompRequest {
     /// The default profile, by name.
     Default,
     /// No profile: by name, or by asking for a privileged container.
@@ -243,25 +243,25 @@ enum Asked {
 /// the kubelet gave.
 const PROFILE: &str = "io.kubernetes.cri-o.SeccompProfilePath";
 
-fn asked(root: &JsonObject) -> Result<Asked> {
+fn seccomp_request(root: &JsonObject) -> Result<SeccompRequest> {
     for annotations in root.objects("annotations")? {
         if annotations.has(PROFILE, &["unconfined"]) {
-            return Ok(Asked::Unconfined);
+            return Ok(SeccompRequest::Unconfined);
         }
         if annotations.has(PROFILE, &["runtime/default", "docker/default"]) {
-            return Ok(Asked::Default);
+            return Ok(SeccompRequest::Default);
         }
     }
     for process in root.objects("process")? {
         for capabilities in process.objects("capabilities")? {
             for capability in capabilities.items("bounding")? {
                 if words(&root.text[capability]).is_some_and(|name| name == "CAP_SYS_ADMIN") {
-                    return Ok(Asked::Unconfined);
+                    return Ok(SeccompRequest::Unconfined);
                 }
             }
         }
     }
-    Ok(Asked::Other)
+    Ok(SeccompRequest::Other)
 }
 
 #[cfg(test)]
