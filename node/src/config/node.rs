@@ -157,7 +157,7 @@ impl NodeConfig {
         self.network.pods.as_ref().map_or(role.cluster.pods, |range| *range.get_ref())
     }
 
-    /// Returns a fault that names the first key that the role needs and the file lacks, with what to do.
+    /// Returns a fault that names a key that the role needs and the file lacks, with what to do; `None` if there is none.
     pub fn missing(&self, role: &RoleConfig) -> Option<Fault> {
         let missing = |key: &str, how: &str| {
             let what = format!("{} has no {key}", Self::PATH);

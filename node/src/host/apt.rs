@@ -42,7 +42,7 @@ fn installed(host: &dyn Host, packages: &[&str]) -> Result<Vec<String>> {
     Ok(versions(host, packages)?.into_iter().map(|(name, _)| name).collect())
 }
 
-/// Marks; another package manager at work is waited for, if `wait` says so.
+/// Marks packages with apt-mark(8); waits for another package manager that is at work, if `wait` says so.
 fn mark(host: &dyn Host, packages: &[&str], how: &str, wait: bool) -> Result<Vec<String>> {
     let step = Duration::from_secs(5);
     let mut left = LOCK_TIMEOUT;

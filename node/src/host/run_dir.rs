@@ -33,7 +33,7 @@ pub fn with_file<T>(
     Ok(done)
 }
 
-/// A file that goes when nobody needs it any more.
+/// A file that is removed on drop.
 struct File<'a> {
     host: &'a dyn Host,
     path: String,

@@ -19,16 +19,16 @@ use super::refusal::refused;
 use super::walk::{Distrusted, walk};
 
 const CONFIG: &str = "config.json";
-/// The most that is read of a configuration, in bytes.
+/// Maximum size of a configuration, in bytes.
 const LIMIT: u64 = 16 << 20;
-/// What containers' root may own in a bundle: what is mounted from there into containers.
+/// Entries of a bundle that containers' root may own: they are mounted into containers.
 pub(crate) const THEIRS: [&str; 4] = ["hostname", "passwd", "resolv.conf", "shm"];
 
-/// A bundle that is the host root's.
+/// A bundle that belongs to the host's root.
 pub(super) struct Bundle {
     path: PathBuf,
     folder: OwnedFd,
-    /// Whether others could write there until now.
+    /// Whether others could write there before it was taken back.
     was_open: bool,
 }
 
@@ -50,12 +50,12 @@ impl Bundle {
         Ok(bundle)
     }
 
-    /// Whose it is.
+    /// Returns whose the bundle is.
     pub(super) fn whose(&self) -> BundleOwner {
         BundleOwner::of(&self.path)
     }
 
-    /// The configuration as CRI-O wrote it down where nobody else writes; of another bundle its own, if nobody else could
+    /// Reads CRI-O's other copy of the configuration, which nobody else can write; of another bundle its own, if nobody else could
     /// have written there.
     pub(super) fn configuration(&self) -> Result<String> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -87,7 +87,7 @@ impl Bundle {
         }
     }
 
-    /// Puts the configuration in its place in one rename.
+    /// Replaces the configuration, by one rename.
     pub(super) fn replace(&self, text: &str) -> Result<()> {
         let scratch = format!(".{CONFIG}.hale.{}", std::process::id());
         let written = self.write(&scratch, text);
@@ -123,7 +123,7 @@ impl Bundle {
     }
 }
 
-/// Refuses what neither CRI-O nor conmon puts into a bundle: links, second names of files, what is others'.
+/// Refuses what neither CRI-O nor conmon puts into a bundle: links, hard links, what belongs to others.
 fn check(name: &str, found: &Stat) -> Result<()> {
     let kind = FileType::from_raw_mode(found.st_mode);
     let known = match kind {

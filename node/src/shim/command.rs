@@ -35,17 +35,17 @@ struct Options {
     valued: &'static [&'static str],
 }
 
-/// Before the command.
+/// Options before the command.
 const GLOBAL: Options = Options {
     alone: &["--debug", "--systemd-cgroup", "--version", "--help"],
     valued: &["--cgroup-manager", "--log", "--log-format", "--log-level", "--root"],
 };
-/// Of `create` and `run`. Not `--config`: the configuration is the bundle's.
+/// Options of `create` and `run`. Not `--config`: the configuration is the bundle's.
 const MAKE: Options = Options {
     alone: &["--no-pivot", "--no-subreaper", "--no-new-keyring", "--detach", "--keep", "--help"],
     valued: &["--bundle", "-b", "--console-socket", "--pid-file", "--preserve-fds"],
 };
-/// Of `update`, as CRI-O and podman call it.
+/// Options of `update`, as CRI-O and podman call it.
 const UPDATE: Options = Options { alone: &["--help"], valued: &["--resources", "-r"] };
 /// Commands that neither read a bundle nor write limits.
 const OTHERS: [&str; 11] =
@@ -85,7 +85,7 @@ struct Taken<'a> {
     word: Option<&'a OsStr>,
 }
 
-/// Options up to the first word that is none.
+/// Parses options up to the first word that is none.
 fn take<'a>(rest: &mut std::slice::Iter<'a, OsString>, options: &Options, what: &str) -> Result<Taken<'a>> {
     let mut found = Vec::new();
     while let Some(argument) = rest.next() {
@@ -105,7 +105,7 @@ fn take<'a>(rest: &mut std::slice::Iter<'a, OsString>, options: &Options, what: 
     Ok(Taken { found, word: None })
 }
 
-/// Options among words: before a container's name and behind it.
+/// Parses options before and behind a container's name.
 fn all(
     rest: &mut std::slice::Iter<'_, OsString>,
     options: &Options,
@@ -122,7 +122,7 @@ fn all(
     }
 }
 
-/// An option that takes a value, with the value that is part of the same word: `--name=VALUE`, `-nVALUE`.
+/// Parses an option that takes a value, with the value if it is part of the same word: `--name=VALUE`, `-nVALUE`.
 fn valued(word: &[u8], options: &Options) -> Option<(&'static str, Option<OsString>)> {
     options.valued.iter().find_map(|name| {
         let rest = word.strip_prefix(name.as_bytes())?;

@@ -10,15 +10,15 @@ use crate::fault::{Class, Fault, Result};
 use super::refusal::refused;
 use crate::config::shim::ShimConfig;
 
-/// Where the kubelet keeps pods' volumes.
+/// The kubelet's folder of pods' volumes.
 const PODS: &str = "/var/lib/kubelet/pods";
 /// CRI-O's folders of containers' bundles.
 pub(crate) const BUNDLES: &str = "/run/containers/storage/overlay-containers";
 
-/// Where what outlives the machine's uptime is kept of containers: CRI-O's other copies of configurations, podman's bundles.
+/// What is kept of containers across reboots: CRI-O's other copies of configurations, podman's bundles.
 pub(super) const COPIES: &str = "/var/lib/containers/storage/overlay-containers";
 
-/// Whose a bundle is, by its folder, which has the container's id in it.
+/// The program that a bundle belongs to, by its folder, which has the container's id in it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum BundleOwner {
     /// CRI-O's.
@@ -30,7 +30,7 @@ pub(super) enum BundleOwner {
 }
 
 impl BundleOwner {
-    /// By a path without links.
+    /// Finds the owner of a bundle by its path, which is without links.
     pub(super) fn of(path: &Path) -> Self {
         let id = |root: &str| {
             let mut parts = path.strip_prefix(root).ok()?.iter().map(|part| part.to_str());
@@ -43,7 +43,7 @@ impl BundleOwner {
         crios.or_else(|| id(COPIES).map(Self::Podmans)).unwrap_or(Self::Others)
     }
 
-    /// The folders that are the container's own.
+    /// Returns the folders that are the container's own.
     fn folders(&self) -> Vec<PathBuf> {
         let of = |roots: &[&str], id: &str| roots.iter().filter_map(|root| folder(root, id)).collect();
         match self {
@@ -54,7 +54,7 @@ impl BundleOwner {
     }
 }
 
-/// A container's folder below a root, if its name is one.
+/// Returns a container's folder below a root, if `id` is an id.
 fn folder(root: &str, id: &str) -> Option<PathBuf> {
     is_id(id).then(|| PathBuf::from(format!("{root}/{id}/userdata")))
 }
@@ -62,11 +62,11 @@ fn folder(root: &str, id: &str) -> Option<PathBuf> {
 /// A container.
 #[derive(Debug)]
 pub(super) struct Container {
-    /// What it sees of the host.
+    /// Mounts of folders and files of the host.
     pub(super) binds: Vec<BindMount>,
     /// The host's folders that are its pod's own.
     pub(super) own: Vec<PathBuf>,
-    /// Whether it has the capability to mount and unmount.
+    /// Whether it has the capability to mount and unmount, `CAP_SYS_ADMIN`.
     pub(super) mounts_itself: bool,
     /// Whether its bundle is one of CRI-O's.
     is_crios: bool,
@@ -78,11 +78,11 @@ pub(super) struct Container {
 /// A folder or file of the host's in a container.
 #[derive(Debug)]
 pub(super) struct BindMount {
-    /// Its place in the list of mounts.
+    /// Index in the list of mounts.
     pub(super) index: usize,
     pub(super) source: PathBuf,
     pub(super) destination: PathBuf,
-    /// With what is mounted below.
+    /// Whether what is mounted below is mounted too.
     pub(super) recursive: bool,
 }
 
@@ -104,11 +104,11 @@ pub enum ContainerIds {
     Pods,
     /// Of a static pod: its sandbox's map ends with the host's id in place of the last one of `ids` ids from `first` on.
     Mapped {
-        /// The host's id of container id 0.
+        /// Host id of container id 0.
         first: u32,
-        /// How many ids are mapped.
+        /// Number of mapped ids.
         ids: u32,
-        /// The host's id of the last container id.
+        /// Host id of the last container id.
         last: u32,
     },
     /// Of a container in such a sandbox: its processes are that last id.
@@ -196,7 +196,7 @@ struct NamespaceText {
 }
 
 impl Container {
-    /// Reads a configuration of a bundle.
+    /// Parses a bundle's configuration.
     pub(super) fn parse(text: &str, bundle: &BundleOwner) -> Result<Self> {
         let wrong = |e: serde_json::Error| Fault::new(Class::Integrity, format!("config.json: {e}"));
         let config: Config = serde_json::from_str(text).map_err(wrong)?;
@@ -227,7 +227,7 @@ impl Container {
         })
     }
 
-    /// The ids that its processes are to have.
+    /// Returns the ids that its processes are to have.
     pub(super) fn ids(&self, config: &ShimConfig) -> Result<ContainerIds> {
         match self.namespace {
             Namespace::Own if self.pod.as_ref().is_some_and(PodUid::is_static) => {
@@ -292,7 +292,7 @@ fn bind((index, mount): (usize, Mount)) -> Option<BindMount> {
     Some(BindMount { index, source, destination: mount.destination, recursive: has("rbind") || !has("bind") })
 }
 
-/// CRI-O's names of containers.
+/// Returns whether a text is a container's id, as CRI-O makes them.
 fn is_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }

@@ -22,7 +22,7 @@ use super::refusal::refused;
 use super::walk::{Distrusted, walk};
 use crate::config::shim::ShimConfig;
 
-/// The folders.
+/// Folders that no container may reach.
 pub(super) const TREES: [&str; 10] = [
     "/run/containers",
     "/run/crio",
@@ -36,16 +36,16 @@ pub(super) const TREES: [&str; 10] = [
     "/var/lib/kubelet",
 ];
 
-/// What is to become of a container's mounts.
+/// How a container's mounts are to be edited.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct MountEdits {
-    /// Paths inside the container that are covered by something empty.
+    /// Paths in the container that are to be covered by something empty.
     pub hidden: Vec<String>,
-    /// The places in the list of those that are to be without what is mounted below.
+    /// Indices of the mounts that are to be made without what is mounted below.
     pub alone: Vec<usize>,
 }
 
-/// What is to become of a container's mounts, or why it is not to start.
+/// Judges a container's mounts: returns how they are to be edited, or why the container must not start.
 pub(super) fn judge(container: &Container, config: &ShimConfig) -> Result<MountEdits> {
     let mut mounted = MountEdits::default();
     if container.binds.is_empty() {
@@ -60,7 +60,7 @@ pub(super) fn judge(container: &Container, config: &ShimConfig) -> Result<MountE
     Ok(mounted)
 }
 
-/// What is judged by.
+/// What mounts are judged by: the kernel's mounts, closed folders, and the container's own.
 struct Judge<'a> {
     container: &'a Container,
     distrusted: Distrusted,
@@ -112,7 +112,7 @@ impl<'a> Judge<'a> {
         Ok(())
     }
 
-    /// The folders that a place shows something of, with the ways to those that lie below it.
+    /// Returns the closed folders that a place shows something of, with the way to those that lie below it.
     fn shown<'b>(&'b self, seen: &'b Place) -> impl Iterator<Item = (&'b Path, Option<&'b Path>)> {
         let is_own = self.own.iter().any(|(_, own)| own.way_to(seen).is_some());
         let look = move |(tree, place): &'b (PathBuf, Place)| {

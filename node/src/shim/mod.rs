@@ -65,7 +65,7 @@ pub enum ShimName {
 }
 
 impl ShimName {
-    /// The name that a path ends in.
+    /// Returns the name that a path ends in.
     pub fn of(program: &Path) -> Option<Self> {
         match program.file_name()?.to_str()? {
             "crun" => Some(Self::Crun),
@@ -75,7 +75,7 @@ impl ShimName {
     }
 }
 
-/// Does what there is to do and executes the pinned program; returns only if something failed.
+/// Prepares the bundle and executes the pinned program; returns only on failure.
 pub fn run(name: ShimName, arguments: &[OsString]) -> Fault {
     let host = RealHost::new(None);
     let prepared = match name {
@@ -139,7 +139,7 @@ fn prepare(path: &Path, host: &dyn Host) -> Result<()> {
     bundle.replace(edited.as_deref().unwrap_or(&text))
 }
 
-/// A file that has no name, from its beginning.
+/// Makes a file without a name, open at its beginning.
 fn in_memory(text: &str) -> Result<std::fs::File> {
     let made = rustix::fs::memfd_create("resources", rustix::fs::MemfdFlags::CLOEXEC);
     let mut file = std::fs::File::from(made.map_err(|e| Fault::io("make", "a file in memory", e))?);
@@ -152,7 +152,7 @@ const ENABLED: &str = "/sys/module/apparmor/parameters/enabled";
 /// The profiles that are loaded, each as `name (mode)`.
 const LOADED: &str = "/sys/kernel/security/apparmor/profiles";
 
-/// The profile, if it is loaded: CRI-O does that when it starts, on a kernel that has AppArmor.
+/// Returns the profile if it is loaded: CRI-O does that when it starts, on a kernel that has AppArmor.
 fn apparmor(host: &dyn Host, profile: &str) -> Result<Option<String>> {
     let enabled = files::read(host, ENABLED)?.is_some_and(|text| text.starts_with('Y'));
     let loaded = if enabled { files::read(host, LOADED)?.unwrap_or_default() } else { String::new() };

@@ -9,12 +9,12 @@ use std::path::Path;
 
 use crate::fault::{Class, Fault};
 
-/// One line a refusal, since the machine's start.
+/// The file of refusals since the machine's start, one a line.
 pub const REFUSED: &str = "/run/hale/refused";
 /// The journal's socket for syslog's datagrams (systemd-journald.service(8)).
 const JOURNAL: &str = "/run/systemd/journal/dev-log";
 
-/// Tells of a refusal. That nobody can be told changes nothing about it.
+/// Writes a refusal to its file and to the journal. If neither is possible, the refusal stands all the same.
 pub fn report(what: &str) {
     let line: String = what.escape_debug().collect();
     let _ = append(Path::new(REFUSED), &line);
@@ -32,7 +32,7 @@ fn append(path: &Path, line: &str) -> std::io::Result<()> {
     if file.metadata()?.len() < 1 << 16 { file.write_all(format!("{line}\n").as_bytes()) } else { Ok(()) }
 }
 
-/// A refusal: something is not as CRI-O and crun leave it, so somebody else had a hand in it, or does not fit them.
+/// Makes a refusal: something is not as CRI-O and crun leave it, so somebody else changed it, or their versions do not fit.
 pub(super) fn refused(what: impl Into<String>) -> Fault {
     Fault::new(Class::Integrity, what)
 }

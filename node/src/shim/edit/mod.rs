@@ -21,20 +21,20 @@ mod propagation;
 #[cfg(any(test, fuzzing))]
 pub(crate) use others::others;
 
-/// What a container gets that CRI-O 1.17 gave none of its own.
+/// Values for what CRI-O 1.17 leaves unset.
 pub struct Defaults<'a> {
     /// `linux.seccomp`, as JSON.
     pub seccomp: &'a str,
     /// The name for a sandbox's `process.apparmorProfile`; `None` where the kernel knows no such profile, and crun
     /// would start nothing under it. Asked for when there is a sandbox to put it in.
     pub apparmor: &'a dyn Fn() -> Result<Option<String>>,
-    /// What becomes of its mounts.
+    /// How its mounts are edited.
     pub mounted: &'a MountEdits,
-    /// The ids that its processes are to have.
+    /// Ids that its processes are to have.
     pub ids: ContainerIds,
 }
 
-/// The edited text, or `None` when there is nothing to edit.
+/// Edits a configuration; returns `None` if there is nothing to edit.
 ///
 /// Drops `linux.resources.memory.limit` where it is 0, and sees to `linux.seccomp` as the pod asked:
 ///
@@ -95,7 +95,7 @@ pub fn edit(text: &str, defaults: &Defaults) -> Result<Option<String>> {
     Ok(applied(text, edits))
 }
 
-/// The edited `LinuxResources` of an update, or `None` when there is nothing to edit: CRI-O 1.17 writes the zero limit there,
+/// Edits the `LinuxResources` of an update; returns `None` if there is nothing to edit. CRI-O 1.17 writes the zero limit there,
 /// too.
 pub(super) fn resources(text: &str) -> Result<Option<String>> {
     let resources = JsonObject::parse(text, 0..text.len())?;
@@ -117,7 +117,7 @@ fn applied(text: &str, mut edits: Vec<Edit>) -> Option<String> {
     Some(edited)
 }
 
-/// What to cut so that no memory limit is 0.
+/// Returns the edits after which no memory limit is 0.
 fn zero_limits(resources: &JsonObject) -> Result<Vec<Edit>> {
     let mut edits = Vec::new();
     for memory in resources.objects("memory")? {
@@ -129,7 +129,7 @@ fn zero_limits(resources: &JsonObject) -> Result<Vec<Edit>> {
     Ok(edits)
 }
 
-/// Whether the container has a user namespace of its own.
+/// Returns whether the container has a user namespace of its own.
 fn is_sandbox(root: &JsonObject) -> Result<bool> {
     for linux in root.objects("linux")? {
         for namespace in linux.items("namespaces")? {
@@ -143,7 +143,7 @@ fn is_sandbox(root: &JsonObject) -> Result<bool> {
     Ok(false)
 }
 
-/// What to put where so that a static pod's sandbox maps its last id to the control plane's. A map that is not the site's is
+/// Returns the edits by which a static pod's sandbox maps its last id to the control plane's. A map that is not the site's is
 /// refused.
 fn maps(linux: &JsonObject, ids: ContainerIds) -> Result<Vec<Edit>> {
     let ContainerIds::Mapped { first, ids, last } = ids else { return Ok(Vec::new()) };
@@ -165,7 +165,7 @@ fn maps(linux: &JsonObject, ids: ContainerIds) -> Result<Vec<Edit>> {
     Ok(edits)
 }
 
-/// What to put where so that a process has its pod's id.
+/// Returns the edit by which a process has its pod's id.
 fn user(process: &JsonObject, ids: ContainerIds) -> Option<Edit> {
     let id = match ids {
         ContainerIds::Pods => return None,
@@ -176,7 +176,7 @@ fn user(process: &JsonObject, ids: ContainerIds) -> Option<Edit> {
     process.put("user", &user, |found| found != user)
 }
 
-/// What to put where so that each of these paths is covered by an empty file system that nobody can write to.
+/// Returns the edit by which each of these paths is covered by an empty, read-only file system.
 fn covers(root: &JsonObject, hidden: &[String]) -> Result<Option<Edit>> {
     let present = root.items("mounts")?.into_iter().map(|mount| &root.text[mount]).collect::<Vec<_>>();
     let cover = |path: &String| {
@@ -191,7 +191,7 @@ fn covers(root: &JsonObject, hidden: &[String]) -> Result<Option<Edit>> {
     Ok(Some((end..end, format!("{comma}{covers}"))))
 }
 
-/// Where the options of all mounts stand, each with its mount's place in the list.
+/// Returns the ranges of the options of all mounts, each with its mount's index.
 fn mount_options(root: &JsonObject) -> Result<Vec<(usize, Range<usize>)>> {
     let mut found = Vec::new();
     for (index, mount) in root.items("mounts")?.into_iter().enumerate() {
@@ -201,7 +201,7 @@ fn mount_options(root: &JsonObject) -> Result<Vec<(usize, Range<usize>)>> {
     Ok(found)
 }
 
-/// What to put where so that `linux` has the seccomp profile that it should have.
+/// Returns the edit by which `linux` has the seccomp profile that it should have.
 fn seccomp(root: &JsonObject, linux: &JsonObject, profile: &str, is_sandbox: bool) -> Result<Option<Edit>> {
     let request = if is_sandbox { SeccompRequest::Default } else { seccomp_request(root)? };
     if request == SeccompRequest::Unconfined {
@@ -213,7 +213,7 @@ fn seccomp(root: &JsonObject, linux: &JsonObject, profile: &str, is_sandbox: boo
     Ok(linux.put("seccomp", profile, over))
 }
 
-/// What to put where so that a sandbox has an AppArmor profile. It runs nothing but pause, which needs no privilege
+/// Returns the edit by which a sandbox has an AppArmor profile. It runs nothing but pause, which needs no privilege
 /// whatever its pod may do; and CRI-O calls every pod privileged that has a namespace of the host's.
 fn apparmor(
     process: &JsonObject,
@@ -228,7 +228,7 @@ fn apparmor(
     Ok(process.put("apparmorProfile", &quoted, |found| matches!(found, "null" | "\"\"")))
 }
 
-/// What a container asked for.
+/// The seccomp profile that a pod asked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum SeccompRequest {
     /// The default profile, by name.

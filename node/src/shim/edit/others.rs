@@ -14,7 +14,7 @@ const EDITED: [&str; 5] = [
     "/process/apparmorProfile",
 ];
 
-/// Every member of every object in order, by its path, with its text; without those that are edited.
+/// Returns every member of every object in order, by its path, with its text; without those that are edited.
 pub(crate) fn others(text: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     walk(text, 0..text.len(), "", &mut found);

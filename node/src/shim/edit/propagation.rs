@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::object::{Edit, words};
 
-/// What to put in place of a propagation by which mounts would leave the container.
+/// Returns the edit of a propagation by which mounts would leave the container.
 pub(super) fn one_way(text: &str, propagation: Range<usize>) -> Option<Edit> {
     let by = match words(&text[propagation.clone()])?.as_str() {
         "shared" => "\"slave\"",
