@@ -39,8 +39,8 @@ fn run(node: &Node, record: &mut Record) -> Result<()> {
         // What cannot be journaled here will not be journaled when the phase ends either, and ends it then.
         let on_wait =
             |why: &Fault| drop(record.borrow_mut().log(phase.name, Event::Polling(why.to_string())));
-        let patient = Node { on_wait: &on_wait, name: node.name.clone(), ..*node };
-        let performed = perform(&patient, &phase);
+        let observed = Node { on_wait: &on_wait, name: node.name.clone(), ..*node };
+        let performed = perform(&observed, &phase);
         if let Err(fault) = performed {
             record.borrow_mut().log_failure(phase.name, &fault)?;
             return Err(fault);

@@ -167,7 +167,7 @@ pub(crate) fn objects(node: &Node) -> Vec<Value> {
     let mut objects = vec![policy("restricted", restricted()), control_plane()];
     objects.extend(Exemption::ALL.map(Exemption::policy));
     objects.extend(["restricted", "control-plane"].map(role));
-    objects.extend(Exemption::ALL.map(|more| role(more.name())));
+    objects.extend(Exemption::ALL.map(|exemption| role(exemption.name())));
     let kubelet = format!("system:node:{}", node.name);
     objects.push(binding("control-plane", Some("kube-system"), "User", &[&kubelet]));
     objects.push(binding("restricted", None, "Group", &["system:authenticated", "system:serviceaccounts"]));
@@ -194,7 +194,7 @@ pub fn apply(node: &Node) -> Result<()> {
 
 /// Lets the pods of one namespace have more: a RoleBinding for its service accounts, whose name is given back. An operator
 /// takes it back by deleting it.
-pub fn allow(node: &Node, namespace: &DnsLabel, more: Exemption) -> Result<String> {
+pub fn allow(node: &Node, namespace: &DnsLabel, exemption: Exemption) -> Result<String> {
     if !node.role.is_master() {
         return Err(Fault::input("this is no master").help("run `hale allow` on the master"));
     }
@@ -203,8 +203,8 @@ pub fn allow(node: &Node, namespace: &DnsLabel, more: Exemption) -> Result<Strin
             .help(format!("kubectl create namespace {namespace}")));
     }
     let accounts = format!("system:serviceaccounts:{namespace}");
-    api::apply(node, FILE, &[binding(more.name(), Some(namespace.as_str()), "Group", &[&accounts])])?;
-    Ok(format!("hale:{}", more.name()))
+    api::apply(node, FILE, &[binding(exemption.name(), Some(namespace.as_str()), "Group", &[&accounts])])?;
+    Ok(format!("hale:{}", exemption.name()))
 }
 
 #[cfg(test)]

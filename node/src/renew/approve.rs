@@ -205,7 +205,7 @@ impl Cluster<'_> {
     }
 
     fn is_exact(&self, form: &Form, object: &Value) -> Result<bool> {
-        let Some(pem) = csr::asked(self.dialect, form, object) else { return Ok(false) };
+        let Some(pem) = csr::request(self.dialect, form, object) else { return Ok(false) };
         let output = self.openssl(&["req", "-verify", "-noout", "-pubkey"], pem.as_bytes())?;
         // openssl 3.0 ends well after a wrong signature too, and tells it in words.
         let signed = output.success() && output.stderr.contains("verify OK");

@@ -79,7 +79,7 @@ pub fn is_open(object: &Value) -> bool {
 /// The request in an open object that says of itself what one of this form must; `None` for any other object. That
 /// `spec.username` is true, the API server vouches for, and who may ask for what is the caller's to know. The request
 /// itself is for [`Form::is_exact`] to judge.
-pub fn asked(dialect: &KubeadmDialect, form: &Form, object: &Value) -> Option<String> {
+pub fn request(dialect: &KubeadmDialect, form: &Form, object: &Value) -> Option<String> {
     let spec = &object["spec"];
     let mut usages: Vec<_> = spec["usages"].as_array()?.iter().filter_map(Value::as_str).collect();
     usages.sort_unstable();

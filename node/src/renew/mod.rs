@@ -76,7 +76,7 @@ fn renew_own(node: &Node, force: bool) -> Result<RenewalOutcome> {
     let proxy = node.role.kube_proxy.here && kube_proxy::ends_within(node, DAYS)?;
     let cut_short = files::read(node.host, UNDER_WAY)?.is_some();
     if !force && !cut_short && !proxy && !openssl::ends_within(node.host, WITNESS, DAYS)? {
-        return Ok(RenewalOutcome::Nothing);
+        return Ok(RenewalOutcome::NotDue);
     }
     files::write(node.host, UNDER_WAY, b"", 0o600)?;
     kubeadm::run(node, dialect(node.role.kubernetes.minor()).renew, 10)?;

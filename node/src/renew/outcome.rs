@@ -7,9 +7,9 @@ pub(super) const DAYS: u64 = 60;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RenewalOutcome {
     /// Nothing ends soon.
-    Nothing,
+    NotDue,
     /// The master was asked for kube-proxy's certificate; a later run takes it.
-    Asked,
+    Requested,
     /// What ended soon was renewed.
     Renewed,
 }
@@ -17,8 +17,8 @@ pub enum RenewalOutcome {
 impl std::fmt::Display for RenewalOutcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Nothing => "nothing ends soon",
-            Self::Asked => "asked the master for kube-proxy's certificate; the timer takes it",
+            Self::NotDue => "nothing ends soon",
+            Self::Requested => "asked the master for kube-proxy's certificate; the timer takes it",
             Self::Renewed => "renewed",
         })
     }

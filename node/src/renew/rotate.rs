@@ -32,7 +32,7 @@ const LATER: &str = "the timer tries again; `hale renew` does it now";
 /// The next step of a renewal, if one is due or under way.
 pub(super) fn renew(node: &Node, force: bool) -> Result<RenewalOutcome> {
     if !node.role.kube_proxy.here {
-        return Ok(RenewalOutcome::Nothing);
+        return Ok(RenewalOutcome::NotDue);
     }
     let given = node.config.kube_proxy.as_ref().is_some_and(|given| given.kubeconfig.is_some());
     if given {
@@ -50,7 +50,7 @@ pub(super) fn renew(node: &Node, force: bool) -> Result<RenewalOutcome> {
         reach(node)?;
         return request_certificate(node);
     }
-    Ok(if given { RenewalOutcome::Renewed } else { RenewalOutcome::Nothing })
+    Ok(if given { RenewalOutcome::Renewed } else { RenewalOutcome::NotDue })
 }
 
 /// Waits for the API server: the timer comes at a boot too, when the network may not be there yet.
@@ -81,7 +81,7 @@ fn hand_in(node: &Node, pem: &str) -> Result<RenewalOutcome> {
     files::write(node.host, OBJECT, object.to_string().as_bytes(), 0o600)?;
     kubectl(node, &["create", "--validate=false", "-f", &node.host.argument(OBJECT)])?;
     files::remove(node.host, OBJECT)?;
-    Ok(RenewalOutcome::Asked)
+    Ok(RenewalOutcome::Requested)
 }
 
 fn own_dialect(node: &Node) -> &'static KubeadmDialect {
@@ -121,7 +121,7 @@ fn follow(node: &Node) -> Result<RenewalOutcome> {
         Fault::transient(format!("kubectl's answer is no JSON: {e}")).help("the timer tries again")
     })?;
     match csr::state(&object) {
-        RequestState::Pending => Ok(RenewalOutcome::Asked),
+        RequestState::Pending => Ok(RenewalOutcome::Requested),
         RequestState::Issued(certificate) => take(node, &certificate, &key),
         RequestState::Refused(why) => {
             forget(node)?;

@@ -11,14 +11,14 @@ use crate::kubernetes::{invitation, ownership, paths};
 
 /// Returns whether the manifests are there, and what they mount.
 pub(super) fn is_done(node: &Node) -> Result<bool> {
-    Ok(api_server::is_ready(node)? && manifest::are_patient(node)?)
+    Ok(api_server::is_ready(node)? && manifest::are_relaxed(node)?)
 }
 
 /// Writes the manifests, and what they mount.
 pub(super) fn apply(node: &Node) -> Result<()> {
     api_server::prepare(node)?;
     kubeadm::init_phases(node, &[&["control-plane", "all"], &["etcd", "local"]])?;
-    manifest::make_patient(node)?;
+    manifest::relax_probes(node)?;
     // kubeadm may have made directories that the table knows.
     ownership::apply(node)?;
     written::note(node, &written::manifests())

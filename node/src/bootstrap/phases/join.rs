@@ -74,7 +74,7 @@ fn join(node: &Node) -> Result<()> {
         Fault::new(Class::Missing, "there is no [join]").help("run `hale token` on the master")
     })?;
     clear(node)?;
-    let tells = dialect(node.role.kubernetes.minor()).join_tells;
+    let tells = dialect(node.role.kubernetes.minor()).join_options;
     let joined = kubeadm::with_config(node, "join.json", &config::join(node, join)?, |config| {
         let options = ["--config", config, "--ignore-preflight-errors=Swap"];
         kubeadm::run(node, &[&["join"], options.as_slice(), tells].concat(), 30)

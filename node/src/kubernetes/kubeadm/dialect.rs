@@ -12,7 +12,7 @@ pub struct KubeadmDialect {
     pub user_takes_config: bool,
     /// What makes `join` say why it finds no API server that it may trust: 1.17 tells that in its log alone, and ends
     /// with a time-out (kubernetes #86936).
-    pub join_tells: &'static [&'static str],
+    pub join_options: &'static [&'static str],
     /// Whether manifests have a startup probe (1.18 on, when the feature became beta).
     pub startup_probe: bool,
     /// The version of `certificates.k8s.io` (`v1` came with 1.19; `v1beta1` is all that 1.17 has).
@@ -27,7 +27,7 @@ pub fn dialect(minor: Minor) -> &'static KubeadmDialect {
         Minor::V17 => &KubeadmDialect {
             renew: &["alpha", "certs", "renew", "all"],
             user_takes_config: false,
-            join_tells: &["--v=1"],
+            join_options: &["--v=1"],
             startup_probe: false,
             requests_api: "v1beta1",
             names_signers: false,
@@ -35,7 +35,7 @@ pub fn dialect(minor: Minor) -> &'static KubeadmDialect {
         Minor::V20 => &KubeadmDialect {
             renew: &["certs", "renew", "all"],
             user_takes_config: true,
-            join_tells: &[],
+            join_options: &[],
             startup_probe: true,
             requests_api: "v1",
             names_signers: true,

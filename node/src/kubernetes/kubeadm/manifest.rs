@@ -22,10 +22,10 @@ const LIVENESS: [(&str, u32); 3] =
 const STARTUP: [(&str, u32); 2] = [("timeoutSeconds", 60), ("failureThreshold", 120)];
 
 /// Whether all four are there and patient.
-pub fn are_patient(node: &Node) -> Result<bool> {
+pub fn are_relaxed(node: &Node) -> Result<bool> {
     for name in NAMES {
         let text = files::read(node.host, &path(name))?.unwrap_or_default();
-        match patient(&text, node.role.kubernetes.minor()) {
+        match relaxed(&text, node.role.kubernetes.minor()) {
             Ok(edited) if edited == text => {}
             _ => return Ok(false),
         }
@@ -34,11 +34,11 @@ pub fn are_patient(node: &Node) -> Result<bool> {
 }
 
 /// Makes all four patient.
-pub fn make_patient(node: &Node) -> Result<()> {
+pub fn relax_probes(node: &Node) -> Result<()> {
     for name in NAMES {
         let path = path(name);
         let text = files::need(node.host, &path)?;
-        let edited = patient(&text, node.role.kubernetes.minor()).map_err(|f| f.context(&path))?;
+        let edited = relaxed(&text, node.role.kubernetes.minor()).map_err(|f| f.context(&path))?;
         files::write(node.host, &path, edited.as_bytes(), 0o600)?;
     }
     Ok(())
@@ -49,7 +49,7 @@ fn path(name: &str) -> String {
 }
 
 /// The text with patient probes.
-pub fn patient(text: &str, minor: Minor) -> Result<String> {
+pub fn relaxed(text: &str, minor: Minor) -> Result<String> {
     let text = set(text, "livenessProbe", &LIVENESS)?;
     if dialect(minor).startup_probe { set(&text, "startupProbe", &STARTUP) } else { Ok(text) }
 }

@@ -134,8 +134,8 @@ fn a_nodes_kube_proxy_gets_its_next_certificate_by_itself() {
     {
         let (host, role) = ending(minor);
         let before = (credentials(&host), files::need(&host, kube_proxy::KUBECONFIG).unwrap());
-        assert_eq!(step(&host, &role).unwrap(), RenewalOutcome::Asked);
-        assert_eq!(step(&host, &role).unwrap(), RenewalOutcome::Asked, "nobody has decided");
+        assert_eq!(step(&host, &role).unwrap(), RenewalOutcome::Requested);
+        assert_eq!(step(&host, &role).unwrap(), RenewalOutcome::Requested, "nobody has decided");
         let requests = host.state.borrow().requests.clone();
         let (name, object) = requests.first_key_value().unwrap();
         assert!(requests.len() == 1 && name.starts_with("hale-kube-proxy-node-1-"), "{name}");
@@ -152,7 +152,7 @@ fn a_nodes_kube_proxy_gets_its_next_certificate_by_itself() {
         assert!(files::check_private(&host, kube_proxy::KUBECONFIG).is_ok());
         assert!(host.commands.borrow().last().unwrap().ends_with("try-restart kube-proxy.service"));
         assert!(!host.tree().keys().any(|path| path.contains("renewal")), "something is left");
-        assert_eq!(step(&host, &role).unwrap(), RenewalOutcome::Nothing);
+        assert_eq!(step(&host, &role).unwrap(), RenewalOutcome::NotDue);
     }
 }
 
@@ -175,7 +175,7 @@ fn cut(at: usize, reboot: bool) -> bool {
         }
         let changed = files::need(&host, kube_proxy::KUBECONFIG).unwrap() != first;
         // A reboot starts kube-proxy with what is there.
-        if changed && matches!(result, Ok(RenewalOutcome::Renewed | RenewalOutcome::Nothing)) {
+        if changed && matches!(result, Ok(RenewalOutcome::Renewed | RenewalOutcome::NotDue)) {
             let restarted = host.commands.borrow().iter().any(|command| command.contains("try-restart"));
             assert!(restarted || (was_cut && reboot), "cut at change {at}");
             assert!(!host.tree().keys().any(|path| path.contains("renewal.")), "cut at change {at}");
@@ -208,7 +208,7 @@ fn an_unfit_certificate_is_not_taken() {
         assert!(message.class() == Class::Integrity && message.to_string().contains(expect), "{message}");
         assert_eq!(credentials(&host), before);
         assert!(!host.tree().keys().any(|path| path.contains("renewal.")), "{message}");
-        assert_eq!(step(&host, &role).unwrap(), RenewalOutcome::Asked, "anew");
+        assert_eq!(step(&host, &role).unwrap(), RenewalOutcome::Requested, "anew");
     };
     let client = "clientAuth";
     let other = |own: &Path, _: &str| sign(own, &request(authority().path(), SUBJECT), 365, client);
@@ -233,14 +233,14 @@ fn a_refused_request_is_told_of_and_a_lost_one_handed_in_again() {
     step(&host, &role).unwrap();
     let name = host.state.borrow().requests.keys().next().unwrap().clone();
     host.state.borrow_mut().requests.clear();
-    assert_eq!(step(&host, &role).unwrap(), RenewalOutcome::Asked);
+    assert_eq!(step(&host, &role).unwrap(), RenewalOutcome::Requested);
     assert!(host.state.borrow().requests.contains_key(&name), "the same request");
     for object in host.state.borrow_mut().requests.values_mut() {
         object["status"] = serde_json::json!({"conditions": [{"type": "Denied", "message": "not today"}]});
     }
     let message = step(&host, &role).unwrap_err().to_string();
     assert!(message.contains("was refused: Denied: not today; ask who refused it"), "{message}");
-    assert_eq!(step(&host, &role).unwrap(), RenewalOutcome::Asked, "anew");
+    assert_eq!(step(&host, &role).unwrap(), RenewalOutcome::Requested, "anew");
     cluster(&host, &role);
     assert_eq!(step(&host, &role).unwrap(), RenewalOutcome::Renewed);
     // An API server that is away is asked again by the timer.

@@ -31,7 +31,7 @@ fn renewed_files_get_their_owners_again() {
     );
     assert_eq!(files::need(&host, kube_proxy::KUBECONFIG).unwrap(), credentials);
     host.certificates_end.set(false);
-    assert_eq!(renew(&node, false).unwrap(), RenewalOutcome::Nothing);
+    assert_eq!(renew(&node, false).unwrap(), RenewalOutcome::NotDue);
     // Where somebody is invited still, a boot has ended what waits for him.
     let starts = |host: &FakeHost| {
         host.commands.borrow().iter().any(|command| command.ends_with("hale-approve.service"))
@@ -106,7 +106,7 @@ fn a_run_waits_for_an_api_server_that_is_not_up_yet() {
     let run = |refused: std::ops::Range<usize>| {
         host.commands.borrow_mut().clear();
         host.injected.borrow_mut().extend(refused.map(|at| (at, InjectedFault::Rejects)));
-        assert_eq!(renew(&node, false).unwrap(), RenewalOutcome::Nothing);
+        assert_eq!(renew(&node, false).unwrap(), RenewalOutcome::NotDue);
         host.commands.borrow().iter().map(|command| command.contains("--raw /healthz")).collect::<Vec<_>>()
     };
     let first = run(0..0).iter().position(|asks| *asks).expect("it asks whether somebody is there");
@@ -140,7 +140,7 @@ fn what_a_node_is_given_by_hand_is_taken() {
     let now = || load_config(&host, &role).unwrap();
     let config = now();
     let node = Node::new(&host, &role, &config).unwrap();
-    assert_eq!(renew(&node, false).unwrap(), RenewalOutcome::Nothing, "it is good for long");
+    assert_eq!(renew(&node, false).unwrap(), RenewalOutcome::NotDue, "it is good for long");
     let second = kubeconfig("Zm9vYmFy", "eA==");
     let text = include_str!("../../../examples/node.toml");
     host.make(NodeConfig::PATH, &format!("{text}\n[kube-proxy]\nkubeconfig = '''\n{second}'''\n"));

@@ -100,8 +100,8 @@ fn flags(program: &Path, command: &str) -> String {
 }
 
 fn check_manifests(node: &Node) {
-    manifest::make_patient(node).unwrap();
-    assert!(manifest::are_patient(node).unwrap());
+    manifest::relax_probes(node).unwrap();
+    assert!(manifest::are_relaxed(node).unwrap());
     let text = |name: &str| files::need(node.host, &format!("{}/{name}.yaml", manifest::DIRECTORY)).unwrap();
     let server = text("kube-apiserver");
     let says = ["--advertise-address=10.0.3.1\n", "--insecure-port=0\n"];
