@@ -1,7 +1,7 @@
 //! What the cluster says about itself and this node, through kubectl.
 //!
-//! A question is answered with yes, with no, or not at all: on a slow machine time-outs are common, and mean
-//! nothing. So no answer is a passing fault, and whoever can wait asks again.
+//! A question is answered with yes, with no, or not at all: on a slow machine timeouts are common, and mean
+//! nothing. So no answer is a transient fault, and whoever can wait asks again.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::host::run_dir;
 use crate::kubernetes::context::{GIVEN_LABEL, Node, PODS_LABEL};
 use crate::kubernetes::retry::{retry, wait_until};
 
-/// The longest wait for the API server or the node: emulated and very slow machines included.
+/// Maximum wait for the API server or the node, on emulated and very slow machines too.
 pub const API_TIMEOUT: Duration = Duration::from_secs(20 * 60);
 
 /// The API server's response to one request.
@@ -74,7 +74,7 @@ pub fn exists(node: &Node, arguments: &[&str]) -> Result<bool> {
     Ok(get(node, arguments)?.is_some())
 }
 
-/// Makes objects, and leaves those that are there as they should be; they are in a file of this name for as long as it
+/// Applies objects with `kubectl apply`; they are in a file of this name in `/run/hale` for as long as it
 /// takes.
 pub fn apply(node: &Node, name: &str, objects: &[Value]) -> Result<()> {
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
@@ -84,7 +84,7 @@ pub fn apply(node: &Node, name: &str, objects: &[Value]) -> Result<()> {
     })
 }
 
-/// Whether the API server takes these credentials for the node's own, be the node registered or not yet.
+/// Returns whether the API server accepts the node's credentials, be the node registered or not yet.
 pub fn accepts(node: &Node) -> Result<bool> {
     match request(node, &["get", "node", &node.name])? {
         Response::Text(_) | Response::NotFound(_) => Ok(true),
@@ -93,34 +93,34 @@ pub fn accepts(node: &Node) -> Result<bool> {
     }
 }
 
-/// Whether the API server answers and is healthy.
+/// Returns whether the API server is healthy.
 pub fn is_healthy(node: &Node) -> Result<bool> {
     Ok(kubectl(node, &["get", "--raw", "/healthz"])?.trim() == "ok")
 }
 
-/// Waits for that.
+/// Waits until the API server is healthy.
 pub fn wait_until_healthy(node: &Node) -> Result<()> {
     wait_until(node, "the API server is not healthy", API_TIMEOUT, &|| is_healthy(node))
 }
 
-/// Whether nodes can find the cluster's CA.
+/// Returns whether nodes can find the cluster's CA.
 pub fn has_cluster_info(node: &Node) -> Result<bool> {
     exists(node, &["get", "configmap", "-n", "kube-public", "cluster-info"])
 }
 
-/// Whether CoreDNS is asked for.
+/// Returns whether CoreDNS is deployed.
 pub fn has_dns(node: &Node) -> Result<bool> {
     exists(node, &["get", "deployment", "-n", "kube-system", "coredns"])
 }
 
-/// Whether this node is ready.
+/// Returns whether this node is ready.
 pub fn is_ready(node: &Node) -> Result<bool> {
     let ready = "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
     let said = get(node, &["get", "node", &node.name, "-o", ready])?;
     Ok(said.is_some_and(|text| text.trim() == "True"))
 }
 
-/// Waits for that.
+/// Waits until this node is ready.
 pub fn wait_until_ready(node: &Node) -> Result<()> {
     wait_until(node, "the node is not ready", API_TIMEOUT, &|| is_ready(node))
 }
@@ -128,17 +128,17 @@ pub fn wait_until_ready(node: &Node) -> Result<()> {
 /// A node as the cluster knows it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Its name.
+    /// Name of the node.
     pub name: String,
-    /// The range that it claims for its pods.
+    /// Range that it claims for its pods.
     pub claim: Option<AddressRange>,
-    /// The range that the master gave it.
+    /// Range that the master gave it.
     pub given: Option<AddressRange>,
     /// Its addresses.
     pub addresses: Vec<Ipv4Addr>,
 }
 
-/// All nodes.
+/// Returns all nodes.
 pub fn members(node: &Node) -> Result<Vec<Member>> {
     let label = |name: &str| format!("{{.metadata.labels.{}}}", name.replace('.', "\\.").replace('/', "\\/"));
     let template = format!(
@@ -158,7 +158,7 @@ pub fn members(node: &Node) -> Result<Vec<Member>> {
     Ok(text.lines().filter_map(line).collect())
 }
 
-/// The pod ranges that the master gave to nodes.
+/// Returns the pod ranges that the master gave to nodes, each with its node's name.
 pub fn ranges(node: &Node) -> Result<Vec<(String, AddressRange)>> {
     let given = |member: Member| member.given.map(|range| (member.name, range));
     Ok(members(node)?.into_iter().filter_map(given).collect())

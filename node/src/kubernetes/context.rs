@@ -12,30 +12,30 @@ use crate::host::{Command, Host, files, ip, seed};
 
 use super::paths;
 
-/// The label by which a node claims a range of addresses for its pods.
+/// Label by which a node claims a range of addresses for its pods.
 pub const PODS_LABEL: &str = "hale/pods";
-/// The label by which the master gives it. A node can set none of these on itself (the admission plugin NodeRestriction),
+/// Label by which the master gives it. No node can set it on itself (admission plugin NodeRestriction),
 /// so what it says is what the master has judged.
 pub const GIVEN_LABEL: &str = "node-restriction.kubernetes.io/hale-pods";
 /// A token that kubeadm must be given and that ends at once; kept, so that a second run asks for the same.
 const FIRST_TOKEN: &str = "/var/lib/hale/first-token";
 
-/// Everything that a phase needs.
+/// A node, and everything that a phase needs to know of it.
 pub struct Node<'a> {
-    /// What it acts on.
+    /// The machine.
     pub host: &'a dyn Host,
-    /// What kind of node it is.
+    /// What all nodes of its role have in common, `role.toml`.
     pub role: &'a RoleConfig,
-    /// What sets it apart.
+    /// What is its own, `node.toml`.
     pub config: &'a NodeConfig,
-    /// Its name in the cluster.
+    /// Name in the cluster.
     pub name: String,
-    /// Told why it still waits, each time that it asks again.
+    /// Called with the reason before each retry.
     pub on_wait: &'a dyn Fn(&Fault),
 }
 
 impl<'a> Node<'a> {
-    /// A node by the name in its configuration, or the machine's.
+    /// Makes a node of the name in its configuration, or else the machine's.
     pub fn new(host: &'a dyn Host, role: &'a RoleConfig, config: &'a NodeConfig) -> Result<Self> {
         let name = match &config.name {
             Some(name) => name.as_str().to_owned(),
@@ -44,7 +44,7 @@ impl<'a> Node<'a> {
         Ok(Self { host, role, config, name, on_wait: &|_| {} })
     }
 
-    /// Its address on the bridge: the master's is the role's; a node's is given or found.
+    /// Returns its address on the bridge: the master's is the role's; a node's is configured or found.
     pub fn address(&self) -> Result<Ipv4Addr> {
         if self.role.is_master() {
             return Ok(self.role.cluster.advertise_address);
@@ -62,7 +62,7 @@ impl<'a> Node<'a> {
         })
     }
 
-    /// The token of `InitConfiguration`.
+    /// Returns the token of `InitConfiguration`; makes it at the first call.
     pub fn first_token(&self) -> Result<String> {
         if let Some(token) = files::read(self.host, FIRST_TOKEN)? {
             return Ok(token);
@@ -80,7 +80,7 @@ impl<'a> Node<'a> {
         Ok(token.expose().to_owned())
     }
 
-    /// Writes node.toml again without the secrets that were used, if it has any; the one that it came from first.
+    /// Rewrites node.toml without its secrets, if it has any; the seed that it came from first.
     pub fn wipe(&self) -> Result<()> {
         match files::read(self.host, NodeConfig::PATH)? {
             Some(text) if holds_secret(&text) => {
@@ -92,19 +92,19 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The command kubectl with the administrator's kubeconfig, or a node's own.
+    /// Makes a command of kubectl with the administrator's kubeconfig, or on a node with the kubelet's.
     pub fn kubectl(&self, arguments: &[&str]) -> Command {
         let kubeconfig = if self.role.is_master() { paths::ADMIN } else { paths::KUBELET };
         self.kubectl_as(kubeconfig, arguments)
     }
 
-    /// The command kubectl with the credentials of this kubeconfig.
+    /// Makes a command of kubectl with this kubeconfig.
     pub fn kubectl_as(&self, kubeconfig: &str, arguments: &[&str]) -> Command {
         let all = [&["--kubeconfig", kubeconfig, "--request-timeout=60s"], arguments].concat();
         Command::new(&self.role.programs.kubectl, &all).minutes(3)
     }
 
-    /// The command crictl, connected to CRI-O.
+    /// Makes a command of crictl that is connected to CRI-O.
     pub fn crictl(&self, arguments: &[&str]) -> Command {
         let endpoint = format!("unix://{}", paths::CRI_SOCKET);
         let all = [&["--runtime-endpoint", endpoint.as_str()], arguments].concat();
@@ -112,7 +112,7 @@ impl<'a> Node<'a> {
     }
 }
 
-/// Reads the node's own `node.toml`, which nobody but root may read; an empty one when there is none.
+/// Reads `node.toml`, which nobody but root may read; returns an empty one if there is none.
 pub fn load_config(host: &dyn Host, role: &RoleConfig) -> Result<NodeConfig> {
     let path = host.path(NodeConfig::PATH);
     let Some(text) = files::read_limited(&path, NodeConfig::LIMIT)? else { return Ok(NodeConfig::default()) };
@@ -121,7 +121,7 @@ pub fn load_config(host: &dyn Host, role: &RoleConfig) -> Result<NodeConfig> {
     NodeConfig::parse(NodeConfig::PATH, &text, role)
 }
 
-/// The machine's name, which must fit a node.
+/// Reads the machine's name, which must be valid for a node.
 fn host_name(host: &dyn Host) -> Result<String> {
     let text = files::read(host, "/etc/hostname")?.unwrap_or_default();
     let name: DnsLabel = text.trim().parse().map_err(|fault: Fault| {

@@ -39,7 +39,7 @@ const CONTROL_PLANE_PATHS: [&str; 11] = [
     "/var/log/kubernetes",
 ];
 
-/// Something more that the pods of one namespace may have.
+/// What the pods of one namespace may have beyond other pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Exemption {
     /// Host paths below /mnt and /srv.
@@ -162,7 +162,7 @@ fn binding(name: &str, namespace: Option<&str>, kind: &str, subjects: &[&str]) -
     })
 }
 
-/// All that the cluster has of it, policies first.
+/// Returns all policies, roles and bindings, policies first.
 pub(crate) fn objects(node: &Node) -> Vec<Value> {
     let mut objects = vec![policy("restricted", restricted()), control_plane()];
     objects.extend(Exemption::ALL.map(Exemption::policy));
@@ -192,7 +192,7 @@ pub fn apply(node: &Node) -> Result<()> {
     api::apply(node, FILE, &objects(node))
 }
 
-/// Lets the pods of one namespace have more: a RoleBinding for its service accounts, whose name is given back. An operator
+/// Gives the pods of one namespace an exemption: a RoleBinding for its service accounts, whose name is returned. An operator
 /// takes it back by deleting it.
 pub fn allow(node: &Node, namespace: &DnsLabel, exemption: Exemption) -> Result<String> {
     if !node.role.is_master() {

@@ -17,11 +17,11 @@ use crate::host::files;
 use crate::kubernetes::context::Node;
 use crate::text::base64;
 
-/// What is written down (`audit.k8s.io/v1`).
+/// Path of the audit policy (`audit.k8s.io/v1`).
 pub const AUDIT_POLICY: &str = "/etc/kubernetes/apiserver/audit.json";
-/// What is encrypted and how (`apiserver.config.k8s.io/v1`).
+/// Path of the encryption configuration (`apiserver.config.k8s.io/v1`).
 pub const ENCRYPTION: &str = "/etc/kubernetes/apiserver/encryption.json";
-/// Where it is written down; turned over by the API server itself.
+/// Path of the audit log; the API server itself rotates it.
 pub const AUDIT_LOG: &str = "/var/log/kubernetes/audit.log";
 /// There once etcd has data: the key that they were written with cannot be made again.
 const DATA: &str = "/var/lib/etcd/member";
@@ -29,19 +29,19 @@ const DATA: &str = "/var/lib/etcd/member";
 /// A folder of the host that the API server's static pod mounts at its own path.
 pub struct Folder {
     name: &'static str,
-    /// Its path.
+    /// Path on the host and in the pod.
     pub path: &'static str,
     writable: bool,
 }
 
-/// The folders.
+/// All such folders.
 pub const FOLDERS: [Folder; 2] = [
     Folder { name: "apiserver", path: "/etc/kubernetes/apiserver", writable: false },
     Folder { name: "audit", path: "/var/log/kubernetes", writable: true },
 ];
 
 impl Folder {
-    /// As `HostPathMount` of kubeadm's API.
+    /// Returns the folder as `HostPathMount` of kubeadm's API.
     pub fn volume(&self) -> Value {
         let Self { name, path, writable } = self;
         json!({"name": name, "hostPath": path, "mountPath": path, "readOnly": !writable, "pathType": "Directory"})
@@ -81,7 +81,7 @@ fn audit_policy() -> Value {
     })
 }
 
-/// Whether all of it is there.
+/// Returns whether all files and folders are there.
 pub fn is_ready(node: &Node) -> Result<bool> {
     let policy = files::read(node.host, AUDIT_POLICY)? == Some(audit_policy().to_string());
     Ok(policy && has_key(node)? && node.host.path("/var/log/kubernetes").is_dir())
@@ -93,7 +93,7 @@ fn has_key(node: &Node) -> Result<bool> {
     Ok(object["kind"] == "EncryptionConfiguration")
 }
 
-/// Makes it: the key once and for all.
+/// Makes all files and folders that are missing; a key once and for all.
 pub fn prepare(node: &Node) -> Result<()> {
     files::write(node.host, AUDIT_POLICY, audit_policy().to_string().as_bytes(), 0o600)?;
     files::make_directory(node.host, &node.host.path("/var/log/kubernetes"), 0o700)?;

@@ -17,9 +17,9 @@ use crate::kubernetes::paths;
 
 use super::{api_server, manifest};
 
-/// The kubelet's configuration as packaged: what is the same on every node.
+/// Path of the kubelet's packaged configuration: what is the same on every node.
 pub const KUBELET: &str = "/usr/lib/hale/kubelet.yaml";
-/// kube-proxy's.
+/// Path of kube-proxy's packaged configuration.
 pub const KUBE_PROXY: &str = "/usr/lib/hale/kube-proxy.yaml";
 /// kubeadm's own limit for the control plane to come up: slow machines are slow.
 const TIMEOUT: &str = "20m0s";
@@ -94,7 +94,7 @@ struct Joining {
 
 const KUBEADM: &str = "kubeadm.k8s.io/v1beta2";
 
-/// What `kubeadm init`'s phases read; `certificates` is where they put and look for certificates.
+/// Returns the configuration of `kubeadm init`'s phases; `certificates` is the directory of certificates.
 pub fn init(node: &Node, certificates: &str) -> Result<String> {
     let address = node.role.cluster.advertise_address.to_string();
     let init = Init {
@@ -195,12 +195,12 @@ fn registration(node: &Node) -> Result<Registration> {
     })
 }
 
-/// kube-proxy's configuration: the packaged one, with this node's name.
+/// Returns kube-proxy's configuration: the packaged one, with this node's name.
 pub fn kube_proxy(node: &Node) -> Result<String> {
     Ok(format!("{}\nhostnameOverride: {}\n", files::need(node.host, KUBE_PROXY)?.trim_end(), node.name))
 }
 
-/// What `kubeadm join` reads: it holds the token.
+/// Returns the configuration of `kubeadm join`; it holds the token.
 pub fn join(node: &Node, join: &JoinConfig) -> Result<String> {
     let token = join.token.as_ref().map(|token| token.expose().to_owned());
     let token = token.ok_or_else(|| Fault::new(Class::Missing, "there is no bootstrap token"))?;
@@ -225,7 +225,7 @@ fn to_value(value: &impl Serialize) -> Result<Value> {
     serde_json::to_value(value).map_err(|e| Fault::machine(format!("cannot write a configuration: {e}")))
 }
 
-/// YAML documents, each of which is JSON.
+/// Joins YAML documents, each of which is JSON.
 fn documents(values: &[Value]) -> Result<String> {
     let one = |value| serde_json::to_string_pretty(value).map(|json| format!("{json}\n"));
     let texts: std::result::Result<Vec<_>, _> = values.iter().map(one).collect();

@@ -2,7 +2,7 @@
 
 use crate::fault::{Class, Fault};
 
-/// What kubeadm's words mean for the operator: a pattern, whether trying again can help, what to say, what to do.
+/// What kubeadm's errors mean: a pattern, the class, the message, the help.
 const MEANINGS: [(&str, Class, &str, &str); 13] = [
     (
         "none of the public keys",
@@ -69,7 +69,7 @@ const MEANINGS: [(&str, Class, &str, &str); 13] = [
     ("timed out waiting for the condition", Class::Transient, "it took too long", "it is tried again"),
 ];
 
-/// The lines that can say why it ended: no warning, such as of a host name that no server knows, and nothing of its
+/// Returns the lines that can say why it failed: no warning, such as of a host name that no server knows, and nothing of its
 /// log but, behind all others, why it last found no API server that it may trust.
 fn reasons(said: &str) -> Vec<&str> {
     let is_log =
@@ -82,7 +82,7 @@ fn reasons(said: &str) -> Vec<&str> {
     lines
 }
 
-/// One line for what kubeadm said at length.
+/// Turns kubeadm's output into a fault of one line.
 pub(super) fn explain(said: &str, killed: bool) -> Fault {
     let lines = reasons(said);
     let lower = lines.join("\n").to_lowercase();

@@ -1,4 +1,4 @@
-//! The pinned kubeadm: how it and its phases are called.
+//! Runs the pinned kubeadm and its phases.
 
 use crate::fault::{Fault, Result};
 use crate::host::{Command, run_dir};
@@ -14,19 +14,19 @@ pub mod dialect;
 mod errors;
 pub mod manifest;
 
-/// Runs phases of `kubeadm init`, one after the other, as the node is configured.
+/// Runs phases of `kubeadm init`, one after the other, with the node's configuration.
 pub fn init_phases(node: &Node, phases: &[&[&str]]) -> Result<()> {
     with_config(node, "init.json", &config::init(node, PKI)?, |config| {
         phases.iter().try_for_each(|words| phase(node, words, config))
     })
 }
 
-/// Has something done with a configuration for kubeadm, which is gone afterwards, however it ends: it holds a token.
+/// Calls a function with the path of a configuration for kubeadm, which is removed however the function ends: it holds a token.
 pub fn with_config<T>(node: &Node, name: &str, text: &str, act: impl FnOnce(&str) -> Result<T>) -> Result<T> {
     run_dir::with_file(node.host, name, text.as_bytes(), act)
 }
 
-/// Runs kubeadm with at most so many minutes.
+/// Runs kubeadm for at most so many minutes and returns what it prints.
 pub fn run(node: &Node, arguments: &[&str], minutes: u64) -> Result<String> {
     run_command(node, &Command::new(&node.role.programs.kubeadm, arguments).minutes(minutes))
 }
@@ -44,7 +44,7 @@ fn run_command(node: &Node, command: &Command) -> Result<String> {
     Err(explain(&format!("{}\n{}", output.stdout, output.stderr), output.code.is_none()))
 }
 
-/// A kubeconfig for another user, as text with a private key in it.
+/// Makes a kubeconfig for a user: text with a private key in it.
 pub fn user_kubeconfig(node: &Node, user: &str) -> Result<String> {
     let with = |options: &[&str]| {
         let words = [&["alpha", "kubeconfig", "user", "--client-name", user], options].concat();
