@@ -18,16 +18,16 @@ use sha2::{Digest, Sha256};
 use crate::fault::{Fault, Result};
 use crate::host::{Host, files};
 
-/// Where it is.
+/// Path of the journal.
 pub const PATH: &str = "/var/lib/hale/journal";
 
-/// One line.
+/// One line of the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     /// Seconds since 1970, by the clock as it was.
     pub at: i64,
-    /// The phase that it is about.
+    /// Name of the phase.
     pub phase: String,
     /// What happened.
     pub event: Event,
@@ -37,15 +37,15 @@ pub struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Event {
-    /// Its action began.
+    /// The phase began.
     Begun,
-    /// Its check said yes after its action, or instead of it.
+    /// Its result is there.
     Done,
-    /// It failed, and why.
+    /// It failed; the reason.
     Failed(String),
-    /// It waits for the operator, and what for.
+    /// It waits for the operator; the reason.
     Waiting(String),
-    /// Its action goes on asking, and why there is no answer yet.
+    /// It goes on asking; the reason why there is no answer yet.
     Polling(String),
 }
 
@@ -57,7 +57,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens or makes it, cuts a torn end off, and keeps every other process out.
+    /// Opens or makes the journal, cuts a torn end off, and locks every other process out.
     pub fn open(host: &dyn Host) -> Result<Self> {
         let path = host.path(PATH);
         let directory = path.parent().unwrap_or(Path::new("/"));
@@ -80,7 +80,7 @@ impl Journal {
         Ok(Self { file, entries })
     }
 
-    /// What it says, without opening it for writing.
+    /// Reads all entries, without opening the journal for writing.
     pub fn read(host: &dyn Host) -> Result<Vec<Entry>> {
         match std::fs::read(host.path(PATH)) {
             Ok(bytes) => Ok(parse(&bytes).0),
@@ -98,17 +98,17 @@ impl Journal {
         Ok(())
     }
 
-    /// All entries, oldest first.
+    /// Returns all entries, oldest first.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// How often a phase was done.
+    /// Returns how many times any phase was done.
     pub fn done(&self) -> usize {
         self.entries.iter().filter(|entry| entry.event == Event::Done).count()
     }
 
-    /// Whether a phase was done.
+    /// Returns whether a phase was done.
     pub fn is_done(&self, phase: &str) -> bool {
         self.entries.iter().any(|entry| entry.phase == phase && entry.event == Event::Done)
     }
@@ -131,7 +131,7 @@ fn checksum(text: &str) -> String {
     Sha256::digest(text.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The entries up to the first line that is torn or damaged, and how many bytes they take.
+/// Parses the entries up to the first line that is torn or damaged; returns them and their length in bytes.
 fn parse(bytes: &[u8]) -> (Vec<Entry>, u64) {
     let mut entries = Vec::new();
     let mut sound = 0;

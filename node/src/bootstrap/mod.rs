@@ -21,14 +21,14 @@ pub mod written;
 use journal::{Entry, Event, Journal};
 use phases::Phase;
 
-/// Told of everything that is journaled: the console, a virtio port.
+/// Called with every new entry of the journal.
 pub type Watch<'a> = &'a mut dyn FnMut(&Entry);
 
-/// How long a check is asked again: of what a phase left, and of what an earlier attempt left.
+/// Maximum time for a check to become true: after a phase was applied, and of what an earlier attempt left.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(120);
 const CHECK_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Runs the phases that are not done. On an error the journal has it, and running again goes on from there.
+/// Runs the phases that are not done. A fault is journaled, and running again goes on from there.
 fn run(node: &Node, record: &mut Record) -> Result<()> {
     let record = RefCell::new(record);
     for phase in phases::of(node.role) {
@@ -50,7 +50,7 @@ fn run(node: &Node, record: &mut Record) -> Result<()> {
     Ok(())
 }
 
-/// Whether what the journal calls done is there; what cannot be found out is done again.
+/// Returns whether the result of a phase that the journal calls done is still there; false if that cannot be found out.
 fn is_still_done(node: &Node, phase: &Phase) -> Result<bool> {
     match retry(node, CHECK_TIMEOUT, &|| (phase.is_done)(node)) {
         Err(fault) if fault.class() == Class::Transient => Ok(false),
@@ -64,7 +64,7 @@ fn perform(node: &Node, phase: &Phase) -> Result<()> {
     wait_until(node, &no, SETTLE_TIMEOUT, &|| (phase.is_done)(node))
 }
 
-/// The journal, and who is told of what is written there.
+/// The journal, and who watches it.
 struct Record<'a> {
     host: &'a dyn Host,
     journal: Journal,
@@ -76,7 +76,7 @@ impl<'a> Record<'a> {
         Ok(Self { host, journal: Journal::open(host)?, watch })
     }
 
-    /// Journals what is wrong before the first phase, as if it were that phase's.
+    /// Journals a fault from before the first phase, as if it were that phase's.
     fn log_refusal(&mut self, role: &RoleConfig, fault: Fault) -> Fault {
         self.log_failure(phases::of(role)[0].name, &fault).err().unwrap_or(fault)
     }
@@ -112,7 +112,7 @@ impl<'a> Record<'a> {
     }
 }
 
-/// One attempt from what the node is told now.
+/// Runs one attempt, with what `node.toml` says now.
 pub fn attempt(host: &dyn Host, role: &RoleConfig, watch: Watch) -> Result<()> {
     attempt_with(role, &mut Record::open(host, watch)?, &|| Ok(()))
 }
@@ -129,8 +129,8 @@ fn attempt_with(role: &RoleConfig, record: &mut Record, before: &dyn Fn() -> Res
 const SHORTEST: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// Attempts until it is done, each after `before`. Waits for the operator's input, tries again what can pass,
-/// and gives up on what is wrong with the machine itself. The journal is held all along, pauses included: a
+/// Repeats attempts until all phases are done, each after `before`. Waits for the operator's input, retries transient
+/// faults, and gives up on what is wrong with the machine itself. The journal is held all along, pauses included: a
 /// second bootstrap is refused at once.
 pub fn until_done(
     host: &dyn Host,
@@ -156,9 +156,9 @@ pub fn until_done(
     }
 }
 
-/// The unit's condition: it is there when there is nothing left to do.
+/// Marker that all phases are done: the condition of the unit.
 pub const MARKER: &str = "/var/lib/hale/bootstrapped";
-/// The unit that runs this.
+/// The unit that runs the bootstrap.
 pub const UNIT: &str = "hale-bootstrap.service";
 
 fn finish(host: &dyn Host) -> Result<()> {

@@ -17,13 +17,13 @@ pub const FILES: [&str; 3] = [
     "/etc/systemd/network/10-hale-port.network",
 ];
 
-/// How long a bridge that is being made may take.
+/// Maximum wait for the address of a new bridge.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Where programs look for name servers. Without it the kubelet starts no pod.
+/// File of name servers. Without it the kubelet starts no pod.
 pub const RESOLVER: &str = "/etc/resolv.conf";
 
-/// Names the servers of node.toml, or else the gateway, on a machine that names none: nothing else would.
+/// Writes the name servers of node.toml, or else the gateway, on a machine that names none.
 pub fn name_servers(node: &Node) -> Result<()> {
     if files::read(node.host, RESOLVER)?.is_some() {
         return Ok(());
@@ -34,7 +34,7 @@ pub fn name_servers(node: &Node) -> Result<()> {
     files::write(node.host, RESOLVER, text.as_bytes(), 0o644)
 }
 
-/// Writes the files and waits until the bridge has its address.
+/// Makes the bridge, with systemd-networkd, and waits for its address.
 pub fn make(node: &Node) -> Result<()> {
     let mut changed = false;
     for (path, text) in FILES.iter().zip(texts(node)?) {
@@ -54,7 +54,7 @@ pub fn make(node: &Node) -> Result<()> {
     wait_until(node, &format!("{bridge} does not get {own}"), LIMIT, &up)
 }
 
-/// The three files' texts; no third one without an interface.
+/// Returns the texts of [`FILES`]; none for the third without an interface.
 fn texts(node: &Node) -> Result<[Option<String>; 3]> {
     let (cluster, network) = (&node.role.cluster, &node.config.network);
     let bridge = &cluster.bridge;

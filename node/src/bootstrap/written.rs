@@ -8,17 +8,17 @@ use crate::host::files;
 use crate::kubernetes::context::Node;
 use crate::kubernetes::kubeadm::manifest;
 
-/// Where the digests are: `SHA-256 PATH` lines, as sha256sum(1) has them.
+/// File of the digests: `SHA-256 PATH` lines, as sha256sum(1) has them.
 pub const PATH: &str = "/var/lib/hale/written";
-/// What kubeadm writes for the kubelet.
+/// Files that kubeadm writes for the kubelet.
 pub const KUBELET: [&str; 2] = ["/var/lib/kubelet/config.yaml", "/var/lib/kubelet/kubeadm-flags.env"];
 
-/// The static pods' manifests.
+/// Returns the paths of the static pods' manifests.
 pub fn manifests() -> [String; 4] {
     manifest::NAMES.map(|name| format!("{}/{name}.yaml", manifest::DIRECTORY))
 }
 
-/// Notes how these files are now; what was noted of others stays.
+/// Records the digests of these files; those of other files stay.
 pub fn note(node: &Node, paths: &[impl AsRef<str>]) -> Result<()> {
     let old = files::read(node.host, PATH)?.unwrap_or_default();
     let is_new = |line: &&str| paths.iter().any(|path| line.ends_with(&format!("  {}", path.as_ref())));
@@ -36,7 +36,7 @@ fn line(path: &str, text: &str) -> String {
     format!("{digest}  {path}")
 }
 
-/// Those of a node's files that are not as they were noted, each with what is wrong.
+/// Returns those of a node's files that are not as they were recorded, each with what is wrong.
 pub fn differences(node: &Node) -> Result<Vec<String>> {
     let noted = files::read(node.host, PATH)?.unwrap_or_default();
     let manifests = manifests();

@@ -9,24 +9,24 @@ use crate::text::terminal::plain;
 /// The virtio-serial port by the name that its host gave it; any other, such as a guest agent's, is not ours.
 const PORT: &str = "/dev/virtio-ports/org.hale.progress";
 
-/// Tells the console and a port.
+/// Reports progress to the console, and to a virtio port if there is one.
 #[derive(Debug)]
 pub struct ProgressReporter {
     port: Option<VirtioPort>,
 }
 
 impl ProgressReporter {
-    /// Tells the port too, if there is one.
+    /// Opens the port, if there is one.
     pub fn open(host: &dyn Host) -> Self {
         Self { port: VirtioPort::open(host, PORT) }
     }
 
-    /// Whether there is a port.
+    /// Returns whether there is a port.
     pub fn has_port(&self) -> bool {
         self.port.is_some()
     }
 
-    /// Tells of an entry.
+    /// Reports a new entry of the journal.
     pub fn report(&mut self, entry: &Entry) {
         eprintln!("{}", line(entry));
         if let (Some(port), Ok(json)) = (&mut self.port, serde_json::to_string(entry)) {
@@ -34,7 +34,7 @@ impl ProgressReporter {
         }
     }
 
-    /// Tells the port what the machine is like.
+    /// Sends the report of the boot to the port.
     pub fn send_boot_report(&mut self, host: &dyn Host, report: &BootReport) {
         if let (Some(port), Ok(json)) = (&mut self.port, serde_json::to_string(report)) {
             port.put(host, &(json + "\n"));
@@ -42,7 +42,7 @@ impl ProgressReporter {
     }
 }
 
-/// An entry for people: one line, whatever it tells of.
+/// Formats an entry for people: always one line.
 pub fn line(entry: &Entry) -> String {
     plain(&match &entry.event {
         Event::Begun => format!("hale: {} ...", entry.phase),

@@ -10,7 +10,7 @@ use crate::kubernetes::context::Node;
 use crate::kubernetes::kube_proxy;
 use crate::renew;
 
-/// What is lost and cannot be made again, for people.
+/// Describes what a reset destroys.
 pub fn losses(node: &Node) -> Vec<String> {
     let mut losses = Vec::new();
     if node.role.is_master() {
@@ -23,8 +23,8 @@ pub fn losses(node: &Node) -> Vec<String> {
     losses
 }
 
-/// What is removed, in this order: what says that a bootstrap was done goes first, so that a cut leaves no node
-/// that believes itself whole.
+/// Paths that a reset removes, in this order: the marker of a finished bootstrap goes first, so that a cut leaves no
+/// node that believes itself whole.
 const PATHS: [&str; 12] = [
     bootstrap::MARKER,
     "/etc/kubernetes",
@@ -40,12 +40,12 @@ const PATHS: [&str; 12] = [
     written::PATH,
 ];
 
-/// All that goes but the journal, which goes last.
+/// Returns all paths that a reset removes but the journal, which goes last.
 fn paths() -> impl Iterator<Item = &'static &'static str> {
     PATHS.iter().chain(&network::FILES)
 }
 
-/// Undoes it. The packages, `node.toml` and the container images stay.
+/// Undoes the bootstrap. The packages, `node.toml` and the container images stay.
 pub fn reset(node: &Node) -> Result<()> {
     // The bootstrap's unit has the journal for as long as it waits; then nobody else may.
     systemctl(node.host, &["stop", bootstrap::UNIT])?;
@@ -67,7 +67,7 @@ pub fn reset(node: &Node) -> Result<()> {
     node.host.run_checked(&Command::new("/usr/bin/systemd-tmpfiles", &["--create"])).map(drop)
 }
 
-/// A volume that is still mounted would be emptied.
+/// Refuses to reset while pod volumes are mounted: removal would delete their contents.
 fn busy(node: &Node) -> Result<()> {
     let mounts = std::fs::read_to_string(node.host.path("/proc/self/mounts")).unwrap_or_default();
     let inside = |line: &&str| line.split(' ').nth(1).is_some_and(|at| at.starts_with("/var/lib/kubelet/"));

@@ -11,24 +11,24 @@ use crate::config::role::RoleConfig;
 use crate::fault::Result;
 use crate::text::terminal::plain;
 
-/// A phase as it stands.
+/// The status of one phase.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct PhaseStatus {
-    /// Its name.
+    /// Name of the phase.
     pub phase: &'static str,
-    /// What it does.
+    /// One clause about the phase.
     pub about: &'static str,
-    /// How it stands.
+    /// State of the phase.
     pub state: PhaseState,
-    /// When it came to stand so, seconds since 1970.
+    /// Time of the last entry, in seconds since 1970.
     pub at: Option<i64>,
-    /// How long it took, in seconds.
+    /// Duration of a finished phase, in seconds.
     pub seconds: Option<i64>,
-    /// Why it failed, what it waits for, or why it still runs.
+    /// Reason why it failed, waits or still runs.
     pub why: Option<String>,
 }
 
-/// How a phase stands.
+/// The state of a phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PhaseState {
@@ -44,7 +44,7 @@ pub enum PhaseState {
     Done,
 }
 
-/// All phases of a role by what the journal says.
+/// Returns the status of all phases of a role, from the journal.
 pub fn lines(role: &RoleConfig, entries: &[Entry]) -> Vec<PhaseStatus> {
     let line = |phase: phases::Phase| {
         let of: Vec<&Entry> = entries.iter().filter(|entry| entry.phase == phase.name).collect();
@@ -66,7 +66,7 @@ pub fn lines(role: &RoleConfig, entries: &[Entry]) -> Vec<PhaseStatus> {
     phases::of(role).into_iter().map(line).collect()
 }
 
-/// A table for people.
+/// Formats the status as a table for people.
 pub fn table(lines: &[PhaseStatus]) -> Result<String> {
     let mut text = String::new();
     for line in lines {

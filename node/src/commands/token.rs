@@ -12,24 +12,24 @@ use crate::kubernetes::{api, kube_proxy, paths};
 use crate::renew;
 use crate::text::base64;
 
-/// The longest that a token may be good for, in hours.
+/// Maximum lifetime of a token, in hours.
 pub const LONGEST: u16 = 72;
-/// How long it is when nothing is said.
+/// Default lifetime of a token, in hours.
 pub const HOURS: u16 = 1;
 
-/// Whom a token is for, and for how long.
+/// The node that a token is for, and its lifetime.
 #[derive(Clone, Debug)]
 pub struct Guest {
-    /// The node's name; without one it is for one node that the cluster does not know yet.
+    /// Name of the node; `None` for any one that the cluster does not know yet.
     pub name: Option<DnsLabel>,
     /// The range that its pods must have.
     pub pods: Option<AddressRange>,
-    /// In hours.
+    /// Lifetime of the token, in hours.
     pub hours: u16,
 }
 
 impl Guest {
-    /// Any new node, for as long as when nothing is said.
+    /// Any new node, for the default lifetime.
     pub const ANY: Self = Self { name: None, pods: None, hours: HOURS };
 
     fn check(&self, node: &Node, taken: &[(String, AddressRange)]) -> Result<()> {
@@ -57,7 +57,7 @@ impl Guest {
     }
 }
 
-/// Makes a token for one node, prints what that must be told, and has the master approve what it asks for.
+/// Makes a token for one node and returns its join file; starts the approver.
 pub fn token(node: &Node, guest: &Guest, with_proxy: bool) -> Result<Secret> {
     if !node.role.is_master() {
         return Err(Fault::input("this is no master").help("run `hale token` on the master"));
@@ -85,10 +85,10 @@ pub fn token(node: &Node, guest: &Guest, with_proxy: bool) -> Result<Secret> {
     Ok(Secret::from(text))
 }
 
-/// Whoever runs this machine and holds the other end of this port is given what a node must be told.
+/// Virtio-serial port by which the host of a virtual machine gets a join file.
 const PORT: &str = "/dev/virtio-ports/org.hale.join";
 
-/// Gives a join file to that port, on a master that has one; says whether it did.
+/// Sends a join file to the port, on a master that has one; returns whether it did.
 pub fn hand_out(node: &Node) -> Result<bool> {
     let port = VirtioPort::open(node.host, PORT).filter(|_| node.role.is_master());
     let Some(mut port) = port else { return Ok(false) };
@@ -96,7 +96,7 @@ pub fn hand_out(node: &Node) -> Result<bool> {
     Ok(true)
 }
 
-/// The digest of the cluster CA's public key: SHA-256 of its SubjectPublicKeyInfo, by openssl(1).
+/// Returns the digest of the cluster CA's public key: SHA-256 of its SubjectPublicKeyInfo, by openssl(1).
 fn pin(node: &Node) -> Result<String> {
     files::need(node.host, paths::CA)?;
     let full = node.host.argument(paths::CA);

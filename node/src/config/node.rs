@@ -118,8 +118,8 @@ const WIPED: &str = "# Secrets were wiped by hale after their use.\n";
 /// Tables and keys that hold secrets.
 const SECRETS: [(&str, &str); 3] = [("join", "token"), ("ca", "key"), ("kube-proxy", "kubeconfig")];
 
-/// Returns whether a text holds a secret, in whichever way TOML lets a key be written; for text that is no TOML, whether one
-/// of its lines looks like one.
+/// Returns whether a text holds a secret, in whichever way TOML lets a key be written; for text that is no TOML,
+/// whether one of its lines looks like one.
 pub fn holds_secret(text: &str) -> bool {
     let looks_so = |line: &str| {
         let key = line.split('=').next().unwrap_or_default().trim();
@@ -157,7 +157,8 @@ impl NodeConfig {
         self.network.pods.as_ref().map_or(role.cluster.pods, |range| *range.get_ref())
     }
 
-    /// Returns a fault that names a key that the role needs and the file lacks, with what to do; `None` if there is none.
+    /// Returns a fault that names a key that the role needs and the file lacks, with what to do; `None` if there is
+    /// none.
     pub fn missing(&self, role: &RoleConfig) -> Option<Fault> {
         let missing = |key: &str, how: &str| {
             let what = format!("{} has no {key}", Self::PATH);

@@ -72,7 +72,8 @@ impl Pem {
         self.0.expose()
     }
 
-    /// Returns whether the label of every block ends in `label`, such as `CERTIFICATE` (`RSA PRIVATE KEY` is a `PRIVATE KEY`).
+    /// Returns whether the label of every block ends in `label`, such as `CERTIFICATE` (`RSA PRIVATE KEY` is a `PRIVATE
+    /// KEY`).
     pub fn holds(&self, label: &str) -> bool {
         let begins = self.expose().lines().filter_map(|line| line.strip_prefix("-----BEGIN "));
         let mut labels = begins.map(|rest| rest.trim_end_matches('-')).peekable();

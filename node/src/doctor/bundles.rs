@@ -41,12 +41,12 @@ pub(super) fn check(node: &Node) -> Result<Evidence> {
     Ok(Evidence::new(exceptions, format!("{count} bundles; {refused}")))
 }
 
-/// What is mounted from there into containers.
+/// Returns whether an entry of a bundle is mounted into containers.
 fn is_theirs(path: &Path) -> bool {
     path.file_name().is_some_and(|name| THEIRS.iter().any(|known| name == *known))
 }
 
-/// A folder's entries in order; none where there is no folder.
+/// Returns a folder's entries in order; none if there is no folder.
 fn list(folder: &Path) -> Result<Vec<std::path::PathBuf>> {
     match fs::read_dir(folder) {
         Ok(entries) => {
@@ -63,7 +63,7 @@ fn describe(node: &Node, path: &Path) -> String {
     format!("/{}", path.strip_prefix(node.host.root()).unwrap_or(path).display())
 }
 
-/// A refusal kept what was promised: it is told, and is no exception.
+/// Describes the refusals. A refusal kept the promise, so it is no exception.
 fn refused(node: &Node) -> Result<String> {
     let text = files::read(node.host, REFUSED)?.unwrap_or_default();
     Ok(match text.lines().last() {

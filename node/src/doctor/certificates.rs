@@ -14,12 +14,13 @@ use crate::text::base64;
 
 use super::finding::Evidence;
 
-/// On every node. The kubelet's own, which it renews itself, is in its kubeconfig or named there.
+/// Files with certificates, on every node. The kubelet's own, which it renews itself, is in its kubeconfig or named
+/// there.
 const EVERYWHERE: [&str; 2] = [paths::CA, paths::KUBELET];
-/// What the kubelet serves with, where it has made or got it.
+/// The kubelet's serving certificates: one that it made itself, or one that the cluster signed.
 const SERVING: [&str; 2] =
     ["/var/lib/kubelet/pki/kubelet.crt", "/var/lib/kubelet/pki/kubelet-server-current.pem"];
-/// On the master: kubeadm's (`kubeadm certs check-expiration` and its CAs).
+/// Files with certificates, on the master: kubeadm's (`kubeadm certs check-expiration` and its CAs).
 const MASTER: [&str; 12] = [
     "/etc/kubernetes/pki/apiserver.crt",
     "/etc/kubernetes/pki/apiserver-etcd-client.crt",
@@ -60,7 +61,8 @@ pub(super) fn check(node: &Node) -> Result<Evidence> {
     Ok(Evidence::new(exceptions, format!("days left: {}", left.join(", "))))
 }
 
-/// When the certificate of a file ends: of its own, of a kubeconfig's, or of the file that a kubeconfig names.
+/// Returns when the certificate of a file ends, in seconds since 1970: its own, a kubeconfig's, or one of a file that a
+/// kubeconfig names.
 fn ends(node: &Node, path: &str) -> Result<i64> {
     // The kubelet's own is behind a link, beside its key.
     let read = |path: &str| {
@@ -87,14 +89,14 @@ fn ends(node: &Node, path: &str) -> Result<i64> {
         .ok_or_else(|| Fault::machine(format!("{from} has no certificate")))
 }
 
-/// The first certificate of a PEM text (RFC 7468).
+/// Decodes the first certificate of a PEM text (RFC 7468).
 fn der(text: &str) -> Option<Vec<u8>> {
     let (_, rest) = text.split_once("-----BEGIN CERTIFICATE-----")?;
     let (block, _) = rest.split_once("-----END CERTIFICATE-----")?;
     base64::decode(&block.split_whitespace().collect::<String>())
 }
 
-/// One element of DER (X.690, 8.1): its tag, its content, and what follows.
+/// Splits off an element of DER (X.690, 8.1): its tag, its content, and what follows.
 fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, rest) = bytes.split_first()?;
     let (&first, mut rest) = rest.split_first()?;
@@ -108,7 +110,7 @@ fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((tag, rest.get(..length)?, rest.get(length..)?))
 }
 
-/// `notAfter` of a certificate, in seconds since 1970 (RFC 5280, 4.1).
+/// Returns `notAfter` of a certificate, in seconds since 1970 (RFC 5280, 4.1).
 fn not_after(certificate: &[u8]) -> Option<i64> {
     let (_, whole, _) = element(certificate)?;
     let (_, mut rest, _) = element(whole)?;

@@ -9,7 +9,7 @@ use crate::kubernetes::context::Node;
 use super::containers;
 use super::finding::Evidence;
 
-/// What is asked of the kernel, as sysctl.d(5) has it.
+/// Settings of the kernel, as sysctl.d(5) has them.
 pub(crate) const SYSCTLS: &str = "/usr/lib/sysctl.d/60-hale.conf";
 
 pub(super) fn sysctls(node: &Node) -> Result<Evidence> {
@@ -29,9 +29,9 @@ pub(super) fn sysctls(node: &Node) -> Result<Evidence> {
     Ok(Evidence::new(exceptions, format!("{} settings of {SYSCTLS}", settings.len())))
 }
 
-/// systemd-timesyncd(8) touches it each time that a server told it the time.
+/// File that systemd-timesyncd(8) touches each time that it got the time from a server.
 pub(crate) const SYNCHRONIZED: &str = "/run/systemd/timesync/synchronized";
-/// What can set the clock.
+/// Units that can set the clock.
 const SOURCES: [&str; 4] =
     ["systemd-timesyncd.service", "chrony.service", "ntpsec.service", "openntpd.service"];
 
@@ -48,10 +48,10 @@ pub(super) fn clock(node: &Node) -> Result<Evidence> {
     Ok(Evidence::new(vec![format!("{what}: systemctl start {}", SOURCES[0])], ""))
 }
 
-/// Where what a node needs grows.
+/// Folders on whose file systems a node needs free space.
 const PLACES: [&str; 4] = ["/", "/var/lib/containers", "/var/lib/etcd", "/var/lib/kubelet"];
 
-/// With less the kubelet puts pods out (its `evictionHard`: 10 % of the space, 5 % of the inodes).
+/// Checks free space. With less the kubelet evicts pods (its `evictionHard`: 10 % of the space, 5 % of the inodes).
 pub(super) fn space(node: &Node) -> Result<Evidence> {
     let mut exceptions = Vec::new();
     let mut least = 100;
@@ -75,7 +75,7 @@ pub(super) fn units(node: &Node) -> Result<Evidence> {
     Ok(Evidence::new(exceptions, "systemd knows of none that failed"))
 }
 
-/// Of the host's and of static pods: what another pod does with its programs is its own affair.
+/// Checks running programs of the host and of static pods: what another pod does with its programs is its own affair.
 pub(super) fn programs(node: &Node) -> Result<Evidence> {
     let mut exceptions = Vec::new();
     let mut count = 0;

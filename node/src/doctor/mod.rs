@@ -50,10 +50,10 @@ const PROMISES: [(&str, Check); 20] = [
     ("DNS answers through the service address", resolved),
 ];
 
-/// A question that is not answered is asked three times: a slow machine keeps its promises too.
+/// Maximum time for a check, so that it is tried three times: a slow machine keeps its promises too.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Examines everything. A check that cannot be made is a no, with the reason.
+/// Checks every promise. A check that cannot be made is a no, with the reason.
 pub fn examine(node: &Node) -> Vec<Finding> {
     let find = |(promise, check): (&str, Check)| {
         let (verdict, evidence) = match retry(node, CHECK_TIMEOUT, &|| check(node)) {
@@ -70,7 +70,7 @@ pub fn examine(node: &Node) -> Vec<Finding> {
     PROMISES.into_iter().map(find).collect()
 }
 
-/// A table for people.
+/// Formats findings as a table for people.
 pub fn table(findings: &[Finding]) -> String {
     let mut text = String::new();
     for finding in findings {

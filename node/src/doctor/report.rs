@@ -1,5 +1,5 @@
-//! What a machine tells of itself once its bootstrap is done: how its units came up, and the doctor's findings.
-//! One JSON line, told to who listens at a virtio port (`commands/progress.rs`).
+//! The report of a boot once the bootstrap is done: how units came up, and the doctor's findings.
+//! One JSON line, sent to a virtio port (`commands/progress.rs`).
 
 use serde::{Deserialize, Serialize};
 
@@ -11,35 +11,35 @@ use crate::text::terminal::plain;
 use super::examine;
 use super::finding::Finding;
 
-/// The whole line. Times are microseconds since the kernel started.
+/// The report. Times are microseconds since the kernel started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct BootReport {
-    /// When this was written.
+    /// Time at which the report was made.
     pub uptime: u64,
-    /// When systemd began to run, in the initramfs not counted.
+    /// Time at which systemd began to run on the root.
     pub userspace: u64,
-    /// When nothing that the boot wanted was left to start; 0 when something still is.
+    /// Time at which the boot had nothing left to start; 0 if something still is.
     pub finished: u64,
-    /// Units that came up, by the time they began.
+    /// Units that came up, in the order in which they began.
     pub units: Vec<UnitStart>,
     /// What the doctor found.
     pub findings: Vec<Finding>,
 }
 
-/// One unit's start.
+/// The start of one unit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UnitStart {
-    /// When it began.
+    /// Time at which it began.
     pub began: u64,
-    /// When it was up.
+    /// Time at which it was up.
     pub active: u64,
     /// Its name.
     pub name: String,
 }
 
-/// Examines the machine.
+/// Makes the report of a node.
 pub fn of(node: &Node) -> Result<BootReport> {
     let findings = examine(node);
     let manager =
@@ -66,12 +66,12 @@ fn value<'a>(block: &'a str, name: &str) -> Option<&'a str> {
     block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
 }
 
-/// A time, 0 where there is none.
+/// Returns a time, 0 if there is none.
 fn number(block: &str, name: &str) -> u64 {
     value(block, name).and_then(|value| value.parse().ok()).unwrap_or_default()
 }
 
-/// The units that are up. A device is up when the kernel shows it: it is not started.
+/// Parses the units that are up. A device is up when the kernel shows it: it is not started.
 fn units(text: &str) -> Vec<UnitStart> {
     let unit = |block: &str| {
         let name = plain(value(block, "Id")?);

@@ -33,7 +33,8 @@ pub(super) fn written(node: &Node) -> Result<Evidence> {
     ))
 }
 
-/// The shipped settings of the kubelet's that it was not given. kubeadm leaves out what is empty, 0 or no, and adds more.
+/// Returns the kubelet's shipped settings that are not in effect. kubeadm leaves out what is empty, 0 or no, and adds
+/// more.
 fn unset(node: &Node) -> Result<Vec<String>> {
     let [path, _] = written::KUBELET;
     let (shipped, given) = (files::need(node.host, config::KUBELET)?, files::read(node.host, path)?);
@@ -47,8 +48,8 @@ fn unset(node: &Node) -> Result<Vec<String>> {
     Ok(missing.map(|(key, value)| format!("{path} has no {key}: {value} of {}", config::KUBELET)).collect())
 }
 
-/// The settings of a YAML document of the plain kind that is shipped and that kubeadm writes: `a.b` and its value, a list's
-/// items each with the list's name.
+/// Parses the settings of a YAML document of the plain kind that is shipped and that kubeadm writes: `a.b` and its
+/// value, a list's items each with the list's name.
 fn settings(text: &str) -> Vec<(String, String)> {
     let mut above: Vec<(usize, &str)> = Vec::new();
     let mut found = Vec::new();
@@ -71,7 +72,8 @@ fn settings(text: &str) -> Vec<(String, String)> {
     found
 }
 
-/// After an upgrade of the packages the manifests would name images that are not there any more.
+/// Returns images that manifests name and the role does not: after an upgrade of the packages they are not there any
+/// more.
 fn images(node: &Node) -> Result<Vec<String>> {
     let (images, kubernetes) = (&node.role.images, format!("v{}", node.role.kubernetes));
     let mut found = Vec::new();
@@ -90,9 +92,9 @@ fn images(node: &Node) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Units whose settings are ours.
+/// Units whose settings the packages bring.
 const UNITS: [&str; 6] = ["crio", "kubelet", "kube-proxy", "hale-bootstrap", "hale-hold", "hale-renew"];
-/// Where systemd looks for them (systemd.unit(5)); Debian's `/lib` is `/usr/lib`.
+/// Folders of units (systemd.unit(5)); Debian's `/lib` is `/usr/lib`.
 const PLACES: [&str; 6] = [
     "/etc/systemd/system",
     "/etc/systemd/system.control",
@@ -102,7 +104,7 @@ const PLACES: [&str; 6] = [
     "/usr/lib/systemd/system",
 ];
 
-/// Whatever is laid over our settings must be a package's; that packages' files are as packaged is another promise.
+/// Checks that files over our settings belong to packages; that packages' files are as packaged is another promise.
 pub(super) fn overlaid(node: &Node) -> Result<Evidence> {
     let mut paths = list(node, "/etc/crio/crio.conf.d");
     let whole = "/etc/crio/crio.conf";
@@ -134,7 +136,7 @@ pub(super) fn overlaid(node: &Node) -> Result<Evidence> {
     Ok(Evidence::new(exceptions, format!("{count} files of packages")))
 }
 
-/// The files of a folder in order; none where there is no folder.
+/// Returns the files of a folder in order; none if there is no folder.
 fn list(node: &Node, folder: &str) -> Vec<String> {
     let entries = fs::read_dir(node.host.path(folder)).into_iter().flatten().flatten();
     let mut paths: Vec<String> =

@@ -13,7 +13,7 @@ use crate::kubernetes::context::Node;
 use super::containers;
 use super::finding::Evidence;
 
-/// What listens.
+/// A socket that listens.
 #[derive(Debug, PartialEq, Eq)]
 struct Listener {
     protocol: Protocol,
@@ -59,7 +59,7 @@ fn allowed(node: &Node, listener: &Listener, program: &str) -> bool {
     })
 }
 
-/// A line of proc_net_tcp(5): local address, state 0A (listen) or for UDP 07 (unconnected), inode.
+/// Parses a line of proc_net_tcp(5): local address, state 0A (listen) or for UDP 07 (unconnected), inode.
 fn parse(line: &str, protocol: Protocol) -> Option<Listener> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let listening = if protocol == Protocol::Tcp { "0A" } else { "07" };
@@ -72,7 +72,7 @@ fn parse(line: &str, protocol: Protocol) -> Option<Listener> {
     Some(Listener { protocol, address: parse_address(address)?, port, inode: inode.parse().ok()? })
 }
 
-/// The kernel prints each 32-bit word of an address in the machine's order.
+/// Parses an address: the kernel prints each 32-bit word in the machine's order.
 fn parse_address(text: &str) -> Option<IpAddr> {
     let mut bytes = Vec::new();
     for at in (0..text.len()).step_by(8) {
@@ -85,14 +85,14 @@ fn parse_address(text: &str) -> Option<IpAddr> {
     Some(v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4))
 }
 
-/// The table names programs as `/proc/PID/comm` would, with 15 bytes at most.
+/// Cuts a name to 15 bytes, as `/proc/PID/comm` and the table have it.
 fn short(program: &str) -> &str {
     program.get(..15).unwrap_or(program)
 }
 
-/// Whose a socket is.
+/// The process that holds a socket.
 struct Owner {
-    /// The file that it runs.
+    /// Path of the program that it runs.
     file: String,
     /// Whether it may be what the table means: a program of the system's, or one in a static pod.
     is_ours: bool,
@@ -112,13 +112,13 @@ impl Owner {
         Self { file, is_ours }
     }
 
-    /// The program's name, if it may be one of the table's.
+    /// Returns the program's name, if it may be one of the table's.
     fn program(&self) -> Option<&str> {
         self.file.rsplit('/').next().filter(|_| self.is_ours)
     }
 }
 
-/// By socket inode. systemd holds sockets for others, so a later holder wins over process 1.
+/// Returns the owners of sockets by inode. systemd holds sockets for others, so a later holder wins over process 1.
 fn owners(node: &Node) -> BTreeMap<u64, Owner> {
     let mut owners = BTreeMap::new();
     for pid in containers::pids(node).unwrap_or_default() {

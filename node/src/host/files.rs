@@ -11,7 +11,8 @@ use crate::host::Host;
 /// Maximum size of a file that is read, in bytes.
 const LIMIT: u64 = 4 << 20;
 
-/// Writes a file atomically, owned by root: scratch, sync, rename, sync of the directory, which is made (0755) if missing.
+/// Writes a file atomically, owned by root: scratch, sync, rename, sync of the directory, which is made (0755) if
+/// missing.
 pub fn write(host: &dyn Host, absolute: &str, bytes: &[u8], mode: u32) -> Result<()> {
     let path = host.path(absolute);
     host.before_change(&path)?;

@@ -20,7 +20,8 @@ pub fn write(host: &dyn Host, name: &str, bytes: &[u8]) -> Result<String> {
     Ok(path)
 }
 
-/// Calls a function with the path of a temporary file, which is removed however the function ends: it may hold a secret.
+/// Calls a function with the path of a temporary file, which is removed however the function ends: it may hold a
+/// secret.
 pub fn with_file<T>(
     host: &dyn Host,
     name: &str,

@@ -27,7 +27,8 @@ pub fn enabled_and_active(host: &dyn Host, unit: &str) -> Result<bool> {
     Ok(enabled && is_active(host, unit)?)
 }
 
-/// Returns properties of units, or of systemd itself if there are none: `NAME=VALUE` lines, an empty line between two units.
+/// Returns properties of units, or of systemd itself if there are none: `NAME=VALUE` lines, an empty line between two
+/// units.
 pub fn show(host: &dyn Host, properties: &[&str], units: &[&str]) -> Result<String> {
     let properties = format!("--property={}", properties.join(","));
     output(host, &[&["show", &properties], units].concat())

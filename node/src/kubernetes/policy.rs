@@ -192,8 +192,8 @@ pub fn apply(node: &Node) -> Result<()> {
     api::apply(node, FILE, &objects(node))
 }
 
-/// Gives the pods of one namespace an exemption: a RoleBinding for its service accounts, whose name is returned. An operator
-/// takes it back by deleting it.
+/// Gives the pods of one namespace an exemption: a RoleBinding for its service accounts, whose name is returned. An
+/// operator takes it back by deleting it.
 pub fn allow(node: &Node, namespace: &DnsLabel, exemption: Exemption) -> Result<String> {
     if !node.role.is_master() {
         return Err(Fault::input("this is no master").help("run `hale allow` on the master"));

@@ -8,8 +8,8 @@ use crate::kubernetes::context::Node;
 /// Pause between two attempts.
 const STEP: Duration = Duration::from_secs(5);
 
-/// Repeats a question until it is answered. A transient fault is no answer: a timeout says that a machine is slow, and nothing about
-/// what was asked. [`Node::on_wait`] gets each of them.
+/// Repeats a question until it is answered. A transient fault is no answer: a timeout says that a machine is slow, and
+/// nothing about what was asked. [`Node::on_wait`] gets each of them.
 ///
 /// `limit` counts the pauses and not the questions: on a machine where each takes long there are as many.
 pub fn retry<T>(node: &Node, limit: Duration, question: &dyn Fn() -> Result<T>) -> Result<T> {

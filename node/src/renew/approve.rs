@@ -28,14 +28,14 @@ use crate::text::base64;
 use super::csr;
 use super::form::Form;
 
-/// What the names of nodes and of tokens begin with where they are users.
+/// Prefixes of the user names of nodes and of tokens.
 const NODE: &str = "system:node:";
 const TOKEN: &str = "system:bootstrap:";
 
-/// How long a question is asked again: one that has no answer holds all others up.
+/// Maximum time for one question: one that has no answer holds all others up.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Decides about all that is asked for now, and says whether anybody is invited still.
+/// Decides about all open requests; returns whether anybody is still invited.
 pub fn approve(node: &Node) -> Result<bool> {
     let dialect = dialect(node.role.kubernetes.minor());
     let members = retry(node, REQUEST_TIMEOUT, &|| api::members(node))?;
@@ -48,7 +48,7 @@ pub fn approve(node: &Node) -> Result<bool> {
     Ok(!cluster.invitations.is_empty())
 }
 
-/// What is known of the cluster while requests are decided about.
+/// The cluster as it is known while requests are decided about.
 struct Cluster<'a> {
     node: &'a Node<'a>,
     dialect: &'static KubeadmDialect,
@@ -72,8 +72,8 @@ impl Cluster<'_> {
         Ok(())
     }
 
-    /// A range of which nothing is anybody else's; the one that the node was invited with, or one no longer than the
-    /// master's own.
+    /// Returns whether a node may have the range that it claims: nobody else's, and the one of its invitation, or one
+    /// no longer than the master's own.
     fn may_have_range(&self, member: &Member) -> bool {
         let (Some(claim), None) = (member.claim, member.given) else { return false };
         let (role, cluster) = (self.node.role, &self.node.role.cluster);
@@ -89,7 +89,7 @@ impl Cluster<'_> {
         free && fits && claim.check_within(cluster.subnet, &reserved).is_ok()
     }
 
-    /// The invitation that a node of this name has taken.
+    /// Returns the invitation that a node of this name has taken.
     fn invitation_of(&self, name: &str) -> Option<&(String, Invitation)> {
         let is_its = |(_, invitation): &&(String, Invitation)| {
             invitation.taken && invitation.name.as_ref().is_some_and(|own| own.as_str() == name)
@@ -97,7 +97,7 @@ impl Cluster<'_> {
         self.invitations.iter().find(is_its)
     }
 
-    /// The names of requests that nobody has decided about, and who asks.
+    /// Returns the names of open requests, each with its user.
     fn open_requests(&self) -> Result<Vec<(String, String)>> {
         let template = "jsonpath={range .items[*]}{.metadata.name} {.spec.username} {.status.conditions[*].type}{\"\\n\"}{end}";
         let text = self.kubectl(&["get", &csr::resource(self.dialect), "-o", template])?;
@@ -129,7 +129,8 @@ impl Cluster<'_> {
         }
     }
 
-    /// A node's first certificate. The invitation is its own before the certificate is: so another node can have neither.
+    /// Approves an invited node's first certificate, after it has marked the invitation as taken: so another node can
+    /// have neither.
     fn invite(&mut self, id: &str, name: &str, object: Value) -> Result<()> {
         let Some(index) = self.invitations.iter().position(|(known, _)| known == id) else { return Ok(()) };
         let invitation = self.invitations[index].1.clone();
@@ -154,7 +155,8 @@ impl Cluster<'_> {
         self.approve_request(name, object, "hale: the node was invited")
     }
 
-    /// The name that a request's subject has, by openssl(1): only what it is then held against, byte for byte.
+    /// Returns the node's name in a request's subject, by openssl(1); the request is compared with it byte for byte
+    /// later.
     fn asks_to_be(&self, object: &Value) -> Result<Option<DnsLabel>> {
         let Some(pem) = object["spec"]["request"].as_str().and_then(base64::decode) else { return Ok(None) };
         let arguments = ["req", "-noout", "-subject", "-nameopt", "RFC2253"];
@@ -163,7 +165,7 @@ impl Cluster<'_> {
         Ok(name.and_then(|rest| rest.strip_suffix(",O=system:nodes")).and_then(|name| name.parse().ok()))
     }
 
-    /// A node's certificate as a server: then it has credentials of its own, and its invitation ends.
+    /// Approves a node's serving certificate: then it has credentials of its own, and its invitation ends.
     fn serve(&mut self, who: &str, name: &str, object: Value) -> Result<()> {
         let Some(member) = self.members.iter().find(|member| member.name == who) else { return Ok(()) };
         let (Some(address), Ok(own)) = (self.own_address(member), who.parse::<DnsLabel>()) else {
@@ -181,7 +183,7 @@ impl Cluster<'_> {
         Ok(())
     }
 
-    /// A node's one address, if it lies in the cluster's subnet and is nobody else's.
+    /// Returns a node's one address, if it lies in the cluster's subnet and is nobody else's.
     fn own_address(&self, member: &Member) -> Option<Ipv4Addr> {
         let cluster = &self.node.role.cluster;
         if member.name == self.node.name {
@@ -213,7 +215,7 @@ impl Cluster<'_> {
         Ok(signed && form.is_exact(&pem, &key))
     }
 
-    /// openssl(1) on a request.
+    /// Runs openssl(1) on a request.
     fn openssl(&self, arguments: &[&str], pem: &[u8]) -> Result<CommandOutput> {
         let host = self.node.host;
         run_dir::with_file(host, &scratch("pem"), pem, |file| {
@@ -221,7 +223,7 @@ impl Cluster<'_> {
         })
     }
 
-    /// The object goes back as it was judged: the API server refuses it if it has changed since.
+    /// Approves a request. The object goes back as it was judged: the API server refuses it if it has changed since.
     fn approve_request(&self, name: &str, mut object: Value, why: &str) -> Result<()> {
         let host = self.node.host;
         object["status"] = json!({"conditions": [{
@@ -249,13 +251,13 @@ impl Cluster<'_> {
         })
     }
 
-    /// Asks the API server until it answers.
+    /// Runs kubectl until the API server answers.
     fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         retry(self.node, REQUEST_TIMEOUT, &|| api::kubectl(self.node, arguments))
     }
 }
 
-/// A file in memory of this process alone: the timer and the approver may be at work at once.
+/// Returns the path of a file in memory of this process alone: the timer and the approver may be at work at once.
 fn scratch(end: &str) -> String {
     format!("request-{}.{end}", std::process::id())
 }

@@ -8,27 +8,27 @@ use super::form::Form;
 use crate::kubernetes::kubeadm::dialect::KubeadmDialect;
 use crate::text::base64;
 
-/// What the names of objects begin with that ask for kube-proxy's certificate.
+/// Prefix of the names of objects that ask for kube-proxy's certificate.
 const PREFIX: &str = "hale-kube-proxy-";
 
-/// The resource, for kubectl.
+/// Returns the resource, for kubectl.
 pub fn resource(dialect: &KubeadmDialect) -> String {
     format!("certificatesigningrequests.{}.certificates.k8s.io", dialect.requests_api)
 }
 
-/// Where one object is approved.
+/// Returns the API path at which an object is approved.
 pub fn approval_path(dialect: &KubeadmDialect, name: &str) -> String {
     let api = dialect.requests_api;
     format!("/apis/certificates.k8s.io/{api}/certificatesigningrequests/{name}/approval")
 }
 
-/// The object's name, which stands for its content: the same request has the same name, another one another.
+/// Returns the object's name, which is made from its content: the same request has the same name, another one another.
 pub fn name(node: &str, pem: &str) -> String {
     let digest: String = Sha256::digest(pem).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     format!("{PREFIX}{node}-{digest}")
 }
 
-/// The object that asks for a certificate of this form.
+/// Makes the object that asks for a certificate of this form.
 pub fn object(dialect: &KubeadmDialect, form: &Form, name: &str, pem: &str) -> Value {
     let mut spec = json!({"request": base64::encode(pem.as_bytes()), "usages": form.usages()});
     if let Some(signer) = form.signer(dialect) {
@@ -42,7 +42,7 @@ pub fn object(dialect: &KubeadmDialect, form: &Form, name: &str, pem: &str) -> V
     })
 }
 
-/// How an object stands.
+/// The state of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum RequestState {
     /// Nobody has decided, or nobody has signed.
@@ -53,7 +53,7 @@ pub enum RequestState {
     Refused(String),
 }
 
-/// How the object stands.
+/// Returns the state of a request.
 pub fn state(object: &Value) -> RequestState {
     let status = &object["status"];
     let conditions = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -70,13 +70,13 @@ pub fn state(object: &Value) -> RequestState {
     }
 }
 
-/// Whether nobody has decided about an object.
+/// Returns whether nobody has decided about a request.
 pub fn is_open(object: &Value) -> bool {
     let status = &object["status"];
     status["conditions"].as_array().is_none_or(Vec::is_empty) && status["certificate"].is_null()
 }
 
-/// The request in an open object that says of itself what one of this form must; `None` for any other object. That
+/// Returns the PEM of an open request if its object says of itself what one of this form must; else `None`. That
 /// `spec.username` is true, the API server vouches for, and who may ask for what is the caller's to know. The request
 /// itself is for [`Form::is_exact`] to judge.
 pub fn request(dialect: &KubeadmDialect, form: &Form, object: &Value) -> Option<String> {

@@ -22,17 +22,17 @@ mod rotate;
 pub use approve::approve;
 use outcome::{DAYS, RenewalOutcome};
 
-/// A certificate with fewer days left is a broken promise: renewal did not happen.
+/// Days left below which a certificate is a broken promise: renewal did not happen.
 pub const WARNING: u64 = 30;
-/// Certificates that everything else stands for: all of kubeadm's are made and renewed together.
+/// The certificate that stands for all of kubeadm's: they are made and renewed together.
 const WITNESS: &str = "/etc/kubernetes/pki/apiserver.crt";
-/// There while the master's certificates are renewed: what was cut short is done again from its beginning, for who
-/// holds an old certificate would not be looked for any more.
+/// Marker that the master's renewal is under way: one that was cut short is repeated from its beginning, since a
+/// process that holds an old certificate would not be found any more.
 pub const UNDER_WAY: &str = "/var/lib/hale/renewal";
 /// Containers that hold a certificate for as long as they run.
 const HOLDERS: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
 
-/// Renews what ends soon, or everything if `force` says so. The master approves what nodes ask for besides.
+/// Renews certificates that end soon, or all if `force` is set; on the master, also approves what nodes ask for.
 ///
 /// The kubelet renews its own certificate, on every node.
 pub fn renew(node: &Node, force: bool) -> Result<RenewalOutcome> {
@@ -53,12 +53,12 @@ pub fn renew(node: &Node, force: bool) -> Result<RenewalOutcome> {
 /// The unit that approves what an invited node asks for: the timer would let it wait for too long.
 const APPROVER: &str = "hale-approve.service";
 
-/// Has it run, from its beginning: one that was about to end has not seen who was invited now.
+/// Restarts the approver: one that was about to end has not seen the newest invitation.
 pub fn start_approver(node: &Node) -> Result<()> {
     systemctl(node.host, &["restart", "--no-block", APPROVER])
 }
 
-/// What that unit does: decides again and again, for as long as anybody is invited.
+/// Approves requests again and again, for as long as anybody is invited.
 pub fn approve_the_invited(node: &Node) -> Result<()> {
     loop {
         match approve(node) {
@@ -69,7 +69,7 @@ pub fn approve_the_invited(node: &Node) -> Result<()> {
     }
 }
 
-/// Between two looks at what nodes ask for.
+/// Pause between two looks at open requests.
 const PAUSE: Duration = Duration::from_secs(10);
 
 fn renew_own(node: &Node, force: bool) -> Result<RenewalOutcome> {

@@ -1,9 +1,9 @@
 //! When a certificate is renewed, and what a run did about it.
 
-/// Renewed when fewer days are left: the timer has a month of chances before anybody is warned.
+/// Days left below which a certificate is renewed: the timer has a month of chances before anybody is warned.
 pub(super) const DAYS: u64 = 60;
 
-/// What a run did.
+/// The outcome of one run of the renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RenewalOutcome {
     /// Nothing ends soon.

@@ -22,14 +22,14 @@ const KEY: &str = "/run/hale/renewal.key";
 /// The request that was made with it.
 const REQUEST: &str = "/run/hale/renewal.csr";
 const SCRATCH: &str = "/run/hale/renewal.csr.new";
-/// The request's object, for kubectl.
+/// The request as an object for kubectl.
 const OBJECT: &str = "/run/hale/renewal.json";
 /// The certificate before it is trusted.
 const CERTIFICATE: &str = "/run/hale/renewal.crt";
-/// What follows when the API server stays away.
+/// Help when the API server does not answer.
 const LATER: &str = "the timer tries again; `hale renew` does it now";
 
-/// The next step of a renewal, if one is due or under way.
+/// Does the next step of a renewal, if one is due or under way.
 pub(super) fn renew(node: &Node, force: bool) -> Result<RenewalOutcome> {
     if !node.role.kube_proxy.here {
         return Ok(RenewalOutcome::NotDue);
@@ -63,7 +63,7 @@ fn forget(node: &Node) -> Result<()> {
     [REQUEST, KEY, SCRATCH, OBJECT, CERTIFICATE].iter().try_for_each(|path| files::remove(node.host, path))
 }
 
-/// Makes a key and a request, and hands the request in.
+/// Makes a key and a request, and submits the request.
 fn request_certificate(node: &Node) -> Result<RenewalOutcome> {
     run_dir::make(node.host)?;
     let (key, scratch, subject) =
@@ -88,7 +88,7 @@ fn own_dialect(node: &Node) -> &'static KubeadmDialect {
     dialect(node.role.kubernetes.minor())
 }
 
-/// Asks the API server as kube-proxy.
+/// Runs kubectl as kube-proxy.
 fn kubectl(node: &Node, arguments: &[&str]) -> Result<String> {
     let output = node.host.run(&node.kubectl_as(kube_proxy::KUBECONFIG, arguments))?;
     if output.success() {
@@ -105,7 +105,7 @@ fn kubectl(node: &Node, arguments: &[&str]) -> Result<String> {
     Err(Fault::transient(format!("kube-proxy's certificate cannot be asked for: {reason}")).help(LATER))
 }
 
-/// Looks what became of the request.
+/// Acts on the state of the request.
 fn follow(node: &Node) -> Result<RenewalOutcome> {
     let (pem, key) = (files::need(node.host, REQUEST)?, Zeroizing::new(files::need(node.host, KEY)?));
     // It was cut short behind the rename: kube-proxy may still run with the old one.
@@ -131,7 +131,7 @@ fn follow(node: &Node) -> Result<RenewalOutcome> {
     }
 }
 
-/// Takes a certificate that is for the key, by the cluster's CA, and good for long.
+/// Installs a certificate if it is for the key, signed by the cluster's CA, and good for long.
 fn take(node: &Node, certificate: &str, key: &str) -> Result<RenewalOutcome> {
     files::write(node.host, CERTIFICATE, certificate.as_bytes(), 0o600)?;
     if let Some(why) = unfit(node)? {
@@ -160,7 +160,7 @@ fn unfit(node: &Node) -> Result<Option<&'static str>> {
     Ok(openssl::ends_within(node.host, CERTIFICATE, DAYS)?.then_some("it ends too soon"))
 }
 
-/// Has the new certificate used, and forgets how it was come by.
+/// Restarts kube-proxy with the new certificate, and removes what is left of the request.
 fn finish(node: &Node) -> Result<RenewalOutcome> {
     kube_proxy::restart(node)?;
     forget(node)?;

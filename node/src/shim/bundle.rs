@@ -55,8 +55,8 @@ impl Bundle {
         BundleOwner::of(&self.path)
     }
 
-    /// Reads CRI-O's other copy of the configuration, which nobody else can write; of another bundle its own, if nobody else could
-    /// have written there.
+    /// Reads CRI-O's other copy of the configuration, which nobody else can write; of another bundle its own, if nobody
+    /// else could have written there.
     pub(super) fn configuration(&self) -> Result<String> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let (path, file) = match self.whose() {

@@ -32,7 +32,8 @@ fn append(path: &Path, line: &str) -> std::io::Result<()> {
     if file.metadata()?.len() < 1 << 16 { file.write_all(format!("{line}\n").as_bytes()) } else { Ok(()) }
 }
 
-/// Makes a refusal: something is not as CRI-O and crun leave it, so somebody else changed it, or their versions do not fit.
+/// Makes a refusal: something is not as CRI-O and crun leave it, so somebody else changed it, or their versions do not
+/// fit.
 pub(super) fn refused(what: impl Into<String>) -> Fault {
     Fault::new(Class::Integrity, what)
 }

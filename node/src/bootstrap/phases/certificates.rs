@@ -86,7 +86,7 @@ pub(super) fn apply(node: &Node) -> Result<()> {
     files::promote(node.host, SCRATCH_PKI, paths::PKI)
 }
 
-/// Puts a given CA where kubeadm takes it for its own. kubeadm would sign with a key that is another's, too.
+/// Puts a given CA where kubeadm uses it. Refuses a key that is another's: kubeadm would sign with that, too.
 fn install_ca(node: &Node, ca: &CaPair) -> Result<()> {
     let key = ca.key.as_ref().ok_or_else(|| Fault::new(Class::Missing, "the given CA's key is missing"))?;
     let (certificate, private) = (format!("{SCRATCH_PKI}/ca.crt"), format!("{SCRATCH_PKI}/ca.key"));

@@ -10,7 +10,8 @@ use crate::host::systemd::systemctl;
 use crate::kubernetes::context::Node;
 use crate::kubernetes::retry::wait_until;
 
-/// This node's own range; sorts before the packaged `100-crio-bridge.conf`, and CRI-O takes the first.
+/// CNI configuration with this node's pod range; sorts before the packaged `100-crio-bridge.conf`, and CRI-O takes the
+/// first.
 pub const CNI: &str = "/etc/cni/net.d/10-hale-pods.conf";
 
 /// Returns whether CRI-O answers and has this node's pod range.
@@ -34,7 +35,7 @@ pub fn apply(node: &Node) -> Result<()> {
     })
 }
 
-/// The CNI configuration, when node.toml names a range; else the packaged one counts.
+/// Returns the CNI configuration if node.toml names a range; else the packaged one counts.
 fn pods(node: &Node) -> Result<Option<String>> {
     let (cluster, Some(range)) = (&node.role.cluster, &node.config.network.pods) else { return Ok(None) };
     let range = range.get_ref();

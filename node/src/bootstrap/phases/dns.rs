@@ -11,8 +11,8 @@ pub(super) fn apply(node: &Node) -> Result<()> {
     kubeadm::init_phases(node, &[&["addon", "coredns"]])
 }
 
-/// Resolves the API server's name through the cluster's DNS service; returns `SERVER says that NAME is ADDRESS`. Another
-/// address is an error.
+/// Resolves the API server's name through the cluster's DNS service; returns `SERVER says that NAME is ADDRESS`.
+/// Another address is an error.
 pub fn query(node: &Node) -> Result<String> {
     let cluster = &node.role.cluster;
     let (server, expected) = (cluster.dns_address(), cluster.api_service_address());
@@ -26,7 +26,7 @@ pub fn query(node: &Node) -> Result<String> {
     }
 }
 
-/// RFC 1035, 4.1: a header with one question, type A, class IN, recursion desired.
+/// Encodes a query (RFC 1035, 4.1): a header with one question, type A, class IN, recursion desired.
 fn question(name: &str) -> Vec<u8> {
     let mut bytes = vec![0x68, 0x61, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in name.split('.') {
@@ -37,7 +37,7 @@ fn question(name: &str) -> Vec<u8> {
     bytes
 }
 
-/// The address of the first A record of an answer to [`question`].
+/// Returns the address of the first A record of an answer to [`question`].
 fn address(answer: &[u8]) -> Option<Ipv4Addr> {
     let word = |at: usize| Some(u16::from_be_bytes([*answer.get(at)?, *answer.get(at + 1)?]));
     let (ours, reply) = (word(0)? == 0x6861, answer.get(2)? & 0x80 != 0);
@@ -54,7 +54,7 @@ fn address(answer: &[u8]) -> Option<Ipv4Addr> {
     None
 }
 
-/// Where a name ends: labels up to an empty one, or to a pointer (RFC 1035, 4.1.4).
+/// Returns the offset behind a name: labels up to an empty one, or to a pointer (RFC 1035, 4.1.4).
 fn after_name(bytes: &[u8], mut at: usize) -> Option<usize> {
     loop {
         match *bytes.get(at)? {

@@ -17,7 +17,7 @@ use super::certificates::is_pem;
 use super::kubelet;
 
 const BOOTSTRAP: &str = "/etc/kubernetes/bootstrap-kubelet.conf";
-/// kubeadm's note on a node's object of where CRI-O listens.
+/// Annotation by which kubeadm notes CRI-O's socket on a node's object.
 const NOTE: &str = "kubeadm.alpha.kubernetes.io/cri-socket";
 
 /// Returns whether the node has credentials of its own, and a kubelet that uses them.
@@ -52,13 +52,13 @@ pub(super) fn apply(node: &Node) -> Result<()> {
     api::wait_for_range(node).or_else(|fault| leave(node, fault))
 }
 
-/// Changes this node's object, which the kubelet may.
+/// Changes this node's object, as the kubelet may.
 fn change(node: &Node, how: &str, what: &str) -> Result<()> {
     let arguments = [how, "--overwrite", "node", &node.name, what];
     retry(node, API_TIMEOUT, &|| api::kubectl(node, &arguments)).map(drop)
 }
 
-/// A node whose pods would have addresses of another's pods does not stay. What no node may do is to remove its object.
+/// Leaves the cluster if this node's pods would have addresses of another's. Its object stays: no node may remove it.
 fn leave(node: &Node, fault: Fault) -> Result<()> {
     if fault.class() == Class::Input {
         change(node, "label", &format!("{PODS_LABEL}-"))?;
@@ -87,7 +87,7 @@ fn join(node: &Node) -> Result<()> {
     Err(fault)
 }
 
-/// Leaves nothing of a cluster that was not joined: kubeadm refuses to join over it. A kubelet that an attempt has
+/// Removes what is left of a failed attempt: kubeadm refuses to join over it. A kubelet that an attempt has
 /// started would have the port, and put credentials there in the meantime.
 fn clear(node: &Node) -> Result<()> {
     systemctl(node.host, &["stop", "kubelet.service"])?;

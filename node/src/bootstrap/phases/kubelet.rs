@@ -46,8 +46,8 @@ pub(super) fn is_serving(node: &Node) -> Result<bool> {
     Ok(node.host.path(SERVING).exists())
 }
 
-/// Waits for the kubelet's serving certificate: it asks for one when the API server knows its addresses, the master approves,
-/// and the controller manager signs.
+/// Waits for the kubelet's serving certificate: it asks for one when the API server knows its addresses, the master
+/// approves, and the controller manager signs.
 pub(super) fn wait_until_serving(node: &Node) -> Result<()> {
     wait_until(node, "the kubelet has no certificate as a server", API_TIMEOUT, &|| {
         renew::approve(node)?;

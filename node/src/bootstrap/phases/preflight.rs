@@ -13,15 +13,15 @@ use crate::kubernetes::{kubeadm, paths};
 const SPACE: u64 = 1 << 30;
 /// The legacy controllers that kubelet 1.17 and CRI-O 1.17 want.
 const CONTROLLERS: [&str; 4] = ["cpu", "cpuset", "memory", "pids"];
-/// Clocks may differ by this much, in seconds.
+/// Maximum difference between two clocks, in seconds.
 const SKEW: i64 = 300;
 
-/// Whether all is well.
+/// Returns whether the machine fits.
 pub(super) fn is_done(node: &Node) -> Result<bool> {
     Ok(examine(node).is_ok())
 }
 
-/// Makes the bridge if it is told to, names name servers if nobody has, then says what is wrong.
+/// Makes the bridge if node.toml says so, writes name servers if there are none, then reports what does not fit.
 pub(super) fn apply(node: &Node) -> Result<()> {
     network::name_servers(node)?;
     if node.config.network.bridge == Bridge::Make {
@@ -56,7 +56,7 @@ fn cgroups(node: &Node) -> Result<()> {
     ))
 }
 
-/// The clock cannot be earlier than what is installed, nor outside the token's life.
+/// Refuses a clock that is earlier than what is installed, or outside the token's life.
 fn clock(node: &Node) -> Result<()> {
     let wrong = |what: String| {
         Err(Fault::transient(what).help("set the clock: timedatectl set-time, or reach a time server"))

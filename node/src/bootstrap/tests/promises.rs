@@ -1,4 +1,5 @@
-//! What a bootstrap leaves is what was promised: looked at, made again when it is gone, and on disk when it is said to be.
+//! What a bootstrap leaves is what was promised: looked at, made again when it is gone, and on disk when it is said to
+//! be.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;

@@ -10,8 +10,8 @@ pub struct KubeadmDialect {
     /// Whether `alpha kubeconfig user` takes the configuration file (1.20, kubernetes #94879) or flags; with flags it
     /// looks for the newest release in the internet, and does without after 10 s.
     pub user_takes_config: bool,
-    /// Options that make `join` say why it finds no API server that it may trust: 1.17 says that in its log alone, and ends
-    /// with a time-out (kubernetes #86936).
+    /// Options that make `join` say why it finds no API server that it may trust: 1.17 says that in its log alone, and
+    /// ends with a time-out (kubernetes #86936).
     pub join_options: &'static [&'static str],
     /// Whether manifests have a startup probe (1.18 on, when the feature became beta).
     pub startup_probe: bool,

@@ -69,8 +69,8 @@ const MEANINGS: [(&str, Class, &str, &str); 13] = [
     ("timed out waiting for the condition", Class::Transient, "it took too long", "it is tried again"),
 ];
 
-/// Returns the lines that can say why it failed: no warning, such as of a host name that no server knows, and nothing of its
-/// log but, behind all others, why it last found no API server that it may trust.
+/// Returns the lines that can say why it failed: no warning, such as of a host name that no server knows, and nothing
+/// of its log but, behind all others, why it last found no API server that it may trust.
 fn reasons(said: &str) -> Vec<&str> {
     let is_log =
         |line: &str| line.starts_with('I') && line.get(1..5).is_some_and(|day| day.parse::<u16>().is_ok());

@@ -21,7 +21,8 @@ pub fn init_phases(node: &Node, phases: &[&[&str]]) -> Result<()> {
     })
 }
 
-/// Calls a function with the path of a configuration for kubeadm, which is removed however the function ends: it holds a token.
+/// Calls a function with the path of a configuration for kubeadm, which is removed however the function ends: it holds
+/// a token.
 pub fn with_config<T>(node: &Node, name: &str, text: &str, act: impl FnOnce(&str) -> Result<T>) -> Result<T> {
     run_dir::with_file(node.host, name, text.as_bytes(), act)
 }

@@ -95,8 +95,8 @@ pub fn edit(text: &str, defaults: &Defaults) -> Result<Option<String>> {
     Ok(applied(text, edits))
 }
 
-/// Edits the `LinuxResources` of an update; returns `None` if there is nothing to edit. CRI-O 1.17 writes the zero limit there,
-/// too.
+/// Edits the `LinuxResources` of an update; returns `None` if there is nothing to edit. CRI-O 1.17 writes the zero
+/// limit there, too.
 pub(super) fn resources(text: &str) -> Result<Option<String>> {
     let resources = JsonObject::parse(text, 0..text.len())?;
     Ok(applied(text, zero_limits(&resources)?))
@@ -143,8 +143,8 @@ fn is_sandbox(root: &JsonObject) -> Result<bool> {
     Ok(false)
 }
 
-/// Returns the edits by which a static pod's sandbox maps its last id to the control plane's. A map that is not the site's is
-/// refused.
+/// Returns the edits by which a static pod's sandbox maps its last id to the control plane's. A map that is not the
+/// site's is refused.
 fn maps(linux: &JsonObject, ids: ContainerIds) -> Result<Vec<Edit>> {
     let ContainerIds::Mapped { first, ids, last } = ids else { return Ok(Vec::new()) };
     let one =

@@ -58,8 +58,8 @@ impl<'a> JsonObject<'a> {
         Ok(lists.collect::<Result<Vec<_>>>()?.concat())
     }
 
-    /// Returns the edit by which `name` is `value`: in place of the last one of that name if it is one to put it `over`,
-    /// behind all members if there is none.
+    /// Returns the edit by which `name` is `value`: in place of the last one of that name if it is one to put it
+    /// `over`, behind all members if there is none.
     pub(super) fn put(&self, name: &str, value: &str, over: impl Fn(&str) -> bool) -> Option<Edit> {
         if let Some(last) = self.members.iter().rfind(|m| m.name == name) {
             return over(&self.text[last.value.clone()]).then(|| (last.value.clone(), value.to_owned()));
