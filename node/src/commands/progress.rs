@@ -1,4 +1,4 @@
-//! What is told while it happens: the console by the unit, and JSON lines to a virtio port if there is one.
+//! Progress of a bootstrap: lines on the console, and JSON lines to a virtio port if there is one.
 
 use crate::bootstrap::journal::{Entry, Event};
 use crate::doctor::report::BootReport;

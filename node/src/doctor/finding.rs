@@ -1,4 +1,4 @@
-//! What is found about a promise, and by what it was judged.
+//! Findings: whether a promise holds, with the evidence.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! What runs against what was shipped: manifests, and the settings of kubelet, kube-proxy, CRI-O and their units.
+//! Compares what runs with what was shipped: manifests, and the settings of kubelet, kube-proxy, CRI-O and their units.
 
 use std::fs;
 

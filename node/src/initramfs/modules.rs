@@ -1,4 +1,4 @@
-//! The index of kernel modules in the initramfs, and which of them a device asks for.
+//! The index of kernel modules in the initramfs, with the devices that they drive.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Which block device the command line means by `root=`.
+//! Finds the block device that `root=` of the command line names.
 
 use std::fmt;
 use std::fs::{self, File};

@@ -1,4 +1,4 @@
-//! What the cluster says about itself and this node, through kubectl.
+//! Questions to the API server about the cluster and this node, through kubectl.
 //!
 //! A question is answered with yes, with no, or not at all: on a slow machine timeouts are common, and mean
 //! nothing. So no answer is a transient fault, and whoever can wait asks again.

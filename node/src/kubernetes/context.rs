@@ -1,4 +1,4 @@
-//! A node that is being worked on: its role, its configuration, its host.
+//! The node at work: its role, its configuration, its host.
 
 use std::net::Ipv4Addr;
 

@@ -1,4 +1,4 @@
-//! kube-proxy on the host: where it is, and its credentials.
+//! kube-proxy on the host: its paths and its credentials.
 //!
 //! ```text
 //! /var/lib/kube-proxy/           0750 root:root

@@ -1,4 +1,4 @@
-//! Where Kubernetes keeps what more than one part of `hale` asks for.
+//! Paths of Kubernetes that more than one part of `hale` uses.
 
 /// Directory of certificates.
 pub const PKI: &str = "/etc/kubernetes/pki";

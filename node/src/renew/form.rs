@@ -1,4 +1,4 @@
-//! What a request for a certificate may ask for, to the last byte.
+//! Forms of certificate requests, to the last byte.
 //!
 //! What is not byte for byte the one thing that is expected (RFC 2986, in DER and canonical PEM) is refused, so nothing
 //! has to be understood that somebody else wrote.

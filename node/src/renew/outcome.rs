@@ -1,4 +1,4 @@
-//! When a certificate is renewed, and what a run did about it.
+//! When a certificate is renewed, and the outcome of a run.
 
 /// Days left below which a certificate is renewed: the timer has a month of chances before anybody is warned.
 pub(super) const DAYS: u64 = 60;

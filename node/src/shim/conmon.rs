@@ -1,4 +1,4 @@
-//! What conmon is asked for, by its command line (conmon(8), conmon 2.0 and 2.1).
+//! Parses the command line of conmon (conmon(8), conmon 2.0 and 2.1).
 
 use std::ffi::OsString;
 use std::path::PathBuf;

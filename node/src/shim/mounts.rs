@@ -1,4 +1,4 @@
-//! What is mounted where, as the kernel says (proc_pid_mountinfo(5)).
+//! Mounts, as the kernel lists them (proc_pid_mountinfo(5)).
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;

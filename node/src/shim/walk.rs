@@ -1,4 +1,4 @@
-//! Where a path leads, if nobody who is not trusted can change that.
+//! Resolves paths, and refuses those that a distrusted user could make lead elsewhere.
 
 use std::collections::VecDeque;
 use std::fs::{self, Metadata};

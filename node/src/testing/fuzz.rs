@@ -17,7 +17,7 @@ static ROLES: LazyLock<[RoleConfig; 2]> = LazyLock::new(|| {
     })
 });
 
-/// A `node.toml`, or a seed's: its secrets are seen, and what is read can be written without its secrets, and read again.
+/// Checks a `node.toml`: its secrets are seen, and it can be written without them and read again.
 pub fn node_config(text: &str) {
     for role in &*ROLES {
         let Ok(config) = NodeConfig::parse("node.toml", text, role) else { continue };
@@ -33,7 +33,7 @@ pub fn node_config(text: &str) {
     }
 }
 
-/// The shim's edit: JSON stays JSON, no field is lost or moved, and a second edit finds nothing to do.
+/// Checks the shim's edit: JSON stays JSON, no field is lost or moved, and a second edit finds nothing to do.
 pub fn edit(text: &str) {
     let edit = |text: &str| {
         let apparmor = &|| Ok(Some("a \"b\"".to_owned()));

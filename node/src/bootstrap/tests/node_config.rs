@@ -1,4 +1,4 @@
-//! What node.toml says, and what becomes of it.
+//! Bootstraps with what node.toml may say.
 
 use super::*;
 use crate::host::{RealHost, openssl};

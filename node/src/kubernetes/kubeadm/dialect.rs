@@ -1,4 +1,4 @@
-//! What differs between kubeadm 1.17 and 1.20, and their clusters.
+//! Differences between kubeadm 1.17 and 1.20, and their clusters.
 
 use crate::config::Minor;
 

@@ -1,4 +1,4 @@
-//! What kubeadm's errors mean, in one line and with what to do.
+//! Explains kubeadm's errors, in one line and with what to do.
 
 use crate::fault::{Class, Fault};
 

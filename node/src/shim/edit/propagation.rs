@@ -1,4 +1,4 @@
-//! Mounts go one way: what a container mounts must not show outside.
+//! Mount propagation goes one way: what a container mounts must not show outside.
 
 use std::ops::Range;
 

@@ -63,7 +63,7 @@ pub(crate) fn write(fake: &FakeHost, phase: &str, place: &dyn Fn(&str) -> String
     Ok(())
 }
 
-/// Modes and paths of a phase.
+/// Returns modes and paths of what a phase was recorded to write.
 pub(crate) fn recorded(phase: &str) -> impl Iterator<Item = (u32, &'static str)> {
     let rows = RECORDED.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
         let mut parts = line.split('\t');
@@ -73,7 +73,7 @@ pub(crate) fn recorded(phase: &str) -> impl Iterator<Item = (u32, &'static str)>
         .map(|(_, mode, path)| (u32::from_str_radix(mode, 8).unwrap(), path))
 }
 
-/// In seconds: how long what kubeadm signs is good for.
+/// Lifetime of what kubeadm signs, in seconds.
 pub(crate) const YEAR: i64 = 365 * 86_400;
 
 pub(crate) fn content(path: &str) -> String {

@@ -228,7 +228,7 @@ fn kubeadm(fake: &FakeHost, words: &[&str]) -> Result<CommandOutput> {
     }
 }
 
-/// The JSON documents of a configuration file.
+/// Reads the JSON documents of a configuration file.
 pub(crate) fn configuration(fake: &FakeHost, path: &str) -> Vec<Value> {
     let text = fs::read_to_string(fake.path(path)).unwrap();
     text.split("---\n").take(2).map(|document| serde_json::from_str(document).unwrap()).collect()
