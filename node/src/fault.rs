@@ -9,18 +9,18 @@ use std::path::Path;
 /// The node's result.
 pub type Result<T> = std::result::Result<T, Fault>;
 
-/// What can be done about a fault. `hale` branches on nothing else; the number is its exit code.
+/// What can be done about a fault. `hale` branches on nothing else; the number is the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// The operator's input is missing: wait for it.
     Missing = 1,
     /// The operator's input is wrong.
     Input = 2,
-    /// A thing outside this node did not answer as hoped; trying again can help.
-    Passing = 3,
+    /// Something outside this node did not answer as hoped; trying again can help.
+    Transient = 3,
     /// Bytes are not what they should be.
     Integrity = 4,
-    /// This machine: disk, kernel, a program.
+    /// A failure of this machine: disk, kernel, a program.
     Machine = 5,
 }
 
@@ -29,7 +29,7 @@ struct Inner {
     class: Class,
     place: Option<String>,
     what: String,
-    mend: Option<String>,
+    help: Option<String>,
 }
 
 /// An error. Boxed, so that a `Result` stays one word.
@@ -37,9 +37,9 @@ struct Inner {
 pub struct Fault(Box<Inner>);
 
 impl Fault {
-    /// A fault of `class`; `what` is one clause without a full stop.
+    /// Makes a fault of `class`; `what` is one clause without a full stop.
     pub fn new(class: Class, what: impl Into<String>) -> Self {
-        Self(Box::new(Inner { class, place: None, what: what.into(), mend: None }))
+        Self(Box::new(Inner { class, place: None, what: what.into(), help: None }))
     }
 
     /// The operator's input is wrong.
@@ -47,22 +47,22 @@ impl Fault {
         Self::new(Class::Input, what)
     }
 
-    /// Trying again can help.
-    pub fn passing(what: impl Into<String>) -> Self {
-        Self::new(Class::Passing, what)
+    /// Makes a fault that may pass by itself: trying again can help.
+    pub fn transient(what: impl Into<String>) -> Self {
+        Self::new(Class::Transient, what)
     }
 
-    /// This machine refused.
+    /// Makes a fault of this machine.
     pub fn machine(what: impl Into<String>) -> Self {
         Self::new(Class::Machine, what)
     }
 
-    /// An operating system error while `doing` something to `path`.
+    /// Makes a fault of an operating system error while `doing` something to `path`.
     pub fn io(doing: &str, path: impl AsRef<Path>, error: impl fmt::Display) -> Self {
         Self::machine(format!("cannot {doing} {}: {error}", path.as_ref().display()))
     }
 
-    /// Says which line of which file is to blame.
+    /// Adds the place: the line of `file` in which `span` begins.
     pub fn at(mut self, file: impl fmt::Display, text: &str, span: Range<usize>) -> Self {
         let before = text.get(..span.start).unwrap_or(text);
         let line = before.matches('\n').count() + 1;
@@ -70,24 +70,24 @@ impl Fault {
         self
     }
 
-    /// Says what mends it.
-    pub fn mend(mut self, how: impl Into<String>) -> Self {
-        self.0.mend = Some(how.into());
+    /// Adds what the operator can do about it.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.0.help = Some(help.into());
         self
     }
 
-    /// Puts a wider clause in front.
-    pub fn within(mut self, outer: impl fmt::Display) -> Self {
+    /// Puts a wider clause in front: `outer: what`.
+    pub fn context(mut self, outer: impl fmt::Display) -> Self {
         self.0.what = format!("{outer}: {}", self.0.what);
         self
     }
 
-    /// What can be done about it.
+    /// Returns what can be done about it.
     pub fn class(&self) -> Class {
         self.0.class
     }
 
-    /// The process's exit code.
+    /// Returns the process's exit code.
     pub fn exit_code(&self) -> u8 {
         self.0.class as u8
     }
@@ -101,8 +101,8 @@ impl fmt::Display for Fault {
             write!(f, "{place}: ")?;
         }
         f.write_str(&one_line(&self.0.what))?;
-        if let Some(mend) = &self.0.mend {
-            write!(f, "; {}", one_line(mend))?;
+        if let Some(help) = &self.0.help {
+            write!(f, "; {}", one_line(help))?;
         }
         Ok(())
     }
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_fault_is_one_line_with_its_place() {
-        let fault = Fault::input("a\nb").at("node.toml", "x\ny\nz", 4..5).mend("say z");
+        let fault = Fault::input("a\nb").at("node.toml", "x\ny\nz", 4..5).help("say z");
         assert_eq!(fault.to_string(), "node.toml:3: a b; say z");
     }
 }

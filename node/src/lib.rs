@@ -1,4 +1,4 @@
-//! What `hale`, the program on the node, is made of.
+//! The parts of `hale`, the program on the node.
 //!
 //! A folder is a floor: what is in it uses its own folder, and those that stand before it here.
 //!
@@ -8,36 +8,36 @@
 /// The one error: what went wrong, where, and what to do about it.
 pub mod fault;
 
-/// Text as others want it: base64, and safe for a terminal.
+/// Text encodings: base64, and text that is safe for a terminal.
 pub mod text;
 
-/// The files that say what a node is: parsed and checked, never read from a disk.
+/// Configuration files of a node: parsed and checked, never read from a disk.
 pub mod config;
 
-/// The machine: its files, its programs, its clock.
+/// Host abstraction: files, commands, clock.
 pub mod host;
 
-/// The first program that runs on a node: finds the root file system and goes there.
+/// `init` of the initramfs: finds the root file system and switches to it.
 pub mod initramfs;
 
-/// What CRI-O calls in place of crun and conmon.
+/// Shim that CRI-O calls in place of crun and conmon.
 pub mod shim;
 
 /// The cluster as one node sees it: the API server, kubeadm, who owns which file.
 pub mod kubernetes;
 
-/// Certificates before they end: asked for, approved, renewed.
+/// Renewal of certificates: requests, approval, rotation.
 pub mod renew;
 
 /// First boot: the phases that make the machine a node.
 pub mod bootstrap;
 
-/// Every promise of the node, proven on the running machine.
+/// `hale doctor`: every promise of the node, proven on the running machine.
 pub mod doctor;
 
-/// `hale`'s other verbs, and what is told of a bootstrap.
+/// `hale`'s other verbs, and the progress of a bootstrap.
 pub mod commands;
 
-/// What tests and fuzzing alone use.
+/// Fakes for tests and properties for fuzzing.
 #[cfg(any(test, fuzzing))]
 pub mod testing;

@@ -7,18 +7,18 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use node::bootstrap::journal::Journal;
-use node::commands::progress::Progress;
+use node::commands::progress::ProgressReporter;
 use node::commands::token::{self, Guest};
 use node::commands::{reset, status};
-use node::config::role::Role;
-use node::config::{Name, Range};
+use node::config::role::RoleConfig;
+use node::config::{AddressRange, DnsLabel};
 use node::doctor::finding::Verdict;
 use node::doctor::{self, report};
 use node::fault::{Fault, Result};
-use node::host::{Real, apt, files, seed};
+use node::host::{RealHost, apt, files, seed};
 use node::kubernetes::api;
-use node::kubernetes::context::{Node, load_identity};
-use node::kubernetes::policy::{self, More};
+use node::kubernetes::context::{Node, load_config};
+use node::kubernetes::policy::{self, Exemption};
 use node::{bootstrap, renew};
 
 /// Sets a Hale node up, proves its promises, and keeps them.
@@ -61,10 +61,10 @@ enum Verb {
     Token {
         /// The node's name; without it, any that the cluster does not know yet.
         #[arg(long = "for")]
-        name: Option<Name>,
+        name: Option<DnsLabel>,
         /// The range that its pods must have.
         #[arg(long)]
-        pods: Option<Range>,
+        pods: Option<AddressRange>,
         /// How long it is good for, at most 72.
         #[arg(long, default_value_t = token::HOURS)]
         hours: u16,
@@ -83,9 +83,9 @@ enum Verb {
     /// On the master: let the pods of one namespace have more than others.
     Allow {
         /// The namespace.
-        namespace: Name,
+        namespace: DnsLabel,
         /// What.
-        more: More,
+        more: Exemption,
     },
     /// Wait until the API server answers: kube-proxy's unit starts after it.
     Wait,
@@ -98,60 +98,60 @@ enum Verb {
 }
 
 fn run(verb: Verb) -> Result<ExitCode> {
-    let world = Real::new(Some(PathBuf::from("/var/lib/hale/log")));
-    let role = Role::parse(&files::need(&world, Role::PATH)?)?;
+    let host = RealHost::new(Some(PathBuf::from("/var/lib/hale/log")));
+    let role = RoleConfig::parse(&files::need(&host, RoleConfig::PATH)?)?;
     match verb {
         Verb::Bootstrap => {
-            let mut progress = Progress::open(&world);
-            let before = || seed::import(&world).map(drop);
-            bootstrap::until_done(&world, &role, &before, &mut |entry| progress.tell(entry))?;
+            let mut progress = ProgressReporter::open(&host);
+            let before = || seed::import(&host).map(drop);
+            bootstrap::until_done(&host, &role, &before, &mut |entry| progress.report(entry))?;
             // The node is done, whatever comes of telling.
-            if let Err(fault) = tell_all(&world, &role, &mut progress) {
+            if let Err(fault) = report_all(&host, &role, &mut progress) {
                 eprintln!("hale: not all is told: {fault}");
             }
         }
         Verb::Status { json } => {
-            let lines = status::lines(&role, &Journal::read(&world)?);
+            let lines = status::lines(&role, &Journal::read(&host)?);
             print(json, &lines, &status::table(&lines)?)?;
         }
-        Verb::Hold { wait } => show(&apt::hold(&world, &role.package_names(), wait)?, "held"),
-        Verb::Unhold { wait } => show(&apt::unhold(&world, &role.package_names(), wait)?, "let go"),
+        Verb::Hold { wait } => show(&apt::hold(&host, &role.package_names(), wait)?, "held"),
+        Verb::Unhold { wait } => show(&apt::unhold(&host, &role.package_names(), wait)?, "let go"),
         Verb::Doctor { json } => {
-            let identity = load_identity(&world, &role)?;
-            let findings = doctor::examine(&Node::new(&world, &role, &identity)?);
+            let config = load_config(&host, &role)?;
+            let findings = doctor::examine(&Node::new(&host, &role, &config)?);
             print(json, &findings, &doctor::table(&findings))?;
             return Ok(ExitCode::from(u8::from(
                 findings.iter().any(|finding| finding.verdict == Verdict::No),
             )));
         }
         Verb::Token { name, pods, hours, kube_proxy } => {
-            let identity = load_identity(&world, &role)?;
+            let config = load_config(&host, &role)?;
             let guest = Guest { name, pods, hours };
-            let join = token::token(&Node::new(&world, &role, &identity)?, &guest, kube_proxy)?;
+            let join = token::token(&Node::new(&host, &role, &config)?, &guest, kube_proxy)?;
             print!("{}", join.expose());
         }
         Verb::Approve => {
-            let identity = load_identity(&world, &role)?;
-            renew::approve_the_invited(&Node::new(&world, &role, &identity)?)?;
+            let config = load_config(&host, &role)?;
+            renew::approve_the_invited(&Node::new(&host, &role, &config)?)?;
         }
         Verb::Allow { namespace, more } => {
-            let identity = load_identity(&world, &role)?;
-            let name = policy::allow(&Node::new(&world, &role, &identity)?, &namespace, more)?;
+            let config = load_config(&host, &role)?;
+            let name = policy::allow(&Node::new(&host, &role, &config)?, &namespace, more)?;
             println!("pods of {namespace} may have it; this takes it back:");
             println!("  kubectl delete rolebinding -n {namespace} {name}");
         }
         Verb::Renew { force } => {
-            let identity = load_identity(&world, &role)?;
-            let _alone = Journal::open(&world)?;
-            println!("{}", renew::renew(&Node::new(&world, &role, &identity)?, force)?);
+            let config = load_config(&host, &role)?;
+            let _alone = Journal::open(&host)?;
+            println!("{}", renew::renew(&Node::new(&host, &role, &config)?, force)?);
         }
         Verb::Wait => {
-            let identity = load_identity(&world, &role)?;
-            api::wait_for_answer(&Node::new(&world, &role, &identity)?)?;
+            let config = load_config(&host, &role)?;
+            api::wait_until_healthy(&Node::new(&host, &role, &config)?)?;
         }
         Verb::Reset { yes } => {
-            let identity = load_identity(&world, &role)?;
-            let node = Node::new(&world, &role, &identity)?;
+            let config = load_config(&host, &role)?;
+            let node = Node::new(&host, &role, &config)?;
             println!("This will be lost:");
             reset::losses(&node).iter().for_each(|loss| println!("  {loss}"));
             if !yes {
@@ -165,14 +165,14 @@ fn run(verb: Verb) -> Result<ExitCode> {
 }
 
 /// Tells ports how to join this master, and what the machine is like now.
-fn tell_all(world: &Real, role: &Role, progress: &mut Progress) -> Result<()> {
-    let identity = load_identity(world, role)?;
-    let node = Node::new(world, role, &identity)?;
+fn report_all(host: &RealHost, role: &RoleConfig, progress: &mut ProgressReporter) -> Result<()> {
+    let config = load_config(host, role)?;
+    let node = Node::new(host, role, &config)?;
     if token::hand_out(&node)? {
         eprintln!("hale: a join file is at the port");
     }
     if progress.has_port() {
-        progress.report(world, &report::of(&node)?);
+        progress.send_boot_report(host, &report::of(&node)?);
     }
     Ok(())
 }
@@ -196,7 +196,7 @@ fn print(json: bool, value: &impl serde::Serialize, text: &str) -> Result<()> {
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_default();
-    if let Some(name) = node::shim::Name::of(Path::new(&name)) {
+    if let Some(name) = node::shim::ShimName::of(Path::new(&name)) {
         let fault = node::shim::run(name, &arguments.collect::<Vec<OsString>>());
         eprintln!("{fault}");
         return ExitCode::from(fault.exit_code());

@@ -13,8 +13,8 @@ use builder::base::Result;
 use builder::base::tree::Contents;
 use builder::lock::From;
 use libtest_mimic::{Arguments, Trial};
-use node::config::node::Identity;
-use node::config::role::Role;
+use node::config::node::NodeConfig;
+use node::config::role::RoleConfig;
 use tests::checkout;
 use tests::cli::{Desk, program};
 use tests::system::World;
@@ -136,10 +136,10 @@ fn what_needs_no_machine_runs() {
             &format!("role = {name:?}"),
             1,
         );
-        let role = Role::parse(&role).expect("a role");
-        let identity =
-            Identity::parse("node.toml", &text, &role).unwrap_or_else(|fault| panic!("{name}: {fault}"));
-        assert!(identity.missing(&role).is_none(), "{text}");
+        let role = RoleConfig::parse(&role).expect("a role");
+        let config =
+            NodeConfig::parse("node.toml", &text, &role).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+        assert!(config.missing(&role).is_none(), "{text}");
         assert!(desk.root().join(format!("dist/{LINE}/{name}")).is_dir(), "no bundle of {name}");
     }
 }

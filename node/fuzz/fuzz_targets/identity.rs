@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|text: &str| node::testing::fuzz::identity(text));
+libfuzzer_sys::fuzz_target!(|text: &str| node::testing::fuzz::node_config(text));

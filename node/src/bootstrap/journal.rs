@@ -16,18 +16,18 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::fault::{Fault, Result};
-use crate::host::{World, files};
+use crate::host::{Host, files};
 
-/// Where it is.
+/// Path of the journal.
 pub const PATH: &str = "/var/lib/hale/journal";
 
-/// One line.
+/// One line of the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     /// Seconds since 1970, by the clock as it was.
     pub at: i64,
-    /// The phase that it is about.
+    /// Name of the phase.
     pub phase: String,
     /// What happened.
     pub event: Event,
@@ -37,15 +37,15 @@ pub struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Event {
-    /// Its action began.
+    /// The phase began.
     Begun,
-    /// Its check said yes after its action, or instead of it.
+    /// Its result is there.
     Done,
-    /// It failed, and why.
+    /// It failed; the reason.
     Failed(String),
-    /// It waits for the operator, and what for.
+    /// It waits for the operator; the reason.
     Waiting(String),
-    /// Its action goes on asking, and why there is no answer yet.
+    /// It goes on asking; the reason why there is no answer yet.
     Polling(String),
 }
 
@@ -57,16 +57,17 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens or makes it, cuts a torn end off, and keeps every other process out.
-    pub fn open(world: &dyn World) -> Result<Self> {
-        let path = world.path(PATH);
+    /// Opens or makes the journal, cuts a torn end off, and locks every other process out.
+    pub fn open(host: &dyn Host) -> Result<Self> {
+        let path = host.path(PATH);
         let directory = path.parent().unwrap_or(Path::new("/"));
-        files::make_directory(world, directory, 0o700)?;
+        files::make_directory(host, directory, 0o700)?;
         let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path);
         let mut file = file.map_err(|e| Fault::io("open", &path, e))?;
         let exclusive = rustix::fs::FlockOperation::NonBlockingLockExclusive;
         rustix::fs::flock(&file, exclusive).map_err(|_| {
-            Fault::passing("another hale is at work on this node").mend("wait for it; `hale status` shows it")
+            Fault::transient("another hale is at work on this node")
+                .help("wait for it; `hale status` shows it")
         })?;
         let mut bytes = Vec::new();
         let read = file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_end(&mut bytes));
@@ -79,9 +80,9 @@ impl Journal {
         Ok(Self { file, entries })
     }
 
-    /// What it says, without opening it for writing.
-    pub fn read(world: &dyn World) -> Result<Vec<Entry>> {
-        match std::fs::read(world.path(PATH)) {
+    /// Reads all entries, without opening the journal for writing.
+    pub fn read(host: &dyn Host) -> Result<Vec<Entry>> {
+        match std::fs::read(host.path(PATH)) {
             Ok(bytes) => Ok(parse(&bytes).0),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(Fault::io("read", PATH, error)),
@@ -92,22 +93,22 @@ impl Journal {
     pub fn add(&mut self, entry: Entry) -> Result<()> {
         let line = line(&entry)?;
         let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
-        written.map_err(|e| Fault::passing(format!("cannot write {PATH}: {e}")).mend("free some space"))?;
+        written.map_err(|e| Fault::transient(format!("cannot write {PATH}: {e}")).help("free some space"))?;
         self.entries.push(entry);
         Ok(())
     }
 
-    /// All entries, oldest first.
+    /// Returns all entries, oldest first.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// How often a phase was done.
+    /// Returns how many times any phase was done.
     pub fn done(&self) -> usize {
         self.entries.iter().filter(|entry| entry.event == Event::Done).count()
     }
 
-    /// Whether a phase was done.
+    /// Returns whether a phase was done.
     pub fn is_done(&self, phase: &str) -> bool {
         self.entries.iter().any(|entry| entry.phase == phase && entry.event == Event::Done)
     }
@@ -130,7 +131,7 @@ fn checksum(text: &str) -> String {
     Sha256::digest(text.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The entries up to the first line that is torn or damaged, and how many bytes they take.
+/// Parses the entries up to the first line that is torn or damaged; returns them and their length in bytes.
 fn parse(bytes: &[u8]) -> (Vec<Entry>, u64) {
     let mut entries = Vec::new();
     let mut sound = 0;
@@ -147,7 +148,7 @@ fn parse(bytes: &[u8]) -> (Vec<Entry>, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::fake::Fake;
+    use crate::testing::fake::FakeHost;
 
     fn entry(at: i64, phase: &str, event: Event) -> Entry {
         Entry { at, phase: phase.to_owned(), event }
@@ -155,44 +156,44 @@ mod tests {
 
     #[test]
     fn truncation_at_every_byte_leaves_whole_entries() {
-        let world = Fake::new();
+        let host = FakeHost::new();
         let written = [
             entry(1, "preflight", Event::Begun),
             entry(2, "preflight", Event::Failed("no bridge \"lxcbr0\"\nat all".into())),
             entry(3, "preflight", Event::Done),
         ];
-        let mut journal = Journal::open(&world).unwrap();
+        let mut journal = Journal::open(&host).unwrap();
         written.iter().for_each(|entry| journal.add(entry.clone()).unwrap());
-        assert_eq!(Journal::open(&world).unwrap_err().class(), crate::fault::Class::Passing, "two at once");
+        assert_eq!(Journal::open(&host).unwrap_err().class(), crate::fault::Class::Transient, "two at once");
         drop(journal);
-        let whole = std::fs::read(world.path(PATH)).unwrap();
+        let whole = std::fs::read(host.path(PATH)).unwrap();
         let mut counts = Vec::new();
         for length in 0..=whole.len() {
-            std::fs::write(world.path(PATH), &whole[..length]).unwrap();
-            let mut journal = Journal::open(&world).unwrap();
+            std::fs::write(host.path(PATH), &whole[..length]).unwrap();
+            let mut journal = Journal::open(&host).unwrap();
             let left = journal.entries().to_vec();
             assert!(written.starts_with(&left));
             counts.push(left.len());
             let more = entry(4, "runtime", Event::Begun);
             journal.add(more.clone()).unwrap();
             drop(journal);
-            assert_eq!(Journal::read(&world).unwrap(), [left, vec![more]].concat());
+            assert_eq!(Journal::read(&host).unwrap(), [left, vec![more]].concat());
         }
         assert!(counts.is_sorted() && counts.last() == Some(&3));
     }
 
     #[test]
     fn a_flipped_bit_ends_the_journal_there() {
-        let world = Fake::new();
-        let mut journal = Journal::open(&world).unwrap();
+        let host = FakeHost::new();
+        let mut journal = Journal::open(&host).unwrap();
         (0..3).for_each(|at| journal.add(entry(at, "dns", Event::Done)).unwrap());
         drop(journal);
-        let whole = std::fs::read(world.path(PATH)).unwrap();
+        let whole = std::fs::read(host.path(PATH)).unwrap();
         for at in 0..whole.len() {
             let mut bytes = whole.clone();
             bytes[at] ^= 1;
-            std::fs::write(world.path(PATH), &bytes).unwrap();
-            let left = Journal::open(&world).unwrap().entries().len();
+            std::fs::write(host.path(PATH), &bytes).unwrap();
+            let left = Journal::open(&host).unwrap().entries().len();
             assert_eq!(left, at / (whole.len() / 3), "byte {at}");
         }
     }

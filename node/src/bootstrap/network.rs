@@ -8,7 +8,7 @@ use crate::fault::Result;
 use crate::host::systemd::systemctl;
 use crate::host::{files, ip};
 use crate::kubernetes::context::Node;
-use crate::kubernetes::retry::until;
+use crate::kubernetes::retry::wait_until;
 
 /// The files that hale makes; `hale reset` removes them.
 pub const FILES: [&str; 3] = [
@@ -17,46 +17,46 @@ pub const FILES: [&str; 3] = [
     "/etc/systemd/network/10-hale-port.network",
 ];
 
-/// How long a bridge that is being made may take.
+/// Maximum wait for the address of a new bridge.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Where programs look for name servers. Without it the kubelet starts no pod.
+/// File of name servers. Without it the kubelet starts no pod.
 pub const RESOLVER: &str = "/etc/resolv.conf";
 
-/// Names the servers of node.toml, or else the gateway, on a machine that names none: nothing else would.
+/// Writes the name servers of node.toml, or else the gateway, on a machine that names none.
 pub fn name_servers(node: &Node) -> Result<()> {
-    if files::read(node.world, RESOLVER)?.is_some() {
+    if files::read(node.host, RESOLVER)?.is_some() {
         return Ok(());
     }
-    let given = &node.identity.network.nameservers;
+    let given = &node.config.network.nameservers;
     let servers = if given.is_empty() { std::slice::from_ref(&node.role.cluster.gateway) } else { given };
     let text: String = servers.iter().map(|server| format!("nameserver {server}\n")).collect();
-    files::write(node.world, RESOLVER, text.as_bytes(), 0o644)
+    files::write(node.host, RESOLVER, text.as_bytes(), 0o644)
 }
 
-/// Writes the files and waits until the bridge has its address.
+/// Makes the bridge, with systemd-networkd, and waits for its address.
 pub fn make(node: &Node) -> Result<()> {
     let mut changed = false;
     for (path, text) in FILES.iter().zip(texts(node)?) {
         let Some(text) = text else { continue };
-        if files::read(node.world, path)?.as_deref() != Some(&text) {
-            files::write(node.world, path, text.as_bytes(), 0o644)?;
+        if files::read(node.host, path)?.as_deref() != Some(&text) {
+            files::write(node.host, path, text.as_bytes(), 0o644)?;
             changed = true;
         }
     }
     let (bridge, own) = (node.role.cluster.bridge.as_str(), node.address()?);
-    if !changed && ip::addresses(node.world, bridge)?.contains(&own) {
+    if !changed && ip::addresses(node.host, bridge)?.contains(&own) {
         return Ok(());
     }
-    systemctl(node.world, &["enable", "systemd-networkd.service"])?;
-    systemctl(node.world, &["restart", "systemd-networkd.service"])?;
-    let up = || Ok(ip::addresses(node.world, bridge)?.contains(&own));
-    until(node, &format!("{bridge} does not get {own}"), LIMIT, &up)
+    systemctl(node.host, &["enable", "systemd-networkd.service"])?;
+    systemctl(node.host, &["restart", "systemd-networkd.service"])?;
+    let up = || Ok(ip::addresses(node.host, bridge)?.contains(&own));
+    wait_until(node, &format!("{bridge} does not get {own}"), LIMIT, &up)
 }
 
-/// The three files' texts; no third one without an interface.
+/// Returns the texts of [`FILES`]; none for the third without an interface.
 fn texts(node: &Node) -> Result<[Option<String>; 3]> {
-    let (cluster, network) = (&node.role.cluster, &node.identity.network);
+    let (cluster, network) = (&node.role.cluster, &node.config.network);
     let bridge = &cluster.bridge;
     let device = format!("[NetDev]\nName={bridge}\nKind=bridge\n");
     let (own, prefix) = (node.address()?, cluster.subnet.prefix_len());

@@ -8,27 +8,27 @@ use crate::host::files;
 use crate::kubernetes::context::Node;
 use crate::kubernetes::kubeadm::manifest;
 
-/// Where the digests are: `SHA-256 PATH` lines, as sha256sum(1) has them.
+/// File of the digests: `SHA-256 PATH` lines, as sha256sum(1) has them.
 pub const PATH: &str = "/var/lib/hale/written";
-/// What kubeadm writes for the kubelet.
+/// Files that kubeadm writes for the kubelet.
 pub const KUBELET: [&str; 2] = ["/var/lib/kubelet/config.yaml", "/var/lib/kubelet/kubeadm-flags.env"];
 
-/// The static pods' manifests.
+/// Returns the paths of the static pods' manifests.
 pub fn manifests() -> [String; 4] {
     manifest::NAMES.map(|name| format!("{}/{name}.yaml", manifest::DIRECTORY))
 }
 
-/// Notes how these files are now; what was noted of others stays.
+/// Records the digests of these files; those of other files stay.
 pub fn note(node: &Node, paths: &[impl AsRef<str>]) -> Result<()> {
-    let old = files::read(node.world, PATH)?.unwrap_or_default();
+    let old = files::read(node.host, PATH)?.unwrap_or_default();
     let is_new = |line: &&str| paths.iter().any(|path| line.ends_with(&format!("  {}", path.as_ref())));
     let mut lines: Vec<String> = old.lines().filter(|line| !is_new(line)).map(str::to_owned).collect();
     for path in paths {
-        lines.push(line(path.as_ref(), &files::need(node.world, path.as_ref())?));
+        lines.push(line(path.as_ref(), &files::need(node.host, path.as_ref())?));
     }
     lines.sort();
     let text = lines.join("\n") + "\n";
-    if text == old { Ok(()) } else { files::write(node.world, PATH, text.as_bytes(), 0o600) }
+    if text == old { Ok(()) } else { files::write(node.host, PATH, text.as_bytes(), 0o600) }
 }
 
 fn line(path: &str, text: &str) -> String {
@@ -36,16 +36,16 @@ fn line(path: &str, text: &str) -> String {
     format!("{digest}  {path}")
 }
 
-/// Those of a node's files that are not as they were noted, each with what is wrong.
+/// Returns those of a node's files that are not as they were recorded, each with what is wrong.
 pub fn differences(node: &Node) -> Result<Vec<String>> {
-    let noted = files::read(node.world, PATH)?.unwrap_or_default();
+    let noted = files::read(node.host, PATH)?.unwrap_or_default();
     let manifests = manifests();
     let mut paths = KUBELET.to_vec();
     paths.extend(manifests.iter().filter(|_| node.role.is_master()).map(String::as_str));
     let mut found = Vec::new();
     for path in paths {
         let is_noted = noted.lines().any(|line| line.ends_with(&format!("  {path}")));
-        match files::read(node.world, path)? {
+        match files::read(node.host, path)? {
             None => found.push(format!("{path} is missing")),
             Some(_) if !is_noted => found.push(format!("{path} was not noted in {PATH}")),
             Some(text) if noted.lines().any(|noted| noted == line(path, &text)) => {}

@@ -1,48 +1,48 @@
-//! What is told while it happens: the console by the unit, and JSON lines to a virtio port if there is one.
+//! Progress of a bootstrap: lines on the console, and JSON lines to a virtio port if there is one.
 
 use crate::bootstrap::journal::{Entry, Event};
-use crate::doctor::report::Report;
-use crate::host::World;
-use crate::host::virtio_port::Port;
+use crate::doctor::report::BootReport;
+use crate::host::Host;
+use crate::host::virtio_port::VirtioPort;
 use crate::text::terminal::plain;
 
 /// The virtio-serial port by the name that its host gave it; any other, such as a guest agent's, is not ours.
 const PORT: &str = "/dev/virtio-ports/org.hale.progress";
 
-/// Tells the console and a port.
+/// Reports progress to the console, and to a virtio port if there is one.
 #[derive(Debug)]
-pub struct Progress {
-    port: Option<Port>,
+pub struct ProgressReporter {
+    port: Option<VirtioPort>,
 }
 
-impl Progress {
-    /// Tells the port too, if there is one.
-    pub fn open(world: &dyn World) -> Self {
-        Self { port: Port::open(world, PORT) }
+impl ProgressReporter {
+    /// Opens the port, if there is one.
+    pub fn open(host: &dyn Host) -> Self {
+        Self { port: VirtioPort::open(host, PORT) }
     }
 
-    /// Whether there is a port.
+    /// Returns whether there is a port.
     pub fn has_port(&self) -> bool {
         self.port.is_some()
     }
 
-    /// Tells of an entry.
-    pub fn tell(&mut self, entry: &Entry) {
+    /// Reports a new entry of the journal.
+    pub fn report(&mut self, entry: &Entry) {
         eprintln!("{}", line(entry));
         if let (Some(port), Ok(json)) = (&mut self.port, serde_json::to_string(entry)) {
             port.try_put(&(json + "\n"));
         }
     }
 
-    /// Tells the port what the machine is like.
-    pub fn report(&mut self, world: &dyn World, report: &Report) {
+    /// Sends the report of the boot to the port.
+    pub fn send_boot_report(&mut self, host: &dyn Host, report: &BootReport) {
         if let (Some(port), Ok(json)) = (&mut self.port, serde_json::to_string(report)) {
-            port.put(world, &(json + "\n"));
+            port.put(host, &(json + "\n"));
         }
     }
 }
 
-/// An entry for people: one line, whatever it tells of.
+/// Formats an entry for people: always one line.
 pub fn line(entry: &Entry) -> String {
     plain(&match &entry.event {
         Event::Begun => format!("hale: {} ...", entry.phase),
@@ -56,27 +56,28 @@ pub fn line(entry: &Entry) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::fake::Fake;
+    use crate::testing::fake::FakeHost;
 
     #[test]
     fn a_port_gets_json_lines() {
-        let world = Fake::new();
+        let host = FakeHost::new();
         let agent = "/dev/virtio-ports/org.a.guest-agent";
-        [PORT, agent].iter().for_each(|port| world.make(port, ""));
+        [PORT, agent].iter().for_each(|port| host.make(port, ""));
         let entry = Entry { at: 7, phase: "dns".into(), event: Event::Failed("no \"x\"\n".into()) };
-        Progress::open(&world).tell(&entry);
-        let text = std::fs::read_to_string(world.path(PORT)).unwrap();
+        ProgressReporter::open(&host).report(&entry);
+        let text = std::fs::read_to_string(host.path(PORT)).unwrap();
         assert_eq!(serde_json::from_str::<Entry>(text.strip_suffix('\n').unwrap()).unwrap(), entry);
-        let report = Report { uptime: 9, userspace: 1, finished: 0, units: Vec::new(), findings: Vec::new() };
-        world.make(PORT, "");
-        Progress::open(&world).report(&world, &report);
-        let text = std::fs::read_to_string(world.path(PORT)).unwrap();
-        assert_eq!(serde_json::from_str::<Report>(text.strip_suffix('\n').unwrap()).unwrap(), report);
-        assert_eq!(std::fs::read_to_string(world.path(agent)).unwrap(), "");
+        let report =
+            BootReport { uptime: 9, userspace: 1, finished: 0, units: Vec::new(), findings: Vec::new() };
+        host.make(PORT, "");
+        ProgressReporter::open(&host).send_boot_report(&host, &report);
+        let text = std::fs::read_to_string(host.path(PORT)).unwrap();
+        assert_eq!(serde_json::from_str::<BootReport>(text.strip_suffix('\n').unwrap()).unwrap(), report);
+        assert_eq!(std::fs::read_to_string(host.path(agent)).unwrap(), "");
         let forged = Entry { event: Event::Failed("x\u{1b}[1A\nhale: dns done".into()), ..entry.clone() };
         assert_eq!(line(&forged), "hale: dns failed: x\\u{1b}[1A\\nhale: dns done");
-        let silent = &mut Progress::open(&Fake::new());
+        let silent = &mut ProgressReporter::open(&FakeHost::new());
         assert!(!silent.has_port());
-        silent.tell(&entry);
+        silent.report(&entry);
     }
 }

@@ -5,12 +5,12 @@ use crate::bootstrap::phases::crio;
 use crate::bootstrap::{self, network, written};
 use crate::fault::{Fault, Result};
 use crate::host::systemd::systemctl;
-use crate::host::{Call, files, run_dir};
+use crate::host::{Command, files, run_dir};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::kube_proxy;
 use crate::renew;
 
-/// What is lost and cannot be made again, for people.
+/// Describes what a reset destroys.
 pub fn losses(node: &Node) -> Vec<String> {
     let mut losses = Vec::new();
     if node.role.is_master() {
@@ -18,13 +18,13 @@ pub fn losses(node: &Node) -> Vec<String> {
         losses.push("/etc/kubernetes/pki: the cluster's CA; every node must join anew".to_owned());
     }
     losses.push(format!("node {}: its pods, and what they wrote outside of volumes elsewhere", node.name));
-    let is_there = |path: &&&str| node.world.path(path).exists();
+    let is_there = |path: &&&str| node.host.path(path).exists();
     losses.extend(paths().filter(is_there).map(|path| (*path).to_owned()));
     losses
 }
 
-/// What is removed, in this order: what says that a bootstrap was done goes first, so that a cut leaves no node
-/// that believes itself whole.
+/// Paths that a reset removes, in this order: the marker of a finished bootstrap goes first, so that a cut leaves no
+/// node that believes itself whole.
 const PATHS: [&str; 12] = [
     bootstrap::MARKER,
     "/etc/kubernetes",
@@ -40,42 +40,42 @@ const PATHS: [&str; 12] = [
     written::PATH,
 ];
 
-/// All that goes but the journal, which goes last.
+/// Returns all paths that a reset removes but the journal, which goes last.
 fn paths() -> impl Iterator<Item = &'static &'static str> {
     PATHS.iter().chain(&network::FILES)
 }
 
-/// Undoes it. The packages, `node.toml` and the container images stay.
+/// Undoes the bootstrap. The packages, `node.toml` and the container images stay.
 pub fn reset(node: &Node) -> Result<()> {
     // The bootstrap's unit has the journal for as long as it waits; then nobody else may.
-    systemctl(node.world, &["stop", bootstrap::UNIT])?;
-    let journal = Journal::open(node.world)?;
+    systemctl(node.host, &["stop", bootstrap::UNIT])?;
+    let journal = Journal::open(node.host)?;
     for unit in ["kube-proxy.service", "kubelet.service"] {
-        systemctl(node.world, &["stop", unit])?;
+        systemctl(node.host, &["stop", unit])?;
     }
     // CRI-O may be down; a reboot ends its containers then.
-    let _ = node.world.run(&node.crictl(&["rmp", "--all", "--force"]).minutes(5))?;
+    let _ = node.host.run(&node.crictl(&["rmp", "--all", "--force"]).minutes(5))?;
     busy(node)?;
     for path in paths() {
-        files::remove(node.world, path)?;
+        files::remove(node.host, path)?;
     }
-    systemctl(node.world, &["disable", "kube-proxy.service"])?;
-    systemctl(node.world, &["enable", bootstrap::UNIT])?;
-    files::remove(node.world, crate::bootstrap::journal::PATH)?;
+    systemctl(node.host, &["disable", "kube-proxy.service"])?;
+    systemctl(node.host, &["enable", bootstrap::UNIT])?;
+    files::remove(node.host, crate::bootstrap::journal::PATH)?;
     drop(journal);
     // The directories that tmpfiles makes at boot.
-    node.world.ask(&Call::new("/usr/bin/systemd-tmpfiles", &["--create"])).map(drop)
+    node.host.run_checked(&Command::new("/usr/bin/systemd-tmpfiles", &["--create"])).map(drop)
 }
 
-/// A volume that is still mounted would be emptied.
+/// Refuses to reset while pod volumes are mounted: removal would delete their contents.
 fn busy(node: &Node) -> Result<()> {
-    let mounts = std::fs::read_to_string(node.world.path("/proc/self/mounts")).unwrap_or_default();
+    let mounts = std::fs::read_to_string(node.host.path("/proc/self/mounts")).unwrap_or_default();
     let inside = |line: &&str| line.split(' ').nth(1).is_some_and(|at| at.starts_with("/var/lib/kubelet/"));
     match mounts.lines().find(inside) {
         None => Ok(()),
         Some(line) => {
             let at = line.split(' ').nth(1).unwrap_or_default();
-            Err(Fault::machine(format!("{at} is still mounted")).mend("reboot, and run `hale reset` again"))
+            Err(Fault::machine(format!("{at} is still mounted")).help("reboot, and run `hale reset` again"))
         }
     }
 }
@@ -84,30 +84,30 @@ fn busy(node: &Node) -> Result<()> {
 mod tests {
     use super::*;
     use crate::bootstrap::{attempt, until_done};
-    use crate::config::node::Identity;
-    use crate::config::role::Role;
-    use crate::host::World;
-    use crate::kubernetes::context::load_identity;
-    use crate::testing::fake::Fake;
+    use crate::config::node::NodeConfig;
+    use crate::config::role::RoleConfig;
+    use crate::host::Host;
+    use crate::kubernetes::context::load_config;
+    use crate::testing::fake::FakeHost;
 
     #[test]
     fn a_reset_node_can_be_set_up_again() {
-        let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
-        let world = Fake::of(&role, "10.0.3.1");
-        attempt(&world, &role, &mut |_| {}).unwrap();
-        let identity = Identity::default();
-        let node = Node::new(&world, &role, &identity).unwrap();
+        let role = RoleConfig::parse(include_str!("../../examples/role.toml")).unwrap();
+        let host = FakeHost::of(&role, "10.0.3.1");
+        attempt(&host, &role, &mut |_| {}).unwrap();
+        let config = NodeConfig::default();
+        let node = Node::new(&host, &role, &config).unwrap();
         let losses = losses(&node).join("\n");
         assert!(losses.contains("everything that the cluster knows"), "{losses}");
-        world.make("/proc/self/mounts", "tmpfs /var/lib/kubelet/pods/x tmpfs rw 0 0\n");
+        host.make("/proc/self/mounts", "tmpfs /var/lib/kubelet/pods/x tmpfs rw 0 0\n");
         assert!(reset(&node).unwrap_err().to_string().contains("still mounted; reboot"));
-        world.make("/proc/self/mounts", "");
+        host.make("/proc/self/mounts", "");
         reset(&node).unwrap();
         for path in ["/etc/kubernetes", "/var/lib/etcd", "/var/lib/hale/journal"] {
-            assert!(!world.path(path).exists(), "{path}");
+            assert!(!host.path(path).exists(), "{path}");
         }
-        world.reboot();
-        attempt(&world, &role, &mut |_| {}).unwrap();
+        host.reboot();
+        attempt(&host, &role, &mut |_| {}).unwrap();
     }
 
     /// Whatever goes was named before, with what is below it; what stays is the operator's.
@@ -117,32 +117,32 @@ mod tests {
             ("master", "[network]\nbridge = \"make\"\ninterface = \"enp2s0\"\n"),
             ("node", include_str!("../../examples/node.toml")),
         ];
-        for (kind, told) in own {
+        for (kind, config) in own {
             let text = include_str!("../../examples/role.toml");
             let text = if kind == "node" {
                 text.replacen("\"master\"", "\"node\"", 1).replace("here = true", "here = false")
             } else {
                 text.to_owned()
             };
-            let role = Role::parse(&text).unwrap();
-            let world = Fake::of(&role, "10.0.3.1");
-            world.make(Identity::PATH, told);
-            world.make("/etc/resolv.conf", "nameserver 192.0.2.1\n");
-            ["/etc/cni/net.d/", "/var/lib/hale/"].iter().for_each(|path| world.make(path, ""));
+            let role = RoleConfig::parse(&text).unwrap();
+            let host = FakeHost::of(&role, "10.0.3.1");
+            host.make(NodeConfig::PATH, config);
+            host.make("/etc/resolv.conf", "nameserver 192.0.2.1\n");
+            ["/etc/cni/net.d/", "/var/lib/hale/"].iter().for_each(|path| host.make(path, ""));
             if kind == "node" {
-                world.state.borrow_mut().objects.insert("elsewhere".into());
+                host.state.borrow_mut().objects.insert("elsewhere".into());
             }
             let tree = || {
-                let mut tree = world.tree();
+                let mut tree = host.tree();
                 tree.retain(|path, _| !path.starts_with("run"));
                 tree
             };
             let before = tree();
-            until_done(&world, &role, &|| Ok(()), &mut |_| {}).unwrap();
-            world.make("/var/lib/cni/networks/crio-bridge/10.0.3.70", "");
+            until_done(&host, &role, &|| Ok(()), &mut |_| {}).unwrap();
+            host.make("/var/lib/cni/networks/crio-bridge/10.0.3.70", "");
             let set_up = tree();
-            let identity = load_identity(&world, &role).unwrap();
-            let node = Node::new(&world, &role, &identity).unwrap();
+            let config = load_config(&host, &role).unwrap();
+            let node = Node::new(&host, &role, &config).unwrap();
             let losses = losses(&node);
             assert_eq!(
                 losses.join("\n").contains("every node must join anew"),
@@ -159,7 +159,7 @@ mod tests {
             let mut before = before;
             before.remove("etc/systemd/network");
             assert_eq!(after, before, "{kind}");
-            let state = world.state.borrow();
+            let state = host.state.borrow();
             assert!(state.enabled.contains(bootstrap::UNIT) && !state.enabled.contains("kube-proxy.service"));
             assert!(
                 ["kubelet.service", "kube-proxy.service"].iter().all(|unit| !state.active.contains(*unit))
@@ -169,30 +169,30 @@ mod tests {
 
     #[test]
     fn a_reset_that_was_cut_can_be_done_again() {
-        let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
-        let identity = Identity::default();
+        let role = RoleConfig::parse(include_str!("../../examples/role.toml")).unwrap();
+        let config = NodeConfig::default();
         let try_with = |fuel: usize| {
-            let world = Fake::of(&role, "10.0.3.1");
-            until_done(&world, &role, &|| Ok(()), &mut |_| {}).unwrap();
-            let before = world.changes.get();
-            world.fuel.set(fuel);
-            let done = reset(&Node::new(&world, &role, &identity).unwrap());
-            (done.is_ok(), world.changes.get() - before, world)
+            let host = FakeHost::of(&role, "10.0.3.1");
+            until_done(&host, &role, &|| Ok(()), &mut |_| {}).unwrap();
+            let before = host.changes.get();
+            host.fuel.set(fuel);
+            let done = reset(&Node::new(&host, &role, &config).unwrap());
+            (done.is_ok(), host.changes.get() - before, host)
         };
         let (_, changes, whole) = try_with(usize::MAX);
         assert!(changes > 15, "{changes}");
         for at in 0..changes {
-            let (done, _, world) = try_with(at);
+            let (done, _, host) = try_with(at);
             assert!(!done, "no cut at {at}");
             // Whatever is left, it does not take itself for a node that was set up.
-            let whole_node = [bootstrap::MARKER, "/etc/kubernetes"].map(|path| world.path(path).exists());
+            let whole_node = [bootstrap::MARKER, "/etc/kubernetes"].map(|path| host.path(path).exists());
             assert_ne!(whole_node, [true, false], "cut at change {at}");
-            world.reboot();
-            reset(&Node::new(&world, &role, &identity).unwrap()).unwrap();
-            let mut trees = [&world, &whole].map(Fake::tree);
+            host.reboot();
+            reset(&Node::new(&host, &role, &config).unwrap()).unwrap();
+            let mut trees = [&host, &whole].map(FakeHost::tree);
             trees.iter_mut().for_each(|tree| tree.retain(|path, _| !path.starts_with("run")));
             assert_eq!(trees[0], trees[1], "cut at change {at}");
-            assert_eq!(world.state.borrow().enabled, whole.state.borrow().enabled, "cut at change {at}");
+            assert_eq!(host.state.borrow().enabled, whole.state.borrow().enabled, "cut at change {at}");
         }
     }
 }

@@ -6,32 +6,32 @@ use serde::Serialize;
 
 use crate::bootstrap::journal::{Entry, Event};
 use crate::bootstrap::phases;
-use crate::config::Moment;
-use crate::config::role::Role;
+use crate::config::Timestamp;
+use crate::config::role::RoleConfig;
 use crate::fault::Result;
 use crate::text::terminal::plain;
 
-/// A phase as it stands.
+/// The status of one phase.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Line {
-    /// Its name.
+pub struct PhaseStatus {
+    /// Name of the phase.
     pub phase: &'static str,
-    /// What it does.
+    /// One clause about the phase.
     pub about: &'static str,
-    /// How it stands.
-    pub state: State,
-    /// When it came to stand so, seconds since 1970.
+    /// State of the phase.
+    pub state: PhaseState,
+    /// Time of the last entry, in seconds since 1970.
     pub at: Option<i64>,
-    /// How long it took, in seconds.
+    /// Duration of a finished phase, in seconds.
     pub seconds: Option<i64>,
-    /// Why it failed, what it waits for, or why it still runs.
+    /// Reason why it failed, waits or still runs.
     pub why: Option<String>,
 }
 
-/// How a phase stands.
+/// The state of a phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum PhaseState {
     /// Not begun.
     Pending,
     /// Begun.
@@ -44,33 +44,34 @@ pub enum State {
     Done,
 }
 
-/// All phases of a role by what the journal says.
-pub fn lines(role: &Role, entries: &[Entry]) -> Vec<Line> {
+/// Returns the status of all phases of a role, from the journal.
+pub fn lines(role: &RoleConfig, entries: &[Entry]) -> Vec<PhaseStatus> {
     let line = |phase: phases::Phase| {
         let of: Vec<&Entry> = entries.iter().filter(|entry| entry.phase == phase.name).collect();
         let last = of.last();
         let (state, why) = match last.map(|entry| &entry.event) {
-            None => (State::Pending, None),
-            Some(Event::Begun) => (State::Running, None),
-            Some(Event::Polling(why)) => (State::Running, Some(why.clone())),
-            Some(Event::Done) => (State::Done, None),
-            Some(Event::Failed(why)) => (State::Failed, Some(why.clone())),
-            Some(Event::Waiting(why)) => (State::Waiting, Some(why.clone())),
+            None => (PhaseState::Pending, None),
+            Some(Event::Begun) => (PhaseState::Running, None),
+            Some(Event::Polling(why)) => (PhaseState::Running, Some(why.clone())),
+            Some(Event::Done) => (PhaseState::Done, None),
+            Some(Event::Failed(why)) => (PhaseState::Failed, Some(why.clone())),
+            Some(Event::Waiting(why)) => (PhaseState::Waiting, Some(why.clone())),
         };
         let begun = of.iter().rev().find(|entry| entry.event == Event::Begun);
         let seconds =
-            last.zip(begun).filter(|_| state == State::Done).map(|(last, begun)| last.at - begun.at);
+            last.zip(begun).filter(|_| state == PhaseState::Done).map(|(last, begun)| last.at - begun.at);
         let (at, why) = (last.map(|entry| entry.at), why.as_deref().map(plain));
-        Line { phase: phase.name, about: phase.about, state, at, seconds, why }
+        PhaseStatus { phase: phase.name, about: phase.about, state, at, seconds, why }
     };
     phases::of(role).into_iter().map(line).collect()
 }
 
-/// A table for people.
-pub fn table(lines: &[Line]) -> Result<String> {
+/// Formats the status as a table for people.
+pub fn table(lines: &[PhaseStatus]) -> Result<String> {
     let mut text = String::new();
     for line in lines {
-        let at = line.at.map(Moment::from_seconds).transpose()?.map_or_else(String::new, |at| at.to_string());
+        let at =
+            line.at.map(Timestamp::from_seconds).transpose()?.map_or_else(String::new, |at| at.to_string());
         let took = line.seconds.map_or_else(String::new, |seconds| format!("{seconds} s"));
         let state = format!("{:?}", line.state).to_lowercase();
         let _ = writeln!(text, "{:<14} {state:<8} {at:<20} {took:>6}  {}", line.phase, line.about);
@@ -87,7 +88,7 @@ mod tests {
 
     #[test]
     fn a_phase_stands_as_its_last_entry_says() {
-        let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
+        let role = RoleConfig::parse(include_str!("../../examples/role.toml")).unwrap();
         let entry = |at, phase: &str, event| Entry { at, phase: phase.into(), event };
         let entries = [
             entry(0, "preflight", Event::Begun),
@@ -99,8 +100,8 @@ mod tests {
             entry(85, "certificates", Event::Polling("no answer within 3 min".into())),
         ];
         let lines = lines(&role, &entries);
-        let states: Vec<State> = lines.iter().map(|line| line.state).take(4).collect();
-        assert_eq!(states, [State::Done, State::Failed, State::Running, State::Pending]);
+        let states: Vec<PhaseState> = lines.iter().map(|line| line.state).take(4).collect();
+        assert_eq!(states, [PhaseState::Done, PhaseState::Failed, PhaseState::Running, PhaseState::Pending]);
         let text = table(&lines).unwrap();
         assert!(text.contains("preflight      done     1970-01-01T00:00:09Z    9 s"), "{text}");
         for why in ["CRI-O does not answer\\u{1b}[1A\\u{1b}[2K\\nruntime\n", "no answer within 3 min"] {

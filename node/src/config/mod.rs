@@ -5,6 +5,6 @@ pub mod shim;
 mod timestamp;
 mod values;
 
-pub use secrets::{Pem, Pin, Secret, Token};
-pub use timestamp::Moment;
-pub use values::{Capability, Endpoint, Interface, Minor, Name, Range, Version};
+pub use secrets::{CaPin, Pem, Secret, Token};
+pub use timestamp::Timestamp;
+pub use values::{AddressRange, Capability, DnsLabel, Endpoint, Interface, Minor, Version};

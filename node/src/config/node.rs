@@ -11,37 +11,37 @@ use toml::Spanned;
 
 use crate::fault::{Class, Fault, Result, parse_toml};
 
-use super::role::Role;
-use super::secrets::{Pem, Pin, Secret, Token};
-use super::timestamp::Moment;
-use super::values::{Endpoint, Interface, Name, Range};
+use super::role::RoleConfig;
+use super::secrets::{CaPin, Pem, Secret, Token};
+use super::timestamp::Timestamp;
+use super::values::{AddressRange, DnsLabel, Endpoint, Interface};
 
-/// The whole file. Every key is optional; [`Identity::check`] says which ones a role cannot do without.
+/// The whole file. Every key is optional; [`NodeConfig::check`] says which ones a role cannot do without.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Identity {
+pub struct NodeConfig {
     /// The node's name; the machine's host name when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<Name>,
-    /// Its place in the cluster's network.
+    pub name: Option<DnsLabel>,
+    /// The node's place in the cluster's network.
     #[serde(default)]
-    pub network: Network,
-    /// How a node joins.
+    pub network: NetworkConfig,
+    /// What a node needs to join.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub join: Option<Join>,
-    /// A master's given cluster CA; without it, it makes its own.
+    pub join: Option<JoinConfig>,
+    /// A given cluster CA, on a master; without one, the master makes its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ca: Option<Ca>,
+    pub ca: Option<CaPair>,
     /// The credentials of a node's own kube-proxy, where the role wants one on every node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kube_proxy: Option<KubeProxy>,
+    pub kube_proxy: Option<KubeProxyCredentials>,
 }
 
 /// A node's place in the cluster's network.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Network {
-    /// What to do about the role's bridge.
+pub struct NetworkConfig {
+    /// Whether the role's bridge is made.
     #[serde(default)]
     pub bridge: Bridge,
     /// The interface to put into the bridge, when hale makes it.
@@ -52,50 +52,50 @@ pub struct Network {
     pub address: Option<Spanned<Ipv4Addr>>,
     /// The addresses of this node's pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pods: Option<Spanned<Range>>,
+    pub pods: Option<Spanned<AddressRange>>,
     /// Name servers for a machine that names none of its own, and for the bridge's network when hale makes it; the
     /// gateway when absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nameservers: Vec<Ipv4Addr>,
 }
 
-/// What to do about the role's bridge.
+/// Whether the role's bridge is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Bridge {
-    /// It is there; touch nothing.
+    /// The bridge is there; nothing is touched.
     #[default]
     Use,
-    /// Make it with systemd-networkd.
+    /// The bridge is made, with systemd-networkd.
     Make,
 }
 
-/// How a node joins. `hale token` on the master prints it.
+/// What a node needs to join; `hale token` prints it on the master.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Join {
+pub struct JoinConfig {
     /// The API server, `address:port`.
     pub endpoint: Endpoint,
     /// The bootstrap token: a secret, absent once it was used.
     #[serde(default, skip_serializing)]
     pub token: Option<Token>,
     /// Digests of the public keys of cluster CAs to trust; a CA that is none of them is refused.
-    pub ca_pins: Vec<Pin>,
-    /// When the token was made: a clock that says an earlier time is wrong.
+    pub ca_pins: Vec<CaPin>,
+    /// Time at which the token was made: a clock that shows an earlier one is wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub issued: Option<Moment>,
-    /// When the token ends.
+    pub issued: Option<Timestamp>,
+    /// Time at which the token expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires: Option<Moment>,
-    /// Ranges that other nodes' pods have.
+    pub expires: Option<Timestamp>,
+    /// Ranges of other nodes' pods.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub taken: Vec<Range>,
+    pub taken: Vec<AddressRange>,
 }
 
 /// A given cluster CA, PEM.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Ca {
+pub struct CaPair {
     /// Its certificate.
     pub certificate: Pem,
     /// Its private key: a secret, absent once it was used.
@@ -106,20 +106,20 @@ pub struct Ca {
 /// A client certificate of `system:kube-proxy` and the CA to trust, PEM.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct KubeProxy {
+pub struct KubeProxyCredentials {
     /// The kubeconfig: a secret, absent once it was used.
     #[serde(default, skip_serializing)]
     pub kubeconfig: Option<Secret>,
 }
 
-/// The text that a wiped file begins with.
+/// First line of a file whose secrets were wiped.
 const WIPED: &str = "# Secrets were wiped by hale after their use.\n";
 
-/// Where secrets stand: a table and its key.
+/// Tables and keys that hold secrets.
 const SECRETS: [(&str, &str); 3] = [("join", "token"), ("ca", "key"), ("kube-proxy", "kubeconfig")];
 
-/// Whether a text gives a secret, in any of the ways in which TOML writes a key; of a text that is no TOML, whether one
-/// of its lines looks so.
+/// Returns whether a text holds a secret, in whichever way TOML lets a key be written; for text that is no TOML,
+/// whether one of its lines looks like one.
 pub fn holds_secret(text: &str) -> bool {
     let looks_so = |line: &str| {
         let key = line.split('=').next().unwrap_or_default().trim();
@@ -131,41 +131,42 @@ pub fn holds_secret(text: &str) -> bool {
     }
 }
 
-impl Identity {
-    /// Where the file is.
+impl NodeConfig {
+    /// Path of the file.
     pub const PATH: &str = "/etc/hale/node.toml";
-    /// The longest that it may be, in bytes.
+    /// Maximum size of the file, in bytes.
     pub const LIMIT: u64 = 64 * 1024;
 
-    /// Reads the file's text, and checks it against the role.
-    pub fn parse(file: &str, text: &str, role: &Role) -> Result<Self> {
-        let identity: Self = parse_toml(file, text)?;
-        identity.check_network(file, text, role)?;
-        identity.check_secrets(file, role)?;
-        Ok(identity)
+    /// Parses the file's text and checks it against the role.
+    pub fn parse(file: &str, text: &str, role: &RoleConfig) -> Result<Self> {
+        let config: Self = parse_toml(file, text)?;
+        config.check_network(file, text, role)?;
+        config.check_secrets(file, role)?;
+        Ok(config)
     }
 
-    /// The text without its secrets.
+    /// Returns the file's text without its secrets.
     pub fn wiped(&self) -> Result<String> {
         let text =
             toml::to_string(self).map_err(|e| Fault::machine(format!("cannot write node.toml: {e}")))?;
         Ok(format!("{WIPED}{text}"))
     }
 
-    /// The addresses that this node's pods get.
-    pub fn pods(&self, role: &Role) -> Range {
+    /// Returns the addresses of this node's pods.
+    pub fn pods(&self, role: &RoleConfig) -> AddressRange {
         self.network.pods.as_ref().map_or(role.cluster.pods, |range| *range.get_ref())
     }
 
-    /// What the role cannot do without and this file does not say: each is a key and what to do.
-    pub fn missing(&self, role: &Role) -> Option<Fault> {
+    /// Returns a fault that names a key that the role needs and the file lacks, with what to do; `None` if there is
+    /// none.
+    pub fn missing(&self, role: &RoleConfig) -> Option<Fault> {
         let missing = |key: &str, how: &str| {
             let what = format!("{} has no {key}", Self::PATH);
-            Some(Fault::new(Class::Missing, what).mend(how))
+            Some(Fault::new(Class::Missing, what).help(how))
         };
         if role.is_master() {
             return match &self.ca {
-                Some(Ca { key: None, .. }) => {
+                Some(CaPair { key: None, .. }) => {
                     missing("ca.key", "give the CA's private key, or leave [ca] out")
                 }
                 _ => None,
@@ -173,7 +174,7 @@ impl Identity {
         }
         match &self.join {
             None => missing("[join]", "put there what `hale token` prints on the master"),
-            Some(Join { token: None, .. }) => {
+            Some(JoinConfig { token: None, .. }) => {
                 missing("join.token", "run `hale token` on the master for a new one")
             }
             Some(_) if self.network.pods.is_none() => {
@@ -183,7 +184,7 @@ impl Identity {
         }
     }
 
-    fn check_network(&self, file: &str, text: &str, role: &Role) -> Result<()> {
+    fn check_network(&self, file: &str, text: &str, role: &RoleConfig) -> Result<()> {
         let network = &self.network;
         let cluster = &role.cluster;
         let mut reserved = vec![cluster.gateway, cluster.advertise_address];
@@ -211,7 +212,7 @@ impl Identity {
             if let Some(taken) = taken {
                 let fault =
                     Fault::input(format!("pod range {range} overlaps {taken}, which another node has"));
-                return Err(fault.at(file, text, pods.span()).mend("choose a free range"));
+                return Err(fault.at(file, text, pods.span()).help("choose a free range"));
             }
         }
         match (network.bridge, &network.interface, &network.address) {
@@ -226,7 +227,7 @@ impl Identity {
         }
     }
 
-    fn check_secrets(&self, file: &str, role: &Role) -> Result<()> {
+    fn check_secrets(&self, file: &str, role: &RoleConfig) -> Result<()> {
         let wrong = |what: &str| Err(Fault::input(format!("{file}: {what}")));
         if role.is_master() && self.join.is_some() {
             return wrong("[join] is for a node; this is the master");
@@ -237,7 +238,7 @@ impl Identity {
         if self.join.as_ref().is_some_and(|join| join.ca_pins.is_empty()) {
             return wrong("join.ca-pins is empty: without a pin a node would trust any API server");
         }
-        let ca_fits = |ca: &Ca| {
+        let ca_fits = |ca: &CaPair| {
             ca.certificate.holds("CERTIFICATE") && ca.key.iter().all(|key| key.holds("PRIVATE KEY"))
         };
         if !self.ca.iter().all(ca_fits) {
@@ -256,16 +257,16 @@ mod tests {
     const MASTER: &str = include_str!("../../examples/master.toml");
     const NODE: &str = include_str!("../../examples/node.toml");
 
-    fn role(kind: &str) -> Role {
+    fn role(kind: &str) -> RoleConfig {
         let text = include_str!("../../examples/role.toml");
-        Role::parse(&text.replacen("role = \"master\"", &format!("role = {kind:?}"), 1)).unwrap()
+        RoleConfig::parse(&text.replacen("role = \"master\"", &format!("role = {kind:?}"), 1)).unwrap()
     }
 
     #[test]
     fn the_examples_are_whole() {
         for (kind, text) in [("master", MASTER), ("node", NODE), ("master", "")] {
-            let identity = Identity::parse("node.toml", text, &role(kind)).unwrap();
-            assert!(identity.missing(&role(kind)).is_none(), "{text}");
+            let config = NodeConfig::parse("node.toml", text, &role(kind)).unwrap();
+            assert!(config.missing(&role(kind)).is_none(), "{text}");
         }
     }
 
@@ -273,7 +274,7 @@ mod tests {
     fn what_is_missing_is_said_with_what_to_do() {
         let check = |kind: &str, text: &str, expect: &str| {
             let role = role(kind);
-            let fault = Identity::parse("node.toml", text, &role).unwrap().missing(&role).unwrap();
+            let fault = NodeConfig::parse("node.toml", text, &role).unwrap().missing(&role).unwrap();
             assert!(fault.to_string().contains(expect) && fault.class() == Class::Missing, "{fault}");
         };
         let without = |key: &str| NODE.lines().filter(|l| !l.starts_with(key)).collect::<Vec<_>>().join("\n");
@@ -288,10 +289,10 @@ mod tests {
     fn a_wrong_file_is_refused_at_its_line() {
         let check = |kind: &str, text: &str, from: &str, to: &str, expect: &str| {
             assert!(text.contains(from), "{from}");
-            let told = Identity::parse("node.toml", &text.replacen(from, to, 1), &role(kind))
+            let message = NodeConfig::parse("node.toml", &text.replacen(from, to, 1), &role(kind))
                 .unwrap_err()
                 .to_string();
-            assert!(told.contains(expect), "{told}");
+            assert!(message.contains(expect), "{message}");
         };
         check("node", NODE, "name =", "nome =", "node.toml:2: unknown field `nome`");
         check("node", NODE, "\"10.0.3.2\"", "\"10.0.3.256\"", "node.toml:");
@@ -323,17 +324,17 @@ mod tests {
     #[test]
     fn no_secret_is_shown_or_written_back() {
         for (kind, text, secret) in [("master", MASTER, "RSA PRIVATE"), ("node", NODE, "0123456789abcdef")] {
-            let identity = Identity::parse("node.toml", text, &role(kind)).unwrap();
-            assert!(text.contains(secret) && !format!("{identity:?}").contains(secret));
-            let wiped = identity.wiped().unwrap();
+            let config = NodeConfig::parse("node.toml", text, &role(kind)).unwrap();
+            assert!(text.contains(secret) && !format!("{config:?}").contains(secret));
+            let wiped = config.wiped().unwrap();
             assert!(!wiped.contains(secret), "{wiped}");
             assert!(
-                Identity::parse("node.toml", &wiped, &role(kind)).unwrap().missing(&role(kind)).is_some()
+                NodeConfig::parse("node.toml", &wiped, &role(kind)).unwrap().missing(&role(kind)).is_some()
             );
         }
-        let told =
-            Identity::parse("node.toml", &NODE.replace("abcdef.", "abcdef-"), &role("node")).unwrap_err();
-        assert!(!told.to_string().contains("0123456789abcdef"), "{told}");
+        let message =
+            NodeConfig::parse("node.toml", &NODE.replace("abcdef.", "abcdef-"), &role("node")).unwrap_err();
+        assert!(!message.to_string().contains("0123456789abcdef"), "{message}");
     }
 
     /// A secret is one however its key is written; of a file that is no TOML each line counts.
@@ -359,7 +360,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_panics(text in "\\PC*") {
-            crate::testing::fuzz::identity(&text);
+            crate::testing::fuzz::node_config(&text);
         }
 
         /// The example with some of its lines doubled, dropped, cut short or spoilt.
@@ -378,7 +379,7 @@ mod tests {
                     _ => lines[at].insert_str(column, &by),
                 }
             }
-            crate::testing::fuzz::identity(&lines.join("\n"));
+            crate::testing::fuzz::node_config(&lines.join("\n"));
         }
     }
 }

@@ -12,41 +12,41 @@ use serde::{Deserialize, Serialize};
 use crate::fault::{Fault, Result, parse_toml};
 
 use super::shim;
-use super::values::{Capability, Interface, Range, Version};
+use super::values::{AddressRange, Capability, Interface, Version};
 
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Role {
-    /// What it does in the cluster.
-    pub role: Kind,
-    /// The line that its components come from, such as `1.17`.
+pub struct RoleConfig {
+    /// What the node does in the cluster.
+    pub role: RoleKind,
+    /// The release line of its components, such as `1.17`.
     pub line: String,
     /// The version of kubelet, kubeadm and the control plane.
     pub kubernetes: Version,
     /// The cluster's own values.
-    pub cluster: Cluster,
+    pub cluster: ClusterConfig,
     /// The user that containers' root is on the host.
-    pub user: User,
+    pub user: UserConfig,
     /// How CRI-O runs containers.
-    pub runtime: Runtime,
-    /// Where the control plane's images come from.
-    pub images: Images,
+    pub runtime: RuntimeConfig,
+    /// Names of the control plane's images.
+    pub images: ImagesConfig,
     /// The host's kube-proxy.
-    pub kube_proxy: KubeProxy,
-    /// Where the pinned programs are.
+    pub kube_proxy: KubeProxyConfig,
+    /// Paths of the pinned programs.
     #[serde(default)]
-    pub programs: Programs,
-    /// Every socket that may listen.
-    pub sockets: Vec<Socket>,
-    /// Packages that must not move.
-    pub packages: Vec<Package>,
+    pub programs: ProgramPaths,
+    /// Sockets that may listen; no others may.
+    pub sockets: Vec<AllowedSocket>,
+    /// Packages that must keep their versions.
+    pub packages: Vec<PinnedPackage>,
 }
 
 /// What a node does in the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum RoleKind {
     /// The single control plane, which is the network's gateway too.
     Master,
     /// A worker.
@@ -55,39 +55,44 @@ pub enum Kind {
 
 /// The cluster's own values.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, try_from = "ClusterText", into = "ClusterText")]
-pub struct Cluster {
+#[serde(
+    rename_all = "kebab-case",
+    deny_unknown_fields,
+    try_from = "ClusterConfigText",
+    into = "ClusterConfigText"
+)]
+pub struct ClusterConfig {
     /// The bridge that pods and the node share.
     pub bridge: Interface,
     /// The network behind the bridge.
     pub subnet: Ipv4Net,
-    /// The default route of pods: the master, in the seed's design.
+    /// The default route of pods: the master.
     pub gateway: Ipv4Addr,
     /// The addresses that this node's pods get when `node.toml` names none.
-    pub pods: Range,
-    /// Where Services' addresses come from.
+    pub pods: AddressRange,
+    /// The subnet of Services' addresses.
     pub service_subnet: Ipv4Net,
     /// The domain of Services' names.
     pub dns_domain: String,
-    /// The address that the API server is reached at.
+    /// The address of the API server.
     pub advertise_address: Ipv4Addr,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct ClusterText {
+struct ClusterConfigText {
     bridge: Interface,
     subnet: Ipv4Net,
     gateway: Ipv4Addr,
-    pods: Range,
+    pods: AddressRange,
     service_subnet: Ipv4Net,
     dns_domain: String,
     advertise_address: Ipv4Addr,
 }
 
-impl TryFrom<ClusterText> for Cluster {
+impl TryFrom<ClusterConfigText> for ClusterConfig {
     type Error = Fault;
-    fn try_from(c: ClusterText) -> Result<Self> {
+    fn try_from(c: ClusterConfigText) -> Result<Self> {
         if c.subnet.trunc() != c.subnet || c.service_subnet.trunc() != c.service_subnet {
             return Err(Fault::input("a subnet has bits set behind its prefix"));
         }
@@ -103,25 +108,34 @@ impl TryFrom<ClusterText> for Cluster {
             )));
         }
         c.pods.check_within(c.subnet, &[c.gateway, c.advertise_address])?;
-        let ClusterText { bridge, subnet, gateway, pods, service_subnet, dns_domain, advertise_address } = c;
+        let ClusterConfigText {
+            bridge,
+            subnet,
+            gateway,
+            pods,
+            service_subnet,
+            dns_domain,
+            advertise_address,
+        } = c;
         Ok(Self { bridge, subnet, gateway, pods, service_subnet, dns_domain, advertise_address })
     }
 }
 
-impl From<Cluster> for ClusterText {
-    fn from(c: Cluster) -> Self {
-        let Cluster { bridge, subnet, gateway, pods, service_subnet, dns_domain, advertise_address } = c;
+impl From<ClusterConfig> for ClusterConfigText {
+    fn from(c: ClusterConfig) -> Self {
+        let ClusterConfig { bridge, subnet, gateway, pods, service_subnet, dns_domain, advertise_address } =
+            c;
         Self { bridge, subnet, gateway, pods, service_subnet, dns_domain, advertise_address }
     }
 }
 
-impl Cluster {
-    /// The cluster DNS's address: the tenth of the service subnet, as kubeadm chooses it.
+impl ClusterConfig {
+    /// Returns the address of the cluster's DNS: the tenth of the service subnet, as kubeadm chooses it.
     pub fn dns_address(&self) -> Ipv4Addr {
         Ipv4Addr::from(u32::from(self.service_subnet.network()).wrapping_add(10))
     }
 
-    /// The API server's service address: the first of the service subnet.
+    /// Returns the API server's service address: the first of the service subnet.
     pub fn api_service_address(&self) -> Ipv4Addr {
         Ipv4Addr::from(u32::from(self.service_subnet.network()).wrapping_add(1))
     }
@@ -130,19 +144,19 @@ impl Cluster {
 /// The host's user that containers' root is mapped to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct User {
-    /// Its name, and its group's.
+pub struct UserConfig {
+    /// Name of the user and its group.
     pub name: String,
-    /// Its id, and its group's: the first of the mapped ids.
+    /// Id of the user and its group: the first of the mapped ids.
     pub first_id: u32,
-    /// How many ids are mapped.
+    /// Number of mapped ids.
     pub ids: u32,
-    /// What static pods run as, in no other pod's map; the next id is etcd's.
+    /// Id that static pods run as, in no other pod's map; the next id is etcd's.
     pub control_plane_id: u32,
 }
 
-impl User {
-    /// What etcd runs as.
+impl UserConfig {
+    /// Returns the id that etcd runs as.
     pub fn etcd_id(&self) -> u32 {
         self.control_plane_id + 1
     }
@@ -151,45 +165,45 @@ impl User {
 /// How CRI-O runs containers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Runtime {
+pub struct RuntimeConfig {
     /// CRI-O's version.
     pub crio: String,
     /// The AppArmor profile that every container runs under.
     pub apparmor_profile: String,
     /// The only capabilities that a container may have in effect, without `CAP_`.
     pub capabilities: Vec<Capability>,
-    /// The most processes in a container.
+    /// Maximum number of processes in a container.
     pub pids_limit: u32,
     /// Whether CRI-O calls the shim instead of crun itself.
     pub shim: bool,
 }
 
-/// Where the control plane's images come from. Digests are the lock's business; kubeadm speaks in tags.
+/// Names of the control plane's images. kubeadm takes tags; their digests stand in the lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Images {
+pub struct ImagesConfig {
     /// The registry and path before every name, such as `registry.k8s.io`.
     pub repository: String,
     /// etcd's tag.
     pub etcd: String,
     /// CoreDNS's tag: the one that this kubeadm's Corefile was written for.
     pub coredns: String,
-    /// The pause image, whole: `registry.k8s.io/pause:3.1`.
+    /// Full reference of the pause image: `registry.k8s.io/pause:3.1`.
     pub pause: String,
 }
 
 /// The host's kube-proxy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct KubeProxy {
+pub struct KubeProxyConfig {
     /// Whether it runs on this node: on the gateway, or on all.
     pub here: bool,
 }
 
-/// Where the pinned programs are that `hale` runs.
+/// Paths of the pinned programs that `hale` runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct Programs {
+pub struct ProgramPaths {
     /// kubeadm.
     pub kubeadm: PathBuf,
     /// kubectl.
@@ -198,7 +212,7 @@ pub struct Programs {
     pub crictl: PathBuf,
 }
 
-impl Default for Programs {
+impl Default for ProgramPaths {
     fn default() -> Self {
         let at = |name: &str| PathBuf::from(format!("/usr/bin/{name}"));
         Self { kubeadm: at("kubeadm"), kubectl: at("kubectl"), crictl: at("crictl") }
@@ -208,13 +222,13 @@ impl Default for Programs {
 /// A socket that may listen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Socket {
-    /// The name of the file that it runs, cut to 15 bytes as `/proc/PID/comm` is.
+pub struct AllowedSocket {
+    /// Name of the program's file, cut to 15 bytes as `/proc/PID/comm` is.
     pub program: String,
     /// TCP or UDP.
     pub protocol: Protocol,
-    /// Where it may be bound.
-    pub bind: Bind,
+    /// Addresses that it may be bound to.
+    pub bind: BindScope,
     /// The port; absent where the program takes a random one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
@@ -230,10 +244,10 @@ pub enum Protocol {
     Udp,
 }
 
-/// Where a socket may be bound. Each includes the ones before it.
+/// Addresses that a socket may be bound to. Each variant includes the ones before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Bind {
+pub enum BindScope {
     /// 127.0.0.0/8 and ::1 alone.
     Loopback,
     /// An address of the cluster's subnet.
@@ -242,40 +256,40 @@ pub enum Bind {
     Every,
 }
 
-/// A package that must not move.
+/// A package that must keep its version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Package {
+pub struct PinnedPackage {
     /// Its name.
     pub name: String,
-    /// Its whole Debian version.
+    /// Full Debian version.
     pub version: String,
 }
 
-impl Role {
-    /// Where the file is.
+impl RoleConfig {
+    /// Path of the file.
     pub const PATH: &str = "/usr/lib/hale/role.toml";
 
-    /// Reads the file's text.
+    /// Parses the file's text.
     pub fn parse(text: &str) -> Result<Self> {
         let role: Self = parse_toml(Self::PATH, text)?;
         let user = &role.user;
         shim::check_ids(user.first_id, user.ids, user.control_plane_id)
-            .map_err(|fault| fault.within("user"))?;
+            .map_err(|fault| fault.context("user"))?;
         Ok(role)
     }
 
-    /// The names of the packages that must not move.
+    /// Returns the names of the pinned packages.
     pub fn package_names(&self) -> Vec<&str> {
         self.packages.iter().map(|package| package.name.as_str()).collect()
     }
 
-    /// Whether this is the master.
+    /// Returns whether this is the master.
     pub fn is_master(&self) -> bool {
-        self.role == Kind::Master
+        self.role == RoleKind::Master
     }
 
-    /// The capabilities that a container may have, as `/proc/PID/status` writes them.
+    /// Returns the mask of the capabilities that a container may have, as `/proc/PID/status` has it.
     pub fn capability_mask(&self) -> u64 {
         self.runtime.capabilities.iter().fold(0, |mask, capability| mask | capability.bit())
     }
@@ -289,11 +303,11 @@ mod tests {
 
     #[test]
     fn the_example_is_read_and_written_back() {
-        let role = Role::parse(EXAMPLE).unwrap();
+        let role = RoleConfig::parse(EXAMPLE).unwrap();
         assert_eq!(role.capability_mask(), 0x400);
         assert_eq!(role.cluster.dns_address().to_string(), "10.96.0.10");
         assert_eq!(role.cluster.api_service_address().to_string(), "10.96.0.1");
-        let again = Role::parse(&toml::to_string(&role).unwrap()).unwrap();
+        let again = RoleConfig::parse(&toml::to_string(&role).unwrap()).unwrap();
         assert_eq!(again, role);
     }
 
@@ -301,8 +315,8 @@ mod tests {
     fn a_wrong_file_is_refused_with_its_line() {
         let check = |from: &str, to: &str, expect: &str| {
             assert!(EXAMPLE.contains(from), "{from}");
-            let told = Role::parse(&EXAMPLE.replacen(from, to, 1)).unwrap_err().to_string();
-            assert!(told.starts_with(Role::PATH) && told.contains(expect), "{told}");
+            let message = RoleConfig::parse(&EXAMPLE.replacen(from, to, 1)).unwrap_err().to_string();
+            assert!(message.starts_with(RoleConfig::PATH) && message.contains(expect), "{message}");
         };
         check("line = ", "lines = ", "unknown field `lines`");
         check("\"1.17.17\"", "\"1.18.1\"", "1.17 or 1.20");

@@ -16,7 +16,7 @@ use super::values::serde_as_text;
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// The text: for writing into a file of mode 0600, and nothing else.
+    /// Returns the text: for writing into a file of mode 0600, and nothing else.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -40,7 +40,7 @@ impl fmt::Debug for Secret {
 pub struct Token(Secret);
 
 impl Token {
-    /// The whole token.
+    /// Returns the whole token.
     pub fn expose(&self) -> &str {
         self.0.expose()
     }
@@ -67,12 +67,13 @@ impl TryFrom<String> for Token {
 pub struct Pem(Secret);
 
 impl Pem {
-    /// The text, ending in a newline.
+    /// Returns the text, which ends in a newline.
     pub fn expose(&self) -> &str {
         self.0.expose()
     }
 
-    /// Whether every block has this label, such as `CERTIFICATE` (an ending: `RSA PRIVATE KEY` is a `PRIVATE KEY`).
+    /// Returns whether the label of every block ends in `label`, such as `CERTIFICATE` (`RSA PRIVATE KEY` is a `PRIVATE
+    /// KEY`).
     pub fn holds(&self, label: &str) -> bool {
         let begins = self.expose().lines().filter_map(|line| line.strip_prefix("-----BEGIN "));
         let mut labels = begins.map(|rest| rest.trim_end_matches('-')).peekable();
@@ -114,15 +115,15 @@ impl Serialize for Pem {
 /// `sha256:` and 64 hex digits: the digest of a CA's public key, as `kubeadm` prints it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Pin(String);
+pub struct CaPin(String);
 
-impl fmt::Display for Pin {
+impl fmt::Display for CaPin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl FromStr for Pin {
+impl FromStr for CaPin {
     type Err = Fault;
     fn from_str(text: &str) -> Result<Self> {
         let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
@@ -133,4 +134,4 @@ impl FromStr for Pin {
     }
 }
 
-serde_as_text!(Pin);
+serde_as_text!(CaPin);

@@ -8,30 +8,30 @@ use crate::fault::{Fault, Result, parse_toml};
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Settings {
+pub struct ShimConfig {
     /// The AppArmor profile that CRI-O loads.
     pub apparmor_profile: String,
-    /// The host's id of containers' root.
+    /// Host id of containers' root.
     pub first_id: u32,
-    /// How many ids are mapped.
+    /// Number of mapped ids.
     pub ids: u32,
-    /// The host's id of what static pods run as; the next one is etcd's. Neither is in another pod's map.
+    /// Host id that static pods run as; the next one is etcd's. Neither is in another pod's map.
     pub control_plane_id: u32,
 }
 
-impl Settings {
-    /// Where the file is.
+impl ShimConfig {
+    /// Path of the file.
     pub const PATH: &str = "/usr/lib/hale/shim.toml";
 
-    /// Reads the file's text.
+    /// Parses the file's text.
     pub fn parse(text: &str) -> Result<Self> {
-        let settings: Self = parse_toml(Self::PATH, text)?;
-        check_ids(settings.first_id, settings.ids, settings.control_plane_id)?;
-        Ok(settings)
+        let config: Self = parse_toml(Self::PATH, text)?;
+        check_ids(config.first_id, config.ids, config.control_plane_id)?;
+        Ok(config)
     }
 }
 
-/// Refuses ids that the host's root, containers or the control plane would share.
+/// Refuses ids of which the host's root, containers and the control plane would share one.
 pub fn check_ids(first: u32, ids: u32, control_plane: u32) -> Result<()> {
     let Some(end) = first.checked_add(ids).filter(|_| first > 0 && ids > 1) else {
         return Err(Fault::input("the mapped ids must not contain 0, be fewer than two, or leave 32 bits"));

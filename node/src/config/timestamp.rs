@@ -1,4 +1,4 @@
-//! Moments in UTC, as TOML writes them.
+//! Timestamps in UTC, as TOML writes them.
 
 use std::fmt;
 
@@ -7,21 +7,21 @@ use toml::value::Datetime;
 
 use crate::fault::{Fault, Result};
 
-/// A moment in UTC, written as TOML's own date-time with `Z`.
+/// A point in time in UTC, written as TOML's date-time with `Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Datetime", into = "Datetime")]
-pub struct Moment {
+pub struct Timestamp {
     text: Datetime,
     seconds: i64,
 }
 
-impl Moment {
-    /// Seconds since 1970.
+impl Timestamp {
+    /// Returns the seconds since 1970.
     pub fn seconds(self) -> i64 {
         self.seconds
     }
 
-    /// The moment so many seconds after 1970.
+    /// Makes the timestamp so many seconds after 1970.
     pub fn from_seconds(seconds: i64) -> Result<Self> {
         let (year, month, day) = civil_from_days(seconds.div_euclid(86_400));
         let rest = seconds.rem_euclid(86_400);
@@ -32,13 +32,13 @@ impl Moment {
     }
 }
 
-impl fmt::Display for Moment {
+impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.text.fmt(f)
     }
 }
 
-impl TryFrom<Datetime> for Moment {
+impl TryFrom<Datetime> for Timestamp {
     type Error = Fault;
     fn try_from(text: Datetime) -> Result<Self> {
         let wrong = || Fault::input(format!("{text} is no moment such as 2026-11-23T10:00:00Z"));
@@ -53,8 +53,8 @@ impl TryFrom<Datetime> for Moment {
     }
 }
 
-impl From<Moment> for Datetime {
-    fn from(moment: Moment) -> Self {
+impl From<Timestamp> for Datetime {
+    fn from(moment: Timestamp) -> Self {
         moment.text
     }
 }
@@ -101,7 +101,7 @@ mod tests {
             (951_782_400, "2000-02-29T00:00:00Z"),
             (1_795_000_000, "2026-11-18T11:06:40Z"),
         ] {
-            let moment = Moment::from_seconds(seconds).unwrap();
+            let moment = Timestamp::from_seconds(seconds).unwrap();
             assert_eq!((moment.to_string().as_str(), moment.seconds()), (text, seconds));
         }
     }

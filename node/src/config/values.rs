@@ -45,7 +45,7 @@ pub enum Minor {
 }
 
 impl Version {
-    /// The minor release.
+    /// Returns the minor release.
     pub fn minor(self) -> Minor {
         self.minor
     }
@@ -76,28 +76,28 @@ impl FromStr for Version {
 
 serde_as_text!(Version);
 
-/// A run of addresses, both ends included: `10.0.3.16-10.0.3.60`.
+/// A range of addresses, both ends included: `10.0.3.16-10.0.3.60`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Range {
+pub struct AddressRange {
     /// The first address.
     pub first: Ipv4Addr,
     /// The last address.
     pub last: Ipv4Addr,
 }
 
-impl Range {
-    /// Whether the two have an address in common.
-    pub fn overlaps(&self, other: &Range) -> bool {
+impl AddressRange {
+    /// Returns whether the two ranges have an address in common.
+    pub fn overlaps(&self, other: &AddressRange) -> bool {
         self.first <= other.last && other.first <= self.last
     }
 
-    /// Whether the address is one of them.
+    /// Returns whether the address is in the range.
     pub fn contains(&self, address: &Ipv4Addr) -> bool {
         (self.first..=self.last).contains(address)
     }
 
-    /// How many addresses it has.
+    /// Returns the number of addresses.
     pub fn count(&self) -> usize {
         (u32::from(self.first)..=u32::from(self.last)).count()
     }
@@ -117,13 +117,13 @@ impl Range {
     }
 }
 
-impl fmt::Display for Range {
+impl fmt::Display for AddressRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.first, self.last)
     }
 }
 
-impl FromStr for Range {
+impl FromStr for AddressRange {
     type Err = Fault;
     fn from_str(text: &str) -> Result<Self> {
         let ends = text.split_once('-').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
@@ -134,7 +134,7 @@ impl FromStr for Range {
     }
 }
 
-serde_as_text!(Range);
+serde_as_text!(AddressRange);
 
 /// A network interface's name: 1 to 15 bytes, no blank, `/`, or leading dot (the kernel's `dev_valid_name`).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -142,7 +142,7 @@ serde_as_text!(Range);
 pub struct Interface(String);
 
 impl Interface {
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -218,7 +218,7 @@ const CAPABILITIES: [&str; 41] = [
 ];
 
 impl Capability {
-    /// Its bit in `/proc/PID/status`.
+    /// Returns its bit in `/proc/PID/status`.
     pub fn bit(self) -> u64 {
         1 << self.0
     }
@@ -242,25 +242,25 @@ impl FromStr for Capability {
 
 serde_as_text!(Capability);
 
-/// A node's name: an RFC 1123 label in lower case, which is a valid Kubernetes node name and host name.
+/// An RFC 1123 label in lower case: a valid name of a node, a host and a namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Name(String);
+pub struct DnsLabel(String);
 
-impl Name {
-    /// The name.
+impl DnsLabel {
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-impl fmt::Display for Name {
+impl fmt::Display for DnsLabel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl FromStr for Name {
+impl FromStr for DnsLabel {
     type Err = Fault;
     fn from_str(text: &str) -> Result<Self> {
         let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
@@ -272,7 +272,7 @@ impl FromStr for Name {
     }
 }
 
-serde_as_text!(Name);
+serde_as_text!(DnsLabel);
 
 /// `host:port`; the host is an IPv4 address or a DNS name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -298,7 +298,7 @@ impl FromStr for Endpoint {
         let fits = if numeric {
             host.parse::<Ipv4Addr>().is_ok()
         } else {
-            host.len() <= 253 && host.split('.').all(|label| label.parse::<Name>().is_ok())
+            host.len() <= 253 && host.split('.').all(|label| label.parse::<DnsLabel>().is_ok())
         };
         if fits && port != 0 { Ok(Self { host: host.to_owned(), port }) } else { Err(wrong()) }
     }

@@ -15,22 +15,22 @@ use super::finding::Evidence;
 pub(super) fn check(node: &Node) -> Result<Evidence> {
     let mut exceptions = Vec::new();
     let mut count = 0;
-    for container in list(&node.world.path(BUNDLES))? {
+    for container in list(&node.host.path(BUNDLES))? {
         let bundle = container.join("userdata");
         let Ok(metadata) = fs::symlink_metadata(&bundle) else { continue };
         count += 1;
         let mode = metadata.permissions().mode() & 0o7777;
         if !metadata.is_dir() || mode != 0o700 {
-            exceptions.push(format!("{} has mode {mode:04o}, not 0700", told(node, &bundle)));
+            exceptions.push(format!("{} has mode {mode:04o}, not 0700", describe(node, &bundle)));
         }
         let mut all = vec![bundle.clone()];
         all.extend(if metadata.is_dir() { list(&bundle)? } else { Vec::new() });
         for path in all {
             // What has gone meanwhile is nobody's.
-            if let Ok((uid, gid)) = node.world.owner(&path)
+            if let Ok((uid, gid)) = node.host.owner(&path)
                 && !(uid == 0 || uid == node.role.user.first_id && is_theirs(&path))
             {
-                exceptions.push(format!("{} is {uid}:{gid}, not root's", told(node, &path)));
+                exceptions.push(format!("{} is {uid}:{gid}, not root's", describe(node, &path)));
             }
         }
     }
@@ -41,12 +41,12 @@ pub(super) fn check(node: &Node) -> Result<Evidence> {
     Ok(Evidence::new(exceptions, format!("{count} bundles; {refused}")))
 }
 
-/// What is mounted from there into containers.
+/// Returns whether an entry of a bundle is mounted into containers.
 fn is_theirs(path: &Path) -> bool {
     path.file_name().is_some_and(|name| THEIRS.iter().any(|known| name == *known))
 }
 
-/// A folder's entries in order; none where there is no folder.
+/// Returns a folder's entries in order; none if there is no folder.
 fn list(folder: &Path) -> Result<Vec<std::path::PathBuf>> {
     match fs::read_dir(folder) {
         Ok(entries) => {
@@ -59,13 +59,13 @@ fn list(folder: &Path) -> Result<Vec<std::path::PathBuf>> {
     }
 }
 
-fn told(node: &Node, path: &Path) -> String {
-    format!("/{}", path.strip_prefix(node.world.root()).unwrap_or(path).display())
+fn describe(node: &Node, path: &Path) -> String {
+    format!("/{}", path.strip_prefix(node.host.root()).unwrap_or(path).display())
 }
 
-/// A refusal kept what was promised: it is told, and is no exception.
+/// Describes the refusals. A refusal kept the promise, so it is no exception.
 fn refused(node: &Node) -> Result<String> {
-    let text = files::read(node.world, REFUSED)?.unwrap_or_default();
+    let text = files::read(node.host, REFUSED)?.unwrap_or_default();
     Ok(match text.lines().last() {
         None => "no start was refused".to_owned(),
         Some(last) => format!("{} starts were refused, the last: {last}", text.lines().count()),

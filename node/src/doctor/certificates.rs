@@ -5,7 +5,7 @@ use std::fs;
 use toml::value::Datetime;
 use zeroize::Zeroizing;
 
-use crate::config::Moment;
+use crate::config::Timestamp;
 use crate::fault::{Fault, Result};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::{kube_proxy, paths};
@@ -14,12 +14,13 @@ use crate::text::base64;
 
 use super::finding::Evidence;
 
-/// On every node. The kubelet's own, which it renews itself, is in its kubeconfig or named there.
+/// Files with certificates, on every node. The kubelet's own, which it renews itself, is in its kubeconfig or named
+/// there.
 const EVERYWHERE: [&str; 2] = [paths::CA, paths::KUBELET];
-/// What the kubelet serves with, where it has made or got it.
+/// The kubelet's serving certificates: one that it made itself, or one that the cluster signed.
 const SERVING: [&str; 2] =
     ["/var/lib/kubelet/pki/kubelet.crt", "/var/lib/kubelet/pki/kubelet-server-current.pem"];
-/// On the master: kubeadm's (`kubeadm certs check-expiration` and its CAs).
+/// Files with certificates, on the master: kubeadm's (`kubeadm certs check-expiration` and its CAs).
 const MASTER: [&str; 12] = [
     "/etc/kubernetes/pki/apiserver.crt",
     "/etc/kubernetes/pki/apiserver-etcd-client.crt",
@@ -37,13 +38,13 @@ const MASTER: [&str; 12] = [
 
 pub(super) fn check(node: &Node) -> Result<Evidence> {
     let mut paths = EVERYWHERE.to_vec();
-    paths.extend(SERVING.iter().filter(|path| node.world.path(path).exists()));
+    paths.extend(SERVING.iter().filter(|path| node.host.path(path).exists()));
     paths.extend(MASTER.iter().filter(|_| node.role.is_master()));
     paths.extend(node.role.kube_proxy.here.then_some(kube_proxy::KUBECONFIG));
     let (mut exceptions, mut left) = (Vec::new(), Vec::new());
     for path in paths {
         let days = match ends(node, path) {
-            Ok(end) => (end - node.world.now()).div_euclid(86_400),
+            Ok(end) => (end - node.host.now()).div_euclid(86_400),
             Err(fault) => {
                 exceptions.push(fault.to_string());
                 continue;
@@ -60,11 +61,12 @@ pub(super) fn check(node: &Node) -> Result<Evidence> {
     Ok(Evidence::new(exceptions, format!("days left: {}", left.join(", "))))
 }
 
-/// When the certificate of a file ends: of its own, of a kubeconfig's, or of the file that a kubeconfig names.
+/// Returns when the certificate of a file ends, in seconds since 1970: its own, a kubeconfig's, or one of a file that a
+/// kubeconfig names.
 fn ends(node: &Node, path: &str) -> Result<i64> {
     // The kubelet's own is behind a link, beside its key.
     let read = |path: &str| {
-        let text = fs::read_to_string(node.world.path(path)).map(Zeroizing::new);
+        let text = fs::read_to_string(node.host.path(path)).map(Zeroizing::new);
         text.map_err(|e| Fault::io("read", path, e))
     };
     let mut text = read(path)?;
@@ -87,14 +89,14 @@ fn ends(node: &Node, path: &str) -> Result<i64> {
         .ok_or_else(|| Fault::machine(format!("{from} has no certificate")))
 }
 
-/// The first certificate of a PEM text (RFC 7468).
+/// Decodes the first certificate of a PEM text (RFC 7468).
 fn der(text: &str) -> Option<Vec<u8>> {
     let (_, rest) = text.split_once("-----BEGIN CERTIFICATE-----")?;
     let (block, _) = rest.split_once("-----END CERTIFICATE-----")?;
     base64::decode(&block.split_whitespace().collect::<String>())
 }
 
-/// One element of DER (X.690, 8.1): its tag, its content, and what follows.
+/// Splits off an element of DER (X.690, 8.1): its tag, its content, and what follows.
 fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, rest) = bytes.split_first()?;
     let (&first, mut rest) = rest.split_first()?;
@@ -108,7 +110,7 @@ fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((tag, rest.get(..length)?, rest.get(length..)?))
 }
 
-/// `notAfter` of a certificate, in seconds since 1970 (RFC 5280, 4.1).
+/// Returns `notAfter` of a certificate, in seconds since 1970 (RFC 5280, 4.1).
 fn not_after(certificate: &[u8]) -> Option<i64> {
     let (_, whole, _) = element(certificate)?;
     let (_, mut rest, _) = element(whole)?;
@@ -138,7 +140,7 @@ fn not_after(certificate: &[u8]) -> Option<i64> {
     let part = |from: usize| all.get(from..from + 2).unwrap_or_default();
     let (date, clock) = (&all[..4], (part(8), part(10), part(12)));
     let text = format!("{date}-{}-{}T{}:{}:{}Z", part(4), part(6), clock.0, clock.1, clock.2);
-    let moment = Moment::try_from(text.parse::<Datetime>().ok()?).ok()?;
+    let moment = Timestamp::try_from(text.parse::<Datetime>().ok()?).ok()?;
     Some(moment.seconds())
 }
 
@@ -147,7 +149,7 @@ fn not_after(certificate: &[u8]) -> Option<i64> {
 pub(crate) fn ending(at: i64) -> String {
     let wrap = |tag: u8, content: &[u8]| [&[tag, u8::try_from(content.len()).unwrap()], content].concat();
     let digits: String =
-        Moment::from_seconds(at).unwrap().to_string().chars().filter(char::is_ascii_digit).collect();
+        Timestamp::from_seconds(at).unwrap().to_string().chars().filter(char::is_ascii_digit).collect();
     let time = wrap(0x18, format!("{digits}Z").as_bytes());
     let validity = wrap(0x30, &[time.clone(), time].concat());
     let head = [wrap(0xa0, &[2, 1, 2]), wrap(2, &[7]), wrap(0x30, &[]), wrap(0x30, &[])].concat();
@@ -178,7 +180,8 @@ mod tests {
                 "/CN=x", "-days", days,
             ]);
             let text = fs::read_to_string(folder.path().join("crt")).unwrap();
-            let found = Moment::from_seconds(not_after(&der(&text).unwrap()).unwrap()).unwrap().to_string();
+            let found =
+                Timestamp::from_seconds(not_after(&der(&text).unwrap()).unwrap()).unwrap().to_string();
             let said = openssl(&["x509", "-noout", "-enddate", "-dateopt", "iso_8601", "-in", "crt"]);
             assert_eq!(said.trim(), format!("notAfter={}", found.replace('T', " ")));
         }

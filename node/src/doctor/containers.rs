@@ -6,7 +6,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
-use crate::config::role::User;
+use crate::config::role::UserConfig;
 use crate::fault::{Fault, Result};
 use crate::kubernetes::context::Node;
 
@@ -24,44 +24,45 @@ struct Process {
 }
 
 impl Process {
-    /// A line of `/proc/PID/status`.
+    /// Returns the value of a line of `/proc/PID/status`.
     fn field(&self, name: &str) -> &str {
         let line = self.status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.unwrap_or_default().trim()
     }
 
-    fn told(&self, what: &str) -> String {
+    fn describe(&self, what: &str) -> String {
         format!("{} ({}) {what}", self.pid, self.name)
     }
 }
 
-/// Whether a control group is a container's: `crio-<id>.scope`, or one that the container made below.
+/// Returns whether a control group is a container's: `crio-<id>.scope`, or one that the container made below.
 pub(super) fn is_container(cgroup: &str) -> bool {
     let mut ids = cgroup.split(['/', '\n']).filter_map(|part| part.strip_prefix("crio-"));
     ids.any(|id| !id.starts_with("conmon-"))
 }
 
-/// Whether a control group is a static pod's, by the name that the kubelet gives it: the pod's UID is an MD5 of its manifest
-/// (pkg/kubelet/config/common.go), where the API server makes a UUID with its hyphens, whatever was asked for.
+/// Returns whether a control group is a static pod's, by the name that the kubelet gives it: the pod's UID is an MD5 of
+/// its manifest (pkg/kubelet/config/common.go), where the API server makes a UUID with its hyphens, whatever was asked
+/// for.
 pub(super) fn is_static(cgroup: &str) -> bool {
     let uids = cgroup.split(['/', '-', '\n']).filter_map(|part| part.strip_prefix("pod"));
     let mut uids = uids.map(|uid| uid.strip_suffix(".slice").unwrap_or(uid));
     uids.any(|uid| uid.len() == 32 && uid.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// Every process, in order.
+/// Returns the ids of all processes, in order.
 pub(super) fn pids(node: &Node) -> Result<BTreeSet<u32>> {
-    let proc = node.world.path("/proc");
+    let proc = node.host.path("/proc");
     let entries = fs::read_dir(&proc).map_err(|e| Fault::io("list", &proc, e))?;
     Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
 }
 
 fn processes(node: &Node) -> Result<Vec<Process>> {
-    let proc = node.world.path("/proc");
+    let proc = node.host.path("/proc");
     Ok(pids(node)?.into_iter().filter_map(|pid| process(&proc, pid)).collect())
 }
 
-/// `None` for a process that is no container's, or that ended meanwhile.
+/// Reads a container's process; returns `None` for any other, or one that ended meanwhile.
 fn process(proc: &Path, pid: u32) -> Option<Process> {
     // A process chooses the bytes of its name.
     let read = |name: &str| {
@@ -86,13 +87,13 @@ fn process(proc: &Path, pid: u32) -> Option<Process> {
     })
 }
 
-/// Judges every process; where there is none yet, there is nothing to judge.
+/// Judges every container's process; where there is none yet, there is nothing to judge.
 fn each(node: &Node, judge: impl Fn(&Process) -> Option<String>) -> Result<Evidence> {
     let processes = processes(node)?;
     if processes.is_empty() {
         return Ok(Evidence::nothing("there is no container process"));
     }
-    let exceptions = processes.iter().filter_map(|process| Some(process.told(&judge(process)?)));
+    let exceptions = processes.iter().filter_map(|process| Some(process.describe(&judge(process)?)));
     Ok(Evidence::new(exceptions.collect(), format!("{} processes", processes.len())))
 }
 
@@ -102,9 +103,9 @@ struct Map {
     ids: Range<u32>,
 }
 
-/// The maps that there may be: that of pods, whose processes run as any of its ids, and those of static pods, whose
+/// Returns the allowed maps: that of pods, whose processes run as any of its ids, and those of static pods, whose
 /// processes run as the one id that no other pod has.
-fn maps(user: &User) -> [Map; 3] {
+fn maps(user: &UserConfig) -> [Map; 3] {
     let (first, last) = (user.first_id, user.ids - 1);
     let own = |id: u32| Map { text: format!("0 {first} {last} {last} {id} 1"), ids: id..id + 1 };
     let pods = Map { text: format!("0 {first} {}", user.ids), ids: first..first.saturating_add(user.ids) };
@@ -127,7 +128,7 @@ pub(super) fn mapped(node: &Node) -> Result<Evidence> {
     })
 }
 
-/// What a process has, what it can pass on or take again, and what it could get by a program's file: capabilities(7).
+/// The sets of capabilities of a process (capabilities(7)).
 const SETS: [&str; 5] = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"];
 
 pub(super) fn capable(node: &Node) -> Result<Evidence> {

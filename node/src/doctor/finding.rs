@@ -1,4 +1,4 @@
-//! What is found about a promise, and by what it was judged.
+//! Findings: whether a promise holds, with the evidence.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ pub struct Finding {
     pub promise: String,
     /// Whether it holds.
     pub verdict: Verdict,
-    /// What it was judged by, each of one line: numbers when it holds, each exception when it does not.
+    /// Evidence, each of one line: a count if the promise holds, each exception if it does not.
     pub evidence: Vec<String>,
 }
 
@@ -18,16 +18,16 @@ pub struct Finding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// It does.
+    /// The promise holds.
     Yes,
-    /// It does not, or nobody can say.
+    /// It does not hold, or that cannot be found out.
     No,
     /// What it is about is not there yet.
     NothingToJudge,
 }
 
 impl Verdict {
-    /// For people.
+    /// Returns the word for people.
     pub fn word(self) -> &'static str {
         match self {
             Self::Yes => "yes",
@@ -49,13 +49,13 @@ impl Evidence {
         Self { exceptions, counted: counted.into(), judged: true }
     }
 
-    /// Of what is not there yet.
+    /// Makes evidence of what is not there yet.
     pub(super) fn nothing(why: &str) -> Self {
         let counted = format!("nothing to judge yet: {why}");
         Self { exceptions: Vec::new(), counted, judged: false }
     }
 
-    /// Of one question: `counted` when the answer is yes, `exception` when it is no.
+    /// Makes evidence of one question: `counted` if the answer is yes, `exception` if it is no.
     pub(super) fn of(yes: bool, counted: impl Into<String>, exception: impl Into<String>) -> Self {
         Self::new(if yes { Vec::new() } else { vec![exception.into()] }, counted)
     }

@@ -9,16 +9,16 @@ use crate::kubernetes::context::Node;
 use super::containers;
 use super::finding::Evidence;
 
-/// What is asked of the kernel, as sysctl.d(5) has it.
+/// Settings of the kernel, as sysctl.d(5) has them.
 pub(crate) const SYSCTLS: &str = "/usr/lib/sysctl.d/60-hale.conf";
 
 pub(super) fn sysctls(node: &Node) -> Result<Evidence> {
-    let text = files::need(node.world, SYSCTLS)?;
+    let text = files::need(node.host, SYSCTLS)?;
     let settings: Vec<(&str, &str)> =
         text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('=')).collect();
     let differs = |(key, expected): &(&str, &str)| {
         let (key, expected) = (key.trim().trim_start_matches('-'), expected.trim());
-        let path = node.world.path(&format!("/proc/sys/{}", key.replace('.', "/")));
+        let path = node.host.path(&format!("/proc/sys/{}", key.replace('.', "/")));
         match fs::read_to_string(path) {
             Ok(found) if found.split_whitespace().eq(expected.split_whitespace()) => None,
             Ok(found) => Some(format!("{key} is {}, not {expected}", found.trim())),
@@ -29,18 +29,18 @@ pub(super) fn sysctls(node: &Node) -> Result<Evidence> {
     Ok(Evidence::new(exceptions, format!("{} settings of {SYSCTLS}", settings.len())))
 }
 
-/// systemd-timesyncd(8) touches it each time that a server told it the time.
+/// File that systemd-timesyncd(8) touches each time that it got the time from a server.
 pub(crate) const SYNCHRONIZED: &str = "/run/systemd/timesync/synchronized";
-/// What can set the clock.
+/// Units that can set the clock.
 const SOURCES: [&str; 4] =
     ["systemd-timesyncd.service", "chrony.service", "ntpsec.service", "openntpd.service"];
 
 pub(super) fn clock(node: &Node) -> Result<Evidence> {
-    if node.world.path(SYNCHRONIZED).exists() {
+    if node.host.path(SYNCHRONIZED).exists() {
         return Ok(Evidence::new(Vec::new(), "a time server was heard since the boot"));
     }
     for unit in SOURCES {
-        if systemd::is_active(node.world, unit)? {
+        if systemd::is_active(node.host, unit)? {
             return Ok(Evidence::nothing(&format!("{unit} runs, and no time server was heard")));
         }
     }
@@ -48,15 +48,15 @@ pub(super) fn clock(node: &Node) -> Result<Evidence> {
     Ok(Evidence::new(vec![format!("{what}: systemctl start {}", SOURCES[0])], ""))
 }
 
-/// Where what a node needs grows.
+/// Folders on whose file systems a node needs free space.
 const PLACES: [&str; 4] = ["/", "/var/lib/containers", "/var/lib/etcd", "/var/lib/kubelet"];
 
-/// With less the kubelet puts pods out (its `evictionHard`: 10 % of the space, 5 % of the inodes).
+/// Checks free space. With less the kubelet evicts pods (its `evictionHard`: 10 % of the space, 5 % of the inodes).
 pub(super) fn space(node: &Node) -> Result<Evidence> {
     let mut exceptions = Vec::new();
     let mut least = 100;
-    for place in PLACES.iter().filter(|place| node.world.path(place).is_dir()) {
-        let space = node.world.space(place).map_err(|e| Fault::io("examine", place, e))?;
+    for place in PLACES.iter().filter(|place| node.host.path(place).is_dir()) {
+        let space = node.host.space(place).map_err(|e| Fault::io("examine", place, e))?;
         least = least.min(space.bytes).min(space.inodes);
         for (left, enough, what) in [(space.bytes, 10, "space"), (space.inodes, 5, "inodes")] {
             if left < enough {
@@ -69,18 +69,18 @@ pub(super) fn space(node: &Node) -> Result<Evidence> {
 
 pub(super) fn units(node: &Node) -> Result<Evidence> {
     let arguments = ["list-units", "--state=failed", "--plain", "--no-legend", "--no-pager"];
-    let text = systemd::ask(node.world, &arguments)?;
+    let text = systemd::output(node.host, &arguments)?;
     let failed = text.lines().filter_map(|line| line.split_whitespace().next());
     let exceptions = failed.map(|unit| format!("{unit} failed: journalctl -u {unit}")).collect();
     Ok(Evidence::new(exceptions, "systemd knows of none that failed"))
 }
 
-/// Of the host's and of static pods: what another pod does with its programs is its own affair.
+/// Checks running programs of the host and of static pods: what another pod does with its programs is its own affair.
 pub(super) fn programs(node: &Node) -> Result<Evidence> {
     let mut exceptions = Vec::new();
     let mut count = 0;
     for pid in containers::pids(node)? {
-        let proc = node.world.path(&format!("/proc/{pid}"));
+        let proc = node.host.path(&format!("/proc/{pid}"));
         let Ok(link) = fs::read_link(proc.join("exe")) else { continue };
         let cgroup = fs::read_to_string(proc.join("cgroup")).unwrap_or_default();
         if containers::is_container(&cgroup) && !containers::is_static(&cgroup) {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::bootstrap;
 use crate::bootstrap::phases::dns;
 use crate::fault::Result;
-use crate::host::{Call, apt, systemd};
+use crate::host::{Command, apt, systemd};
 use crate::kubernetes::context::Node;
-use crate::kubernetes::retry::answer;
+use crate::kubernetes::retry::retry;
 use crate::kubernetes::{api, ownership};
 use crate::text::terminal::plain;
 
@@ -50,13 +50,13 @@ const PROMISES: [(&str, Check); 20] = [
     ("DNS answers through the service address", resolved),
 ];
 
-/// A question that is not answered is asked three times: a slow machine keeps its promises too.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Maximum time for a check, so that it is tried three times: a slow machine keeps its promises too.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Examines everything. A check that cannot be made is a no, with the reason.
+/// Checks every promise. A check that cannot be made is a no, with the reason.
 pub fn examine(node: &Node) -> Vec<Finding> {
     let find = |(promise, check): (&str, Check)| {
-        let (verdict, evidence) = match answer(node, PATIENCE, &|| check(node)) {
+        let (verdict, evidence) = match retry(node, CHECK_TIMEOUT, &|| check(node)) {
             Ok(Evidence { counted, judged: false, .. }) => (Verdict::NothingToJudge, vec![counted]),
             Ok(Evidence { exceptions, counted, .. }) if exceptions.is_empty() => {
                 (Verdict::Yes, vec![counted])
@@ -70,7 +70,7 @@ pub fn examine(node: &Node) -> Vec<Finding> {
     PROMISES.into_iter().map(find).collect()
 }
 
-/// A table for people.
+/// Formats findings as a table for people.
 pub fn table(findings: &[Finding]) -> String {
     let mut text = String::new();
     for finding in findings {
@@ -83,7 +83,7 @@ pub fn table(findings: &[Finding]) -> String {
 }
 
 fn done(node: &Node) -> Result<Evidence> {
-    let yes = node.world.path(bootstrap::MARKER).is_file();
+    let yes = node.host.path(bootstrap::MARKER).is_file();
     Ok(Evidence::of(yes, "all phases are journaled", "it is not: see `hale status`"))
 }
 
@@ -93,15 +93,15 @@ fn owned(node: &Node) -> Result<Evidence> {
 
 fn packaged(node: &Node) -> Result<Evidence> {
     let names: Vec<String> =
-        apt::versions(node.world, &node.role.package_names())?.into_iter().map(|(name, _)| name).collect();
+        apt::versions(node.host, &node.role.package_names())?.into_iter().map(|(name, _)| name).collect();
     let arguments: Vec<&str> = ["--verify"].into_iter().chain(names.iter().map(String::as_str)).collect();
-    let ran = node.world.run(&Call::new("/usr/bin/dpkg", &arguments).minutes(5))?;
-    let lines = ran.stdout.lines().chain(ran.stderr.lines()).map(str::to_owned).collect();
+    let output = node.host.run(&Command::new("/usr/bin/dpkg", &arguments).minutes(5))?;
+    let lines = output.stdout.lines().chain(output.stderr.lines()).map(str::to_owned).collect();
     Ok(Evidence::new(lines, format!("dpkg --verify of {} packages", names.len())))
 }
 
 fn pinned(node: &Node) -> Result<Evidence> {
-    let (versions, held) = (apt::versions(node.world, &node.role.package_names())?, apt::held(node.world)?);
+    let (versions, held) = (apt::versions(node.host, &node.role.package_names())?, apt::held(node.host)?);
     let mut exceptions = Vec::new();
     for package in &node.role.packages {
         match versions.iter().find(|(name, _)| *name == package.name) {
@@ -115,19 +115,19 @@ fn pinned(node: &Node) -> Result<Evidence> {
             Some(_) => {}
         }
     }
-    if !node.world.path("/etc/apt/preferences.d/hale").is_file() {
+    if !node.host.path("/etc/apt/preferences.d/hale").is_file() {
         exceptions.push("/etc/apt/preferences.d/hale is missing".to_owned());
     }
     Ok(Evidence::new(exceptions, format!("{} packages", node.role.packages.len())))
 }
 
 fn resolved(node: &Node) -> Result<Evidence> {
-    Ok(Evidence::new(Vec::new(), dns::ask(node)?))
+    Ok(Evidence::new(Vec::new(), dns::query(node)?))
 }
 
 fn ready(node: &Node) -> Result<Evidence> {
     let unit = if node.role.kube_proxy.here { "kube-proxy.service" } else { "kubelet.service" };
-    let runs = systemd::enabled_and_active(node.world, unit)?;
+    let runs = systemd::enabled_and_active(node.host, unit)?;
     let yes = api::is_ready(node)? && runs;
     Ok(Evidence::of(
         yes,

@@ -1,5 +1,5 @@
-//! What a machine tells of itself once its bootstrap is done: how its units came up, and the doctor's findings.
-//! One JSON line, told to who listens at a virtio port (`commands/progress.rs`).
+//! The report of a boot once the bootstrap is done: how units came up, and the doctor's findings.
+//! One JSON line, sent to a virtio port (`commands/progress.rs`).
 
 use serde::{Deserialize, Serialize};
 
@@ -11,43 +11,43 @@ use crate::text::terminal::plain;
 use super::examine;
 use super::finding::Finding;
 
-/// The whole line. Times are microseconds since the kernel started.
+/// The report. Times are microseconds since the kernel started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Report {
-    /// When this was written.
+pub struct BootReport {
+    /// Time at which the report was made.
     pub uptime: u64,
-    /// When systemd began to run, in the initramfs not counted.
+    /// Time at which systemd began to run on the root.
     pub userspace: u64,
-    /// When nothing that the boot wanted was left to start; 0 when something still is.
+    /// Time at which the boot had nothing left to start; 0 if something still is.
     pub finished: u64,
-    /// Units that came up, by the time they began.
-    pub units: Vec<Unit>,
+    /// Units that came up, in the order in which they began.
+    pub units: Vec<UnitStart>,
     /// What the doctor found.
     pub findings: Vec<Finding>,
 }
 
-/// One unit's start.
+/// The start of one unit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Unit {
-    /// When it began.
+pub struct UnitStart {
+    /// Time at which it began.
     pub began: u64,
-    /// When it was up.
+    /// Time at which it was up.
     pub active: u64,
     /// Its name.
     pub name: String,
 }
 
-/// Examines the machine.
-pub fn of(node: &Node) -> Result<Report> {
+/// Makes the report of a node.
+pub fn of(node: &Node) -> Result<BootReport> {
     let findings = examine(node);
     let manager =
-        systemd::show(node.world, &["UserspaceTimestampMonotonic", "FinishTimestampMonotonic"], &[])?;
-    let mut units = units(&systemd::show(node.world, &["Id", BEGAN, ACTIVE], &["*"])?);
+        systemd::show(node.host, &["UserspaceTimestampMonotonic", "FinishTimestampMonotonic"], &[])?;
+    let mut units = units(&systemd::show(node.host, &["Id", BEGAN, ACTIVE], &["*"])?);
     units.sort();
-    Ok(Report {
-        uptime: uptime(&files::need(node.world, UPTIME)?)?,
+    Ok(BootReport {
+        uptime: uptime(&files::need(node.host, UPTIME)?)?,
         userspace: number(&manager, "UserspaceTimestampMonotonic"),
         finished: number(&manager, "FinishTimestampMonotonic"),
         units,
@@ -66,17 +66,21 @@ fn value<'a>(block: &'a str, name: &str) -> Option<&'a str> {
     block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
 }
 
-/// A time, 0 where there is none.
+/// Returns a time, 0 if there is none.
 fn number(block: &str, name: &str) -> u64 {
     value(block, name).and_then(|value| value.parse().ok()).unwrap_or_default()
 }
 
-/// The units that are up. A device is up when the kernel shows it: it is not started.
-fn units(text: &str) -> Vec<Unit> {
+/// Parses the units that are up. A device is up when the kernel shows it: it is not started.
+fn units(text: &str) -> Vec<UnitStart> {
     let unit = |block: &str| {
         let name = plain(value(block, "Id")?);
         let (began, active) = (number(block, BEGAN), number(block, ACTIVE));
-        (began > 0 && active >= began && !name.ends_with(".device")).then_some(Unit { began, active, name })
+        (began > 0 && active >= began && !name.ends_with(".device")).then_some(UnitStart {
+            began,
+            active,
+            name,
+        })
     };
     text.split("\n\n").filter_map(unit).collect()
 }
@@ -94,16 +98,16 @@ fn uptime(text: &str) -> Result<u64> {
 mod tests {
     use super::super::finding::Verdict;
     use super::*;
-    use crate::config::node::Identity;
-    use crate::config::role::Role;
-    use crate::testing::fake::Fake;
+    use crate::config::node::NodeConfig;
+    use crate::config::role::RoleConfig;
+    use crate::testing::fake::FakeHost;
 
     #[test]
     fn units_that_came_up_are_told_in_order() {
-        let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
-        let (world, identity) = (Fake::of(&role, "10.0.3.1"), Identity::default());
-        world.make("/proc/uptime", "526.07 900.00\n");
-        let report = of(&Node::new(&world, &role, &identity).unwrap()).unwrap();
+        let role = RoleConfig::parse(include_str!("../../examples/role.toml")).unwrap();
+        let (host, config) = (FakeHost::of(&role, "10.0.3.1"), NodeConfig::default());
+        host.make("/proc/uptime", "526.07 900.00\n");
+        let report = of(&Node::new(&host, &role, &config).unwrap()).unwrap();
         let names: Vec<&str> = report.units.iter().map(|unit| unit.name.as_str()).collect();
         assert_eq!(names, ["-.mount", "kubelet.service"]);
         assert_eq!((report.uptime, report.userspace, report.finished), (526_070_000, 2_500_000, 0));
@@ -112,7 +116,7 @@ mod tests {
                 && report.findings.iter().any(|finding| finding.verdict == Verdict::No)
         );
         let line = serde_json::to_string(&report).unwrap();
-        assert_eq!(serde_json::from_str::<Report>(&line).unwrap(), report);
+        assert_eq!(serde_json::from_str::<BootReport>(&line).unwrap(), report);
     }
 
     #[test]

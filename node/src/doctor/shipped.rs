@@ -1,10 +1,10 @@
-//! What runs against what was shipped: manifests, and the settings of kubelet, kube-proxy, CRI-O and their units.
+//! Compares what runs with what was shipped: manifests, and the settings of kubelet, kube-proxy, CRI-O and their units.
 
 use std::fs;
 
 use crate::bootstrap::written;
 use crate::fault::Result;
-use crate::host::{Call, files};
+use crate::host::{Command, files};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::kube_proxy;
 use crate::kubernetes::kubeadm::{config, manifest};
@@ -23,7 +23,7 @@ pub(super) fn written(node: &Node) -> Result<Evidence> {
         exceptions.extend(images(node)?);
     }
     if node.role.kube_proxy.here
-        && files::read(node.world, kube_proxy::CONFIG)? != Some(config::kube_proxy(node)?)
+        && files::read(node.host, kube_proxy::CONFIG)? != Some(config::kube_proxy(node)?)
     {
         exceptions.push(format!("{} is not {} with the node's name", kube_proxy::CONFIG, config::KUBE_PROXY));
     }
@@ -33,10 +33,11 @@ pub(super) fn written(node: &Node) -> Result<Evidence> {
     ))
 }
 
-/// The shipped settings of the kubelet's that it was not given. kubeadm leaves out what is empty, 0 or no, and adds more.
+/// Returns the kubelet's shipped settings that are not in effect. kubeadm leaves out what is empty, 0 or no, and adds
+/// more.
 fn unset(node: &Node) -> Result<Vec<String>> {
     let [path, _] = written::KUBELET;
-    let (shipped, given) = (files::need(node.world, config::KUBELET)?, files::read(node.world, path)?);
+    let (shipped, given) = (files::need(node.host, config::KUBELET)?, files::read(node.host, path)?);
     let given = settings(&given.unwrap_or_default());
     let is_empty = |value: &str| matches!(value, "0" | "false" | "\"\"" | "");
     let missing =
@@ -47,8 +48,8 @@ fn unset(node: &Node) -> Result<Vec<String>> {
     Ok(missing.map(|(key, value)| format!("{path} has no {key}: {value} of {}", config::KUBELET)).collect())
 }
 
-/// The settings of a YAML document of the plain kind that is shipped and that kubeadm writes: `a.b` and its value, a list's
-/// items each with the list's name.
+/// Parses the settings of a YAML document of the plain kind that is shipped and that kubeadm writes: `a.b` and its
+/// value, a list's items each with the list's name.
 fn settings(text: &str) -> Vec<(String, String)> {
     let mut above: Vec<(usize, &str)> = Vec::new();
     let mut found = Vec::new();
@@ -71,13 +72,14 @@ fn settings(text: &str) -> Vec<(String, String)> {
     found
 }
 
-/// After an upgrade of the packages the manifests would name images that are not there any more.
+/// Returns images that manifests name and the role does not: after an upgrade of the packages they are not there any
+/// more.
 fn images(node: &Node) -> Result<Vec<String>> {
     let (images, kubernetes) = (&node.role.images, format!("v{}", node.role.kubernetes));
     let mut found = Vec::new();
     for name in manifest::NAMES {
         let path = format!("{}/{name}.yaml", manifest::DIRECTORY);
-        let text = files::read(node.world, &path)?.unwrap_or_default();
+        let text = files::read(node.host, &path)?.unwrap_or_default();
         let tag = if name == "etcd" { &images.etcd } else { &kubernetes };
         let expected = format!("{}/{name}:{tag}", images.repository);
         let named = text.lines().filter_map(|line| line.trim().strip_prefix("image: "));
@@ -90,9 +92,9 @@ fn images(node: &Node) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Units whose settings are ours.
+/// Units whose settings the packages bring.
 const UNITS: [&str; 6] = ["crio", "kubelet", "kube-proxy", "hale-bootstrap", "hale-hold", "hale-renew"];
-/// Where systemd looks for them (systemd.unit(5)); Debian's `/lib` is `/usr/lib`.
+/// Folders of units (systemd.unit(5)); Debian's `/lib` is `/usr/lib`.
 const PLACES: [&str; 6] = [
     "/etc/systemd/system",
     "/etc/systemd/system.control",
@@ -102,17 +104,17 @@ const PLACES: [&str; 6] = [
     "/usr/lib/systemd/system",
 ];
 
-/// Whatever is laid over our settings must be a package's; that packages' files are as packaged is another promise.
+/// Checks that files over our settings belong to packages; that packages' files are as packaged is another promise.
 pub(super) fn overlaid(node: &Node) -> Result<Evidence> {
     let mut paths = list(node, "/etc/crio/crio.conf.d");
     let whole = "/etc/crio/crio.conf";
-    paths.extend(node.world.path(whole).exists().then(|| whole.to_owned()));
+    paths.extend(node.host.path(whole).exists().then(|| whole.to_owned()));
     for place in PLACES {
         paths.extend(list(node, &format!("{place}/service.d")));
         for unit in UNITS {
             let file = format!("{place}/{unit}.service");
             paths.extend(
-                fs::symlink_metadata(node.world.path(&file))
+                fs::symlink_metadata(node.host.path(&file))
                     .is_ok_and(|found| found.is_file())
                     .then_some(file),
             );
@@ -123,10 +125,10 @@ pub(super) fn overlaid(node: &Node) -> Result<Evidence> {
         return Ok(Evidence::new(paths, "there is nothing"));
     }
     let arguments: Vec<&str> = ["--search"].into_iter().chain(paths.iter().map(String::as_str)).collect();
-    let ran = node.world.run(&Call::new("/usr/bin/dpkg-query", &arguments))?;
+    let output = node.host.run(&Command::new("/usr/bin/dpkg-query", &arguments))?;
     // `PACKAGE[, PACKAGE]: PATH`; it ends with 1 when one of them is nobody's.
     let owned = |path: &String| {
-        ran.stdout.lines().any(|line| line.split_once(": ").is_some_and(|(_, of)| of == path))
+        output.stdout.lines().any(|line| line.split_once(": ").is_some_and(|(_, of)| of == path))
     };
     let count = paths.len();
     let foreign = paths.into_iter().filter(|path| !owned(path));
@@ -134,9 +136,9 @@ pub(super) fn overlaid(node: &Node) -> Result<Evidence> {
     Ok(Evidence::new(exceptions, format!("{count} files of packages")))
 }
 
-/// The files of a folder in order; none where there is no folder.
+/// Returns the files of a folder in order; none if there is no folder.
 fn list(node: &Node, folder: &str) -> Vec<String> {
-    let entries = fs::read_dir(node.world.path(folder)).into_iter().flatten().flatten();
+    let entries = fs::read_dir(node.host.path(folder)).into_iter().flatten().flatten();
     let mut paths: Vec<String> =
         entries.map(|entry| format!("{folder}/{}", entry.file_name().to_string_lossy())).collect();
     paths.sort();

@@ -6,14 +6,14 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
-use crate::config::role::{Bind, Protocol};
+use crate::config::role::{BindScope, Protocol};
 use crate::fault::Result;
 use crate::kubernetes::context::Node;
 
 use super::containers;
 use super::finding::Evidence;
 
-/// What listens.
+/// A socket that listens.
 #[derive(Debug, PartialEq, Eq)]
 struct Listener {
     protocol: Protocol,
@@ -30,25 +30,25 @@ pub(super) fn check(node: &Node) -> Result<Evidence> {
     let owners = owners(node);
     let mut listeners = Vec::new();
     for (name, protocol) in TABLES {
-        let text = fs::read_to_string(node.world.path(&format!("/proc/net/{name}"))).unwrap_or_default();
+        let text = fs::read_to_string(node.host.path(&format!("/proc/net/{name}"))).unwrap_or_default();
         listeners.extend(text.lines().filter_map(|line| parse(line, protocol)));
     }
-    let told = |listener: &Listener| {
+    let exception = |listener: &Listener| {
         let owner = owners.get(&listener.inode);
         let at = format!("{}:{}, {:?}", listener.address, listener.port, listener.protocol);
         let name = owner.map_or("(the kernel)", |owner| owner.file.as_str());
         let allowed = owner.and_then(Owner::program).is_some_and(|name| allowed(node, listener, name));
         (!allowed).then(|| format!("{name} on {at}"))
     };
-    let exceptions = listeners.iter().filter_map(told).collect();
+    let exceptions = listeners.iter().filter_map(exception).collect();
     Ok(Evidence::new(exceptions, format!("{} sockets", listeners.len())))
 }
 
 fn allowed(node: &Node, listener: &Listener, program: &str) -> bool {
     let bound = match listener.address {
-        address if address.is_loopback() => Bind::Loopback,
-        IpAddr::V4(address) if node.role.cluster.subnet.contains(&address) => Bind::Subnet,
-        _ => Bind::Every,
+        address if address.is_loopback() => BindScope::Loopback,
+        IpAddr::V4(address) if node.role.cluster.subnet.contains(&address) => BindScope::Subnet,
+        _ => BindScope::Every,
     };
     node.role.sockets.iter().any(|socket| {
         let port = socket.port.is_none_or(|port| port == listener.port);
@@ -59,7 +59,7 @@ fn allowed(node: &Node, listener: &Listener, program: &str) -> bool {
     })
 }
 
-/// A line of proc_net_tcp(5): local address, state 0A (listen) or for UDP 07 (unconnected), inode.
+/// Parses a line of proc_net_tcp(5): local address, state 0A (listen) or for UDP 07 (unconnected), inode.
 fn parse(line: &str, protocol: Protocol) -> Option<Listener> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let listening = if protocol == Protocol::Tcp { "0A" } else { "07" };
@@ -72,7 +72,7 @@ fn parse(line: &str, protocol: Protocol) -> Option<Listener> {
     Some(Listener { protocol, address: parse_address(address)?, port, inode: inode.parse().ok()? })
 }
 
-/// The kernel prints each 32-bit word of an address in the machine's order.
+/// Parses an address: the kernel prints each 32-bit word in the machine's order.
 fn parse_address(text: &str) -> Option<IpAddr> {
     let mut bytes = Vec::new();
     for at in (0..text.len()).step_by(8) {
@@ -85,14 +85,14 @@ fn parse_address(text: &str) -> Option<IpAddr> {
     Some(v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4))
 }
 
-/// The table names programs as `/proc/PID/comm` would, with 15 bytes at most.
+/// Cuts a name to 15 bytes, as `/proc/PID/comm` and the table have it.
 fn short(program: &str) -> &str {
     program.get(..15).unwrap_or(program)
 }
 
-/// Whose a socket is.
+/// The process that holds a socket.
 struct Owner {
-    /// The file that it runs.
+    /// Path of the program that it runs.
     file: String,
     /// Whether it may be what the table means: a program of the system's, or one in a static pod.
     is_ours: bool,
@@ -112,17 +112,17 @@ impl Owner {
         Self { file, is_ours }
     }
 
-    /// The program's name, if it may be one of the table's.
+    /// Returns the program's name, if it may be one of the table's.
     fn program(&self) -> Option<&str> {
         self.file.rsplit('/').next().filter(|_| self.is_ours)
     }
 }
 
-/// By socket inode. systemd holds sockets for others, so a later holder wins over process 1.
+/// Returns the owners of sockets by inode. systemd holds sockets for others, so a later holder wins over process 1.
 fn owners(node: &Node) -> BTreeMap<u64, Owner> {
     let mut owners = BTreeMap::new();
     for pid in containers::pids(node).unwrap_or_default() {
-        let proc = node.world.path(&format!("/proc/{pid}"));
+        let proc = node.host.path(&format!("/proc/{pid}"));
         let open = fs::read_dir(proc.join("fd")).into_iter().flatten().flatten();
         for link in open.filter_map(|entry| fs::read_link(entry.path()).ok()) {
             let inode =
@@ -138,10 +138,10 @@ fn owners(node: &Node) -> BTreeMap<u64, Owner> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::node::Identity;
-    use crate::config::role::Role;
-    use crate::host::World;
-    use crate::testing::fake::Fake;
+    use crate::config::node::NodeConfig;
+    use crate::config::role::RoleConfig;
+    use crate::host::Host;
+    use crate::testing::fake::FakeHost;
 
     const STATIC: &str = "0::/kubepods-burstable-pod0123456789abcdef0123456789abcdef.slice/crio-1.scope\n";
     const POD: &str = "0::/kubepods-burstable-pod01234567_89ab_cdef_0123_456789abcdef.slice/crio-2.scope\n";
@@ -149,17 +149,17 @@ mod tests {
 
     /// Evidence for one listening TCP socket of a program in a control group.
     fn exceptions(file: &str, cgroup: &str, local: &str) -> Vec<String> {
-        let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
-        let (world, identity) = (Fake::of(&role, "10.0.3.1"), Identity::default());
+        let role = RoleConfig::parse(include_str!("../../examples/role.toml")).unwrap();
+        let (host, config) = (FakeHost::of(&role, "10.0.3.1"), NodeConfig::default());
         let line =
             format!("   0: {local} 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0  0 4711 1\n");
-        world.make("/proc/net/tcp", &format!("  sl  local_address rem_address   st\n{line}"));
-        world.make("/proc/77/comm", "kubelet\n");
-        world.make("/proc/77/cgroup", cgroup);
-        world.make("/proc/77/fd/", "");
-        std::os::unix::fs::symlink("socket:[4711]", world.path("/proc/77/fd/3")).unwrap();
-        std::os::unix::fs::symlink(file, world.path("/proc/77/exe")).unwrap();
-        let node = Node::new(&world, &role, &identity).unwrap();
+        host.make("/proc/net/tcp", &format!("  sl  local_address rem_address   st\n{line}"));
+        host.make("/proc/77/comm", "kubelet\n");
+        host.make("/proc/77/cgroup", cgroup);
+        host.make("/proc/77/fd/", "");
+        std::os::unix::fs::symlink("socket:[4711]", host.path("/proc/77/fd/3")).unwrap();
+        std::os::unix::fs::symlink(file, host.path("/proc/77/exe")).unwrap();
+        let node = Node::new(&host, &role, &config).unwrap();
         check(&node).unwrap().exceptions
     }
 

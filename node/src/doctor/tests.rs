@@ -1,10 +1,10 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::config::node::Identity;
-use crate::config::role::Role;
-use crate::host::World;
-use crate::testing::fake::Fake;
+use crate::config::node::NodeConfig;
+use crate::config::role::RoleConfig;
+use crate::host::Host;
+use crate::testing::fake::FakeHost;
 
 const STATUS: &str = "Name:\tcoredns\nUid:\t10000000\t10000000\t10000000\t10000000\n\
     Gid:\t10000000\t10000000\t10000000\t10000000\nCapInh:\t0000000000000000\n\
@@ -12,8 +12,8 @@ const STATUS: &str = "Name:\tcoredns\nUid:\t10000000\t10000000\t10000000\t100000
     CapAmb:\t0000000000000000\nSeccomp:\t2\n";
 
 /// A container process as the kernel shows it, with one thing changed.
-fn process(world: &Fake, pid: u32, from: &str, to: &str) {
-    let file = |name: &str, text: &str| world.make(&format!("/proc/{pid}/{name}"), &text.replace(from, to));
+fn process(host: &FakeHost, pid: u32, from: &str, to: &str) {
+    let file = |name: &str, text: &str| host.make(&format!("/proc/{pid}/{name}"), &text.replace(from, to));
     file("cgroup", "4:memory:/kubepods.slice/crio-0123abcd.scope\n");
     file("status", STATUS);
     for name in ["uid_map", "gid_map"] {
@@ -24,27 +24,27 @@ fn process(world: &Fake, pid: u32, from: &str, to: &str) {
 }
 
 /// A static pod's process: its ids, and the id that its map ends with.
-fn own(world: &Fake, pid: u32, uids: &str, gid: u32, last: u32) {
-    process(world, pid, "", "");
+fn own(host: &FakeHost, pid: u32, uids: &str, gid: u32, last: u32) {
+    process(host, pid, "", "");
     let uid = "0123456789abcdef0123456789abcdef";
-    world.make(
+    host.make(
         &format!("/proc/{pid}/cgroup"),
         &format!("0::/kubepods-burstable-pod{uid}.slice/crio-0123.scope\n"),
     );
     let status = STATUS.replace("Uid:\t10000000\t10000000\t10000000\t10000000", &format!("Uid:\t{uids}"));
     let gids = format!("Gid:\t{gid}\t{gid}\t{gid}\t{gid}");
     let status = status.replace("Gid:\t10000000\t10000000\t10000000\t10000000", &gids);
-    world.make(&format!("/proc/{pid}/status"), &status);
+    host.make(&format!("/proc/{pid}/status"), &status);
     for name in ["uid_map", "gid_map"] {
         let map = format!("         0   10000000      65535\n     65535   {last}          1\n");
-        world.make(&format!("/proc/{pid}/{name}"), &map);
+        host.make(&format!("/proc/{pid}/{name}"), &map);
     }
 }
 
 #[test]
 fn a_static_pods_processes_run_as_the_id_that_its_map_ends_with() {
     let check = |uids: &str, gid: u32, last: u32, evidence: &str| {
-        let found = broken(&|world| own(world, 200, uids, gid, last));
+        let found = broken(&|host| own(host, 200, uids, gid, last));
         let why: String = found.into_iter().map(|(_, why)| why).collect();
         assert_eq!(why, evidence, "{uids} {gid} {last}");
     };
@@ -57,17 +57,17 @@ fn a_static_pods_processes_run_as_the_id_that_its_map_ends_with() {
     let foreign = "200 (coredns) has the map 0 10000000 65535 65535 20000002 1, not 0 10000000 65536";
     check(plane, 20_000_000, 20_000_002, foreign);
     check(plane, 20_000_000, 0, "200 (coredns) has the map 0 10000000 65535 65535 0 1, not 0 10000000 65536");
-    let impostor = |world: &Fake| {
-        own(world, 200, plane, 20_000_000, 20_000_000);
+    let impostor = |host: &FakeHost| {
+        own(host, 200, plane, 20_000_000, 20_000_000);
         let uid = "01234567_89ab_cdef_0123_456789abcdef";
         let group = format!("0::/kubepods-burstable-pod{uid}.slice/crio-0123.scope\n");
-        world.make("/proc/200/cgroup", &group);
+        host.make("/proc/200/cgroup", &group);
     };
     let found = broken(&impostor);
     assert!(found.iter().any(|(_, why)| why.contains("not 0 10000000 65536")), "{found:?}");
-    let groups = |world: &Fake| {
-        own(world, 200, plane, 20_000_000, 20_000_000);
-        world.make("/proc/200/gid_map", "0 0 4294967295\n");
+    let groups = |host: &FakeHost| {
+        own(host, 200, plane, 20_000_000, 20_000_000);
+        host.make("/proc/200/gid_map", "0 0 4294967295\n");
     };
     let found = broken(&groups);
     assert!(found.iter().any(|(_, why)| why.contains("has the map 0 0 4294967295 for groups")), "{found:?}");
@@ -75,16 +75,16 @@ fn a_static_pods_processes_run_as_the_id_that_its_map_ends_with() {
 
 #[test]
 fn a_machine_without_containers_proves_nothing() {
-    let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
-    let (world, identity) = (Fake::of(&role, "10.0.3.1"), Identity::default());
-    world.make("/proc/1/cgroup", "0::/init.scope\n");
-    let node = Node::new(&world, &role, &identity).unwrap();
+    let role = RoleConfig::parse(include_str!("../../examples/role.toml")).unwrap();
+    let (host, config) = (FakeHost::of(&role, "10.0.3.1"), NodeConfig::default());
+    host.make("/proc/1/cgroup", "0::/init.scope\n");
+    let node = Node::new(&host, &role, &config).unwrap();
     let findings = examine(&node);
     for finding in findings.iter().filter(|finding| finding.promise.contains("container process")) {
         assert_eq!(finding.verdict, Verdict::NothingToJudge, "{finding:?}");
     }
-    let told = "-    every container process runs under seccomp\n       nothing to judge yet: ";
-    assert!(table(&findings).contains(told));
+    let message = "-    every container process runs under seccomp\n       nothing to judge yet: ";
+    assert!(table(&findings).contains(message));
     assert!(serde_json::to_string(&findings).unwrap().contains(r#""verdict":"nothing-to-judge""#));
 }
 
@@ -98,41 +98,41 @@ fn conf(seconds: i64) -> String {
 }
 
 /// A container's bundle, as the shim leaves it.
-fn bundle(world: &Fake, id: &str) -> String {
+fn bundle(host: &FakeHost, id: &str) -> String {
     use std::os::unix::fs::PermissionsExt;
     let path = format!("/run/containers/storage/overlay-containers/{id}/userdata");
-    world.make(&format!("{path}/config.json"), "{}");
-    world.make(&format!("{path}/hostname"), "x");
-    world.own(&world.path(&format!("{path}/hostname")), 10_000_000, 10_000_000).unwrap();
-    std::fs::set_permissions(world.path(&path), std::fs::Permissions::from_mode(0o700)).unwrap();
+    host.make(&format!("{path}/config.json"), "{}");
+    host.make(&format!("{path}/hostname"), "x");
+    host.chown(&host.path(&format!("{path}/hostname")), 10_000_000, 10_000_000).unwrap();
+    std::fs::set_permissions(host.path(&path), std::fs::Permissions::from_mode(0o700)).unwrap();
     path
 }
 
 /// The promises that do not hold on a master that was set up, once something was done to it, each with its evidence.
-fn broken(spoil: &dyn Fn(&Fake)) -> BTreeSet<(String, String)> {
-    let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
-    let (world, identity) = (Fake::of(&role, "10.0.3.1"), Identity::default());
-    world.make("/etc/apt/preferences.d/hale", "");
-    process(&world, 100, "", "");
-    process(&world, 200, "", "");
-    world.make("/proc/300/cgroup", "4:memory:/system.slice/crio-conmon-0123.scope\n");
-    world.make("/proc/400/cgroup", "0::/init.scope\n");
-    world.make("/proc/net/tcp", "");
-    world.resolved.set(Some([10, 96, 0, 1].into()));
+fn broken(spoil: &dyn Fn(&FakeHost)) -> BTreeSet<(String, String)> {
+    let role = RoleConfig::parse(include_str!("../../examples/role.toml")).unwrap();
+    let (host, config) = (FakeHost::of(&role, "10.0.3.1"), NodeConfig::default());
+    host.make("/etc/apt/preferences.d/hale", "");
+    process(&host, 100, "", "");
+    process(&host, 200, "", "");
+    host.make("/proc/300/cgroup", "4:memory:/system.slice/crio-conmon-0123.scope\n");
+    host.make("/proc/400/cgroup", "0::/init.scope\n");
+    host.make("/proc/net/tcp", "");
+    host.resolved.set(Some([10, 96, 0, 1].into()));
     for package in &role.packages {
-        world.installed.borrow_mut().insert(package.name.clone(), package.version.clone());
-        world.held.borrow_mut().insert(package.name.clone());
+        host.installed.borrow_mut().insert(package.name.clone(), package.version.clone());
+        host.held.borrow_mut().insert(package.name.clone());
     }
-    world.make(machine::SYSCTLS, "# Why.\nkernel.panic = 10\n\nnet.ipv4.ip_forward = 1\n");
-    world.make("/proc/sys/kernel/panic", "10\n");
-    world.make("/proc/sys/net/ipv4/ip_forward", "1\n");
-    world.make(machine::SYNCHRONIZED, "");
-    world.make("/etc/crio/crio.conf.d/10-hale.conf", "");
-    bundle(&world, "a");
-    bootstrap::until_done(&world, &role, &|| Ok(()), &mut |_| {}).unwrap();
-    world.make(crate::kubernetes::kube_proxy::KUBECONFIG, &conf(YEAR));
-    spoil(&world);
-    let node = Node::new(&world, &role, &identity).unwrap();
+    host.make(machine::SYSCTLS, "# Why.\nkernel.panic = 10\n\nnet.ipv4.ip_forward = 1\n");
+    host.make("/proc/sys/kernel/panic", "10\n");
+    host.make("/proc/sys/net/ipv4/ip_forward", "1\n");
+    host.make(machine::SYNCHRONIZED, "");
+    host.make("/etc/crio/crio.conf.d/10-hale.conf", "");
+    bundle(&host, "a");
+    bootstrap::until_done(&host, &role, &|| Ok(()), &mut |_| {}).unwrap();
+    host.make(crate::kubernetes::kube_proxy::KUBECONFIG, &conf(YEAR));
+    spoil(&host);
+    let node = Node::new(&host, &role, &config).unwrap();
     let broken = examine(&node).into_iter().filter(|finding| finding.verdict != Verdict::Yes);
     broken.map(|finding| (finding.promise, finding.evidence.join("; "))).collect()
 }
@@ -140,51 +140,51 @@ fn broken(spoil: &dyn Fn(&Fake)) -> BTreeSet<(String, String)> {
 #[test]
 fn each_broken_promise_is_seen_alone() {
     assert_eq!(broken(&|_| {}), BTreeSet::new());
-    let check = |spoil: &dyn Fn(&Fake), promise: &str, evidence: &str| {
+    let check = |spoil: &dyn Fn(&FakeHost), promise: &str, evidence: &str| {
         let found: Vec<_> = broken(spoil).into_iter().collect();
         let [(of, why)] = &found[..] else { panic!("{promise}: {found:?}") };
         assert!(of.contains(promise) && why.contains(evidence) && !why.contains("100 ("), "{of}: {why}");
     };
-    let process = |from: &'static str, to: &'static str| move |world: &Fake| process(world, 200, from, to);
+    let process = |from: &'static str, to: &'static str| move |host: &FakeHost| process(host, 200, from, to);
     let ids = "10000000\t10000000\t10000000\t10000000";
     check(&process(ids, "0\t0\t0\t0"), "mapped", "200 (coredns) runs as 0");
     let map = process("10000000      65536", "0  4294967295");
     check(&map, "mapped", "200 (coredns) has the map 0 0 4294967295");
     for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
-        let spoil = |world: &Fake| {
+        let spoil = |host: &FakeHost| {
             let line = STATUS.lines().find(|line| line.starts_with(set)).unwrap();
-            self::process(world, 200, line, &format!("{set}:\t0000003fffffffff"));
+            self::process(host, 200, line, &format!("{set}:\t0000003fffffffff"));
         };
         check(&spoil, "capabilities", &format!("200 (coredns) has {set} 0000003fffffffff"));
     }
     check(&process("(enforce)", "(complain)"), "AppArmor", "crio-default-1.17.4 (complain)");
     check(&process("Seccomp:\t2", "Seccomp:\t0"), "seccomp", "200 (coredns) has seccomp mode 0");
-    let remove = |path: &'static str| move |world: &Fake| std::fs::remove_file(world.path(path)).unwrap();
+    let remove = |path: &'static str| move |host: &FakeHost| std::fs::remove_file(host.path(path)).unwrap();
     check(&remove(bootstrap::MARKER), "bootstrap", "see `hale status`");
-    let owner = |world: &Fake| world.own(&world.path("/etc/kubernetes/admin.conf"), 7, 7).unwrap();
+    let owner = |host: &FakeHost| host.chown(&host.path("/etc/kubernetes/admin.conf"), 7, 7).unwrap();
     check(&owner, "has its owner", "/etc/kubernetes/admin.conf is 7:7 0600, not 0:0 0600");
-    let verified = |world: &Fake| *world.verified.borrow_mut() = "??5??????   /usr/bin/crun\n".into();
+    let verified = |host: &FakeHost| *host.verified.borrow_mut() = "??5??????   /usr/bin/crun\n".into();
     check(&verified, "as packaged", "/usr/bin/crun");
-    check(&|world| world.held.borrow_mut().clear(), "pinned", "crun is not held: `hale hold`");
-    let moved = |world: &Fake| drop(world.installed.borrow_mut().insert("crun".into(), "99".into()));
+    check(&|host| host.held.borrow_mut().clear(), "pinned", "crun is not held: `hale hold`");
+    let moved = |host: &FakeHost| drop(host.installed.borrow_mut().insert("crun".into(), "99".into()));
     check(&moved, "pinned", "crun is 99, not 1.8.1-1+deb12u1");
-    check(&|world| world.installed.borrow_mut().clear(), "pinned", "crun is not installed");
+    check(&|host| host.installed.borrow_mut().clear(), "pinned", "crun is not installed");
     check(&remove("/etc/apt/preferences.d/hale"), "pinned", "preferences.d/hale is missing");
     let stop = |unit: &'static str| {
-        move |world: &Fake| world.state.borrow_mut().active.retain(|other| other != unit)
+        move |host: &FakeHost| host.state.borrow_mut().active.retain(|other| other != unit)
     };
     check(&stop("kube-proxy.service"), "ready", "kube-proxy.service does not run");
     check(&stop("kubelet.service"), "ready", "the API server does not answer");
     let socket = "0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0  0 4711 1\n";
-    check(&|world| world.make("/proc/net/tcp", socket), "listens", "on 0.0.0.0:22");
-    let elsewhere = |world: &Fake| world.resolved.set(Some([10, 96, 0, 9].into()));
+    check(&|host| host.make("/proc/net/tcp", socket), "listens", "on 0.0.0.0:22");
+    let elsewhere = |host: &FakeHost| host.resolved.set(Some([10, 96, 0, 9].into()));
     check(&elsewhere, "DNS", "kubernetes.default.svc.cluster.local is Some(10.96.0.9), not 10.96.0.1");
-    check(&|world| world.resolved.set(None), "DNS", "10.96.0.10 does not answer");
+    check(&|host| host.resolved.set(None), "DNS", "10.96.0.10 does not answer");
 }
 
 /// Exactly one promise does not hold then, with this evidence.
 #[track_caller]
-fn check(spoil: &dyn Fn(&Fake), promise: &str, evidence: &str) {
+fn check(spoil: &dyn Fn(&FakeHost), promise: &str, evidence: &str) {
     let found: Vec<_> = broken(spoil).into_iter().collect();
     let [(of, why)] = &found[..] else { panic!("{promise}: {found:?}") };
     assert!(of.contains(promise) && why.contains(evidence), "{of}: {why}");
@@ -193,10 +193,10 @@ fn check(spoil: &dyn Fn(&Fake), promise: &str, evidence: &str) {
 #[test]
 fn what_is_not_as_shipped_is_seen_alone() {
     let other = |path: &'static str, from: &'static str, to: &'static str| {
-        move |world: &Fake| {
-            let text = std::fs::read_to_string(world.path(path)).unwrap();
+        move |host: &FakeHost| {
+            let text = std::fs::read_to_string(host.path(path)).unwrap();
             assert!(text.contains(from), "{path}: {text}");
-            std::fs::write(world.path(path), text.replacen(from, to, 1)).unwrap();
+            std::fs::write(host.path(path), text.replacen(from, to, 1)).unwrap();
         }
     };
     let kubelet = "/var/lib/kubelet/config.yaml";
@@ -205,8 +205,8 @@ fn what_is_not_as_shipped_is_seen_alone() {
         "wrote",
         "config.yaml is not as the bootstrap wrote it",
     );
-    let shipped = |world: &Fake| {
-        world.make("/usr/lib/hale/kubelet.yaml", "clusterDNS:\n  - 10.96.0.7\nreadOnlyPort: 0\n")
+    let shipped = |host: &FakeHost| {
+        host.make("/usr/lib/hale/kubelet.yaml", "clusterDNS:\n  - 10.96.0.7\nreadOnlyPort: 0\n")
     };
     check(&shipped, "wrote", "config.yaml has no clusterDNS: 10.96.0.7 of /usr/lib/hale/kubelet.yaml");
     let server = "/etc/kubernetes/manifests/kube-apiserver.yaml";
@@ -221,10 +221,10 @@ fn what_is_not_as_shipped_is_seen_alone() {
         "wrote",
         "kube-proxy.yaml with the node's name",
     );
-    let more = |path: &'static str| move |world: &Fake| world.make(path, "x");
+    let more = |path: &'static str| move |host: &FakeHost| host.make(path, "x");
     check(&more("/etc/kubernetes/manifests/z.yaml"), "wrote", "z.yaml is a static pod of nobody's");
     check(
-        &|world| std::fs::remove_file(world.path(crate::bootstrap::written::PATH)).unwrap(),
+        &|host| std::fs::remove_file(host.path(crate::bootstrap::written::PATH)).unwrap(),
         "wrote",
         "was not noted",
     );
@@ -243,11 +243,11 @@ fn what_is_not_as_shipped_is_seen_alone() {
 #[test]
 fn each_certificate_that_ends_is_seen_alone() {
     let ending = |path: &'static str, days: i64| {
-        move |world: &Fake| {
+        move |host: &FakeHost| {
             let end = crate::testing::fake::NOW + days * 86_400 + 60 * 60;
             let text =
                 if path.ends_with("conf") { conf(days * 86_400 + 3600) } else { certificates::ending(end) };
-            std::fs::write(world.path(path), text).unwrap();
+            std::fs::write(host.path(path), text).unwrap();
         }
     };
     for path in [
@@ -262,40 +262,40 @@ fn each_certificate_that_ends_is_seen_alone() {
         check(&ending(path, 29), "certificates", &format!("{path} ends within 30 days: `hale renew`"));
         check(&ending(path, -2), "certificates", &format!("{path} ended 2 days ago: `hale renew`"));
     }
-    let rotated = |world: &Fake| {
+    let rotated = |host: &FakeHost| {
         let pem = "/var/lib/kubelet/pki/kubelet-client-current.pem";
-        world.make(pem, &certificates::ending(crate::testing::fake::NOW - 1));
+        host.make(pem, &certificates::ending(crate::testing::fake::NOW - 1));
         std::fs::write(
-            world.path(crate::kubernetes::paths::KUBELET),
+            host.path(crate::kubernetes::paths::KUBELET),
             format!("    client-certificate: {pem}\n"),
         )
         .unwrap();
     };
     check(&rotated, "certificates", "kubelet.conf ended 1 days ago");
     let gone =
-        |world: &Fake| std::fs::remove_file(world.path("/etc/kubernetes/pki/etcd/server.crt")).unwrap();
+        |host: &FakeHost| std::fs::remove_file(host.path("/etc/kubernetes/pki/etcd/server.crt")).unwrap();
     check(&gone, "certificates", "etcd/server.crt");
 }
 
 #[test]
 fn each_fault_of_the_machine_is_seen_alone() {
-    let panic = |world: &Fake| world.make("/proc/sys/kernel/panic", "0\n");
+    let panic = |host: &FakeHost| host.make("/proc/sys/kernel/panic", "0\n");
     check(&panic, "kernel", "kernel.panic is 0, not 10");
-    let failed = |world: &Fake| *world.failed.borrow_mut() = "x.service loaded failed failed X\n".into();
+    let failed = |host: &FakeHost| *host.failed.borrow_mut() = "x.service loaded failed failed X\n".into();
     check(&failed, "unit", "x.service failed");
-    let space = |bytes, inodes| move |world: &Fake| world.space.set(crate::host::Space { bytes, inodes });
+    let space = |bytes, inodes| move |host: &FakeHost| host.space.set(crate::host::Space { bytes, inodes });
     check(&space(9, 50), "space", "/ has 9 % of its space left");
     check(&space(50, 4), "space", "/ has 4 % of its inodes left");
-    let silent = |world: &Fake| std::fs::remove_file(world.path(machine::SYNCHRONIZED)).unwrap();
+    let silent = |host: &FakeHost| std::fs::remove_file(host.path(machine::SYNCHRONIZED)).unwrap();
     check(&silent, "clock", "none of systemd-timesyncd.service");
-    let trying = |world: &Fake| {
-        silent(world);
-        world.state.borrow_mut().active.insert("systemd-timesyncd.service".into());
+    let trying = |host: &FakeHost| {
+        silent(host);
+        host.state.borrow_mut().active.insert("systemd-timesyncd.service".into());
     };
     check(&trying, "clock", "nothing to judge yet: systemd-timesyncd.service runs");
-    let replaced = |world: &Fake| {
-        world.make("/proc/500/cgroup", "0::/system.slice/kubelet.service\n");
-        std::os::unix::fs::symlink("/usr/bin/kubelet (deleted)", world.path("/proc/500/exe")).unwrap();
+    let replaced = |host: &FakeHost| {
+        host.make("/proc/500/cgroup", "0::/system.slice/kubelet.service\n");
+        std::os::unix::fs::symlink("/usr/bin/kubelet (deleted)", host.path("/proc/500/exe")).unwrap();
     };
     check(
         &replaced,
@@ -306,21 +306,21 @@ fn each_fault_of_the_machine_is_seen_alone() {
 
 #[test]
 fn each_open_bundle_is_seen_alone() {
-    let given = |world: &Fake| world.own(&world.path(&bundle(world, "b")), 10_000_000, 10_000_000).unwrap();
+    let given = |host: &FakeHost| host.chown(&host.path(&bundle(host, "b")), 10_000_000, 10_000_000).unwrap();
     check(&given, "bundle", "overlay-containers/b/userdata is 10000000:10000000, not root's");
-    let entry = |world: &Fake| {
-        let path = world.path(&format!("{}/config.json", bundle(world, "b")));
-        world.own(&path, 10_000_000, 10_000_000).unwrap();
+    let entry = |host: &FakeHost| {
+        let path = host.path(&format!("{}/config.json", bundle(host, "b")));
+        host.chown(&path, 10_000_000, 10_000_000).unwrap();
     };
     check(&entry, "bundle", "b/userdata/config.json is 10000000:10000000");
-    let another = |world: &Fake| {
-        let path = world.path(&format!("{}/hostname", bundle(world, "b")));
-        world.own(&path, 7, 7).unwrap();
+    let another = |host: &FakeHost| {
+        let path = host.path(&format!("{}/hostname", bundle(host, "b")));
+        host.chown(&path, 7, 7).unwrap();
     };
     check(&another, "bundle", "b/userdata/hostname is 7:7, not root's");
-    let open = |world: &Fake| {
+    let open = |host: &FakeHost| {
         use std::os::unix::fs::PermissionsExt;
-        let path = world.path(&bundle(world, "b"));
+        let path = host.path(&bundle(host, "b"));
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o711)).unwrap();
     };
     check(&open, "bundle", "b/userdata has mode 0711, not 0700");
@@ -331,26 +331,26 @@ const FORGERY: &str = "\u{1b}[1A\u{1b}[2K\n yes";
 
 #[test]
 fn no_name_from_outside_can_forge_a_line() {
-    let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
-    let (world, identity) = (Fake::of(&role, "10.0.3.1"), Identity::default());
-    process(&world, 200, "Seccomp:\t2", "Seccomp:\t0");
-    world.make("/proc/200/comm", FORGERY);
-    world.make("/proc/net/tcp", "0: 0103000A:0016 0:0 0A 0:0 0:0 0  0  0 4711 1\n");
-    world.make("/proc/77/fd/", "");
-    std::os::unix::fs::symlink("socket:[4711]", world.path("/proc/77/fd/3")).unwrap();
-    std::os::unix::fs::symlink(format!("/usr/bin/{FORGERY}"), world.path("/proc/77/exe")).unwrap();
-    world.make(&format!("/etc/crio/crio.conf.d/{}", FORGERY), "");
-    world.make("/run/hale/refused", &FORGERY.replace('\n', "\r"));
-    let findings = examine(&Node::new(&world, &role, &identity).unwrap());
+    let role = RoleConfig::parse(include_str!("../../examples/role.toml")).unwrap();
+    let (host, config) = (FakeHost::of(&role, "10.0.3.1"), NodeConfig::default());
+    process(&host, 200, "Seccomp:\t2", "Seccomp:\t0");
+    host.make("/proc/200/comm", FORGERY);
+    host.make("/proc/net/tcp", "0: 0103000A:0016 0:0 0A 0:0 0:0 0  0  0 4711 1\n");
+    host.make("/proc/77/fd/", "");
+    std::os::unix::fs::symlink("socket:[4711]", host.path("/proc/77/fd/3")).unwrap();
+    std::os::unix::fs::symlink(format!("/usr/bin/{FORGERY}"), host.path("/proc/77/exe")).unwrap();
+    host.make(&format!("/etc/crio/crio.conf.d/{}", FORGERY), "");
+    host.make("/run/hale/refused", &FORGERY.replace('\n', "\r"));
+    let findings = examine(&Node::new(&host, &role, &config).unwrap());
     let text = table(&findings);
     let begins = ["yes  ", "NO   ", "-    ", "       "];
     for line in text.lines() {
         assert!(begins.iter().any(|begin| line.starts_with(begin)) && !line.contains('\u{1b}'), "{line:?}");
     }
-    let told = r"\u{1b}[1A\u{1b}[2K\n yes";
-    assert!(text.contains(&format!("200 ({told}) has seccomp mode 0")), "{text}");
-    assert!(text.contains(&format!("/usr/bin/{told} on 10.0.3.1:22")), "{text}");
-    assert!(text.contains(&format!("/etc/crio/crio.conf.d/{told} is of no package")), "{text}");
+    let message = r"\u{1b}[1A\u{1b}[2K\n yes";
+    assert!(text.contains(&format!("200 ({message}) has seccomp mode 0")), "{text}");
+    assert!(text.contains(&format!("/usr/bin/{message} on 10.0.3.1:22")), "{text}");
+    assert!(text.contains(&format!("/etc/crio/crio.conf.d/{message} is of no package")), "{text}");
     assert!(text.contains(r"1 starts were refused, the last: \u{1b}[1A\u{1b}[2K\r yes"), "{text}");
     let evidence = findings.iter().flat_map(|finding| &finding.evidence);
     assert!(evidence.flat_map(|line| line.chars()).all(|c| !c.is_control()));

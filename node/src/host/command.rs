@@ -1,4 +1,4 @@
-//! A program: how it is called, run to its end or its limit, and what it said, kept in one file a program:
+//! Commands: how a program is run, to its end or its time limit, and the log of its output, one file a program:
 //! `/var/lib/hale/log/kubeadm.log`.
 
 use std::fs::{DirBuilder, OpenOptions};
@@ -6,79 +6,84 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{self, Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::fault::{Fault, Result};
 
 /// A program to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Call {
-    /// Its path.
+pub struct Command {
+    /// Path of the program.
     pub program: PathBuf,
-    /// Its arguments.
+    /// Arguments, without the program.
     pub arguments: Vec<String>,
-    /// It is killed, with its children, after that.
+    /// Time limit: after it the program is killed, with its children.
     pub limit: Duration,
     /// Whether its output holds a secret and is not kept in a log.
     pub secret: bool,
 }
 
-impl Call {
-    /// A program that takes a moment: at most a minute.
+impl Command {
+    /// Makes a command with a time limit of one minute.
     pub fn new(program: impl Into<PathBuf>, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         Self { program: program.into(), arguments, limit: Duration::from_secs(60), secret: false }
     }
 
-    /// Another time limit, in minutes.
+    /// Sets the time limit, in minutes.
     pub fn minutes(mut self, minutes: u64) -> Self {
         self.limit = Duration::from_secs(60 * minutes);
         self
     }
 
-    /// Its output is a secret.
+    /// Keeps the output out of the log.
     pub fn secret(mut self) -> Self {
         self.secret = true;
         self
     }
 
-    /// The program's name without its directory.
+    /// Returns the program's name without its directory.
     pub fn name(&self) -> String {
         self.program.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// The command line, for logs and messages.
+    /// Returns the command line, for logs and messages.
     pub fn line(&self) -> String {
         format!("{} {}", self.program.display(), self.arguments.join(" "))
     }
 }
 
-/// What a program did.
+/// What became of a command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ran {
-    /// Its exit code; `None` when a signal or the time limit ended it.
+pub struct CommandOutput {
+    /// Exit code; `None` if a signal or the time limit ended it.
     pub code: Option<i32>,
-    /// Its standard output, cut at [`OUTPUT_LIMIT`].
+    /// Standard output, cut at [`OUTPUT_LIMIT`].
     pub stdout: String,
-    /// Its standard error, cut likewise.
+    /// Standard error, cut likewise.
     pub stderr: String,
 }
 
-impl Ran {
-    /// Whether it ended well.
+impl CommandOutput {
+    /// Returns whether the exit code is 0.
     pub fn success(&self) -> bool {
         self.code == Some(0)
     }
+
+    /// Returns the last line of standard error that is not empty: for most programs the reason why they failed.
+    pub fn reason(&self) -> &str {
+        self.stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing")
+    }
 }
 
-/// The most that is kept of a program's output, in bytes.
+/// Maximum size of an output that is kept, in bytes.
 pub const OUTPUT_LIMIT: u64 = 1 << 20;
 
-/// Runs a program to its end or its time limit, with nothing of this process's surroundings.
-pub(super) fn run(call: &Call) -> Result<Ran> {
-    let child = Command::new(&call.program)
-        .args(&call.arguments)
+/// Runs a command to its end or its time limit, in a clean environment.
+pub(super) fn run(command: &Command) -> Result<CommandOutput> {
+    let child = process::Command::new(&command.program)
+        .args(&command.arguments)
         .env_clear()
         .envs([("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/root"), ("LC_ALL", "C.UTF-8")])
         .stdin(Stdio::null())
@@ -87,11 +92,11 @@ pub(super) fn run(call: &Call) -> Result<Ran> {
         .current_dir("/")
         .process_group(0)
         .spawn();
-    let mut child = child.map_err(|e| Fault::io("run", &call.program, e))?;
+    let mut child = child.map_err(|e| Fault::io("run", &command.program, e))?;
     let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
-    let status = wait(&mut child, call.limit).map_err(|e| Fault::io("wait for", &call.program, e))?;
+    let status = wait(&mut child, command.limit).map_err(|e| Fault::io("wait for", &command.program, e))?;
     let text = |thread: std::thread::JoinHandle<String>| thread.join().unwrap_or_default();
-    Ok(Ran { code: status.and_then(|s| s.code()), stdout: text(stdout), stderr: text(stderr) })
+    Ok(CommandOutput { code: status.and_then(|s| s.code()), stdout: text(stdout), stderr: text(stderr) })
 }
 
 /// Reads a pipe to its end, so that its writer never blocks, and keeps the beginning.
@@ -105,7 +110,7 @@ fn drain(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<St
     })
 }
 
-/// Waits for a child; after `limit` its whole process group is killed and the answer is `None`.
+/// Waits for a child; after `limit` kills its whole process group and returns `None`.
 fn wait(child: &mut Child, limit: Duration) -> std::io::Result<Option<ExitStatus>> {
     let end = Instant::now() + limit;
     let mut step = Duration::from_millis(2);
@@ -122,18 +127,27 @@ fn wait(child: &mut Child, limit: Duration) -> std::io::Result<Option<ExitStatus
     child.wait().map(|_| None)
 }
 
-/// A file that has grown past this is begun anew, and the old one kept once.
+/// Size from which a log is begun anew, in bytes; one old log is kept.
 const LOG_LIMIT: u64 = 4 << 20;
 
-/// Appends a call and what it said.
-pub(super) fn keep(directory: &Path, call: &Call, ran: &Ran, took: Duration) -> std::io::Result<()> {
+/// Appends a command and its output to its log.
+pub(super) fn append_log(
+    directory: &Path,
+    command: &Command,
+    output: &CommandOutput,
+    took: Duration,
+) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    let path = directory.join(format!("{}.log", call.name()));
+    let path = directory.join(format!("{}.log", command.name()));
     if path.metadata().is_ok_and(|metadata| metadata.len() > LOG_LIMIT) {
-        std::fs::rename(&path, directory.join(format!("{}.log.1", call.name())))?;
+        std::fs::rename(&path, directory.join(format!("{}.log.1", command.name())))?;
     }
     let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-    let said = if call.secret { "(kept out of the log)\n" } else { &format!("{}{}", ran.stdout, ran.stderr) };
-    let code = ran.code.map_or("killed".to_owned(), |code| format!("exit {code}"));
-    write!(file, "$ {}\n{said}= {code} after {:.1} s\n", call.line(), took.as_secs_f64())
+    let said = if command.secret {
+        "(kept out of the log)\n"
+    } else {
+        &format!("{}{}", output.stdout, output.stderr)
+    };
+    let code = output.code.map_or("killed".to_owned(), |code| format!("exit {code}"));
+    write!(file, "$ {}\n{said}= {code} after {:.1} s\n", command.line(), took.as_secs_f64())
 }

@@ -6,22 +6,23 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::fault::{Class, Fault, Result};
-use crate::host::World;
+use crate::host::Host;
 
-/// The most that is read of any file, in bytes.
+/// Maximum size of a file that is read, in bytes.
 const LIMIT: u64 = 4 << 20;
 
-/// Writes a file of root's: scratch, sync, rename, sync of the directory. The directory is made (0755) if missing.
-pub fn write(world: &dyn World, absolute: &str, bytes: &[u8], mode: u32) -> Result<()> {
-    let path = world.path(absolute);
-    world.before_change(&path)?;
+/// Writes a file atomically, owned by root: scratch, sync, rename, sync of the directory, which is made (0755) if
+/// missing.
+pub fn write(host: &dyn Host, absolute: &str, bytes: &[u8], mode: u32) -> Result<()> {
+    let path = host.path(absolute);
+    host.before_change(&path)?;
     let directory = path.parent().unwrap_or(Path::new("/"));
-    make_directory(world, directory, 0o755)?;
+    make_directory(host, directory, 0o755)?;
     let scratch = scratch(&path);
     let written = write_scratch(&scratch, bytes, mode);
     let moved = written.and_then(|()| {
-        world.own(&scratch, 0, 0)?;
-        world.rename(&scratch, &path)
+        host.chown(&scratch, 0, 0)?;
+        host.rename(&scratch, &path)
     });
     if let Err(error) = moved {
         let _ = fs::remove_file(&scratch);
@@ -48,33 +49,33 @@ fn write_scratch(scratch: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()>
     file.sync_all()
 }
 
-/// A fault of writing; a full disk says what to do.
+/// Makes a fault of writing; for a full disk, with what to do.
 fn full_or(error: std::io::Error, doing: &str, path: &Path) -> Fault {
     let fault = Fault::io(doing, path, &error);
     match error.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-            Fault::passing(fault.to_string()).mend("free some space; it goes on by itself")
+            Fault::transient(fault.to_string()).help("free some space; it goes on by itself")
         }
         _ => fault,
     }
 }
 
-/// Makes a directory of root's and its parents.
-pub fn make_directory(world: &dyn World, path: &Path, mode: u32) -> Result<()> {
+/// Makes a directory and its parents, owned by root.
+pub fn make_directory(host: &dyn Host, path: &Path, mode: u32) -> Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    world.before_change(path)?;
+    host.before_change(path)?;
     let made = fs::DirBuilder::new().recursive(true).mode(mode).create(path);
     made.map_err(|e| full_or(e, "make directory", path))
 }
 
-/// A regular file's text, at most 4 MiB; `None` when there is none. A link is refused.
-pub fn read(world: &dyn World, absolute: &str) -> Result<Option<String>> {
-    read_limited(&world.path(absolute), LIMIT)
+/// Reads a regular file's text, at most 4 MiB; returns `None` if there is no file. Refuses links.
+pub fn read(host: &dyn Host, absolute: &str) -> Result<Option<String>> {
+    read_limited(&host.path(absolute), LIMIT)
 }
 
-/// A regular file's text, at most `limit` bytes; `None` when there is none. A link is refused.
+/// Reads a regular file's text, at most `limit` bytes; returns `None` if there is no file. Refuses links.
 pub fn read_limited(path: &Path, limit: u64) -> Result<Option<String>> {
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
@@ -98,31 +99,31 @@ pub fn read_limited(path: &Path, limit: u64) -> Result<Option<String>> {
     Ok(Some(text))
 }
 
-/// A text that must be there.
-pub fn need(world: &dyn World, absolute: &str) -> Result<String> {
-    read(world, absolute)?.ok_or_else(|| Fault::machine(format!("{absolute} is missing")))
+/// Reads the text of a file that must exist.
+pub fn need(host: &dyn Host, absolute: &str) -> Result<String> {
+    read(host, absolute)?.ok_or_else(|| Fault::machine(format!("{absolute} is missing")))
 }
 
-/// Removes a file, or a directory with all that is in it; nothing there is fine.
-pub fn remove(world: &dyn World, absolute: &str) -> Result<()> {
-    let path = world.path(absolute);
+/// Removes a file, or a directory with all that is in it, if it exists.
+pub fn remove(host: &dyn Host, absolute: &str) -> Result<()> {
+    let path = host.path(absolute);
     let Ok(metadata) = fs::symlink_metadata(&path) else { return Ok(()) };
-    world.before_change(&path)?;
+    host.before_change(&path)?;
     let removed = if metadata.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
     removed.map_err(|e| Fault::io("remove", &path, e))?;
     sync(path.parent().unwrap_or(Path::new("/")))
 }
 
-/// Puts what another program wrote, file or directory, in its place in one step: sync it all, then rename.
-pub fn promote(world: &dyn World, scratch: &str, place: &str) -> Result<()> {
-    let (from, to) = (world.path(scratch), world.path(place));
+/// Moves another program's file or directory into its place in one step: syncs it all, then renames it.
+pub fn promote(host: &dyn Host, scratch: &str, place: &str) -> Result<()> {
+    let (from, to) = (host.path(scratch), host.path(place));
     sync_all(&from)?;
-    world.before_change(&to)?;
-    world.rename(&from, &to).map_err(|e| Fault::io("rename to", &to, e))?;
+    host.before_change(&to)?;
+    host.rename(&from, &to).map_err(|e| Fault::io("rename to", &to, e))?;
     sync(to.parent().unwrap_or(Path::new("/")))
 }
 
-/// Syncs a path, and with a directory all that is in it.
+/// Syncs a file, or a directory with all that is in it.
 pub fn sync_all(path: &Path) -> Result<()> {
     if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir()) {
         for entry in fs::read_dir(path).map_err(|e| Fault::io("list", path, e))? {
@@ -132,7 +133,7 @@ pub fn sync_all(path: &Path) -> Result<()> {
     sync(path)
 }
 
-/// Syncs one file or directory; a missing one and a link need none.
+/// Syncs one file or directory; skips links and what does not exist.
 pub fn sync(path: &Path) -> Result<()> {
     match fs::symlink_metadata(path) {
         Ok(metadata) if !metadata.is_symlink() => {}
@@ -142,26 +143,26 @@ pub fn sync(path: &Path) -> Result<()> {
     synced.map_err(|e| full_or(e, "sync", path))
 }
 
-/// Refuses a file that others than root could have read or written.
-pub fn check_private(world: &dyn World, absolute: &str) -> Result<()> {
-    let path = world.path(absolute);
+/// Refuses a file that anybody but root could have read or written.
+pub fn check_private(host: &dyn Host, absolute: &str) -> Result<()> {
+    let path = host.path(absolute);
     let metadata = fs::symlink_metadata(&path).map_err(|e| Fault::io("examine", &path, e))?;
-    let (uid, _) = world.owner(&path).map_err(|e| Fault::io("examine", &path, e))?;
+    let (uid, _) = host.owner(&path).map_err(|e| Fault::io("examine", &path, e))?;
     let mode = metadata.permissions().mode() & 0o777;
     if uid == 0 && mode & 0o077 == 0 {
         return Ok(());
     }
     let what = format!("{absolute} has mode {mode:04o} and owner {uid}; it holds secrets");
-    Err(Fault::new(Class::Input, what).mend(format!("chown root {absolute} && chmod 0600 {absolute}")))
+    Err(Fault::new(Class::Input, what).help(format!("chown root {absolute} && chmod 0600 {absolute}")))
 }
 
-/// Replaces a file of secrets: the new text is in place first, then the old bytes are zeroed.
+/// Replaces a file of secrets: puts the new text in place, then zeroes the old bytes.
 ///
 /// Zeroing reaches the blocks of a file system that writes in place; it cannot reach a flash's spare ones.
-pub fn overwrite(world: &dyn World, absolute: &str, bytes: &[u8]) -> Result<()> {
-    let path = world.path(absolute);
+pub fn overwrite(host: &dyn Host, absolute: &str, bytes: &[u8]) -> Result<()> {
+    let path = host.path(absolute);
     let old = fs::OpenOptions::new().write(true).open(&path).map_err(|e| Fault::io("open", &path, e))?;
-    write(world, absolute, bytes, 0o600)?;
+    write(host, absolute, bytes, 0o600)?;
     let length = old.metadata().map_or(0, |metadata| metadata.len());
     let zeroed = std::io::copy(&mut std::io::repeat(0).take(length), &mut &old).and_then(|_| old.sync_all());
     zeroed.map_err(|e| Fault::io("wipe", &path, e))

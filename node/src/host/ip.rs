@@ -4,11 +4,11 @@ use std::net::Ipv4Addr;
 
 use crate::fault::Result;
 
-use super::{Call, World};
+use super::{Command, Host};
 
-/// The IPv4 addresses of an interface; none when there is no such interface.
-pub fn addresses(world: &dyn World, interface: &str) -> Result<Vec<Ipv4Addr>> {
-    let ran = world.run(&Call::new("/sbin/ip", &["-o", "-4", "addr", "show", "dev", interface]))?;
-    let addresses = ran.stdout.split_whitespace().filter_map(|word| word.split_once('/'));
+/// Returns the IPv4 addresses of an interface; none if there is no such interface.
+pub fn addresses(host: &dyn Host, interface: &str) -> Result<Vec<Ipv4Addr>> {
+    let output = host.run(&Command::new("/sbin/ip", &["-o", "-4", "addr", "show", "dev", interface]))?;
+    let addresses = output.stdout.split_whitespace().filter_map(|word| word.split_once('/'));
     Ok(addresses.filter_map(|(address, _)| address.parse().ok()).collect())
 }

@@ -1,4 +1,4 @@
-//! The world that `hale` acts on: a root directory, programs, a clock. Tests give it another one.
+//! Host abstraction: root directory, commands, clock. Tests use a fake.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,40 +15,40 @@ pub mod seed;
 pub mod systemd;
 pub mod virtio_port;
 
-pub use command::{Call, OUTPUT_LIMIT, Ran};
+pub use command::{Command, CommandOutput, OUTPUT_LIMIT};
 
-/// What is left of a file system, in per cent; one that counts no inodes has all of them left.
+/// Free space of a file system, in percent; one that counts no inodes has 100 % of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
-    /// Of its bytes.
+    /// Free bytes.
     pub bytes: u64,
-    /// Of its inodes.
+    /// Free inodes.
     pub inodes: u64,
 }
 
-/// What `hale` acts on. Everything that changes the machine goes through it.
-pub trait World {
-    /// The directory that stands for `/`.
+/// The machine that `hale` acts on. Everything that changes it goes through here.
+pub trait Host {
+    /// Returns the directory that stands for `/`.
     fn root(&self) -> &Path;
 
-    /// Runs a program to its end or its time limit; an error is one of starting it.
-    fn run(&self, call: &Call) -> Result<Ran>;
+    /// Runs a command to its end or its time limit; fails only if it cannot be started.
+    fn run(&self, command: &Command) -> Result<CommandOutput>;
 
-    /// Gives a path, not what a link points to, an owner and a group.
-    fn own(&self, path: &Path, uid: u32, gid: u32) -> std::io::Result<()>;
+    /// Changes owner and group of a path; of a link, not of its target.
+    fn chown(&self, path: &Path, uid: u32, gid: u32) -> std::io::Result<()>;
 
-    /// Who owns a path.
+    /// Returns owner and group of a path.
     fn owner(&self, path: &Path) -> std::io::Result<(u32, u32)>;
 
-    /// Renames a path; what was there is replaced.
+    /// Renames a path, replacing what was there.
     fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
         std::fs::rename(from, to)
     }
 
-    /// Sends a datagram and gives the first answer; asks three times, five seconds each.
+    /// Sends a datagram and returns the first answer; tries three times, five seconds each.
     fn datagram(&self, to: std::net::SocketAddrV4, bytes: &[u8]) -> std::io::Result<Vec<u8>>;
 
-    /// What is left of the file system that a path is on.
+    /// Returns the free space of the file system that a path is on.
     fn space(&self, absolute: &str) -> std::io::Result<Space> {
         let found = rustix::fs::statvfs(self.path(absolute))?;
         let percent = |left: u64, all: u64| left.saturating_mul(100).checked_div(all).unwrap_or(100);
@@ -58,71 +58,73 @@ pub trait World {
         })
     }
 
-    /// Seconds since 1970.
+    /// Returns the seconds since 1970.
     fn now(&self) -> i64;
 
-    /// Waits.
+    /// Sleeps.
     fn pause(&self, time: Duration);
 
-    /// Called before every change of a file. A fake can end the world here.
+    /// Is called before every change of a file. A fake can cut the power here.
     fn before_change(&self, _path: &Path) -> Result<()> {
         Ok(())
     }
 
-    /// An absolute path under [`World::root`].
+    /// Returns an absolute path, below [`Host::root`].
     fn path(&self, absolute: &str) -> PathBuf {
         self.root().join(absolute.trim_start_matches('/'))
     }
 
-    /// The same as an argument for a program.
+    /// Returns an absolute path, below [`Host::root`], as an argument for a program.
     fn argument(&self, absolute: &str) -> String {
         self.path(absolute).to_string_lossy().into_owned()
     }
 
-    /// Runs a program that must succeed and gives its standard output.
-    fn ask(&self, call: &Call) -> Result<String> {
-        let ran = self.run(call)?;
-        if ran.success() {
-            return Ok(ran.stdout);
+    /// Runs a command that must succeed and returns its standard output.
+    fn run_checked(&self, command: &Command) -> Result<String> {
+        let output = self.run(command)?;
+        if output.success() {
+            return Ok(output.stdout);
         }
-        let said = ran.stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
-        Err(match ran.code {
-            Some(code) => Fault::machine(format!("{} failed with {code}: {said}", call.name())),
-            None => Fault::passing(format!("{} took more than {:?}: {said}", call.name(), call.limit)),
+        let reason = output.reason();
+        Err(match output.code {
+            Some(code) => Fault::machine(format!("{} failed with {code}: {reason}", command.name())),
+            None => {
+                Fault::transient(format!("{} took more than {:?}: {reason}", command.name(), command.limit))
+            }
         })
     }
 }
 
-/// This machine.
+/// The machine that this process runs on.
 #[derive(Debug)]
-pub struct Real {
+pub struct RealHost {
     root: PathBuf,
     log: Option<PathBuf>,
 }
 
-impl Real {
-    /// The machine's own root; the output of programs goes to a file of `log`.
+impl RealHost {
+    /// Takes `/` as the root; logs the output of commands to files in `log`.
     pub fn new(log: Option<PathBuf>) -> Self {
         Self { root: PathBuf::from("/"), log }
     }
 }
 
-impl World for Real {
+impl Host for RealHost {
     fn root(&self) -> &Path {
         &self.root
     }
 
-    fn run(&self, call: &Call) -> Result<Ran> {
+    fn run(&self, command: &Command) -> Result<CommandOutput> {
         let started = Instant::now();
-        let ran = command::run(call)?;
+        let output = command::run(command)?;
         if let Some(directory) = &self.log {
             // A full disk must not fail what the log is about.
-            let _ = command::keep(directory, call, &ran, started.elapsed());
+            let _ = command::append_log(directory, command, &output, started.elapsed());
         }
-        Ok(ran)
+        Ok(output)
     }
 
-    fn own(&self, path: &Path, uid: u32, gid: u32) -> std::io::Result<()> {
+    fn chown(&self, path: &Path, uid: u32, gid: u32) -> std::io::Result<()> {
         std::os::unix::fs::lchown(path, Some(uid), Some(gid))
     }
 
@@ -166,24 +168,24 @@ mod tests {
     #[test]
     fn a_program_is_run_to_its_end_or_its_limit() {
         let log = tempfile::tempdir().unwrap();
-        let world = Real::new(Some(log.path().to_owned()));
-        let shell = |script: &str| Call::new("/bin/sh", &["-c", script]);
-        let ran = world.run(&shell("echo out; echo err >&2; exit 3")).unwrap();
-        assert_eq!(ran, Ran { code: Some(3), stdout: "out\n".into(), stderr: "err\n".into() });
+        let host = RealHost::new(Some(log.path().to_owned()));
+        let shell = |script: &str| Command::new("/bin/sh", &["-c", script]);
+        let output = host.run(&shell("echo out; echo err >&2; exit 3")).unwrap();
+        assert_eq!(output, CommandOutput { code: Some(3), stdout: "out\n".into(), stderr: "err\n".into() });
         let mut slow = shell("sleep 60 & sleep 60");
         slow.limit = Duration::from_millis(50);
-        assert_eq!(world.run(&slow).unwrap().code, None);
-        assert_eq!(world.ask(&slow).unwrap_err().class(), crate::fault::Class::Passing);
-        assert!(world.run(&Call::new("/nowhere", &[])).is_err());
-        world.run(&shell("echo hidden-$((40+2))").secret()).unwrap();
+        assert_eq!(host.run(&slow).unwrap().code, None);
+        assert_eq!(host.run_checked(&slow).unwrap_err().class(), crate::fault::Class::Transient);
+        assert!(host.run(&Command::new("/nowhere", &[])).is_err());
+        host.run(&shell("echo hidden-$((40+2))").secret()).unwrap();
         let kept = std::fs::read_to_string(log.path().join("sh.log")).unwrap();
         assert!(kept.contains("out\n") && kept.contains("exit 3") && !kept.contains("hidden-42"), "{kept}");
     }
 
     #[test]
     fn endless_output_is_cut() {
-        let world = Real::new(None);
-        let ran = world.run(&Call::new("/usr/bin/head", &["-c", "3000000", "/dev/zero"])).unwrap();
-        assert_eq!((ran.code, ran.stdout.len() as u64), (Some(0), OUTPUT_LIMIT));
+        let host = RealHost::new(None);
+        let output = host.run(&Command::new("/usr/bin/head", &["-c", "3000000", "/dev/zero"])).unwrap();
+        assert_eq!((output.code, output.stdout.len() as u64), (Some(0), OUTPUT_LIMIT));
     }
 }

@@ -2,26 +2,26 @@
 
 use crate::fault::Result;
 
-use super::{Call, World};
+use super::{Command, Host};
 
-/// A call of openssl(1).
-pub fn call(arguments: &[&str]) -> Call {
-    Call::new("/usr/bin/openssl", arguments)
+/// Makes a command of openssl(1).
+pub fn command(arguments: &[&str]) -> Command {
+    Command::new("/usr/bin/openssl", arguments)
 }
 
-/// Whether a certificate ends within `days`; what is no certificate does.
-pub fn ends_within(world: &dyn World, path: &str, days: u64) -> Result<bool> {
+/// Returns whether a certificate ends within `days`; true if it cannot be read.
+pub fn ends_within(host: &dyn Host, path: &str, days: u64) -> Result<bool> {
     let seconds = (days * 86_400).to_string();
-    let path = world.argument(path);
-    Ok(!world.run(&call(&["x509", "-noout", "-checkend", &seconds, "-in", &path]))?.success())
+    let path = host.argument(path);
+    Ok(!host.run(&command(&["x509", "-noout", "-checkend", &seconds, "-in", &path]))?.success())
 }
 
-/// Whether a private key is a certificate's; what is neither is no pair.
-pub fn is_pair(world: &dyn World, certificate: &str, key: &str) -> Result<bool> {
+/// Returns whether the key belongs to the certificate; false if either cannot be read.
+pub fn is_pair(host: &dyn Host, certificate: &str, key: &str) -> Result<bool> {
     let public = |arguments: &[&str], path: &str| -> Result<Option<String>> {
-        let path = world.argument(path);
-        let ran = world.run(&call(&[arguments, &["-in", &path]].concat()))?;
-        Ok(ran.success().then_some(ran.stdout))
+        let path = host.argument(path);
+        let output = host.run(&command(&[arguments, &["-in", &path]].concat()))?;
+        Ok(output.success().then_some(output.stdout))
     };
     let of_key = public(&["pkey", "-pubout"], key)?;
     Ok(of_key.is_some() && of_key == public(&["x509", "-noout", "-pubkey"], certificate)?)

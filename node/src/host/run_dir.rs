@@ -2,54 +2,55 @@
 
 use crate::fault::Result;
 
-use super::{World, files};
+use super::{Host, files};
 
-/// Where it is.
+/// Path of the directory.
 pub const PATH: &str = "/run/hale";
 
 /// Makes the directory.
-pub fn make(world: &dyn World) -> Result<()> {
-    files::make_directory(world, &world.path(PATH), 0o700)
+pub fn make(host: &dyn Host) -> Result<()> {
+    files::make_directory(host, &host.path(PATH), 0o700)
 }
 
-/// Writes a file there, and gives its path.
-pub fn write(world: &dyn World, name: &str, bytes: &[u8]) -> Result<String> {
+/// Writes a file in the directory and returns its path.
+pub fn write(host: &dyn Host, name: &str, bytes: &[u8]) -> Result<String> {
     let path = format!("{PATH}/{name}");
-    make(world)?;
-    files::write(world, &path, bytes, 0o600)?;
+    make(host)?;
+    files::write(host, &path, bytes, 0o600)?;
     Ok(path)
 }
 
-/// Has something done with a file there, which is gone afterwards, however it ends: it may hold a secret.
+/// Calls a function with the path of a temporary file, which is removed however the function ends: it may hold a
+/// secret.
 pub fn with_file<T>(
-    world: &dyn World,
+    host: &dyn Host,
     name: &str,
     bytes: &[u8],
     act: impl FnOnce(&str) -> Result<T>,
 ) -> Result<T> {
-    let file = File { world, path: write(world, name, bytes)? };
+    let file = File { host, path: write(host, name, bytes)? };
     let done = act(&file.path)?;
     file.remove()?;
     Ok(done)
 }
 
-/// A file that goes when nobody needs it any more.
+/// A file that is removed on drop.
 struct File<'a> {
-    world: &'a dyn World,
+    host: &'a dyn Host,
     path: String,
 }
 
 impl File<'_> {
-    /// Removes it, and says whether that went well.
+    /// Removes the file and returns whether that succeeded.
     fn remove(self) -> Result<()> {
-        files::remove(self.world, &self.path)
+        files::remove(self.host, &self.path)
     }
 }
 
 impl Drop for File<'_> {
     fn drop(&mut self) {
         // Whoever fails has something more important to say.
-        let _ = files::remove(self.world, &self.path);
+        let _ = files::remove(self.host, &self.path);
     }
 }
 
@@ -57,16 +58,16 @@ impl Drop for File<'_> {
 mod tests {
     use super::*;
     use crate::fault::Fault;
-    use crate::testing::fake::Fake;
+    use crate::testing::fake::FakeHost;
 
     #[test]
     fn a_file_is_gone_whether_it_went_well_or_not() {
-        let world = Fake::new();
-        let holders = || world.holders("a secret");
+        let host = FakeHost::new();
+        let holders = || host.holders("a secret");
         let act = |well: bool| {
-            with_file(&world, "x.json", b"a secret", |path| {
+            with_file(&host, "x.json", b"a secret", |path| {
                 assert_eq!((path, holders()), ("/run/hale/x.json", vec!["run/hale/x.json".to_owned()]));
-                if well { Ok(7) } else { Err(Fault::passing("it took too long")) }
+                if well { Ok(7) } else { Err(Fault::transient("it took too long")) }
             })
         };
         assert_eq!(act(true).unwrap(), 7);

@@ -17,11 +17,11 @@ use rustix::fs::OFlags;
 use rustix::mount::{MountFlags, UnmountFlags};
 use zeroize::Zeroizing;
 
-use crate::config::node::Identity;
+use crate::config::node::NodeConfig;
 use crate::fault::{Fault, Result};
-use crate::host::{World, files};
+use crate::host::{Host, files};
 
-/// Where udev puts the disk.
+/// The disk's path, as udev makes it.
 const DEVICE: &str = "/dev/disk/by-label/HALE-SEED";
 const MOUNT: &str = "/run/hale/seed";
 /// The file's name at the top of the disk.
@@ -42,43 +42,43 @@ const FILE_SYSTEMS: [FileSystem; 3] = [
     FileSystem { name: "ext4", options: Some(c"noload"), has_modes: true },
 ];
 
-/// Copies the seed's file, once: not when the node has one already. Says whether it did.
-pub fn import(world: &dyn World) -> Result<bool> {
-    let device = world.path(DEVICE);
-    if std::fs::symlink_metadata(world.path(Identity::PATH)).is_ok() || !device.exists() {
+/// Copies the seed's file, unless the node has one already. Returns whether it did.
+pub fn import(host: &dyn Host) -> Result<bool> {
+    let device = host.path(DEVICE);
+    if std::fs::symlink_metadata(host.path(NodeConfig::PATH)).is_ok() || !device.exists() {
         return Ok(false);
     }
-    mounted(world, &device, MountFlags::RDONLY, |point, kind| take(world, point, kind.has_modes))?;
+    mounted(host, &device, MountFlags::RDONLY, |point, kind| take(host, point, kind.has_modes))?;
     Ok(true)
 }
 
-/// Writes `text`, which is without secrets, over the file of a seed on the root's own disk.
-pub fn wipe(world: &dyn World, text: &str) -> Result<()> {
-    let device = world.path(DEVICE);
-    if !device.exists() || !is_beside_the_root(world, &device)? {
+/// Overwrites the file of a seed on the root's disk with `text`, which is without secrets.
+pub fn wipe(host: &dyn Host, text: &str) -> Result<()> {
+    let device = host.path(DEVICE);
+    if !device.exists() || !is_beside_the_root(host, &device)? {
         return Ok(());
     }
-    mounted(world, &device, MountFlags::empty(), |point, _| erase(&point.join(NAME), text))
+    mounted(host, &device, MountFlags::empty(), |point, _| erase(&point.join(NAME), text))
 }
 
-/// Whether this is a partition of the disk that the root is on.
-fn is_beside_the_root(world: &dyn World, device: &Path) -> Result<bool> {
+/// Returns whether this is a partition of the disk that the root is on.
+fn is_beside_the_root(host: &dyn Host, device: &Path) -> Result<bool> {
     let device = device.canonicalize().map_err(|e| Fault::io("examine", device, e))?;
-    let root = world.path("/");
+    let root = host.path("/");
     let root = root.metadata().map_err(|e| Fault::io("examine", &root, e))?.dev();
     let root = format!("/sys/dev/block/{}:{}", rustix::fs::major(root), rustix::fs::minor(root));
     let name = device.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let own = disk(world, &format!("/sys/class/block/{name}"));
-    Ok(own.is_some() && own == disk(world, &root))
+    let own = disk(host, &format!("/sys/class/block/{name}"));
+    Ok(own.is_some() && own == disk(host, &root))
 }
 
-/// The disk of a partition, by its folder in sysfs (Documentation/ABI/stable/sysfs-block).
-fn disk(world: &dyn World, partition: &str) -> Option<PathBuf> {
-    let folder = world.path(partition).canonicalize().ok()?;
+/// Returns the disk of a partition, by its folder in sysfs (Documentation/ABI/stable/sysfs-block).
+fn disk(host: &dyn Host, partition: &str) -> Option<PathBuf> {
+    let folder = host.path(partition).canonicalize().ok()?;
     folder.join("partition").exists().then(|| folder.parent().map(Path::to_owned))?
 }
 
-/// Writes a text over a file's own blocks, to their end.
+/// Overwrites a file's blocks with a text, to their end.
 fn erase(path: &Path, text: &str) -> Result<()> {
     let mut options = OpenOptions::new();
     let file = options.write(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path);
@@ -89,15 +89,15 @@ fn erase(path: &Path, text: &str) -> Result<()> {
     file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(|e| Fault::io("wipe", path, e))
 }
 
-/// Does something with the seed while it is mounted.
+/// Calls a function while the seed is mounted.
 fn mounted(
-    world: &dyn World,
+    host: &dyn Host,
     device: &Path,
     flags: MountFlags,
     act: impl FnOnce(&Path, &FileSystem) -> Result<()>,
 ) -> Result<()> {
-    let point = world.path(MOUNT);
-    files::make_directory(world, &point, 0o700)?;
+    let point = host.path(MOUNT);
+    files::make_directory(host, &point, 0o700)?;
     let kind = mount(device, &point, flags)?;
     let done = act(&point, kind);
     let left = rustix::mount::unmount(&point, UnmountFlags::NOFOLLOW);
@@ -116,29 +116,30 @@ fn mount(device: &Path, point: &Path, flags: MountFlags) -> Result<&'static File
     }
     let why = last.map_or_else(String::new, |error| format!(": {error}"));
     Err(Fault::input(format!("{DEVICE} is neither vfat, ISO nor ext4{why}"))
-        .mend("make it with `cargo xtask seed`"))
+        .help("make it with `cargo xtask seed`"))
 }
 
-/// Copies from a mounted seed.
-fn take(world: &dyn World, point: &Path, has_modes: bool) -> Result<()> {
+/// Copies the file from a mounted seed.
+fn take(host: &dyn Host, point: &Path, has_modes: bool) -> Result<()> {
     let path = point.join(NAME);
-    let text = files::read_limited(&path, Identity::LIMIT).map_err(|fault| fault.within("the seed disk"))?;
+    let text =
+        files::read_limited(&path, NodeConfig::LIMIT).map_err(|fault| fault.context("the seed disk"))?;
     let text = text.map(Zeroizing::new).ok_or_else(|| {
-        Fault::input(format!("the seed disk has no {NAME}")).mend("make it with `cargo xtask seed`")
+        Fault::input(format!("the seed disk has no {NAME}")).help("make it with `cargo xtask seed`")
     })?;
     let mode =
         std::fs::symlink_metadata(&path).map_err(|e| Fault::io("examine", &path, e))?.permissions().mode();
     if has_modes && mode & 0o077 != 0 {
         let what = format!("{NAME} on the seed disk has mode {:04o}; it holds secrets", mode & 0o777);
-        return Err(Fault::input(what).mend(format!("chmod 0600 {NAME} there")));
+        return Err(Fault::input(what).help(format!("chmod 0600 {NAME} there")));
     }
-    files::write(world, Identity::PATH, text.as_bytes(), 0o600)
+    files::write(host, NodeConfig::PATH, text.as_bytes(), 0o600)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::fake::Fake;
+    use crate::testing::fake::FakeHost;
 
     fn check(prepare: impl Fn(&Path), expect: std::result::Result<(), &str>) {
         check_mode(0o600, true, &prepare, expect);
@@ -150,18 +151,18 @@ mod tests {
         prepare: impl Fn(&Path),
         expect: std::result::Result<(), &str>,
     ) {
-        let (world, disk) = (Fake::new(), tempfile::tempdir().unwrap());
+        let (host, disk) = (FakeHost::new(), tempfile::tempdir().unwrap());
         prepare(disk.path());
         let file = disk.path().join(NAME);
         if std::fs::symlink_metadata(&file).is_ok_and(|metadata| metadata.is_file()) {
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
         }
-        let taken = take(&world, disk.path(), has_modes).map_err(|fault| fault.to_string());
+        let taken = take(&host, disk.path(), has_modes).map_err(|fault| fault.to_string());
         match expect {
-            Ok(()) => files::check_private(&world, Identity::PATH).unwrap(),
+            Ok(()) => files::check_private(&host, NodeConfig::PATH).unwrap(),
             Err(part) => {
-                assert!(taken.as_ref().is_err_and(|told| told.contains(part)), "{taken:?}");
-                assert!(!world.path(Identity::PATH).exists());
+                assert!(taken.as_ref().is_err_and(|message| message.contains(part)), "{taken:?}");
+                assert!(!host.path(NodeConfig::PATH).exists());
             }
         }
     }
@@ -186,8 +187,8 @@ mod tests {
         let write = |disk: &Path| std::fs::write(disk.join(NAME), "name = \"x\"\n").unwrap();
         check_mode(0o644, false, write, Ok(()));
         check_mode(0o400, true, write, Ok(()));
-        let told = "has mode 0640; it holds secrets; chmod 0600 node.toml there";
-        check_mode(0o640, true, write, Err(told));
+        let message = "has mode 0640; it holds secrets; chmod 0600 node.toml there";
+        check_mode(0o640, true, write, Err(message));
         check_mode(0o604, true, write, Err("has mode 0604"));
     }
 
@@ -208,38 +209,38 @@ mod tests {
     /// A partition of the root's disk is the machine's; of another, or a disk without a table, somebody's own.
     #[test]
     fn a_seed_beside_the_root_is_known() {
-        let world = Fake::new();
+        let host = FakeHost::new();
         let link = |from: &str, to: &str| {
-            let from = world.path(from);
+            let from = host.path(from);
             std::fs::create_dir_all(from.parent().unwrap()).unwrap();
             let _ = std::fs::remove_file(&from);
-            std::os::unix::fs::symlink(world.path(to), from).unwrap();
+            std::os::unix::fs::symlink(host.path(to), from).unwrap();
         };
-        let root = world.path("/").metadata().unwrap().dev();
+        let root = host.path("/").metadata().unwrap().dev();
         let root = format!("/sys/dev/block/{}:{}", rustix::fs::major(root), rustix::fs::minor(root));
         for name in ["vda/vda2", "vda/vda3", "vdb/vdb1"] {
-            world.make(&format!("/sys/devices/{name}/partition"), "1");
+            host.make(&format!("/sys/devices/{name}/partition"), "1");
             link(&format!("/sys/class/block/{}", &name[4..]), &format!("/sys/devices/{name}"));
-            world.make(&format!("/dev/{}", &name[4..]), "");
+            host.make(&format!("/dev/{}", &name[4..]), "");
         }
-        std::fs::create_dir(world.path("/sys/devices/vdc")).unwrap();
+        std::fs::create_dir(host.path("/sys/devices/vdc")).unwrap();
         link("/sys/class/block/vdc", "/sys/devices/vdc");
-        world.make("/dev/vdc", "");
+        host.make("/dev/vdc", "");
         link(&root, "/sys/devices/vda/vda2");
         for (device, expect) in [("vda3", true), ("vdb1", false), ("vdc", false)] {
             link(DEVICE, &format!("/dev/{device}"));
-            assert_eq!(is_beside_the_root(&world, &world.path(DEVICE)).unwrap(), expect, "{device}");
+            assert_eq!(is_beside_the_root(&host, &host.path(DEVICE)).unwrap(), expect, "{device}");
         }
         // A root on no partition, as an overlay or a whole disk, has no seed beside it.
         link(&root, "/sys/devices/vdc");
         link(DEVICE, "/dev/vda3");
-        assert!(!is_beside_the_root(&world, &world.path(DEVICE)).unwrap());
+        assert!(!is_beside_the_root(&host, &host.path(DEVICE)).unwrap());
     }
 
     #[test]
     fn without_a_disk_of_that_label_nothing_happens() {
-        let world = Fake::new();
-        world.make("/dev/disk/by-label/SEED", "");
-        assert!(!import(&world).unwrap());
+        let host = FakeHost::new();
+        host.make("/dev/disk/by-label/SEED", "");
+        assert!(!import(&host).unwrap());
     }
 }

@@ -2,33 +2,34 @@
 
 use crate::fault::Result;
 
-use super::{Call, World};
+use super::{Command, Host};
 
 const SYSTEMCTL: &str = "/usr/bin/systemctl";
 
-/// Asks systemd for something.
-pub fn systemctl(world: &dyn World, arguments: &[&str]) -> Result<()> {
-    world.ask(&Call::new(SYSTEMCTL, arguments).minutes(5)).map(drop)
+/// Runs systemctl(1), for at most five minutes.
+pub fn systemctl(host: &dyn Host, arguments: &[&str]) -> Result<()> {
+    host.run_checked(&Command::new(SYSTEMCTL, arguments).minutes(5)).map(drop)
 }
 
-/// What systemctl(1) prints of what systemd knows at once.
-pub fn ask(world: &dyn World, arguments: &[&str]) -> Result<String> {
-    world.ask(&Call::new(SYSTEMCTL, arguments))
+/// Runs systemctl(1) and returns what it prints.
+pub fn output(host: &dyn Host, arguments: &[&str]) -> Result<String> {
+    host.run_checked(&Command::new(SYSTEMCTL, arguments))
 }
 
-/// Whether a unit runs now.
-pub fn is_active(world: &dyn World, unit: &str) -> Result<bool> {
-    Ok(world.run(&Call::new(SYSTEMCTL, &["--quiet", "is-active", unit]))?.success())
+/// Returns whether a unit runs now.
+pub fn is_active(host: &dyn Host, unit: &str) -> Result<bool> {
+    Ok(host.run(&Command::new(SYSTEMCTL, &["--quiet", "is-active", unit]))?.success())
 }
 
-/// Whether a unit runs now and will after a reboot.
-pub fn enabled_and_active(world: &dyn World, unit: &str) -> Result<bool> {
-    let enabled = world.run(&Call::new(SYSTEMCTL, &["--quiet", "is-enabled", unit]))?.success();
-    Ok(enabled && is_active(world, unit)?)
+/// Returns whether a unit runs now and will after a reboot.
+pub fn enabled_and_active(host: &dyn Host, unit: &str) -> Result<bool> {
+    let enabled = host.run(&Command::new(SYSTEMCTL, &["--quiet", "is-enabled", unit]))?.success();
+    Ok(enabled && is_active(host, unit)?)
 }
 
-/// What systemd says of units, or without any of itself: `NAME=VALUE` lines, with an empty line between two units.
-pub fn show(world: &dyn World, properties: &[&str], units: &[&str]) -> Result<String> {
+/// Returns properties of units, or of systemd itself if there are none: `NAME=VALUE` lines, an empty line between two
+/// units.
+pub fn show(host: &dyn Host, properties: &[&str], units: &[&str]) -> Result<String> {
     let properties = format!("--property={}", properties.join(","));
-    ask(world, &[&["show", &properties], units].concat())
+    output(host, &[&["show", &properties], units].concat())
 }

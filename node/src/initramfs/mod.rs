@@ -1,4 +1,4 @@
-//! `init` of the first root: find the disk that the command line names, mount it, go there.
+//! `init` of the initramfs: finds the disk that the command line names, mounts it, and switches to it.
 //!
 //! It knows the devices by what the kernel says of them (`modalias`) and loads what the index made by
 //! the builder (`pack::initramfs`) has for them, until the root shows up. Checking and growing the file
@@ -26,17 +26,17 @@ use rustix::system::{RebootCommand, finit_module, init_module, reboot};
 use ruzstd::decoding::StreamingDecoder;
 
 use crate::fault::{Fault, Result};
-use modules::Index;
-use root::Wanted;
+use modules::ModuleIndex;
+use root::RootDevice;
 
-/// How long a slow USB disk may take; `rootdelay=` on the command line changes it.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Maximum wait for a slow USB disk; `rootdelay=` on the command line changes it.
+const ROOT_TIMEOUT: Duration = Duration::from_secs(60);
 /// How the root is mounted (ext4(5)); `rootflags=` on the command line changes it.
 const OPTIONS: &str = "errors=remount-ro";
 const STEP: Duration = Duration::from_millis(20);
 const NEW_ROOT: &str = "/root";
 
-/// Runs as process 1 of the initramfs; does not come back.
+/// Runs as process 1 of the initramfs; does not return.
 pub fn run() -> ! {
     let command_line = match prepare() {
         Ok(text) => CommandLine::parse(&text),
@@ -52,7 +52,7 @@ struct CommandLine {
     root: Option<String>,
     init: Option<String>,
     options: Option<String>,
-    patience: Option<u64>,
+    timeout: Option<u64>,
     panic: Option<u64>,
     /// What `rw` or `ro` asks for; else it is the root's state that decides.
     writable: Option<bool>,
@@ -68,7 +68,7 @@ impl CommandLine {
                 Some(("root", value)) => line.root = Some(value.to_owned()),
                 Some(("init", value)) => line.init = Some(value.to_owned()),
                 Some(("rootflags", value)) => line.options = Some(value.to_owned()),
-                Some(("rootdelay", value)) => line.patience = value.parse().ok(),
+                Some(("rootdelay", value)) => line.timeout = value.parse().ok(),
                 Some(("panic", value)) => line.panic = value.parse().ok(),
                 // systemd-fsck(8) looks at the root whatever its state is.
                 Some(("fsck.mode", "force")) => line.checked = true,
@@ -91,18 +91,18 @@ fn prepare() -> Result<String> {
 }
 
 fn boot(line: &CommandLine) -> Result<std::convert::Infallible> {
-    let wanted = line.root.as_deref().ok_or_else(|| Fault::input("the command line has no root="))?;
-    let wanted: Wanted = wanted.parse()?;
+    let root_device = line.root.as_deref().ok_or_else(|| Fault::input("the command line has no root="))?;
+    let root_device: RootDevice = root_device.parse()?;
     let index = fs::read_to_string("/modules").map_err(|e| Fault::io("read", "/modules", e))?;
-    let index = Index::parse(&index)?;
-    let patience = line.patience.map_or(PATIENCE, Duration::from_secs);
+    let index = ModuleIndex::parse(&index)?;
+    let timeout = line.timeout.map_or(ROOT_TIMEOUT, Duration::from_secs);
     // Each by a processor of its own: the file system's driver is as large as those of disks.
     let device = std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut loader = Loader::new(&index);
             index.always().iter().for_each(|name| loader.load(name));
         });
-        wait_for(&wanted, &mut Loader::new(&index), patience)
+        wait_for(&root_device, &mut Loader::new(&index), timeout)
     })?;
     let writable = line.writable.unwrap_or_else(|| !line.checked && root::is_clean(&device));
     let flags = if writable { MountFlags::empty() } else { MountFlags::RDONLY };
@@ -111,22 +111,22 @@ fn boot(line: &CommandLine) -> Result<std::convert::Infallible> {
     enter(line.init.as_deref().unwrap_or("/sbin/init"))
 }
 
-/// Loads what the devices ask for until the root is there.
-fn wait_for(wanted: &Wanted, loader: &mut Loader<'_>, patience: Duration) -> Result<PathBuf> {
+/// Loads the modules of all devices until the root is there.
+fn wait_for(root_device: &RootDevice, loader: &mut Loader<'_>, timeout: Duration) -> Result<PathBuf> {
     let start = Instant::now();
     let mut devices = Devices::default();
     loop {
-        if let Some(device) = wanted.find() {
+        if let Some(device) = root_device.find() {
             return Ok(device);
         }
-        devices.see(aliases());
-        if devices.any(|alias| loader.answer(&alias)) {
+        devices.record(aliases());
+        if devices.any(|alias| loader.load_for(&alias)) {
             continue;
         }
-        if start.elapsed() > patience {
+        if start.elapsed() > timeout {
             let seen = root::block_devices().join(" ");
-            let what = format!("no disk is {wanted} after {} s; disks seen: {seen}", patience.as_secs());
-            return Err(Fault::machine(what).mend("check the disk and its cable, or raise rootdelay="));
+            let what = format!("no disk is {root_device} after {} s; disks seen: {seen}", timeout.as_secs());
+            return Err(Fault::machine(what).help("check the disk and its cable, or raise rootdelay="));
         }
         sleep(STEP);
     }
@@ -141,7 +141,7 @@ struct Devices {
 }
 
 impl Devices {
-    fn see(&mut self, found: BTreeSet<String>) {
+    fn record(&mut self, found: BTreeSet<String>) {
         let new = found.into_iter().filter(|alias| self.known.insert(alias.clone()));
         self.open.extend(new.rev());
     }
@@ -154,7 +154,7 @@ impl Iterator for Devices {
     }
 }
 
-/// What every device that the kernel has found calls itself.
+/// Returns the aliases of all devices that the kernel has found.
 fn aliases() -> BTreeSet<String> {
     let children = |dir: PathBuf| fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
     let devices = children("/sys/bus".into()).flat_map(|bus| children(bus.join("devices")));
@@ -163,17 +163,17 @@ fn aliases() -> BTreeSet<String> {
 }
 
 struct Loader<'a> {
-    index: &'a Index,
+    index: &'a ModuleIndex,
     loaded: BTreeSet<String>,
 }
 
 impl<'a> Loader<'a> {
-    fn new(index: &'a Index) -> Self {
+    fn new(index: &'a ModuleIndex) -> Self {
         Self { index, loaded: BTreeSet::new() }
     }
 
-    /// Loads what a device asks for; whether there was anything new.
-    fn answer(&mut self, alias: &str) -> bool {
+    /// Loads the modules for a device; returns whether any of them was new.
+    fn load_for(&mut self, alias: &str) -> bool {
         let before = self.loaded.len();
         self.index.matching(alias).iter().for_each(|name| self.load(name));
         self.loaded.len() > before
@@ -189,7 +189,7 @@ impl<'a> Loader<'a> {
             }
             let Some(path) = self.index.path(&name) else { continue };
             if let Err(error) = insert(&Path::new("/").join(path)) {
-                say(&format!("module {name}: {error}"));
+                log(&format!("module {name}: {error}"));
             }
         }
     }
@@ -231,8 +231,8 @@ fn enter(init: &str) -> Result<std::convert::Infallible> {
     Err(Fault::io("run", init, error))
 }
 
-/// To the kernel's log, which goes to every console.
-fn say(message: &str) {
+/// Writes to the kernel's log, which goes to every console.
+fn log(message: &str) {
     let line = format!("<3>hale: {message}\n");
     let logged =
         OpenOptions::new().write(true).open("/dev/kmsg").and_then(|mut log| log.write_all(line.as_bytes()));
@@ -242,14 +242,14 @@ fn say(message: &str) {
 }
 
 fn give_up(line: &CommandLine, fault: &Fault) -> ! {
-    say(&format!("cannot boot: {fault}"));
+    log(&format!("cannot boot: {fault}"));
     match line.panic {
         Some(seconds) if seconds > 0 => {
-            say(&format!("rebooting in {seconds} s (panic={seconds})"));
+            log(&format!("rebooting in {seconds} s (panic={seconds})"));
             sleep(Duration::from_secs(seconds));
             let _ = reboot(RebootCommand::Restart);
         }
-        _ => say("stopping here (no panic= on the command line)"),
+        _ => log("stopping here (no panic= on the command line)"),
     }
     loop {
         sleep(Duration::from_secs(3600));
@@ -270,7 +270,7 @@ mod tests {
         assert_eq!(line.options.as_deref(), Some("noatime,errors=panic"));
         let line = CommandLine::parse("ro init=/bin/sh root=/dev/vda3 rootdelay=5 rw");
         assert_eq!(
-            (line.init.as_deref(), line.patience, line.writable),
+            (line.init.as_deref(), line.timeout, line.writable),
             (Some("/bin/sh"), Some(5), Some(true))
         );
     }
@@ -279,9 +279,9 @@ mod tests {
     fn what_was_found_last_is_asked_first() {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let mut devices = Devices::default();
-        devices.see(names(&["pci:1af4", "pci:8086"]));
+        devices.record(names(&["pci:1af4", "pci:8086"]));
         assert_eq!(devices.next().as_deref(), Some("pci:1af4"));
-        devices.see(names(&["pci:1af4", "pci:8086", "virtio:2"]));
+        devices.record(names(&["pci:1af4", "pci:8086", "virtio:2"]));
         assert_eq!(devices.collect::<Vec<_>>(), ["virtio:2", "pci:8086"], "each of them once");
     }
 }

@@ -1,4 +1,4 @@
-//! The index of kernel modules in the initramfs, and which of them a device asks for.
+//! The index of kernel modules in the initramfs, with the devices that they drive.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,14 @@ struct Module {
 }
 
 /// Modules, and the patterns of the devices that they drive.
-pub(super) struct Index {
+pub(super) struct ModuleIndex {
     modules: BTreeMap<String, Module>,
     aliases: Vec<(String, String)>,
     always: Vec<String>,
 }
 
-impl Index {
-    /// Reads lines of `module NAME PATH NEEDED…`, `alias PATTERN NAME` and `always NAME`.
+impl ModuleIndex {
+    /// Parses lines of `module NAME PATH NEEDED…`, `alias PATTERN NAME` and `always NAME`.
     pub(super) fn parse(text: &str) -> Result<Self> {
         let mut index = Self { modules: BTreeMap::new(), aliases: Vec::new(), always: Vec::new() };
         for line in text.lines() {
@@ -35,30 +35,30 @@ impl Index {
         Ok(index)
     }
 
-    /// Modules that are loaded whatever the devices are.
+    /// Returns the modules that are loaded whatever the devices are.
     pub(super) fn always(&self) -> Vec<String> {
         self.always.clone()
     }
 
-    /// Modules for a device that calls itself `alias`.
+    /// Returns the modules for a device of this alias.
     pub(super) fn matching(&self, alias: &str) -> Vec<String> {
         let fits = |(pattern, _): &&(String, String)| fits(pattern.as_bytes(), alias.as_bytes());
         self.aliases.iter().filter(fits).map(|(_, name)| name.clone()).collect()
     }
 
-    /// A module after all that it needs.
+    /// Returns a module, behind all that it needs.
     pub(super) fn with_needs(&self, name: &str) -> Vec<String> {
         let needs = self.modules.get(name).map_or(&[][..], |module| &module.needs);
         needs.iter().map(String::as_str).chain([name]).map(str::to_owned).collect()
     }
 
-    /// Where a module is.
+    /// Returns the path of a module.
     pub(super) fn path(&self, name: &str) -> Option<&str> {
         self.modules.get(name).map(|module| module.path.as_str())
     }
 }
 
-/// Whether a shell pattern (glob(7): `*`, `?`, `[a-z]`) matches a whole text.
+/// Returns whether a shell pattern (glob(7): `*`, `?`, `[a-z]`) matches a whole text.
 fn fits(pattern: &[u8], text: &[u8]) -> bool {
     match (pattern, text) {
         ([], []) => true,
@@ -105,10 +105,11 @@ mod tests {
 
     #[test]
     fn needs_come_first_and_nonsense_is_refused() {
-        let index = Index::parse("module a lib/a.ko b c\nmodule b lib/b.ko\nalias x* a\nalways b").unwrap();
+        let index =
+            ModuleIndex::parse("module a lib/a.ko b c\nmodule b lib/b.ko\nalias x* a\nalways b").unwrap();
         assert_eq!(index.with_needs("a"), ["b", "c", "a"]);
         assert_eq!((index.matching("xy"), index.always()), (vec!["a".to_owned()], vec!["b".to_owned()]));
         assert_eq!((index.path("b"), index.path("c")), (Some("lib/b.ko"), None));
-        assert!(Index::parse("modules a").is_err());
+        assert!(ModuleIndex::parse("modules a").is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Which block device the command line means by `root=`.
+//! Finds the block device that `root=` of the command line names.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -25,18 +25,18 @@ const CLEAN: u16 = 1;
 /// Of `INCOMPATIBLE`: the journal holds what the file system lacks.
 const RECOVER: u32 = 4;
 
-/// The root that is looked for.
+/// The value of `root=`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum RootDevice {
     /// `UUID=`: of an ext4 file system.
     Uuid([u8; 16]),
     /// `LABEL=`: of an ext4 file system.
     Label(String),
-    /// A device by its own name.
+    /// A path of a device.
     Device(PathBuf),
 }
 
-impl FromStr for Wanted {
+impl FromStr for RootDevice {
     type Err = Fault;
     fn from_str(text: &str) -> Result<Self, Fault> {
         let refuse = || Fault::input(format!("root={text} is no UUID=, LABEL= or /dev/ path"));
@@ -49,7 +49,7 @@ impl FromStr for Wanted {
     }
 }
 
-impl fmt::Display for Wanted {
+impl fmt::Display for RootDevice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Uuid(uuid) => {
@@ -62,8 +62,8 @@ impl fmt::Display for Wanted {
     }
 }
 
-impl Wanted {
-    /// The device, if the kernel has found it by now.
+impl RootDevice {
+    /// Returns the path of the device, if the kernel has found it by now.
     pub(super) fn find(&self) -> Option<PathBuf> {
         match self {
             Self::Device(path) => path.exists().then(|| path.clone()),
@@ -86,7 +86,7 @@ impl Wanted {
     }
 }
 
-/// Names of the block devices that the kernel has found, in order.
+/// Returns the names of the block devices that the kernel has found, in order.
 pub(super) fn block_devices() -> Vec<String> {
     let entries = fs::read_dir("/sys/class/block").into_iter().flatten().flatten();
     let mut names: Vec<String> =
@@ -95,7 +95,7 @@ pub(super) fn block_devices() -> Vec<String> {
     names
 }
 
-/// Whether the ext4 on a device needs no look from e2fsck: by the same signs by which `e2fsck -p` leaves one alone
+/// Returns whether the ext4 on a device needs no e2fsck: by the same signs by which `e2fsck -p` leaves one alone
 /// (e2fsck(8)). Whatever we cannot tell is a reason to look.
 pub(super) fn is_clean(device: &Path) -> bool {
     superblock(device).is_some_and(|block| clean(&block))
@@ -140,7 +140,7 @@ mod tests {
             ("vda3", false),
             ("PARTUUID=1", false),
         ] {
-            assert_eq!(text.parse::<Wanted>().is_ok(), fits, "{text}");
+            assert_eq!(text.parse::<RootDevice>().is_ok(), fits, "{text}");
         }
     }
 
@@ -171,8 +171,8 @@ mod tests {
         block[MAGIC..MAGIC + 2].copy_from_slice(&[0x53, 0xef]);
         block[UUID..UUID + 16].fill(7);
         block[LABEL..LABEL + 9].copy_from_slice(b"hale-root");
-        let label = |text: &str| Wanted::Label(text.into());
-        assert!(Wanted::Uuid([7; 16]).is(&block) && !Wanted::Uuid([8; 16]).is(&block));
+        let label = |text: &str| RootDevice::Label(text.into());
+        assert!(RootDevice::Uuid([7; 16]).is(&block) && !RootDevice::Uuid([8; 16]).is(&block));
         assert!(label("hale-root").is(&block) && !label("hale").is(&block));
         block[MAGIC] = 0;
         assert!(!label("hale-root").is(&block), "not ext4");

@@ -1,142 +1,144 @@
-//! What the cluster says about itself and this node, through kubectl.
+//! Questions to the API server about the cluster and this node, through kubectl.
 //!
-//! A question is answered with yes, with no, or not at all: on a slow machine time-outs are common, and mean
-//! nothing. So no answer is a passing fault, and whoever can wait asks again.
+//! A question is answered with yes, with no, or not at all: on a slow machine timeouts are common, and mean
+//! nothing. So no answer is a transient fault, and whoever can wait asks again.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::config::Range;
+use crate::config::AddressRange;
 use crate::fault::{Fault, Result};
 use crate::host::run_dir;
 use crate::kubernetes::context::{GIVEN_LABEL, Node, PODS_LABEL};
-use crate::kubernetes::retry::{answer, until};
+use crate::kubernetes::retry::{retry, wait_until};
 
-/// The longest wait for the API server or the node: emulated and very slow machines included.
-pub const PATIENCE: Duration = Duration::from_secs(20 * 60);
+/// Maximum wait for the API server or the node, on emulated and very slow machines too.
+pub const API_TIMEOUT: Duration = Duration::from_secs(20 * 60);
 
-/// What became of a question.
-enum Said {
-    /// It was answered so.
+/// The API server's response to one request.
+enum Response {
+    /// What kubectl printed.
     Text(String),
-    /// There is no such thing, in its words.
-    Nothing(String),
-    /// The one does not know the other: these credentials are of no use.
-    Stranger(String),
-    /// No answer, and why.
-    Silence(String),
+    /// The object does not exist; the server's words.
+    NotFound(String),
+    /// Credentials rejected, or the server's CA is not trusted.
+    Unauthorized(String),
+    /// No answer, and the reason.
+    NoAnswer(String),
 }
 
-/// Asks the API server once.
-fn say(node: &Node, arguments: &[&str]) -> Result<Said> {
-    let call = node.kubectl(arguments);
-    let ran = node.world.run(&call)?;
-    let why = ran.stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+/// Runs kubectl once and sorts its outcome.
+fn request(node: &Node, arguments: &[&str]) -> Result<Response> {
+    let command = node.kubectl(arguments);
+    let output = node.host.run(&command)?;
+    let why = output.reason();
     // As kubectl and Go's crypto/x509 word it.
-    let stranger = ["(Unauthorized)", "(Forbidden)", "signed by unknown authority"];
-    Ok(match ran.code {
-        Some(0) => Said::Text(ran.stdout),
-        None => Said::Silence(format!("no answer within {:?}", call.limit)),
-        Some(_) if why.contains("(NotFound)") => Said::Nothing(why.to_owned()),
-        Some(_) if stranger.iter().any(|words| why.contains(words)) => Said::Stranger(why.to_owned()),
-        Some(_) => Said::Silence(why.to_owned()),
+    let unauthorized = ["(Unauthorized)", "(Forbidden)", "signed by unknown authority"];
+    Ok(match output.code {
+        Some(0) => Response::Text(output.stdout),
+        None => Response::NoAnswer(format!("no answer within {:?}", command.limit)),
+        Some(_) if why.contains("(NotFound)") => Response::NotFound(why.to_owned()),
+        Some(_) if unauthorized.iter().any(|words| why.contains(words)) => {
+            Response::Unauthorized(why.to_owned())
+        }
+        Some(_) => Response::NoAnswer(why.to_owned()),
     })
 }
 
-fn silent(why: &str) -> Fault {
-    Fault::passing(format!("the API server does not answer: {why}"))
+fn no_answer(why: &str) -> Fault {
+    Fault::transient(format!("the API server does not answer: {why}"))
 }
 
-/// What a call of kubectl prints; what is not there passes, too.
-pub fn ask(node: &Node, arguments: &[&str]) -> Result<String> {
-    match say(node, arguments)? {
-        Said::Text(text) => Ok(text),
-        Said::Nothing(why) => Err(Fault::passing(format!("the API server says: {why}"))),
-        Said::Stranger(why) | Said::Silence(why) => Err(silent(&why)),
+/// Runs kubectl and returns what it prints; an object that does not exist is a transient fault, too.
+pub fn kubectl(node: &Node, arguments: &[&str]) -> Result<String> {
+    match request(node, arguments)? {
+        Response::Text(text) => Ok(text),
+        Response::NotFound(why) => Err(Fault::transient(format!("the API server says: {why}"))),
+        Response::Unauthorized(why) | Response::NoAnswer(why) => Err(no_answer(&why)),
     }
 }
 
-/// The same; `None` for what is not there.
+/// Runs kubectl and returns what it prints, or `None` if the object does not exist.
 fn get(node: &Node, arguments: &[&str]) -> Result<Option<String>> {
-    match say(node, arguments)? {
-        Said::Text(text) => Ok(Some(text)),
-        Said::Nothing(_) => Ok(None),
-        Said::Stranger(why) | Said::Silence(why) => Err(silent(&why)),
+    match request(node, arguments)? {
+        Response::Text(text) => Ok(Some(text)),
+        Response::NotFound(_) => Ok(None),
+        Response::Unauthorized(why) | Response::NoAnswer(why) => Err(no_answer(&why)),
     }
 }
 
-/// Whether the API server knows what a call of kubectl gets.
-pub fn knows(node: &Node, arguments: &[&str]) -> Result<bool> {
+/// Returns whether the object that these arguments of kubectl name exists.
+pub fn exists(node: &Node, arguments: &[&str]) -> Result<bool> {
     Ok(get(node, arguments)?.is_some())
 }
 
-/// Makes objects, and leaves those that are there as they should be; they are in a file of this name for as long as it
+/// Applies objects with `kubectl apply`; they are in a file of this name in `/run/hale` for as long as it
 /// takes.
 pub fn apply(node: &Node, name: &str, objects: &[Value]) -> Result<()> {
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
-    run_dir::with_file(node.world, name, list.as_bytes(), |file| {
-        let path = node.world.argument(file);
-        answer(node, PATIENCE, &|| ask(node, &["apply", "-f", &path])).map(drop)
+    run_dir::with_file(node.host, name, list.as_bytes(), |file| {
+        let path = node.host.argument(file);
+        retry(node, API_TIMEOUT, &|| kubectl(node, &["apply", "-f", &path])).map(drop)
     })
 }
 
-/// Whether the API server takes these credentials for the node's own, be the node registered or not yet.
+/// Returns whether the API server accepts the node's credentials, be the node registered or not yet.
 pub fn accepts(node: &Node) -> Result<bool> {
-    match say(node, &["get", "node", &node.name])? {
-        Said::Text(_) | Said::Nothing(_) => Ok(true),
-        Said::Stranger(_) => Ok(false),
-        Said::Silence(why) => Err(silent(&why)),
+    match request(node, &["get", "node", &node.name])? {
+        Response::Text(_) | Response::NotFound(_) => Ok(true),
+        Response::Unauthorized(_) => Ok(false),
+        Response::NoAnswer(why) => Err(no_answer(&why)),
     }
 }
 
-/// Whether the API server answers and is healthy.
-pub fn answers(node: &Node) -> Result<bool> {
-    Ok(ask(node, &["get", "--raw", "/healthz"])?.trim() == "ok")
+/// Returns whether the API server is healthy.
+pub fn is_healthy(node: &Node) -> Result<bool> {
+    Ok(kubectl(node, &["get", "--raw", "/healthz"])?.trim() == "ok")
 }
 
-/// Waits for that.
-pub fn wait_for_answer(node: &Node) -> Result<()> {
-    until(node, "the API server is not healthy", PATIENCE, &|| answers(node))
+/// Waits until the API server is healthy.
+pub fn wait_until_healthy(node: &Node) -> Result<()> {
+    wait_until(node, "the API server is not healthy", API_TIMEOUT, &|| is_healthy(node))
 }
 
-/// Whether nodes can find the cluster's CA.
-pub fn has_info(node: &Node) -> Result<bool> {
-    knows(node, &["get", "configmap", "-n", "kube-public", "cluster-info"])
+/// Returns whether nodes can find the cluster's CA.
+pub fn has_cluster_info(node: &Node) -> Result<bool> {
+    exists(node, &["get", "configmap", "-n", "kube-public", "cluster-info"])
 }
 
-/// Whether CoreDNS is asked for.
+/// Returns whether CoreDNS is deployed.
 pub fn has_dns(node: &Node) -> Result<bool> {
-    knows(node, &["get", "deployment", "-n", "kube-system", "coredns"])
+    exists(node, &["get", "deployment", "-n", "kube-system", "coredns"])
 }
 
-/// Whether this node is ready.
+/// Returns whether this node is ready.
 pub fn is_ready(node: &Node) -> Result<bool> {
     let ready = "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
     let said = get(node, &["get", "node", &node.name, "-o", ready])?;
     Ok(said.is_some_and(|text| text.trim() == "True"))
 }
 
-/// Waits for that.
+/// Waits until this node is ready.
 pub fn wait_until_ready(node: &Node) -> Result<()> {
-    until(node, "the node is not ready", PATIENCE, &|| is_ready(node))
+    wait_until(node, "the node is not ready", API_TIMEOUT, &|| is_ready(node))
 }
 
 /// A node as the cluster knows it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Its name.
+    /// Name of the node.
     pub name: String,
-    /// The range that it claims for its pods.
-    pub claim: Option<Range>,
-    /// The range that the master gave it.
-    pub given: Option<Range>,
+    /// Range that it claims for its pods.
+    pub claim: Option<AddressRange>,
+    /// Range that the master gave it.
+    pub given: Option<AddressRange>,
     /// Its addresses.
     pub addresses: Vec<Ipv4Addr>,
 }
 
-/// All nodes.
+/// Returns all nodes.
 pub fn members(node: &Node) -> Result<Vec<Member>> {
     let label = |name: &str| format!("{{.metadata.labels.{}}}", name.replace('.', "\\.").replace('/', "\\/"));
     let template = format!(
@@ -144,7 +146,7 @@ pub fn members(node: &Node) -> Result<Vec<Member>> {
         label(PODS_LABEL),
         label(GIVEN_LABEL),
     );
-    let text = ask(node, &["get", "nodes", "-o", &template])?;
+    let text = kubectl(node, &["get", "nodes", "-o", &template])?;
     let line = |line: &str| {
         let mut words = line.split('|');
         let name = words.next()?.to_owned();
@@ -156,8 +158,8 @@ pub fn members(node: &Node) -> Result<Vec<Member>> {
     Ok(text.lines().filter_map(line).collect())
 }
 
-/// The pod ranges that the master gave to nodes.
-pub fn ranges(node: &Node) -> Result<Vec<(String, Range)>> {
+/// Returns the pod ranges that the master gave to nodes, each with its node's name.
+pub fn ranges(node: &Node) -> Result<Vec<(String, AddressRange)>> {
     let given = |member: Member| member.given.map(|range| (member.name, range));
     Ok(members(node)?.into_iter().filter_map(given).collect())
 }
@@ -167,23 +169,23 @@ pub fn ranges(node: &Node) -> Result<Vec<(String, Range)>> {
 /// A range of `join.taken`, which `hale token` printed, is refused before anything is done. One that was given away
 /// since is found only here, behind the join: a bootstrap token may list no nodes (kubeadm gives its group none of that).
 pub fn wait_for_range(node: &Node) -> Result<()> {
-    let own = node.identity.pods(node.role);
-    answer(node, PATIENCE, &|| {
+    let own = node.config.pods(node.role);
+    retry(node, API_TIMEOUT, &|| {
         let ranges = ranges(node)?;
         let clash = ranges.iter().find(|(name, range)| *name != node.name && range.overlaps(&own));
         if let Some((name, range)) = clash {
             let what = format!("pod range {own} overlaps {range} of node {name}");
             let fault = Fault::input(what);
-            return Err(fault.mend("choose a free range in /etc/hale/node.toml; it goes on by itself"));
+            return Err(fault.help("choose a free range in /etc/hale/node.toml; it goes on by itself"));
         }
         match ranges.iter().find(|(name, _)| *name == node.name) {
             Some((_, range)) if *range == own => Ok(()),
             Some((_, range)) => {
                 let what = format!("the master gave this node the pod range {range}, not {own}");
-                Err(Fault::input(what).mend("put that into /etc/hale/node.toml; it goes on by itself"))
+                Err(Fault::input(what).help("put that into /etc/hale/node.toml; it goes on by itself"))
             }
             None => {
-                Err(Fault::passing(format!("the master has not given this node the pod range {own} yet")))
+                Err(Fault::transient(format!("the master has not given this node the pod range {own} yet")))
             }
         }
     })

@@ -1,70 +1,70 @@
-//! A node that is being worked on: its role, its identity, the world.
+//! The node at work: its role, its configuration, its host.
 
 use std::net::Ipv4Addr;
 
 use zeroize::Zeroizing;
 
-use crate::config::node::{Identity, holds_secret};
-use crate::config::role::Role;
-use crate::config::{Name, Secret};
+use crate::config::node::{NodeConfig, holds_secret};
+use crate::config::role::RoleConfig;
+use crate::config::{DnsLabel, Secret};
 use crate::fault::{Class, Fault, Result};
-use crate::host::{Call, World, files, ip, seed};
+use crate::host::{Command, Host, files, ip, seed};
 
 use super::paths;
 
-/// The label by which a node claims a range of addresses for its pods.
+/// Label by which a node claims a range of addresses for its pods.
 pub const PODS_LABEL: &str = "hale/pods";
-/// The label by which the master gives it. A node can set none of these on itself (the admission plugin NodeRestriction),
+/// Label by which the master gives it. No node can set it on itself (admission plugin NodeRestriction),
 /// so what it says is what the master has judged.
 pub const GIVEN_LABEL: &str = "node-restriction.kubernetes.io/hale-pods";
 /// A token that kubeadm must be given and that ends at once; kept, so that a second run asks for the same.
 const FIRST_TOKEN: &str = "/var/lib/hale/first-token";
 
-/// Everything that a phase needs.
+/// A node, and everything that a phase needs to know of it.
 pub struct Node<'a> {
-    /// What it acts on.
-    pub world: &'a dyn World,
-    /// What kind of node it is.
-    pub role: &'a Role,
-    /// What sets it apart.
-    pub identity: &'a Identity,
-    /// Its name in the cluster.
+    /// The machine.
+    pub host: &'a dyn Host,
+    /// What all nodes of its role have in common, `role.toml`.
+    pub role: &'a RoleConfig,
+    /// What is its own, `node.toml`.
+    pub config: &'a NodeConfig,
+    /// Name in the cluster.
     pub name: String,
-    /// Told why it still waits, each time that it asks again.
-    pub waits: &'a dyn Fn(&Fault),
+    /// Called with the reason before each retry.
+    pub on_wait: &'a dyn Fn(&Fault),
 }
 
 impl<'a> Node<'a> {
-    /// A node by the name in its identity, or the machine's.
-    pub fn new(world: &'a dyn World, role: &'a Role, identity: &'a Identity) -> Result<Self> {
-        let name = match &identity.name {
+    /// Makes a node of the name in its configuration, or else the machine's.
+    pub fn new(host: &'a dyn Host, role: &'a RoleConfig, config: &'a NodeConfig) -> Result<Self> {
+        let name = match &config.name {
             Some(name) => name.as_str().to_owned(),
-            None => host_name(world)?,
+            None => host_name(host)?,
         };
-        Ok(Self { world, role, identity, name, waits: &|_| {} })
+        Ok(Self { host, role, config, name, on_wait: &|_| {} })
     }
 
-    /// Its address on the bridge: the master's is the role's; a node's is given or found.
+    /// Returns its address on the bridge: the master's is the role's; a node's is configured or found.
     pub fn address(&self) -> Result<Ipv4Addr> {
         if self.role.is_master() {
             return Ok(self.role.cluster.advertise_address);
         }
-        if let Some(address) = &self.identity.network.address {
+        if let Some(address) = &self.config.network.address {
             return Ok(*address.get_ref());
         }
         let bridge = self.role.cluster.bridge.as_str();
-        let addresses = ip::addresses(self.world, bridge)?;
+        let addresses = ip::addresses(self.host, bridge)?;
         let own = addresses.into_iter().find(|address| self.role.cluster.subnet.contains(address));
         own.ok_or_else(|| {
             let what = format!("{bridge} has no address in {}", self.role.cluster.subnet);
             Fault::new(Class::Missing, what)
-                .mend("give the bridge one, or set network.address and bridge = \"make\"")
+                .help("give the bridge one, or set network.address and bridge = \"make\"")
         })
     }
 
-    /// The token of `InitConfiguration`.
+    /// Returns the token of `InitConfiguration`; makes it at the first call.
     pub fn first_token(&self) -> Result<String> {
-        if let Some(token) = files::read(self.world, FIRST_TOKEN)? {
+        if let Some(token) = files::read(self.host, FIRST_TOKEN)? {
             return Ok(token);
         }
         let mut bytes = [0u8; 64];
@@ -76,56 +76,56 @@ impl<'a> Node<'a> {
         let digit = |byte: u8| char::from(b"abcdefghijklmnopqrstuvwxyz0123456789"[usize::from(byte % 36)]);
         let text: String = even.map(digit).take(22).collect();
         let token = Secret::from(format!("{}.{}", &text[..6], &text[6..]));
-        files::write(self.world, FIRST_TOKEN, token.expose().as_bytes(), 0o600)?;
+        files::write(self.host, FIRST_TOKEN, token.expose().as_bytes(), 0o600)?;
         Ok(token.expose().to_owned())
     }
 
-    /// Writes node.toml again without the secrets that were used, if it has any; the one that it came from first.
+    /// Rewrites node.toml without its secrets, if it has any; the seed that it came from first.
     pub fn wipe(&self) -> Result<()> {
-        match files::read(self.world, Identity::PATH)? {
+        match files::read(self.host, NodeConfig::PATH)? {
             Some(text) if holds_secret(&text) => {
-                let wiped = self.identity.wiped()?;
-                seed::wipe(self.world, &wiped)?;
-                files::overwrite(self.world, Identity::PATH, wiped.as_bytes())
+                let wiped = self.config.wiped()?;
+                seed::wipe(self.host, &wiped)?;
+                files::overwrite(self.host, NodeConfig::PATH, wiped.as_bytes())
             }
             _ => Ok(()),
         }
     }
 
-    /// A call of kubectl with the administrator's kubeconfig, or a node's own.
-    pub fn kubectl(&self, arguments: &[&str]) -> Call {
+    /// Makes a command of kubectl with the administrator's kubeconfig, or on a node with the kubelet's.
+    pub fn kubectl(&self, arguments: &[&str]) -> Command {
         let kubeconfig = if self.role.is_master() { paths::ADMIN } else { paths::KUBELET };
         self.kubectl_as(kubeconfig, arguments)
     }
 
-    /// A call of kubectl with the credentials of this kubeconfig.
-    pub fn kubectl_as(&self, kubeconfig: &str, arguments: &[&str]) -> Call {
+    /// Makes a command of kubectl with this kubeconfig.
+    pub fn kubectl_as(&self, kubeconfig: &str, arguments: &[&str]) -> Command {
         let all = [&["--kubeconfig", kubeconfig, "--request-timeout=60s"], arguments].concat();
-        Call::new(&self.role.programs.kubectl, &all).minutes(3)
+        Command::new(&self.role.programs.kubectl, &all).minutes(3)
     }
 
-    /// A call of crictl to CRI-O.
-    pub fn crictl(&self, arguments: &[&str]) -> Call {
+    /// Makes a command of crictl that is connected to CRI-O.
+    pub fn crictl(&self, arguments: &[&str]) -> Command {
         let endpoint = format!("unix://{}", paths::CRI_SOCKET);
         let all = [&["--runtime-endpoint", endpoint.as_str()], arguments].concat();
-        Call::new(&self.role.programs.crictl, &all)
+        Command::new(&self.role.programs.crictl, &all)
     }
 }
 
-/// Reads the node's own `node.toml`, which nobody but root may read; an empty identity when there is none.
-pub fn load_identity(world: &dyn World, role: &Role) -> Result<Identity> {
-    let path = world.path(Identity::PATH);
-    let Some(text) = files::read_limited(&path, Identity::LIMIT)? else { return Ok(Identity::default()) };
+/// Reads `node.toml`, which nobody but root may read; returns an empty one if there is none.
+pub fn load_config(host: &dyn Host, role: &RoleConfig) -> Result<NodeConfig> {
+    let path = host.path(NodeConfig::PATH);
+    let Some(text) = files::read_limited(&path, NodeConfig::LIMIT)? else { return Ok(NodeConfig::default()) };
     let text = Zeroizing::new(text);
-    files::check_private(world, Identity::PATH)?;
-    Identity::parse(Identity::PATH, &text, role)
+    files::check_private(host, NodeConfig::PATH)?;
+    NodeConfig::parse(NodeConfig::PATH, &text, role)
 }
 
-/// The machine's name, which must fit a node.
-fn host_name(world: &dyn World) -> Result<String> {
-    let text = files::read(world, "/etc/hostname")?.unwrap_or_default();
-    let name: Name = text.trim().parse().map_err(|fault: Fault| {
-        fault.within("/etc/hostname").mend(format!("set name in {}, or the host name", Identity::PATH))
+/// Reads the machine's name, which must be valid for a node.
+fn host_name(host: &dyn Host) -> Result<String> {
+    let text = files::read(host, "/etc/hostname")?.unwrap_or_default();
+    let name: DnsLabel = text.trim().parse().map_err(|fault: Fault| {
+        fault.context("/etc/hostname").help(format!("set name in {}, or the host name", NodeConfig::PATH))
     })?;
     Ok(name.as_str().to_owned())
 }

@@ -8,24 +8,24 @@ use std::fmt;
 
 use serde_json::json;
 
-use crate::config::{Name, Range};
+use crate::config::{AddressRange, DnsLabel};
 use crate::fault::Result;
 use crate::kubernetes::api;
 use crate::kubernetes::context::Node;
 use crate::text::base64;
 
-/// What a token is good for.
+/// What a bootstrap token is good for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invitation {
-    /// For whom; a node that the cluster does not know yet when it is for nobody by name.
-    pub name: Option<Name>,
+    /// Name of the invited node; `None` for any that the cluster does not know yet.
+    pub name: Option<DnsLabel>,
     /// The one range that its pods may have.
-    pub pods: Option<Range>,
-    /// Whether it came.
+    pub pods: Option<AddressRange>,
+    /// Whether a node has come with it.
     pub taken: bool,
 }
 
-/// It begins so, and then nobody may ask with another's words.
+/// What the description of an invitation's token begins with.
 const INVITES: &str = "hale: invites ";
 const TAKEN: &str = "hale: was taken by ";
 const ANY: &str = "a new node";
@@ -34,13 +34,13 @@ const PODS: &str = " with pods ";
 impl fmt::Display for Invitation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.taken { TAKEN } else { INVITES })?;
-        f.write_str(self.name.as_ref().map_or(ANY, Name::as_str))?;
+        f.write_str(self.name.as_ref().map_or(ANY, DnsLabel::as_str))?;
         self.pods.map_or(Ok(()), |pods| write!(f, "{PODS}{pods}"))
     }
 }
 
 impl Invitation {
-    /// Reads a token's description; `None` when it is no invitation's.
+    /// Parses a token's description; returns `None` if it is no invitation's.
     pub fn parse(text: &str) -> Option<Self> {
         let (rest, taken) = match text.strip_prefix(INVITES) {
             Some(rest) => (rest, false),
@@ -55,11 +55,11 @@ impl Invitation {
     }
 }
 
-/// The invitations that are good now, by the public part of their token.
+/// Returns the invitations that are valid now, by the public part of their tokens.
 pub fn list(node: &Node) -> Result<Vec<(String, Invitation)>> {
     let template = "jsonpath={range .items[*]}{.metadata.name} {.data.description}{\"\\n\"}{end}";
     let of_type = "type=bootstrap.kubernetes.io/token";
-    let text = api::ask(
+    let text = api::kubectl(
         node,
         &["get", "secrets", "-n", "kube-system", "--field-selector", of_type, "-o", template],
     )?;
@@ -74,31 +74,31 @@ pub fn list(node: &Node) -> Result<Vec<(String, Invitation)>> {
 /// What the name of a token's secret begins with; the token's public part follows.
 const SECRET: &str = "bootstrap-token-";
 
-/// Notes that a node of this name came with the token: from now on it is for no other.
-pub fn take(node: &Node, id: &str, invitation: &Invitation, name: &Name) -> Result<()> {
+/// Marks an invitation as taken by a node of this name: from now on it is for no other.
+pub fn take(node: &Node, id: &str, invitation: &Invitation, name: &DnsLabel) -> Result<()> {
     let taken = Invitation { name: Some(name.clone()), taken: true, ..invitation.clone() };
     let patch = json!({"data": {"description": base64::encode(taken.to_string().as_bytes())}}).to_string();
     let secret = format!("{SECRET}{id}");
-    api::ask(node, &["patch", "secret", "-n", "kube-system", &secret, "-p", &patch]).map(drop)
+    api::kubectl(node, &["patch", "secret", "-n", "kube-system", &secret, "-p", &patch]).map(drop)
 }
 
-/// Ends a token: who came with it has credentials of its own.
+/// Deletes a token: the node that came with it has credentials of its own.
 pub fn end(node: &Node, id: &str) -> Result<()> {
     let secret = format!("{SECRET}{id}");
-    api::ask(node, &["delete", "secret", "-n", "kube-system", &secret, "--ignore-not-found"]).map(drop)
+    api::kubectl(node, &["delete", "secret", "-n", "kube-system", &secret, "--ignore-not-found"]).map(drop)
 }
 
 /// kubeadm's binding by which the controller manager approves any name that is asked for with a token.
 const OPEN: &str = "kubeadm:node-autoapprove-bootstrap";
 
-/// Whether it is gone.
+/// Returns whether kubeadm's binding is gone.
 pub fn is_closed(node: &Node) -> Result<bool> {
-    Ok(!api::knows(node, &["get", "clusterrolebinding", OPEN])?)
+    Ok(!api::exists(node, &["get", "clusterrolebinding", OPEN])?)
 }
 
-/// Takes it away.
+/// Deletes kubeadm's binding.
 pub fn close(node: &Node) -> Result<()> {
-    api::ask(node, &["delete", "clusterrolebinding", OPEN, "--ignore-not-found"]).map(drop)
+    api::kubectl(node, &["delete", "clusterrolebinding", OPEN, "--ignore-not-found"]).map(drop)
 }
 
 #[cfg(test)]

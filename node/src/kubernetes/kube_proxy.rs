@@ -1,4 +1,4 @@
-//! kube-proxy on the host: where it is, and its credentials.
+//! kube-proxy on the host: its paths and its credentials.
 //!
 //! ```text
 //! /var/lib/kube-proxy/           0750 root:root
@@ -16,42 +16,42 @@ use crate::kubernetes::context::Node;
 use crate::kubernetes::kubeadm;
 use crate::text::base64;
 
-/// Its directory.
+/// Directory of its files.
 pub const DIRECTORY: &str = "/var/lib/kube-proxy";
-/// Its configuration.
+/// Path of its configuration.
 pub const CONFIG: &str = "/var/lib/kube-proxy/config.conf";
-/// Its credentials.
+/// Path of its kubeconfig, with its credentials.
 pub const KUBECONFIG: &str = "/var/lib/kube-proxy/kubeconfig.conf";
-/// Its unit.
+/// Its systemd unit.
 pub const UNIT: &str = "kube-proxy.service";
-/// Who it is to the API server.
+/// Its user name at the API server.
 pub const USER: &str = "system:kube-proxy";
 
-/// Makes new credentials and has them used: before the old ones end.
+/// Replaces its credentials and restarts it.
 pub fn renew(node: &Node) -> Result<()> {
-    files::write(node.world, KUBECONFIG, credentials(node)?.as_bytes(), 0o600)?;
+    files::write(node.host, KUBECONFIG, credentials(node)?.as_bytes(), 0o600)?;
     restart(node)
 }
 
-/// Has it read its credentials again, if it runs.
+/// Restarts it, if it runs, so that it reads its credentials again.
 pub fn restart(node: &Node) -> Result<()> {
-    systemctl(node.world, &["try-restart", UNIT])
+    systemctl(node.host, &["try-restart", UNIT])
 }
 
 /// What stands before the certificate and the key in a kubeconfig, as kubeadm writes it.
 const CERTIFICATE_DATA: &str = "client-certificate-data: ";
 const KEY_DATA: &str = "client-key-data: ";
 
-/// Whether the kubeconfig has this key (PEM).
+/// Returns whether the kubeconfig has this key (PEM).
 pub fn has_key(node: &Node, key: &str) -> Result<bool> {
-    let text = Zeroizing::new(files::need(node.world, KUBECONFIG)?);
+    let text = Zeroizing::new(files::need(node.host, KUBECONFIG)?);
     let line = Zeroizing::new(format!("{KEY_DATA}{}", base64::encode(key.as_bytes())));
     Ok(text.lines().any(|other| other.trim() == *line))
 }
 
-/// Puts another certificate and key (PEM) into the kubeconfig; everything else in it stays.
+/// Replaces certificate and key (PEM) in the kubeconfig; everything else in it stays.
 pub fn put_credentials(node: &Node, certificate: &str, key: &str) -> Result<()> {
-    let text = Zeroizing::new(files::need(node.world, KUBECONFIG)?);
+    let text = Zeroizing::new(files::need(node.host, KUBECONFIG)?);
     let new = [(CERTIFICATE_DATA, certificate), (KEY_DATA, key)];
     let mut edited = Zeroizing::new(String::new());
     for line in text.lines() {
@@ -61,7 +61,7 @@ pub fn put_credentials(node: &Node, certificate: &str, key: &str) -> Result<()> 
             None => edited.extend([line, "\n"]),
         }
     }
-    files::write(node.world, KUBECONFIG, edited.as_bytes(), 0o600)?;
+    files::write(node.host, KUBECONFIG, edited.as_bytes(), 0o600)?;
     if has_key(node, key)? {
         Ok(())
     } else {
@@ -69,25 +69,25 @@ pub fn put_credentials(node: &Node, certificate: &str, key: &str) -> Result<()> 
     }
 }
 
-/// Whether its certificate ends within `days`.
+/// Returns whether its certificate ends within `days`.
 pub fn ends_within(node: &Node, days: u64) -> Result<bool> {
-    let text = files::need(node.world, KUBECONFIG)?;
+    let text = files::need(node.host, KUBECONFIG)?;
     let data = text.lines().find_map(|line| line.trim().strip_prefix(CERTIFICATE_DATA));
     let pem = data.and_then(|data| base64::decode(data.trim()));
     let pem = pem.ok_or_else(|| Fault::machine(format!("{KUBECONFIG} has no certificate")))?;
     // Where openssl(1) can look at it: a certificate is no secret.
-    let path = run_dir::write(node.world, "kube-proxy.crt", &pem)?;
-    openssl::ends_within(node.world, &path, days)
+    let path = run_dir::write(node.host, "kube-proxy.crt", &pem)?;
+    openssl::ends_within(node.host, &path, days)
 }
 
-/// The master signs its own; a node, which has no CA key, was given some in its join file.
+/// Returns a kubeconfig for it: on the master newly signed; on a node, which has no CA key, the one of its join file.
 pub fn credentials(node: &Node) -> Result<String> {
     if node.role.is_master() {
         return kubeadm::user_kubeconfig(node, USER);
     }
-    let given = node.identity.kube_proxy.as_ref().and_then(|given| given.kubeconfig.as_ref());
+    let given = node.config.kube_proxy.as_ref().and_then(|given| given.kubeconfig.as_ref());
     given.map(|secret| secret.expose().to_owned()).ok_or_else(|| {
         let fault = Fault::new(Class::Missing, "/etc/hale/node.toml has no kube-proxy.kubeconfig");
-        fault.mend("put there what `hale token --kube-proxy` prints on the master")
+        fault.help("put there what `hale token --kube-proxy` prints on the master")
     })
 }

@@ -14,12 +14,12 @@ use crate::host::files;
 use crate::kubernetes::context::Node;
 use crate::kubernetes::paths;
 
-/// Whose a path is.
+/// The owner of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
     /// The host's root.
     Root,
-    /// The host's root; containers' root's group may look.
+    /// The host's root; the group of containers' root may read.
     Shared,
     /// The control plane.
     ControlPlane,
@@ -29,7 +29,7 @@ pub enum Owner {
 
 use Owner::{ControlPlane, Etcd, Root, Shared};
 
-/// A path, whose it is, and its mode; a path that ends in `/` is a directory.
+/// A path, its owner and its mode; a path that ends in `/` is a directory.
 type Row = (&'static str, Owner, u32);
 
 /// On every node. Pods' volumes are under `pods`, whose group is inherited by what the kubelet makes there.
@@ -84,7 +84,7 @@ fn table(node: &Node) -> Vec<Row> {
     [EVERYWHERE.as_slice(), master].concat()
 }
 
-/// The user and group ids of an owner.
+/// Returns the user and group ids of an owner.
 fn ids(node: &Node, owner: Owner) -> (u32, u32) {
     let user = &node.role.user;
     match owner {
@@ -95,18 +95,18 @@ fn ids(node: &Node, owner: Owner) -> (u32, u32) {
     }
 }
 
-/// The paths that are not as the table says, each with what was found.
+/// Returns the paths that are not as the table says, each with what was found.
 pub fn differences(node: &Node) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for (path, owner, mode) in table(node) {
-        let full = node.world.path(path);
+        let full = node.host.path(path);
         let Ok(metadata) = fs::symlink_metadata(&full) else {
             if path.ends_with('/') {
                 found.push(format!("{path} is missing"));
             }
             continue;
         };
-        let (uid, gid) = node.world.owner(&full).map_err(|e| Fault::io("examine", path, e))?;
+        let (uid, gid) = node.host.owner(&full).map_err(|e| Fault::io("examine", path, e))?;
         let is = metadata.permissions().mode() & 0o7777;
         if metadata.is_symlink() || metadata.is_dir() != path.ends_with('/') {
             found.push(format!("{path} is of another kind"));
@@ -118,12 +118,12 @@ pub fn differences(node: &Node) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Makes everything as the table says.
+/// Sets owner and mode of every path as the table says.
 pub fn apply(node: &Node) -> Result<()> {
     for (path, owner, mode) in table(node) {
-        let full = node.world.path(path);
+        let full = node.host.path(path);
         match fs::symlink_metadata(&full) {
-            Err(_) if path.ends_with('/') => files::make_directory(node.world, &full, 0o755)?,
+            Err(_) if path.ends_with('/') => files::make_directory(node.host, &full, 0o755)?,
             Err(_) => continue,
             Ok(metadata) if metadata.is_symlink() || metadata.is_dir() != path.ends_with('/') => {
                 return Err(Fault::machine(format!("{path} is of another kind than it must be")));
@@ -134,8 +134,8 @@ pub fn apply(node: &Node) -> Result<()> {
         if is_so(node, &full, (uid, gid), mode)? {
             continue;
         }
-        node.world.before_change(&full)?;
-        node.world.own(&full, uid, gid).map_err(|e| Fault::io("change the owner of", path, e))?;
+        node.host.before_change(&full)?;
+        node.host.chown(&full, uid, gid).map_err(|e| Fault::io("change the owner of", path, e))?;
         // After the owner: changing it clears the set-group-ID bit.
         let set = fs::set_permissions(&full, fs::Permissions::from_mode(mode));
         set.map_err(|e| Fault::io("change the mode of", path, e))?;
@@ -143,9 +143,9 @@ pub fn apply(node: &Node) -> Result<()> {
     Ok(())
 }
 
-/// Whether a path has this owner and mode. What is right is not touched: a unit may do without writing there.
+/// Returns whether a path has this owner and mode. What is right is not touched: a unit may do without writing there.
 fn is_so(node: &Node, path: &Path, owner: (u32, u32), mode: u32) -> Result<bool> {
     let examine = |e| Fault::io("examine", path, e);
     let found = fs::symlink_metadata(path).map_err(examine)?.permissions().mode() & 0o7777;
-    Ok(found == mode && node.world.owner(path).map_err(examine)? == owner)
+    Ok(found == mode && node.host.owner(path).map_err(examine)? == owner)
 }

@@ -1,12 +1,12 @@
-//! Where Kubernetes keeps what more than one part of `hale` asks for.
+//! Paths of Kubernetes that more than one part of `hale` uses.
 
-/// Where certificates are.
+/// Directory of certificates.
 pub const PKI: &str = "/etc/kubernetes/pki";
-/// The cluster's CA: its certificate.
+/// The certificate of the cluster's CA.
 pub const CA: &str = "/etc/kubernetes/pki/ca.crt";
-/// The kubeconfig that may do everything: root's alone.
+/// The administrator's kubeconfig, which root alone may read.
 pub const ADMIN: &str = "/etc/kubernetes/admin.conf";
 /// The kubelet's kubeconfig.
 pub const KUBELET: &str = "/etc/kubernetes/kubelet.conf";
-/// Where CRI-O listens.
+/// Socket of CRI-O.
 pub const CRI_SOCKET: &str = "/var/run/crio/crio.sock";

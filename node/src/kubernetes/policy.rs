@@ -10,7 +10,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::config::Name;
+use crate::config::DnsLabel;
 use crate::fault::{Fault, Result};
 use crate::kubernetes::api;
 use crate::kubernetes::context::Node;
@@ -39,16 +39,16 @@ const CONTROL_PLANE_PATHS: [&str; 11] = [
     "/var/log/kubernetes",
 ];
 
-/// Something more that the pods of one namespace may have.
+/// What the pods of one namespace may have beyond other pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum More {
+pub enum Exemption {
     /// Host paths below /mnt and /srv.
     HostPaths,
     /// The host's network.
     HostNetwork,
 }
 
-impl More {
+impl Exemption {
     const ALL: [Self; 2] = [Self::HostPaths, Self::HostNetwork];
 
     fn name(self) -> &'static str {
@@ -162,20 +162,20 @@ fn binding(name: &str, namespace: Option<&str>, kind: &str, subjects: &[&str]) -
     })
 }
 
-/// All that the cluster has of it, policies first.
+/// Returns all policies, roles and bindings, policies first.
 pub(crate) fn objects(node: &Node) -> Vec<Value> {
     let mut objects = vec![policy("restricted", restricted()), control_plane()];
-    objects.extend(More::ALL.map(More::policy));
+    objects.extend(Exemption::ALL.map(Exemption::policy));
     objects.extend(["restricted", "control-plane"].map(role));
-    objects.extend(More::ALL.map(|more| role(more.name())));
+    objects.extend(Exemption::ALL.map(|exemption| role(exemption.name())));
     let kubelet = format!("system:node:{}", node.name);
     objects.push(binding("control-plane", Some("kube-system"), "User", &[&kubelet]));
     objects.push(binding("restricted", None, "Group", &["system:authenticated", "system:serviceaccounts"]));
     objects
 }
 
-/// Whether all of it is there.
-pub fn check(node: &Node) -> Result<bool> {
+/// Returns whether the cluster has all policies, roles and bindings.
+pub fn is_done(node: &Node) -> Result<bool> {
     // What belongs to no namespace is found whichever is named.
     let mut arguments = vec!["get".to_owned(), "-n".to_owned(), "kube-system".to_owned()];
     for object in objects(node) {
@@ -184,51 +184,51 @@ pub fn check(node: &Node) -> Result<bool> {
         let name = word(&object["metadata"]["name"]);
         arguments.push(format!("{}.{group}/{name}", word(&object["kind"])));
     }
-    api::knows(node, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    api::exists(node, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// Makes it; what is there as it should be stays.
-pub fn act(node: &Node) -> Result<()> {
+/// Makes policies, roles and bindings; those that are as they should be stay.
+pub fn apply(node: &Node) -> Result<()> {
     api::apply(node, FILE, &objects(node))
 }
 
-/// Lets the pods of one namespace have more: a RoleBinding for its service accounts, whose name is given back. An operator
-/// takes it back by deleting it.
-pub fn allow(node: &Node, namespace: &Name, more: More) -> Result<String> {
+/// Gives the pods of one namespace an exemption: a RoleBinding for its service accounts, whose name is returned. An
+/// operator takes it back by deleting it.
+pub fn allow(node: &Node, namespace: &DnsLabel, exemption: Exemption) -> Result<String> {
     if !node.role.is_master() {
-        return Err(Fault::input("this is no master").mend("run `hale allow` on the master"));
+        return Err(Fault::input("this is no master").help("run `hale allow` on the master"));
     }
-    if !api::knows(node, &["get", "namespace", namespace.as_str()])? {
+    if !api::exists(node, &["get", "namespace", namespace.as_str()])? {
         return Err(Fault::input(format!("there is no namespace {namespace}"))
-            .mend(format!("kubectl create namespace {namespace}")));
+            .help(format!("kubectl create namespace {namespace}")));
     }
     let accounts = format!("system:serviceaccounts:{namespace}");
-    api::apply(node, FILE, &[binding(more.name(), Some(namespace.as_str()), "Group", &[&accounts])])?;
-    Ok(format!("hale:{}", more.name()))
+    api::apply(node, FILE, &[binding(exemption.name(), Some(namespace.as_str()), "Group", &[&accounts])])?;
+    Ok(format!("hale:{}", exemption.name()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::bootstrap::attempt;
-    use crate::config::node::Identity;
-    use crate::config::role::Role;
+    use crate::config::node::NodeConfig;
+    use crate::config::role::RoleConfig;
     use crate::host::files;
-    use crate::testing::fake::Fake;
+    use crate::testing::fake::FakeHost;
 
-    fn master() -> (Fake, Role) {
-        let role = Role::parse(include_str!("../../examples/role.toml")).unwrap();
-        let world = Fake::of(&role, "10.0.3.1");
-        attempt(&world, &role, &mut |_| {}).unwrap();
-        (world, role)
+    fn master() -> (FakeHost, RoleConfig) {
+        let role = RoleConfig::parse(include_str!("../../examples/role.toml")).unwrap();
+        let host = FakeHost::of(&role, "10.0.3.1");
+        attempt(&host, &role, &mut |_| {}).unwrap();
+        (host, role)
     }
 
     /// What each policy lets through, and that none lets through more.
     #[test]
     fn no_policy_gives_what_it_is_not_for() {
-        let (world, role) = master();
-        let identity = Identity::default();
-        let objects = objects(&Node::new(&world, &role, &identity).unwrap());
+        let (host, role) = master();
+        let config = NodeConfig::default();
+        let objects = objects(&Node::new(&host, &role, &config).unwrap());
         let policies: Vec<_> =
             objects.iter().filter(|object| object["kind"] == "PodSecurityPolicy").collect();
         let names: Vec<_> =
@@ -267,10 +267,10 @@ mod tests {
     /// The static pods' manifests, as kubeadm writes them, mount nothing that their policy does not name.
     #[test]
     fn the_static_pods_objects_may_be_shown() {
-        let (world, _) = master();
+        let (host, _) = master();
         for name in crate::kubernetes::kubeadm::manifest::NAMES {
             let text = files::need(
-                &world,
+                &host,
                 &format!("{}/{name}.yaml", crate::kubernetes::kubeadm::manifest::DIRECTORY),
             )
             .unwrap();
@@ -285,17 +285,19 @@ mod tests {
 
     #[test]
     fn a_namespace_is_given_more_on_the_master_alone() {
-        let (world, role) = master();
-        world.state.borrow_mut().objects.insert("web".into());
-        let identity = Identity::default();
-        let node = Node::new(&world, &role, &identity).unwrap();
-        let name = |text: &str| text.parse::<Name>().unwrap();
-        assert_eq!(allow(&node, &name("web"), More::HostPaths).unwrap(), "hale:host-paths");
-        let told = allow(&node, &name("nowhere"), More::HostNetwork).unwrap_err().to_string();
-        assert!(told.contains("kubectl create namespace nowhere"), "{told}");
+        let (host, role) = master();
+        host.state.borrow_mut().objects.insert("web".into());
+        let config = NodeConfig::default();
+        let node = Node::new(&host, &role, &config).unwrap();
+        let name = |text: &str| text.parse::<DnsLabel>().unwrap();
+        assert_eq!(allow(&node, &name("web"), Exemption::HostPaths).unwrap(), "hale:host-paths");
+        let message = allow(&node, &name("nowhere"), Exemption::HostNetwork).unwrap_err().to_string();
+        assert!(message.contains("kubectl create namespace nowhere"), "{message}");
         let text = include_str!("../../examples/role.toml").replacen("\"master\"", "\"node\"", 1);
-        let worker = Role::parse(&text).unwrap();
-        let node = Node::new(&world, &worker, &identity).unwrap();
-        assert!(allow(&node, &name("web"), More::HostPaths).unwrap_err().to_string().contains("no master"));
+        let worker = RoleConfig::parse(&text).unwrap();
+        let node = Node::new(&host, &worker, &config).unwrap();
+        assert!(
+            allow(&node, &name("web"), Exemption::HostPaths).unwrap_err().to_string().contains("no master")
+        );
     }
 }

@@ -1,32 +1,32 @@
-//! What a request for a certificate may ask for, to the last byte.
+//! Forms of certificate requests, to the last byte.
 //!
 //! What is not byte for byte the one thing that is expected (RFC 2986, in DER and canonical PEM) is refused, so nothing
 //! has to be understood that somebody else wrote.
 
 use std::net::Ipv4Addr;
 
-use crate::config::Name;
+use crate::config::DnsLabel;
 use crate::kubernetes::kube_proxy::USER;
-use crate::kubernetes::kubeadm::dialect::Ways;
+use crate::kubernetes::kubeadm::dialect::KubeadmDialect;
 use crate::text::base64;
 
-/// One of the three things that nodes ask for.
+/// The form of a certificate that nodes ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Form {
     /// kube-proxy's next certificate, as a client (openssl(1) makes the request).
     Proxy,
     /// A new node's, as a client: with it the node is a member (the kubelet's bootstrap makes the request).
-    Member(Name),
+    Member(DnsLabel),
     /// A member's, as a server, for its name and its address alone (the kubelet makes the request).
-    Server(Name, Ipv4Addr),
+    Server(DnsLabel, Ipv4Addr),
 }
 
-/// What the kubelet asks for whether as client or server, in the order of the alphabet.
+/// Usages that the kubelet asks for, as client or server, in the order of the alphabet.
 pub(crate) const CLIENT: [&str; 3] = ["client auth", "digital signature", "key encipherment"];
 pub(crate) const SERVER: [&str; 3] = ["digital signature", "key encipherment", "server auth"];
 
 impl Form {
-    /// What the certificate is for, in the order of the alphabet.
+    /// Returns the certificate's usages, in the order of the alphabet.
     pub fn usages(&self) -> &'static [&'static str] {
         match self {
             Self::Proxy => &CLIENT[..1],
@@ -35,23 +35,23 @@ impl Form {
         }
     }
 
-    /// Who is asked to sign it, where requests name that.
-    pub fn signer(&self, ways: &Ways) -> Option<&'static str> {
-        ways.names_signers.then_some(match self {
+    /// Returns the name of its signer, where requests name one.
+    pub fn signer(&self, dialect: &KubeadmDialect) -> Option<&'static str> {
+        dialect.names_signers.then_some(match self {
             Self::Proxy => "kubernetes.io/kube-apiserver-client",
             Self::Member(_) => "kubernetes.io/kube-apiserver-client-kubelet",
             Self::Server(..) => "kubernetes.io/kubelet-serving",
         })
     }
 
-    /// Whether a request of this public key (DER) asks for this and no more.
+    /// Returns whether a request of this public key (DER) asks for exactly this form.
     pub fn is_exact(&self, pem: &str, public_key: &[u8]) -> bool {
         let Some(der) = der(pem) else { return false };
         // Behind it are the signature and its algorithm, which openssl(1) has verified.
         content(&der).is_some_and(|content| content.starts_with(&self.information(public_key)))
     }
 
-    /// `CertificationRequestInfo`: version, subject, key, attributes.
+    /// Encodes `CertificationRequestInfo`: version, subject, key, attributes.
     pub(crate) fn information(&self, public_key: &[u8]) -> Vec<u8> {
         let parts = [
             element(INTEGER, &[0]),
@@ -75,8 +75,8 @@ impl Form {
         element(SEQUENCE, &names)
     }
 
-    /// The one attribute that asks for extensions (RFC 2985, 5.4.2), with the one extension of other names (RFC 5280,
-    /// 4.2.1.6); none where there are none.
+    /// Encodes the one attribute that asks for extensions (RFC 2985, 5.4.2), with the one extension of other names (RFC
+    /// 5280, 4.2.1.6); none where there are none.
     fn attributes(&self) -> Vec<u8> {
         let Self::Server(name, address) = self else { return Vec::new() };
         let names =
@@ -88,7 +88,7 @@ impl Form {
     }
 }
 
-/// One name of a subject.
+/// Encodes one name of a subject.
 fn attribute(kind: &[u8], tag: u8, text: &str) -> Vec<u8> {
     element(SET, &element(SEQUENCE, &[element(OBJECT, kind), element(tag, text.as_bytes())].concat()))
 }
@@ -112,7 +112,7 @@ const ATTRIBUTES: u8 = 0xa0;
 const DNS_NAME: u8 = 0x82;
 const ADDRESS: u8 = 0x87;
 
-/// An element of DER (X.690, 8.1): tag, length, content.
+/// Encodes an element of DER (X.690, 8.1): tag, length, content.
 pub(crate) fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = content.len().to_be_bytes();
     let length = &length[length.iter().take_while(|byte| **byte == 0).count()..];
@@ -127,7 +127,7 @@ pub(crate) fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The content of a sequence that is all of `der`.
+/// Returns the content of a sequence that is all of `der`.
 fn content(der: &[u8]) -> Option<&[u8]> {
     // Its length takes one byte, or more by the low bits of the first.
     let first = usize::from(*der.get(1)?);
@@ -135,7 +135,7 @@ fn content(der: &[u8]) -> Option<&[u8]> {
     (element(SEQUENCE, content) == der).then_some(content)
 }
 
-/// The bytes of a request in the one form of PEM that openssl(1) writes (RFC 7468): lines of 64, no more text.
+/// Decodes a request in the one form of PEM that openssl(1) writes (RFC 7468): lines of 64, no more text.
 fn der(pem: &str) -> Option<Vec<u8>> {
     let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
     let lines: Vec<&str> =

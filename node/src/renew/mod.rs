@@ -10,7 +10,7 @@ use crate::host::systemd::systemctl;
 use crate::host::{files, openssl};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::kubeadm;
-use crate::kubernetes::kubeadm::dialect::ways;
+use crate::kubernetes::kubeadm::dialect::dialect;
 use crate::kubernetes::{api, kube_proxy, ownership};
 
 mod approve;
@@ -20,22 +20,22 @@ pub mod outcome;
 mod rotate;
 
 pub use approve::approve;
-use outcome::{DAYS, Outcome};
+use outcome::{DAYS, RenewalOutcome};
 
-/// A certificate with fewer days left is a broken promise: renewal did not happen.
+/// Days left below which a certificate is a broken promise: renewal did not happen.
 pub const WARNING: u64 = 30;
-/// Certificates that everything else stands for: all of kubeadm's are made and renewed together.
+/// The certificate that stands for all of kubeadm's: they are made and renewed together.
 const WITNESS: &str = "/etc/kubernetes/pki/apiserver.crt";
-/// There while the master's certificates are renewed: what was cut short is done again from its beginning, for who
-/// holds an old certificate would not be looked for any more.
+/// Marker that the master's renewal is under way: one that was cut short is repeated from its beginning, since a
+/// process that holds an old certificate would not be found any more.
 pub const UNDER_WAY: &str = "/var/lib/hale/renewal";
 /// Containers that hold a certificate for as long as they run.
 const HOLDERS: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
 
-/// Renews what ends soon, or everything if `force` says so. The master approves what nodes ask for besides.
+/// Renews certificates that end soon, or all if `force` is set; on the master, also approves what nodes ask for.
 ///
 /// The kubelet renews its own certificate, on every node.
-pub fn renew(node: &Node, force: bool) -> Result<Outcome> {
+pub fn renew(node: &Node, force: bool) -> Result<RenewalOutcome> {
     // A renewal that was cut short left files that are root's.
     ownership::apply(node)?;
     if !node.role.is_master() {
@@ -43,7 +43,7 @@ pub fn renew(node: &Node, force: bool) -> Result<Outcome> {
     }
     let outcome = renew_own(node, force)?;
     // The timer comes at a boot too, long before anything answers.
-    api::wait_for_answer(node)?;
+    api::wait_until_healthy(node)?;
     if approve(node)? {
         start_approver(node)?;
     }
@@ -53,52 +53,52 @@ pub fn renew(node: &Node, force: bool) -> Result<Outcome> {
 /// The unit that approves what an invited node asks for: the timer would let it wait for too long.
 const APPROVER: &str = "hale-approve.service";
 
-/// Has it run, from its beginning: one that was about to end has not seen who was invited now.
+/// Restarts the approver: one that was about to end has not seen the newest invitation.
 pub fn start_approver(node: &Node) -> Result<()> {
-    systemctl(node.world, &["restart", "--no-block", APPROVER])
+    systemctl(node.host, &["restart", "--no-block", APPROVER])
 }
 
-/// What that unit does: decides again and again, for as long as anybody is invited.
+/// Approves requests again and again, for as long as anybody is invited.
 pub fn approve_the_invited(node: &Node) -> Result<()> {
     loop {
         match approve(node) {
             Ok(false) => return Ok(()),
-            Err(fault) if fault.class() != Class::Passing => return Err(fault),
-            _ => node.world.pause(PAUSE),
+            Err(fault) if fault.class() != Class::Transient => return Err(fault),
+            _ => node.host.pause(PAUSE),
         }
     }
 }
 
-/// Between two looks at what nodes ask for.
+/// Pause between two looks at open requests.
 const PAUSE: Duration = Duration::from_secs(10);
 
-fn renew_own(node: &Node, force: bool) -> Result<Outcome> {
+fn renew_own(node: &Node, force: bool) -> Result<RenewalOutcome> {
     let proxy = node.role.kube_proxy.here && kube_proxy::ends_within(node, DAYS)?;
-    let cut_short = files::read(node.world, UNDER_WAY)?.is_some();
-    if !force && !cut_short && !proxy && !openssl::ends_within(node.world, WITNESS, DAYS)? {
-        return Ok(Outcome::Nothing);
+    let cut_short = files::read(node.host, UNDER_WAY)?.is_some();
+    if !force && !cut_short && !proxy && !openssl::ends_within(node.host, WITNESS, DAYS)? {
+        return Ok(RenewalOutcome::NotDue);
     }
-    files::write(node.world, UNDER_WAY, b"", 0o600)?;
-    kubeadm::run(node, ways(node.role.kubernetes.minor()).renew, 10)?;
+    files::write(node.host, UNDER_WAY, b"", 0o600)?;
+    kubeadm::run(node, dialect(node.role.kubernetes.minor()).renew, 10)?;
     ownership::apply(node)?;
-    files::sync_all(&node.world.path("/etc/kubernetes"))?;
+    files::sync_all(&node.host.path("/etc/kubernetes"))?;
     if node.role.kube_proxy.here {
         kube_proxy::renew(node)?;
     }
     for name in HOLDERS {
         restart(node, name)?;
     }
-    systemctl(node.world, &["restart", "kubelet.service"])?;
-    api::wait_for_answer(node)?;
-    files::remove(node.world, UNDER_WAY)?;
-    Ok(Outcome::Renewed)
+    systemctl(node.host, &["restart", "kubelet.service"])?;
+    api::wait_until_healthy(node)?;
+    files::remove(node.host, UNDER_WAY)?;
+    Ok(RenewalOutcome::Renewed)
 }
 
 /// Stops a static pod's container; the kubelet starts it anew.
 fn restart(node: &Node, name: &str) -> Result<()> {
-    let ids = node.world.ask(&node.crictl(&["ps", "--quiet", "--name", &format!("^{name}$")]))?;
+    let ids = node.host.run_checked(&node.crictl(&["ps", "--quiet", "--name", &format!("^{name}$")]))?;
     for id in ids.split_whitespace() {
-        node.world.ask(&node.crictl(&["stop", id]))?;
+        node.host.run_checked(&node.crictl(&["stop", id]))?;
     }
     Ok(())
 }

@@ -14,21 +14,21 @@ use rustix::io::Errno;
 
 use crate::fault::{Fault, Result};
 
-use super::container::{COPIES, Whose};
+use super::container::{BundleOwner, COPIES};
 use super::refusal::refused;
 use super::walk::{Distrusted, walk};
 
 const CONFIG: &str = "config.json";
-/// The most that is read of a configuration, in bytes.
+/// Maximum size of a configuration, in bytes.
 const LIMIT: u64 = 16 << 20;
-/// What containers' root may own in a bundle: what is mounted from there into containers.
+/// Entries of a bundle that containers' root may own: they are mounted into containers.
 pub(crate) const THEIRS: [&str; 4] = ["hostname", "passwd", "resolv.conf", "shm"];
 
-/// A bundle that is the host root's.
+/// A bundle that belongs to the host's root.
 pub(super) struct Bundle {
     path: PathBuf,
     folder: OwnedFd,
-    /// Whether others could write there until now.
+    /// Whether others could write there before it was taken back.
     was_open: bool,
 }
 
@@ -50,17 +50,17 @@ impl Bundle {
         Ok(bundle)
     }
 
-    /// Whose it is.
-    pub(super) fn whose(&self) -> Whose {
-        Whose::of(&self.path)
+    /// Returns whose the bundle is.
+    pub(super) fn whose(&self) -> BundleOwner {
+        BundleOwner::of(&self.path)
     }
 
-    /// The configuration as CRI-O wrote it down where nobody else writes; of another bundle its own, if nobody else could
-    /// have written there.
+    /// Reads CRI-O's other copy of the configuration, which nobody else can write; of another bundle its own, if nobody
+    /// else could have written there.
     pub(super) fn configuration(&self) -> Result<String> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let (path, file) = match self.whose() {
-            Whose::Crios(id) => {
+            BundleOwner::Crios(id) => {
                 let path =
                     walk(&Path::new(COPIES).join(id).join("userdata").join(CONFIG), Distrusted::AllButRoot)?;
                 let file = rustix::fs::openat(CWD, &path, flags, Mode::empty());
@@ -76,7 +76,7 @@ impl Bundle {
         };
         let file = file.map_err(|e| Fault::io("read", &path, e))?;
         let found = rustix::fs::fstat(&file).map_err(|e| Fault::io("examine", &path, e))?;
-        check(CONFIG, &found).map_err(|fault| fault.within(path.display()))?;
+        check(CONFIG, &found).map_err(|fault| fault.context(path.display()))?;
         let mut text = String::new();
         let read = File::from(file).take(LIMIT + 1).read_to_string(&mut text);
         match read.map_err(|e| Fault::io("read", &path, e))? as u64 {
@@ -87,7 +87,7 @@ impl Bundle {
         }
     }
 
-    /// Puts the configuration in its place in one rename.
+    /// Replaces the configuration, by one rename.
     pub(super) fn replace(&self, text: &str) -> Result<()> {
         let scratch = format!(".{CONFIG}.hale.{}", std::process::id());
         let written = self.write(&scratch, text);
@@ -116,14 +116,14 @@ impl Bundle {
                 // Gone since: of conmon's, for nobody else could take it away.
                 Err(Errno::NOENT) => {}
                 found => check(&name, &found.map_err(|e| io("examine", e))?)
-                    .map_err(|fault| fault.within(self.path.display()))?,
+                    .map_err(|fault| fault.context(self.path.display()))?,
             }
         }
         Ok(())
     }
 }
 
-/// Refuses what neither CRI-O nor conmon puts into a bundle: links, second names of files, what is others'.
+/// Refuses what neither CRI-O nor conmon puts into a bundle: links, hard links, what belongs to others.
 fn check(name: &str, found: &Stat) -> Result<()> {
     let kind = FileType::from_raw_mode(found.st_mode);
     let known = match kind {
@@ -139,5 +139,5 @@ fn check(name: &str, found: &Stat) -> Result<()> {
         "{name:?} in it ({kind:?}, owner {}, {} names) is neither CRI-O's nor conmon's",
         found.st_uid, found.st_nlink
     );
-    Err(refused(what).mend("find the pod that mounts the runtime's folders, and delete it"))
+    Err(refused(what).help("find the pod that mounts the runtime's folders, and delete it"))
 }

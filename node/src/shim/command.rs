@@ -10,18 +10,18 @@ use crate::fault::{Fault, Result};
 
 use super::refusal::refused;
 
-/// What of a call is the shim's affair.
+/// What a command line asks of crun, as far as the shim edits it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Asked {
-    /// To make a container of a bundle.
-    Container(PathBuf),
-    /// To change a container's limits, which stand in standard input.
+pub(super) enum CrunRequest {
+    /// Making a container of a bundle.
+    Create(PathBuf),
+    /// Changing a container's limits, which stand in standard input.
     Update,
-    /// Nothing.
-    Nothing,
+    /// Anything else; passed on as it is.
+    Other,
 }
 
-/// The new limits that crun is to read from standard input: at most 1 MiB.
+/// Reads the new limits from standard input, at most 1 MiB.
 pub(super) fn limits() -> Result<String> {
     const LIMIT: u64 = 1 << 20;
     let mut text = String::new();
@@ -35,44 +35,46 @@ struct Options {
     valued: &'static [&'static str],
 }
 
-/// Before the command.
+/// Options before the command.
 const GLOBAL: Options = Options {
     alone: &["--debug", "--systemd-cgroup", "--version", "--help"],
     valued: &["--cgroup-manager", "--log", "--log-format", "--log-level", "--root"],
 };
-/// Of `create` and `run`. Not `--config`: the configuration is the bundle's.
+/// Options of `create` and `run`. Not `--config`: the configuration is the bundle's.
 const MAKE: Options = Options {
     alone: &["--no-pivot", "--no-subreaper", "--no-new-keyring", "--detach", "--keep", "--help"],
     valued: &["--bundle", "-b", "--console-socket", "--pid-file", "--preserve-fds"],
 };
-/// Of `update`, as CRI-O and podman call it.
+/// Options of `update`, as CRI-O and podman call it.
 const UPDATE: Options = Options { alone: &["--help"], valued: &["--resources", "-r"] };
 /// Commands that neither read a bundle nor write limits.
 const OTHERS: [&str; 11] =
     ["checkpoint", "delete", "exec", "features", "kill", "list", "pause", "ps", "resume", "start", "state"];
 
-/// What a command line asks for.
-pub(super) fn asked(arguments: &[OsString]) -> Result<Asked> {
+/// Parses crun's command line.
+pub(super) fn crun_request(arguments: &[OsString]) -> Result<CrunRequest> {
     let mut rest = arguments.iter();
     let before = take(&mut rest, &GLOBAL, "before the command")?;
-    let Some(command) = before.word else { return Ok(Asked::Nothing) };
+    let Some(command) = before.word else { return Ok(CrunRequest::Other) };
     match command.to_str() {
         Some("create" | "run") => {
             let found = all(&mut rest, &MAKE)?;
             let bundle = found.into_iter().rfind(|(name, _)| matches!(*name, "--bundle" | "-b"));
-            Ok(Asked::Container(bundle.map_or_else(|| PathBuf::from("."), |(_, value)| PathBuf::from(value))))
+            Ok(CrunRequest::Create(
+                bundle.map_or_else(|| PathBuf::from("."), |(_, value)| PathBuf::from(value)),
+            ))
         }
         Some("update") => {
             let found = all(&mut rest, &UPDATE)?;
             match found.into_iter().rfind(|(name, _)| matches!(*name, "--resources" | "-r")) {
-                Some((_, value)) if value == "-" => Ok(Asked::Update),
+                Some((_, value)) if value == "-" => Ok(CrunRequest::Update),
                 Some((_, value)) => {
                     Err(refused(format!("crun update takes limits from {value:?}, not from -")))
                 }
-                None => Ok(Asked::Nothing),
+                None => Ok(CrunRequest::Other),
             }
         }
-        Some(name) if OTHERS.contains(&name) => Ok(Asked::Nothing),
+        Some(name) if OTHERS.contains(&name) => Ok(CrunRequest::Other),
         _ => Err(refused(format!("crun has no command {command:?} that is known here"))),
     }
 }
@@ -83,7 +85,7 @@ struct Taken<'a> {
     word: Option<&'a OsStr>,
 }
 
-/// Options up to the first word that is none.
+/// Parses options up to the first word that is none.
 fn take<'a>(rest: &mut std::slice::Iter<'a, OsString>, options: &Options, what: &str) -> Result<Taken<'a>> {
     let mut found = Vec::new();
     while let Some(argument) = rest.next() {
@@ -103,7 +105,7 @@ fn take<'a>(rest: &mut std::slice::Iter<'a, OsString>, options: &Options, what: 
     Ok(Taken { found, word: None })
 }
 
-/// Options among words: before a container's name and behind it.
+/// Parses options before and behind a container's name.
 fn all(
     rest: &mut std::slice::Iter<'_, OsString>,
     options: &Options,
@@ -120,7 +122,7 @@ fn all(
     }
 }
 
-/// An option that takes a value, with the value that is part of the same word: `--name=VALUE`, `-nVALUE`.
+/// Parses an option that takes a value, with the value if it is part of the same word: `--name=VALUE`, `-nVALUE`.
 fn valued(word: &[u8], options: &Options) -> Option<(&'static str, Option<OsString>)> {
     options.valued.iter().find_map(|name| {
         let rest = word.strip_prefix(name.as_bytes())?;
@@ -138,28 +140,28 @@ fn valued(word: &[u8], options: &Options) -> Option<(&'static str, Option<OsStri
 mod tests {
     use super::*;
 
-    fn check(line: &str, expect: Option<Asked>) {
+    fn check(line: &str, expect: Option<CrunRequest>) {
         let words: Vec<OsString> =
             line.split(' ').filter(|word| !word.is_empty()).map(OsString::from).collect();
-        assert_eq!(asked(&words).ok(), expect, "{line}");
+        assert_eq!(crun_request(&words).ok(), expect, "{line}");
     }
 
     #[test]
     fn what_is_asked_is_known() {
-        let container = |path: &str| Some(Asked::Container(path.into()));
+        let container = |path: &str| Some(CrunRequest::Create(path.into()));
         check("--root=/run/crun --systemd-cgroup create --bundle /b --pid-file /p id", container("/b"));
         check("--root /run/crun create --bundle=/b id", container("/b"));
         check("--log create create --bundle /b id", container("/b"));
-        check("--log create delete --force id", Some(Asked::Nothing));
+        check("--log create delete --force id", Some(CrunRequest::Other));
         check("run -b /b id", container("/b"));
         check("run -b/b id", container("/b"));
         check("create id --bundle /b", container("/b"));
         check("create id", container("."));
-        check("start create", Some(Asked::Nothing));
-        check("--version", Some(Asked::Nothing));
-        check("--root /run/crun exec --process /tmp/p id", Some(Asked::Nothing));
-        check("--root /run/crun update --resources - id", Some(Asked::Update));
-        check("", Some(Asked::Nothing));
+        check("start create", Some(CrunRequest::Other));
+        check("--version", Some(CrunRequest::Other));
+        check("--root /run/crun exec --process /tmp/p id", Some(CrunRequest::Other));
+        check("--root /run/crun update --resources - id", Some(CrunRequest::Update));
+        check("", Some(CrunRequest::Other));
     }
 
     /// crun understands some of them: getopt takes shortened words, and a later crun has more.

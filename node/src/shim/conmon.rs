@@ -1,4 +1,4 @@
-//! What conmon is asked for, by its command line (conmon(8), conmon 2.0 and 2.1).
+//! Parses the command line of conmon (conmon(8), conmon 2.0 and 2.1).
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -60,7 +60,7 @@ const VALUED: &[&str] = &[
     "-u",
 ];
 
-/// The bundle that conmon is about to have a container made of; `None` when it is to make none.
+/// Returns the bundle of the container that conmon is about to start; `None` if it starts none.
 pub(super) fn bundle(arguments: &[OsString]) -> Result<Option<PathBuf>> {
     if arguments.len() == 1 && arguments[0] == "--version" {
         return Ok(None);

@@ -8,19 +8,19 @@ use serde::Deserialize;
 use crate::fault::{Class, Fault, Result};
 
 use super::refusal::refused;
-use crate::config::shim::Settings;
+use crate::config::shim::ShimConfig;
 
-/// Where the kubelet keeps pods' volumes.
+/// The kubelet's folder of pods' volumes.
 const PODS: &str = "/var/lib/kubelet/pods";
 /// CRI-O's folders of containers' bundles.
 pub(crate) const BUNDLES: &str = "/run/containers/storage/overlay-containers";
 
-/// Where what outlives the machine's uptime is kept of containers: CRI-O's other copies of configurations, podman's bundles.
+/// What is kept of containers across reboots: CRI-O's other copies of configurations, podman's bundles.
 pub(super) const COPIES: &str = "/var/lib/containers/storage/overlay-containers";
 
-/// Whose a bundle is, by its folder, which has the container's id in it.
+/// The program that a bundle belongs to, by its folder, which has the container's id in it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Whose {
+pub(super) enum BundleOwner {
     /// CRI-O's.
     Crios(String),
     /// podman's.
@@ -29,8 +29,8 @@ pub(super) enum Whose {
     Others,
 }
 
-impl Whose {
-    /// By a path without links.
+impl BundleOwner {
+    /// Finds the owner of a bundle by its path, which is without links.
     pub(super) fn of(path: &Path) -> Self {
         let id = |root: &str| {
             let mut parts = path.strip_prefix(root).ok()?.iter().map(|part| part.to_str());
@@ -43,7 +43,7 @@ impl Whose {
         crios.or_else(|| id(COPIES).map(Self::Podmans)).unwrap_or(Self::Others)
     }
 
-    /// The folders that are the container's own.
+    /// Returns the folders that are the container's own.
     fn folders(&self) -> Vec<PathBuf> {
         let of = |roots: &[&str], id: &str| roots.iter().filter_map(|root| folder(root, id)).collect();
         match self {
@@ -54,7 +54,7 @@ impl Whose {
     }
 }
 
-/// A container's folder below a root, if its name is one.
+/// Returns a container's folder below a root, if `id` is an id.
 fn folder(root: &str, id: &str) -> Option<PathBuf> {
     is_id(id).then(|| PathBuf::from(format!("{root}/{id}/userdata")))
 }
@@ -62,11 +62,11 @@ fn folder(root: &str, id: &str) -> Option<PathBuf> {
 /// A container.
 #[derive(Debug)]
 pub(super) struct Container {
-    /// What it sees of the host.
-    pub(super) binds: Vec<Bind>,
+    /// Mounts of folders and files of the host.
+    pub(super) binds: Vec<BindMount>,
     /// The host's folders that are its pod's own.
     pub(super) own: Vec<PathBuf>,
-    /// Whether it has the capability to mount and unmount.
+    /// Whether it has the capability to mount and unmount, `CAP_SYS_ADMIN`.
     pub(super) mounts_itself: bool,
     /// Whether its bundle is one of CRI-O's.
     is_crios: bool,
@@ -77,12 +77,12 @@ pub(super) struct Container {
 
 /// A folder or file of the host's in a container.
 #[derive(Debug)]
-pub(super) struct Bind {
-    /// Its place in the list of mounts.
+pub(super) struct BindMount {
+    /// Index in the list of mounts.
     pub(super) index: usize,
     pub(super) source: PathBuf,
     pub(super) destination: PathBuf,
-    /// With what is mounted below.
+    /// Whether what is mounted below is mounted too.
     pub(super) recursive: bool,
 }
 
@@ -99,16 +99,16 @@ enum Namespace {
 
 /// The ids that a container's processes have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ids {
+pub enum ContainerIds {
     /// Those of all pods.
     Pods,
     /// Of a static pod: its sandbox's map ends with the host's id in place of the last one of `ids` ids from `first` on.
     Mapped {
-        /// The host's id of container id 0.
+        /// Host id of container id 0.
         first: u32,
-        /// How many ids are mapped.
+        /// Number of mapped ids.
         ids: u32,
-        /// The host's id of the last container id.
+        /// Host id of the last container id.
         last: u32,
     },
     /// Of a container in such a sandbox: its processes are that last id.
@@ -196,8 +196,8 @@ struct NamespaceText {
 }
 
 impl Container {
-    /// Reads a configuration of a bundle.
-    pub(super) fn parse(text: &str, bundle: &Whose) -> Result<Self> {
+    /// Parses a bundle's configuration.
+    pub(super) fn parse(text: &str, bundle: &BundleOwner) -> Result<Self> {
         let wrong = |e: serde_json::Error| Fault::new(Class::Integrity, format!("config.json: {e}"));
         let config: Config = serde_json::from_str(text).map_err(wrong)?;
         let linux = config.linux.unwrap_or_default();
@@ -221,46 +221,44 @@ impl Container {
                 .iter()
                 .any(|name| name == "CAP_SYS_ADMIN"),
             component: annotations.get("component").cloned(),
-            is_crios: matches!(bundle, Whose::Crios(_)),
+            is_crios: matches!(bundle, BundleOwner::Crios(_)),
             namespace,
             pod,
         })
     }
 
-    /// The ids that its processes are to have.
-    pub(super) fn ids(&self, settings: &Settings) -> Result<Ids> {
+    /// Returns the ids that its processes are to have.
+    pub(super) fn ids(&self, config: &ShimConfig) -> Result<ContainerIds> {
         match self.namespace {
             Namespace::Own if self.pod.as_ref().is_some_and(PodUid::is_static) => {
                 let is_etcd = self.component.as_deref() == Some("etcd");
-                let last = settings.control_plane_id + u32::from(is_etcd);
-                Ok(Ids::Mapped { first: settings.first_id, ids: settings.ids, last })
+                let last = config.control_plane_id + u32::from(is_etcd);
+                Ok(ContainerIds::Mapped { first: config.first_id, ids: config.ids, last })
             }
             Namespace::Of(process) => {
                 let path = format!("/proc/{process}/uid_map");
                 let map = std::fs::read_to_string(&path).map_err(|e| Fault::io("read", &path, e))?;
-                joined(&map, settings)
+                joined(&map, config)
             }
-            Namespace::Own => Ok(Ids::Pods),
+            Namespace::Own => Ok(ContainerIds::Pods),
             Namespace::None if self.is_crios => Err(refused("it has no user namespace")),
-            Namespace::None => Ok(Ids::Pods),
+            Namespace::None => Ok(ContainerIds::Pods),
         }
     }
 }
 
 /// The ids of who joins a namespace with this map (user_namespaces(7)): that of pods, or of the control plane's. Any other is
 /// refused, the host's above all.
-fn joined(map: &str, settings: &Settings) -> Result<Ids> {
+fn joined(map: &str, config: &ShimConfig) -> Result<ContainerIds> {
     let numbers =
         |line: &str| line.split_whitespace().map(|number| number.parse().ok()).collect::<Option<Vec<u32>>>();
     let found: Option<Vec<Vec<u32>>> = map.lines().map(numbers).collect();
-    let (first, ids) = (settings.first_id, settings.ids);
+    let (first, ids) = (config.first_id, config.ids);
     let own = |last: u32| vec![vec![0, first, ids - 1], vec![ids - 1, last, 1]];
     match found {
-        Some(found) if found == [[0, first, ids]] => Ok(Ids::Pods),
-        Some(found)
-            if found == own(settings.control_plane_id) || found == own(settings.control_plane_id + 1) =>
-        {
-            Ok(Ids::Last(ids - 1))
+        Some(found) if found == [[0, first, ids]] => Ok(ContainerIds::Pods),
+        Some(found) if found == own(config.control_plane_id) || found == own(config.control_plane_id + 1) => {
+            Ok(ContainerIds::Last(ids - 1))
         }
         _ => Err(refused(format!("the user namespace that it joins has a map of another kind: {map:?}"))),
     }
@@ -284,17 +282,17 @@ fn namespace(all: Vec<NamespaceText>) -> Result<Namespace> {
     }
 }
 
-fn bind((index, mount): (usize, Mount)) -> Option<Bind> {
+fn bind((index, mount): (usize, Mount)) -> Option<BindMount> {
     let options = mount.options.unwrap_or_default();
     let has = |name: &str| options.iter().any(|option| option == name);
     let is_bind = has("bind")
         || has("rbind")
         || mount.kind.is_none_or(|kind| matches!(kind.as_str(), "" | "bind" | "none"));
     let source = mount.source.filter(|_| is_bind)?;
-    Some(Bind { index, source, destination: mount.destination, recursive: has("rbind") || !has("bind") })
+    Some(BindMount { index, source, destination: mount.destination, recursive: has("rbind") || !has("bind") })
 }
 
-/// CRI-O's names of containers.
+/// Returns whether a text is a container's id, as CRI-O makes them.
 fn is_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
@@ -333,7 +331,7 @@ mod tests {
         };
         let forged = r#"{"kubernetes.io/config.source":"file","component":"etcd","io.kubernetes.cri-o.ContainerType":"container",
             "io.kubernetes.cri-o.SandboxID":"ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"}"#;
-        let settings = Settings {
+        let config = ShimConfig {
             apparmor_profile: "p".into(),
             first_id: 10_000_000,
             ids: 65_536,
@@ -341,23 +339,24 @@ mod tests {
         };
         let id = "0".repeat(64);
         let sandbox =
-            Container::parse(&text(forged, r#"[{"type":"user"}]"#), &Whose::Crios(id.clone())).unwrap();
-        assert_eq!(sandbox.ids(&settings).unwrap(), Ids::Pods);
+            Container::parse(&text(forged, r#"[{"type":"user"}]"#), &BundleOwner::Crios(id.clone())).unwrap();
+        assert_eq!(sandbox.ids(&config).unwrap(), ContainerIds::Pods);
         assert!(!sandbox.own.iter().any(|own| own.to_string_lossy().contains("ffff")), "{:?}", sandbox.own);
         for bad in [
             r#"[{"type":"user","path":"/tmp/ns"}]"#,
             r#"[{"type":"user"},{"type":"user","path":"/proc/1/ns/user"}]"#,
         ] {
-            assert!(Container::parse(&text("{}", bad), &Whose::Others).is_err(), "{bad}");
+            assert!(Container::parse(&text("{}", bad), &BundleOwner::Others).is_err(), "{bad}");
         }
         assert!(
-            Container::parse("{}", &Whose::Crios(id)).unwrap().ids(&settings).is_err(),
+            Container::parse("{}", &BundleOwner::Crios(id)).unwrap().ids(&config).is_err(),
             "CRI-O's has a user namespace"
         );
-        let check = |map: &str, expect: Option<Ids>| assert_eq!(joined(map, &settings).ok(), expect, "{map}");
-        check("         0   10000000      65536\n", Some(Ids::Pods));
-        check("0 10000000 65535\n65535 20000000 1\n", Some(Ids::Last(65_535)));
-        check("0 10000000 65535\n65535 20000001 1\n", Some(Ids::Last(65_535)));
+        let check =
+            |map: &str, expect: Option<ContainerIds>| assert_eq!(joined(map, &config).ok(), expect, "{map}");
+        check("         0   10000000      65536\n", Some(ContainerIds::Pods));
+        check("0 10000000 65535\n65535 20000000 1\n", Some(ContainerIds::Last(65_535)));
+        check("0 10000000 65535\n65535 20000001 1\n", Some(ContainerIds::Last(65_535)));
         for other in ["0 0 4294967295\n", "0 10000000 65535\n65535 0 1\n", "0 20000000 65536\n", "", "x\n"] {
             check(other, None);
         }

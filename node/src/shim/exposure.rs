@@ -16,13 +16,13 @@ use std::path::{Path, PathBuf};
 
 use crate::fault::Result;
 
-use super::container::{Bind, Container};
+use super::container::{BindMount, Container};
 use super::mounts::{Mounts, Place};
 use super::refusal::refused;
 use super::walk::{Distrusted, walk};
-use crate::config::shim::Settings;
+use crate::config::shim::ShimConfig;
 
-/// The folders.
+/// Folders that no container may reach.
 pub(super) const TREES: [&str; 10] = [
     "/run/containers",
     "/run/crio",
@@ -36,31 +36,31 @@ pub(super) const TREES: [&str; 10] = [
     "/var/lib/kubelet",
 ];
 
-/// What is to become of a container's mounts.
+/// How a container's mounts are to be edited.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Mounted {
-    /// Paths inside the container that are covered by something empty.
+pub struct MountEdits {
+    /// Paths in the container that are to be covered by something empty.
     pub hidden: Vec<String>,
-    /// The places in the list of those that are to be without what is mounted below.
+    /// Indices of the mounts that are to be made without what is mounted below.
     pub alone: Vec<usize>,
 }
 
-/// What is to become of a container's mounts, or why it is not to start.
-pub(super) fn judge(container: &Container, settings: &Settings) -> Result<Mounted> {
-    let mut mounted = Mounted::default();
+/// Judges a container's mounts: returns how they are to be edited, or why the container must not start.
+pub(super) fn judge(container: &Container, config: &ShimConfig) -> Result<MountEdits> {
+    let mut mounted = MountEdits::default();
     if container.binds.is_empty() {
         return Ok(mounted);
     }
-    let judge = Judge::new(container, Distrusted::Pods(settings.first_id, settings.ids))?;
+    let judge = Judge::new(container, Distrusted::Pods(config.first_id, config.ids))?;
     for bind in &container.binds {
         judge
-            .one(bind, &mut mounted)
-            .map_err(|fault| fault.within(format!("mount of {}", bind.source.display())))?;
+            .judge_mount(bind, &mut mounted)
+            .map_err(|fault| fault.context(format!("mount of {}", bind.source.display())))?;
     }
     Ok(mounted)
 }
 
-/// What is judged by.
+/// What mounts are judged by: the kernel's mounts, closed folders, and the container's own.
 struct Judge<'a> {
     container: &'a Container,
     distrusted: Distrusted,
@@ -82,7 +82,7 @@ impl<'a> Judge<'a> {
         Ok(Self { container, distrusted, mounts, trees, own })
     }
 
-    fn one(&self, bind: &Bind, mounted: &mut Mounted) -> Result<()> {
+    fn judge_mount(&self, bind: &BindMount, mounted: &mut MountEdits) -> Result<()> {
         let source = walk(&bind.source, self.distrusted)?;
         let Some(place) = self.mounts.place(&source) else { return Ok(()) };
         let is_own = self.own.iter().any(|(own, _)| source.starts_with(own));
@@ -100,7 +100,7 @@ impl<'a> Judge<'a> {
                     "{} lies below, and a container with CAP_SYS_ADMIN could uncover it",
                     tree.display()
                 );
-                return Err(refused(what).mend("mount a folder further down, or do without CAP_SYS_ADMIN"));
+                return Err(refused(what).help("mount a folder further down, or do without CAP_SYS_ADMIN"));
             }
             let inside = bind.destination.join(way);
             let inside = inside.to_str().ok_or_else(|| refused("a destination that is no UTF-8"))?;
@@ -112,7 +112,7 @@ impl<'a> Judge<'a> {
         Ok(())
     }
 
-    /// The folders that a place shows something of, with the ways to those that lie below it.
+    /// Returns the closed folders that a place shows something of, with the way to those that lie below it.
     fn shown<'b>(&'b self, seen: &'b Place) -> impl Iterator<Item = (&'b Path, Option<&'b Path>)> {
         let is_own = self.own.iter().any(|(_, own)| own.way_to(seen).is_some());
         let look = move |(tree, place): &'b (PathBuf, Place)| {

@@ -20,12 +20,12 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::config::shim::Settings;
+use crate::config::shim::ShimConfig;
 use crate::fault::{Fault, Result};
-use crate::host::{Real, World, files};
+use crate::host::{Host, RealHost, files};
 
 use bundle::Bundle;
-use command::Asked;
+use command::CrunRequest;
 use container::Container;
 mod bundle;
 mod command;
@@ -39,11 +39,11 @@ mod walk;
 
 pub(crate) use bundle::THEIRS;
 pub(crate) use container::BUNDLES;
-pub use container::Ids;
+pub use container::ContainerIds;
 #[cfg(any(test, fuzzing))]
 pub(crate) use edit::others;
 pub use edit::{Defaults, edit};
-pub use exposure::Mounted;
+pub use exposure::MountEdits;
 
 /// The pinned crun.
 pub const CRUN: &str = "/usr/bin/crun";
@@ -57,15 +57,15 @@ pub const SECCOMP: &str = "/usr/lib/hale/seccomp.json";
 
 /// The names under which this program is a shim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Name {
+pub enum ShimName {
     /// Makes a container.
     Crun,
     /// Starts crun and looks after the container.
     Conmon,
 }
 
-impl Name {
-    /// The name that a path ends in.
+impl ShimName {
+    /// Returns the name that a path ends in.
     pub fn of(program: &Path) -> Option<Self> {
         match program.file_name()?.to_str()? {
             "crun" => Some(Self::Crun),
@@ -75,12 +75,12 @@ impl Name {
     }
 }
 
-/// Does what there is to do and executes the pinned program; returns only if something failed.
-pub fn run(name: Name, arguments: &[OsString]) -> Fault {
-    let world = Real::new(None);
+/// Prepares the bundle and executes the pinned program; returns only on failure.
+pub fn run(name: ShimName, arguments: &[OsString]) -> Fault {
+    let host = RealHost::new(None);
     let prepared = match name {
-        Name::Crun => crun(arguments, &world),
-        Name::Conmon => conmon(arguments),
+        ShimName::Crun => crun(arguments, &host),
+        ShimName::Conmon => conmon(arguments),
     };
     match prepared {
         Ok(mut command) => {
@@ -88,8 +88,8 @@ pub fn run(name: Name, arguments: &[OsString]) -> Fault {
             Fault::io("execute", command.get_program(), error)
         }
         Err(fault) => {
-            let fault = fault.within("hale's shim");
-            refusal::tell(&fault.to_string());
+            let fault = fault.context("hale's shim");
+            refusal::report(&fault.to_string());
             fault
         }
     }
@@ -104,42 +104,42 @@ fn conmon(arguments: &[OsString]) -> Result<Command> {
     Ok(command)
 }
 
-fn crun(arguments: &[OsString], world: &dyn World) -> Result<Command> {
+fn crun(arguments: &[OsString], host: &dyn Host) -> Result<Command> {
     let mut command = Command::new(CRUN);
     command.arg0("crun");
-    match command::asked(arguments)? {
-        Asked::Container(bundle) => prepare(&bundle, world)?,
-        Asked::Update => {
+    match command::crun_request(arguments)? {
+        CrunRequest::Create(bundle) => prepare(&bundle, host)?,
+        CrunRequest::Update => {
             let text = command::limits()?;
             let edited = edit::resources(&text)?.unwrap_or(text);
             command.stdin(in_memory(&edited)?);
         }
-        Asked::Nothing => {}
+        CrunRequest::Other => {}
     }
     Ok(command)
 }
 
 /// Makes a bundle ready for crun: its folder the host root's, its configuration edited, in one rename. Not synced: a
 /// bundle does not outlive the machine's uptime.
-fn prepare(path: &Path, world: &dyn World) -> Result<()> {
+fn prepare(path: &Path, host: &dyn Host) -> Result<()> {
     let bundle = Bundle::take(path)?;
     let text = bundle.configuration()?;
-    let within = |fault: Fault| fault.within(path.display());
-    let container = Container::parse(&text, &bundle.whose()).map_err(within)?;
-    let settings = Settings::parse(&files::need(world, Settings::PATH)?)?;
-    let mounted = exposure::judge(&container, &settings).map_err(within)?;
-    let seccomp = files::need(world, SECCOMP)?;
+    let in_bundle = |fault: Fault| fault.context(path.display());
+    let container = Container::parse(&text, &bundle.whose()).map_err(in_bundle)?;
+    let config = ShimConfig::parse(&files::need(host, ShimConfig::PATH)?)?;
+    let mounted = exposure::judge(&container, &config).map_err(in_bundle)?;
+    let seccomp = files::need(host, SECCOMP)?;
     let defaults = Defaults {
         seccomp: &seccomp,
-        apparmor: &|| apparmor(world, &settings.apparmor_profile),
+        apparmor: &|| apparmor(host, &config.apparmor_profile),
         mounted: &mounted,
-        ids: container.ids(&settings).map_err(within)?,
+        ids: container.ids(&config).map_err(in_bundle)?,
     };
-    let edited = edit(&text, &defaults).map_err(within)?;
+    let edited = edit(&text, &defaults).map_err(in_bundle)?;
     bundle.replace(edited.as_deref().unwrap_or(&text))
 }
 
-/// A file that has no name, from its beginning.
+/// Makes a file without a name, open at its beginning.
 fn in_memory(text: &str) -> Result<std::fs::File> {
     let made = rustix::fs::memfd_create("resources", rustix::fs::MemfdFlags::CLOEXEC);
     let mut file = std::fs::File::from(made.map_err(|e| Fault::io("make", "a file in memory", e))?);
@@ -152,10 +152,10 @@ const ENABLED: &str = "/sys/module/apparmor/parameters/enabled";
 /// The profiles that are loaded, each as `name (mode)`.
 const LOADED: &str = "/sys/kernel/security/apparmor/profiles";
 
-/// The profile, if it is loaded: CRI-O does that when it starts, on a kernel that has AppArmor.
-fn apparmor(world: &dyn World, profile: &str) -> Result<Option<String>> {
-    let enabled = files::read(world, ENABLED)?.is_some_and(|text| text.starts_with('Y'));
-    let loaded = if enabled { files::read(world, LOADED)?.unwrap_or_default() } else { String::new() };
+/// Returns the profile if it is loaded: CRI-O does that when it starts, on a kernel that has AppArmor.
+fn apparmor(host: &dyn Host, profile: &str) -> Result<Option<String>> {
+    let enabled = files::read(host, ENABLED)?.is_some_and(|text| text.starts_with('Y'));
+    let loaded = if enabled { files::read(host, LOADED)?.unwrap_or_default() } else { String::new() };
     let mut names = loaded.lines().filter_map(|line| line.rsplit_once(" ("));
     Ok(names.any(|(name, _)| name == profile).then(|| profile.to_owned()))
 }
@@ -165,7 +165,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
-    use crate::testing::fake::Fake;
+    use crate::testing::fake::FakeHost;
 
     const SHIM: &str = "apparmor-profile = \"crio-default-1.17.4\"\nfirst-id = 10000000\nids = 65536\ncontrol-plane-id = 20000000\n";
 
@@ -177,11 +177,11 @@ mod tests {
         folder
     }
 
-    fn world() -> Fake {
-        let world = Fake::new();
-        world.make(SECCOMP, r#"{"defaultAction":"SCMP_ACT_ERRNO"}"#);
-        world.make(Settings::PATH, SHIM);
-        world
+    fn host() -> FakeHost {
+        let host = FakeHost::new();
+        host.make(SECCOMP, r#"{"defaultAction":"SCMP_ACT_ERRNO"}"#);
+        host.make(ShimConfig::PATH, SHIM);
+        host
     }
 
     fn need_root() {
@@ -191,18 +191,18 @@ mod tests {
     #[test]
     fn a_bundle_is_rewritten_whole_or_not_at_all() {
         need_root();
-        let (dir, world) = (made(r#"{"linux":{"resources":{"memory":{"limit":0}}}}"#), Fake::new());
+        let (dir, host) = (made(r#"{"linux":{"resources":{"memory":{"limit":0}}}}"#), FakeHost::new());
         let config = dir.path().join("config.json");
-        world.make(Settings::PATH, SHIM);
-        assert!(prepare(dir.path(), &world).is_err(), "a container must not run without its profile");
-        world.make(SECCOMP, r#"{"defaultAction":"SCMP_ACT_ERRNO"}"#);
-        prepare(dir.path(), &world).unwrap();
+        host.make(ShimConfig::PATH, SHIM);
+        assert!(prepare(dir.path(), &host).is_err(), "a container must not run without its profile");
+        host.make(SECCOMP, r#"{"defaultAction":"SCMP_ACT_ERRNO"}"#);
+        prepare(dir.path(), &host).unwrap();
         let expect = r#"{"linux":{"resources":{"memory":{}},"seccomp":{"defaultAction":"SCMP_ACT_ERRNO"}}}"#;
         assert_eq!(std::fs::read_to_string(&config).unwrap(), expect);
-        prepare(dir.path(), &world).unwrap();
+        prepare(dir.path(), &host).unwrap();
         assert_eq!(std::fs::read_to_string(&config).unwrap(), expect);
         std::fs::write(&config, "{").unwrap();
-        assert!(prepare(dir.path(), &world).is_err());
+        assert!(prepare(dir.path(), &host).is_err());
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
@@ -212,10 +212,10 @@ mod tests {
         need_root();
         let check = |enabled: &str, loaded: &str, expect: bool| {
             let sandbox = r#"{"process":{},"linux":{"seccomp":{"defaultAction":"SCMP_ACT_ERRNO"},"namespaces":[{"type":"user"}]}}"#;
-            let (dir, world) = (made(sandbox), world());
-            world.make(ENABLED, enabled);
-            world.make(LOADED, loaded);
-            prepare(dir.path(), &world).unwrap();
+            let (dir, host) = (made(sandbox), host());
+            host.make(ENABLED, enabled);
+            host.make(LOADED, loaded);
+            prepare(dir.path(), &host).unwrap();
             let with = sandbox
                 .replace("\"process\":{}", "\"process\":{\"apparmorProfile\":\"crio-default-1.17.4\"}");
             let expect = if expect { with.as_str() } else { sandbox };
@@ -235,7 +235,7 @@ mod tests {
         let check = |what: &str, break_it: &dyn Fn(&Path)| {
             let dir = made("{}");
             break_it(dir.path());
-            let fault = prepare(dir.path(), &world()).expect_err(what);
+            let fault = prepare(dir.path(), &host()).expect_err(what);
             assert_eq!(fault.class(), crate::fault::Class::Integrity, "{what}: {fault}");
         };
         let own = |path: &Path| std::os::unix::fs::chown(path, Some(10_000_000), Some(10_000_000)).unwrap();
@@ -257,12 +257,12 @@ mod tests {
         let dir = made("{}");
         std::fs::write(dir.path().join("resolv.conf"), "").unwrap();
         own(&dir.path().join("resolv.conf"));
-        prepare(dir.path(), &world()).unwrap();
+        prepare(dir.path(), &host()).unwrap();
     }
 
     #[test]
     fn ids_that_meet_are_refused() {
-        Settings::parse(SHIM).unwrap();
+        ShimConfig::parse(SHIM).unwrap();
         for (from, to) in [
             ("20000000", "10000000"),
             ("20000000", "10065535"),
@@ -273,7 +273,7 @@ mod tests {
             ("65536", "1"),
             ("ids", "id"),
         ] {
-            assert!(Settings::parse(&SHIM.replacen(from, to, 1)).is_err(), "{from} {to}");
+            assert!(ShimConfig::parse(&SHIM.replacen(from, to, 1)).is_err(), "{from} {to}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is mounted where, as the kernel says (proc_pid_mountinfo(5)).
+//! Mounts, as the kernel lists them (proc_pid_mountinfo(5)).
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -16,7 +16,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The way from here to a place further down, if it is one; empty when it is the same.
+    /// Returns the relative path from here to `other`, if that lies below; empty if it is the same place.
     pub(super) fn way_to<'a>(&self, other: &'a Place) -> Option<&'a Path> {
         if self.device != other.device { None } else { other.path.strip_prefix(&self.path).ok() }
     }
@@ -31,7 +31,7 @@ struct Mount {
 pub(super) struct Mounts(Vec<Mount>);
 
 impl Mounts {
-    /// Those of this process.
+    /// Reads the mounts of this process.
     pub(super) fn read() -> Result<Self> {
         let path = "/proc/self/mountinfo";
         Self::parse(&std::fs::read(path).map_err(|e| Fault::io("read", path, e))?)
@@ -49,7 +49,7 @@ impl Mounts {
         mounts.map(Self).ok_or_else(|| Fault::machine("cannot read the kernel's list of mounts"))
     }
 
-    /// What a path without links shows.
+    /// Returns the place that a path without links shows.
     pub(super) fn place(&self, path: &Path) -> Option<Place> {
         let deepest = |found: Option<&'_ Mount>| found.map_or(0, |mount| mount.at.components().count());
         let over = self.0.iter().filter(|mount| path.starts_with(&mount.at));
@@ -62,14 +62,14 @@ impl Mounts {
         Some(Place { device: mount.place.device.clone(), path: mount.place.path.join(below) })
     }
 
-    /// What is mounted below a path without links.
+    /// Returns what is mounted below a path without links.
     pub(super) fn below<'a>(&'a self, path: &'a Path) -> impl Iterator<Item = &'a Place> {
         let is_below = move |mount: &&Mount| mount.at.starts_with(path) && mount.at != path;
         self.0.iter().filter(is_below).map(|mount| &mount.place)
     }
 }
 
-/// Space, tab, newline and backslash are written as `\` and three octal digits.
+/// Decodes space, tab, newline and backslash, which are written as `\` and three octal digits.
 fn unescape(field: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;

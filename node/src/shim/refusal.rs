@@ -9,21 +9,21 @@ use std::path::Path;
 
 use crate::fault::{Class, Fault};
 
-/// One line a refusal, since the machine's start.
+/// The file of refusals since the machine's start, one a line.
 pub const REFUSED: &str = "/run/hale/refused";
 /// The journal's socket for syslog's datagrams (systemd-journald.service(8)).
 const JOURNAL: &str = "/run/systemd/journal/dev-log";
 
-/// Tells of a refusal. That nobody can be told changes nothing about it.
-pub fn tell(what: &str) {
+/// Writes a refusal to its file and to the journal. If neither is possible, the refusal stands all the same.
+pub fn report(what: &str) {
     let line: String = what.escape_debug().collect();
-    let _ = keep(Path::new(REFUSED), &line);
+    let _ = append(Path::new(REFUSED), &line);
     // <35>: an error, of security (RFC 5424, 6.2.1).
     let _ = UnixDatagram::unbound()
         .and_then(|socket| socket.send_to(format!("<35>hale: {line}").as_bytes(), JOURNAL));
 }
 
-fn keep(path: &Path, line: &str) -> std::io::Result<()> {
+fn append(path: &Path, line: &str) -> std::io::Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.is_dir()) {
         DirBuilder::new().mode(0o700).create(folder)?;
     }
@@ -32,7 +32,8 @@ fn keep(path: &Path, line: &str) -> std::io::Result<()> {
     if file.metadata()?.len() < 1 << 16 { file.write_all(format!("{line}\n").as_bytes()) } else { Ok(()) }
 }
 
-/// A refusal: something is not as CRI-O and crun leave it, so somebody else had a hand in it, or does not fit them.
+/// Makes a refusal: something is not as CRI-O and crun leave it, so somebody else changed it, or their versions do not
+/// fit.
 pub(super) fn refused(what: impl Into<String>) -> Fault {
     Fault::new(Class::Integrity, what)
 }

@@ -1,4 +1,4 @@
-//! Where a path leads, if nobody who is not trusted can change that.
+//! Resolves paths, and refuses those that a distrusted user could make lead elsewhere.
 
 use std::collections::VecDeque;
 use std::fs::{self, Metadata};
@@ -9,12 +9,12 @@ use crate::fault::{Fault, Result};
 
 use super::refusal::refused;
 
-/// The most links that are followed, as in the kernel (path_resolution(7)).
+/// Maximum number of links that are followed, as in the kernel (path_resolution(7)).
 const LINKS: u32 = 40;
 /// Others may remove from a folder with this bit only what is theirs (inode(7)).
 const STICKY: u32 = 0o1000;
 
-/// Whom a path is not left to.
+/// Users who must not be able to change where a path leads.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Distrusted {
     /// Everybody but root: what only CRI-O and conmon have to do with.
@@ -32,9 +32,9 @@ impl Distrusted {
     }
 }
 
-/// A path without links, `.` and `..`. What is behind a part that is not there is not looked at.
+/// Resolves a path to one without links, `.` and `..`. What is behind a part that does not exist is not looked at.
 ///
-/// No folder that decides where the path leads may let those whom one does not trust rename what is looked up in it: else the path
+/// Refuses the path if a distrusted user could rename what is looked up in any folder on the way: else the path
 /// could lead elsewhere by the time that it is used.
 pub(super) fn walk(path: &Path, distrusted: Distrusted) -> Result<PathBuf> {
     if !path.is_absolute() {
@@ -93,5 +93,5 @@ fn check_folder(folder: &Path, entry: Option<&Metadata>, distrusted: Distrusted)
     }
     let (uid, gid, mode) = (metadata.uid(), metadata.gid(), mode & 0o7777);
     let what = format!("a container could change what {folder:?} holds (it is {uid}:{gid} {mode:04o})");
-    Err(refused(what).mend(format!("chown root:root {0} && chmod go-w {0}", folder.display())))
+    Err(refused(what).help(format!("chown root:root {0} && chmod go-w {0}", folder.display())))
 }

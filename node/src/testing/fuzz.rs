@@ -5,41 +5,46 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use crate::config::node::{Identity, holds_secret};
-use crate::config::role::Role;
-use crate::shim::{self, Defaults, Ids, Mounted};
+use crate::config::node::{NodeConfig, holds_secret};
+use crate::config::role::RoleConfig;
+use crate::shim::{self, ContainerIds, Defaults, MountEdits};
 
-static ROLES: LazyLock<[Role; 2]> = LazyLock::new(|| {
+static ROLES: LazyLock<[RoleConfig; 2]> = LazyLock::new(|| {
     ["master", "node"].map(|kind| {
         let text = include_str!("../../examples/role.toml");
         let text = text.replacen("role = \"master\"", &format!("role = {kind:?}"), 1);
-        Role::parse(&text).expect("the example is whole")
+        RoleConfig::parse(&text).expect("the example is whole")
     })
 });
 
-/// A `node.toml`, or a seed's: its secrets are seen, and what is read can be written without its secrets, and read again.
-pub fn identity(text: &str) {
+/// Checks a `node.toml`: its secrets are seen, and it can be written without them and read again.
+pub fn node_config(text: &str) {
     for role in &*ROLES {
-        let Ok(identity) = Identity::parse("node.toml", text, role) else { continue };
+        let Ok(config) = NodeConfig::parse("node.toml", text, role) else { continue };
         let given = [
-            identity.join.as_ref().is_some_and(|join| join.token.is_some()),
-            identity.ca.as_ref().is_some_and(|ca| ca.key.is_some()),
-            identity.kube_proxy.as_ref().is_some_and(|proxy| proxy.kubeconfig.is_some()),
+            config.join.as_ref().is_some_and(|join| join.token.is_some()),
+            config.ca.as_ref().is_some_and(|ca| ca.key.is_some()),
+            config.kube_proxy.as_ref().is_some_and(|proxy| proxy.kubeconfig.is_some()),
         ];
         assert_eq!(holds_secret(text), given.contains(&true), "a secret is not seen: {text}");
-        let wiped = identity.wiped().expect("what was read can be written");
+        let wiped = config.wiped().expect("what was read can be written");
         assert!(!holds_secret(&wiped), "a secret is left: {wiped}");
-        Identity::parse("node.toml", &wiped, role).expect("what was written can be read");
+        NodeConfig::parse("node.toml", &wiped, role).expect("what was written can be read");
     }
 }
 
-/// The shim's edit: JSON stays JSON, no field is lost or moved, and a second edit finds nothing to do.
+/// Checks the shim's edit: JSON stays JSON, no field is lost or moved, and a second edit finds nothing to do.
 pub fn edit(text: &str) {
     let edit = |text: &str| {
         let apparmor = &|| Ok(Some("a \"b\"".to_owned()));
         shim::edit(
             text,
-            &Defaults { seccomp: r#"{"p":[1]}"#, apparmor, mounted: &Mounted::default(), ids: Ids::Pods },
+            &Defaults {
+                seccomp: r#"{"p":[1]}"#,
+                apparmor,
+                mounted: &MountEdits::default(),
+                ids: ContainerIds::Pods,
+            },
         )
     };
     let Ok(Some(edited)) = edit(text) else { return };

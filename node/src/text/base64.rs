@@ -3,17 +3,17 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// The bytes of a text, with padding; `None` when it is not such a text or has none.
+/// Decodes base64 with padding; returns `None` if the text is not base64, or empty.
 pub fn decode(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok().filter(|bytes| !bytes.is_empty())
 }
 
-/// The bytes of the one block of a PEM text.
+/// Decodes the one block of a PEM text.
 pub fn of_pem(text: &str) -> Option<Vec<u8>> {
     decode(&text.lines().filter(|line| !line.starts_with('-')).collect::<String>())
 }
 
-/// The text of some bytes, with padding, on one line.
+/// Encodes bytes as base64 with padding, on one line.
 pub fn encode(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }

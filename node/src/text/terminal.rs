@@ -1,7 +1,7 @@
 //! Text for terminals. Names of processes, units and paths are chosen by others: a container could wipe a line with
 //! them, or write one.
 
-/// The text without what a terminal acts on, line ends too: such characters become `\u{1b}` or `\n`. Others stay.
+/// Escapes the characters that a terminal acts on, line ends too, as `\u{1b}` or `\n`; others stay.
 pub fn plain(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     for character in text.chars() {

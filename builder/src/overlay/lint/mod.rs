@@ -139,14 +139,14 @@ impl Format {
             Self::Registries => with(document::toml(text)?, &containers::REGISTRIES),
             Self::Repart => lines::repart(text),
             Self::Role => {
-                text.toml::<node::config::role::Role>()?;
-                node::config::role::Role::parse(text.text)
+                text.toml::<node::config::role::RoleConfig>()?;
+                node::config::role::RoleConfig::parse(text.text)
                     .map(|_| ())
                     .map_err(|e| text.fault(0..0, e.to_string()))
             }
             Self::Shim => {
-                text.toml::<node::config::shim::Settings>()?;
-                node::config::shim::Settings::parse(text.text)
+                text.toml::<node::config::shim::ShimConfig>()?;
+                node::config::shim::ShimConfig::parse(text.text)
                     .map(|_| ())
                     .map_err(|e| text.fault(0..0, e.to_string()))
             }

@@ -23,7 +23,7 @@ pub(super) fn check(path: &str, text: Text<'_>, line: &Line, values: &Values) ->
             .flat_map(|runtimes| runtimes.entries())
             .try_for_each(|runtime| agrees(runtime.get("runtime_path"), "line.crun"))?;
     }
-    if path == node::config::role::Role::PATH.trim_start_matches('/') {
+    if path == node::config::role::RoleConfig::PATH.trim_start_matches('/') {
         let document = document::toml(text)?;
         let runtime = document.get("runtime");
         agrees(runtime.and_then(|runtime| runtime.get("apparmor-profile")), "line.apparmor-profile")?;

@@ -2,7 +2,7 @@
 //! kubeadm takes whatever it finds and fails on an empty `ca.key`.
 
 use crate::config::Pem;
-use crate::config::node::Ca;
+use crate::config::node::CaPair;
 use crate::fault::{Class, Fault, Result};
 use crate::host::{files, openssl};
 use crate::kubernetes::context::Node;
@@ -11,8 +11,8 @@ use crate::kubernetes::paths;
 
 /// Where kubeadm makes certificates before they are whole.
 const SCRATCH_PKI: &str = "/etc/kubernetes/.pki.hale";
-/// Where it makes kubeconfigs.
-const SCRATCH_CONFS: &str = "/etc/kubernetes/.kubeconfigs.hale";
+/// Where kubeadm makes kubeconfigs before they are whole.
+const SCRATCH_KUBECONFIGS: &str = "/etc/kubernetes/.kubeconfigs.hale";
 /// All that `kubeadm init phase certs all` makes.
 const FILES: [&str; 22] = [
     "apiserver-etcd-client.crt",
@@ -39,11 +39,11 @@ const FILES: [&str; 22] = [
     "sa.pub",
 ];
 /// All that `kubeadm init phase kubeconfig all` makes.
-const CONFS: [&str; 4] = ["admin.conf", "controller-manager.conf", "kubelet.conf", "scheduler.conf"];
+const KUBECONFIGS: [&str; 4] = ["admin.conf", "controller-manager.conf", "kubelet.conf", "scheduler.conf"];
 
-/// Whether a file is whole PEM.
+/// Returns whether a file is whole PEM.
 pub(super) fn is_pem(node: &Node, path: &str) -> Result<bool> {
-    Ok(files::read(node.world, path)?.is_some_and(|text| Pem::try_from(text).is_ok()))
+    Ok(files::read(node.host, path)?.is_some_and(|text| Pem::try_from(text).is_ok()))
 }
 
 fn whole(node: &Node, directory: &str) -> Result<bool> {
@@ -55,55 +55,55 @@ fn whole(node: &Node, directory: &str) -> Result<bool> {
     Ok(true)
 }
 
-/// Whether all certificates are there.
-pub(super) fn check(node: &Node) -> Result<bool> {
+/// Returns whether all certificates are there.
+pub(super) fn is_done(node: &Node) -> Result<bool> {
     whole(node, paths::PKI)
 }
 
-/// Makes them; those that are there whole stay.
-pub(super) fn act(node: &Node) -> Result<()> {
-    if check(node)? {
+/// Makes all certificates, unless they are there already.
+pub(super) fn apply(node: &Node) -> Result<()> {
+    if is_done(node)? {
         return Ok(());
     }
     // What is there is of no use: nothing was started with it, or `kubelet.conf` would be there too.
-    if files::read(node.world, paths::KUBELET)?.is_some() {
+    if files::read(node.host, paths::KUBELET)?.is_some() {
         let fault =
             Fault::new(Class::Integrity, format!("{} is damaged on a node that was set up", paths::PKI));
-        return Err(fault.mend("restore it from a backup, or `hale reset` and begin anew"));
+        return Err(fault.help("restore it from a backup, or `hale reset` and begin anew"));
     }
-    files::remove(node.world, SCRATCH_PKI)?;
-    if let Some(ca) = &node.identity.ca {
-        give(node, ca)?;
+    files::remove(node.host, SCRATCH_PKI)?;
+    if let Some(ca) = &node.config.ca {
+        install_ca(node, ca)?;
     }
     let text = config::init(node, SCRATCH_PKI)?;
     kubeadm::with_config(node, "certificates.json", &text, |config| {
         kubeadm::phase(node, &["certs", "all"], config)
     })?;
     if !whole(node, SCRATCH_PKI)? {
-        return Err(Fault::passing("kubeadm left a certificate out or cut it short"));
+        return Err(Fault::transient("kubeadm left a certificate out or cut it short"));
     }
-    files::remove(node.world, paths::PKI)?;
-    files::promote(node.world, SCRATCH_PKI, paths::PKI)
+    files::remove(node.host, paths::PKI)?;
+    files::promote(node.host, SCRATCH_PKI, paths::PKI)
 }
 
-/// Puts a given CA where kubeadm takes it for its own. kubeadm would sign with a key that is another's, too.
-fn give(node: &Node, ca: &Ca) -> Result<()> {
+/// Puts a given CA where kubeadm uses it. Refuses a key that is another's: kubeadm would sign with that, too.
+fn install_ca(node: &Node, ca: &CaPair) -> Result<()> {
     let key = ca.key.as_ref().ok_or_else(|| Fault::new(Class::Missing, "the given CA's key is missing"))?;
     let (certificate, private) = (format!("{SCRATCH_PKI}/ca.crt"), format!("{SCRATCH_PKI}/ca.key"));
-    files::write(node.world, &certificate, ca.certificate.expose().as_bytes(), 0o644)?;
-    files::write(node.world, &private, key.expose().as_bytes(), 0o600)?;
-    if openssl::is_pair(node.world, &certificate, &private)? {
+    files::write(node.host, &certificate, ca.certificate.expose().as_bytes(), 0o644)?;
+    files::write(node.host, &private, key.expose().as_bytes(), 0o600)?;
+    if openssl::is_pair(node.host, &certificate, &private)? {
         return Ok(());
     }
-    files::remove(node.world, SCRATCH_PKI)?;
+    files::remove(node.host, SCRATCH_PKI)?;
     Err(Fault::input("ca.key is not the key of ca.certificate")
-        .mend("put the cluster CA's own pair into /etc/hale/node.toml"))
+        .help("put the cluster CA's own pair into /etc/hale/node.toml"))
 }
 
-/// Whether all kubeconfigs are there.
-pub(super) fn confs(node: &Node) -> Result<bool> {
-    for name in CONFS {
-        let text = files::read(node.world, &format!("/etc/kubernetes/{name}"))?.unwrap_or_default();
+/// Returns whether all kubeconfigs are there.
+pub(super) fn has_kubeconfigs(node: &Node) -> Result<bool> {
+    for name in KUBECONFIGS {
+        let text = files::read(node.host, &format!("/etc/kubernetes/{name}"))?.unwrap_or_default();
         if !text.contains("current-context:") || !text.contains("users:") {
             return Ok(false);
         }
@@ -111,16 +111,20 @@ pub(super) fn confs(node: &Node) -> Result<bool> {
     Ok(true)
 }
 
-/// Makes them.
-pub(super) fn act_confs(node: &Node) -> Result<()> {
-    files::remove(node.world, SCRATCH_CONFS)?;
-    if confs(node)? {
+/// Makes all kubeconfigs, unless they are there already.
+pub(super) fn make_kubeconfigs(node: &Node) -> Result<()> {
+    files::remove(node.host, SCRATCH_KUBECONFIGS)?;
+    if has_kubeconfigs(node)? {
         return Ok(());
     }
-    files::make_directory(node.world, &node.world.path(SCRATCH_CONFS), 0o700)?;
-    kubeadm::init_phases(node, &[&["kubeconfig", "all", "--kubeconfig-dir", SCRATCH_CONFS]])?;
-    for name in CONFS {
-        files::promote(node.world, &format!("{SCRATCH_CONFS}/{name}"), &format!("/etc/kubernetes/{name}"))?;
+    files::make_directory(node.host, &node.host.path(SCRATCH_KUBECONFIGS), 0o700)?;
+    kubeadm::init_phases(node, &[&["kubeconfig", "all", "--kubeconfig-dir", SCRATCH_KUBECONFIGS]])?;
+    for name in KUBECONFIGS {
+        files::promote(
+            node.host,
+            &format!("{SCRATCH_KUBECONFIGS}/{name}"),
+            &format!("/etc/kubernetes/{name}"),
+        )?;
     }
-    files::remove(node.world, SCRATCH_CONFS)
+    files::remove(node.host, SCRATCH_KUBECONFIGS)
 }

@@ -8,33 +8,36 @@ use crate::fault::{Fault, Result};
 use crate::host::files;
 use crate::host::systemd::systemctl;
 use crate::kubernetes::context::Node;
-use crate::kubernetes::retry::until;
+use crate::kubernetes::retry::wait_until;
 
-/// This node's own range; sorts before the packaged `100-crio-bridge.conf`, and CRI-O takes the first.
+/// CNI configuration with this node's pod range; sorts before the packaged `100-crio-bridge.conf`, and CRI-O takes the
+/// first.
 pub const CNI: &str = "/etc/cni/net.d/10-hale-pods.conf";
 
-/// Whether CRI-O answers and knows this node's range.
-pub fn check(node: &Node) -> Result<bool> {
-    Ok(files::read(node.world, CNI)? == pods(node)? && answers(node)?)
+/// Returns whether CRI-O answers and has this node's pod range.
+pub fn is_done(node: &Node) -> Result<bool> {
+    Ok(files::read(node.host, CNI)? == pods(node)? && answers(node)?)
 }
 
 fn answers(node: &Node) -> Result<bool> {
-    Ok(node.world.run(&node.crictl(&["version"]))?.success())
+    Ok(node.host.run(&node.crictl(&["version"]))?.success())
 }
 
-/// Writes the range and starts CRI-O.
-pub fn act(node: &Node) -> Result<()> {
+/// Writes the pod range and starts CRI-O.
+pub fn apply(node: &Node) -> Result<()> {
     match pods(node)? {
-        Some(text) => files::write(node.world, CNI, text.as_bytes(), 0o644)?,
-        None => files::remove(node.world, CNI)?,
+        Some(text) => files::write(node.host, CNI, text.as_bytes(), 0o644)?,
+        None => files::remove(node.host, CNI)?,
     }
-    systemctl(node.world, &["start", "crio.service"])?;
-    until(node, "CRI-O does not answer (journalctl -u crio)", Duration::from_secs(300), &|| answers(node))
+    systemctl(node.host, &["start", "crio.service"])?;
+    wait_until(node, "CRI-O does not answer (journalctl -u crio)", Duration::from_secs(300), &|| {
+        answers(node)
+    })
 }
 
-/// The CNI configuration, when node.toml names a range; else the packaged one counts.
+/// Returns the CNI configuration if node.toml names a range; else the packaged one counts.
 fn pods(node: &Node) -> Result<Option<String>> {
-    let (cluster, Some(range)) = (&node.role.cluster, &node.identity.network.pods) else { return Ok(None) };
+    let (cluster, Some(range)) = (&node.role.cluster, &node.config.network.pods) else { return Ok(None) };
     let range = range.get_ref();
     let config = json!({
         "cniVersion": "0.3.1",

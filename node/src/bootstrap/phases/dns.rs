@@ -6,26 +6,27 @@ use crate::fault::{Fault, Result};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::kubeadm;
 
-/// Has the cluster run CoreDNS.
-pub(super) fn act(node: &Node) -> Result<()> {
+/// Has kubeadm install CoreDNS.
+pub(super) fn apply(node: &Node) -> Result<()> {
     kubeadm::init_phases(node, &[&["addon", "coredns"]])
 }
 
-/// What is asked of whom, and the address that it has: `SERVER says that NAME is ADDRESS`; an error when another one is said.
-pub fn ask(node: &Node) -> Result<String> {
+/// Resolves the API server's name through the cluster's DNS service; returns `SERVER says that NAME is ADDRESS`.
+/// Another address is an error.
+pub fn query(node: &Node) -> Result<String> {
     let cluster = &node.role.cluster;
     let (server, expected) = (cluster.dns_address(), cluster.api_service_address());
     let name = format!("kubernetes.default.svc.{}", cluster.dns_domain);
-    let answer = node.world.datagram(SocketAddrV4::new(server, 53), &question(&name));
-    let answer = answer.map_err(|e| Fault::passing(format!("{server} does not answer for {name}: {e}")))?;
+    let answer = node.host.datagram(SocketAddrV4::new(server, 53), &question(&name));
+    let answer = answer.map_err(|e| Fault::transient(format!("{server} does not answer for {name}: {e}")))?;
     match address(&answer) {
         Some(found) if found == expected => Ok(format!("{server} says that {name} is {found}")),
         // A CoreDNS that has not heard of its services yet says nothing, too.
-        found => Err(Fault::passing(format!("{server} says that {name} is {found:?}, not {expected}"))),
+        found => Err(Fault::transient(format!("{server} says that {name} is {found:?}, not {expected}"))),
     }
 }
 
-/// RFC 1035, 4.1: a header with one question, type A, class IN, recursion desired.
+/// Encodes a query (RFC 1035, 4.1): a header with one question, type A, class IN, recursion desired.
 fn question(name: &str) -> Vec<u8> {
     let mut bytes = vec![0x68, 0x61, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in name.split('.') {
@@ -36,7 +37,7 @@ fn question(name: &str) -> Vec<u8> {
     bytes
 }
 
-/// The address of the first A record of an answer to [`question`].
+/// Returns the address of the first A record of an answer to [`question`].
 fn address(answer: &[u8]) -> Option<Ipv4Addr> {
     let word = |at: usize| Some(u16::from_be_bytes([*answer.get(at)?, *answer.get(at + 1)?]));
     let (ours, reply) = (word(0)? == 0x6861, answer.get(2)? & 0x80 != 0);
@@ -53,7 +54,7 @@ fn address(answer: &[u8]) -> Option<Ipv4Addr> {
     None
 }
 
-/// Where a name ends: labels up to an empty one, or to a pointer (RFC 1035, 4.1.4).
+/// Returns the offset behind a name: labels up to an empty one, or to a pointer (RFC 1035, 4.1.4).
 fn after_name(bytes: &[u8], mut at: usize) -> Option<usize> {
     loop {
         match *bytes.get(at)? {

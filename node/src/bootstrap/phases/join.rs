@@ -6,75 +6,75 @@ use crate::bootstrap::written;
 use crate::fault::{Class, Fault, Result};
 use crate::host::files;
 use crate::host::systemd::{enabled_and_active, systemctl};
-use crate::kubernetes::api::{self, PATIENCE};
+use crate::kubernetes::api::{self, API_TIMEOUT};
 use crate::kubernetes::context::{Node, PODS_LABEL};
-use crate::kubernetes::kubeadm::dialect::ways;
+use crate::kubernetes::kubeadm::dialect::dialect;
 use crate::kubernetes::kubeadm::{self, config};
 use crate::kubernetes::paths;
-use crate::kubernetes::retry::answer;
+use crate::kubernetes::retry::retry;
 
 use super::certificates::is_pem;
 use super::kubelet;
 
 const BOOTSTRAP: &str = "/etc/kubernetes/bootstrap-kubelet.conf";
-/// kubeadm's note on a node's object of where CRI-O listens.
+/// Annotation by which kubeadm notes CRI-O's socket on a node's object.
 const NOTE: &str = "kubeadm.alpha.kubernetes.io/cri-socket";
 
-/// Whether the node has credentials of its own, and a kubelet that uses them.
-pub(super) fn check(node: &Node) -> Result<bool> {
-    Ok(has_credentials(node)? && enabled_and_active(node.world, "kubelet.service")?)
+/// Returns whether the node has credentials of its own, and a kubelet that uses them.
+pub(super) fn is_done(node: &Node) -> Result<bool> {
+    Ok(has_credentials(node)? && enabled_and_active(node.host, "kubelet.service")?)
 }
 
 fn has_credentials(node: &Node) -> Result<bool> {
-    let text = files::read(node.world, paths::KUBELET)?.unwrap_or_default();
+    let text = files::read(node.host, paths::KUBELET)?.unwrap_or_default();
     Ok(text.contains("current-context:") && is_pem(node, paths::CA)?)
 }
 
-/// Whether the node is a member: as long as nobody says so or denies it, that is asked.
+/// Returns whether the API server accepts the node's credentials; waits for its answer.
 fn is_member(node: &Node) -> Result<bool> {
-    Ok(has_credentials(node)? && answer(node, PATIENCE, &|| api::accepts(node))?)
+    Ok(has_credentials(node)? && retry(node, API_TIMEOUT, &|| api::accepts(node))?)
 }
 
-/// Joins, unless an earlier attempt did.
-pub(super) fn act(node: &Node) -> Result<()> {
+/// Joins the cluster, unless an earlier attempt did.
+pub(super) fn apply(node: &Node) -> Result<()> {
     if !is_member(node)? {
         join(node)?;
     }
     for path in [paths::CA, paths::KUBELET] {
-        files::sync(&node.world.path(path))?;
+        files::sync(&node.host.path(path))?;
     }
-    files::remove(node.world, BOOTSTRAP)?;
+    files::remove(node.host, BOOTSTRAP)?;
     kubelet::start(node)?;
     let note = format!("{NOTE}={}", paths::CRI_SOCKET);
     change(node, "annotate", &note)?;
     // The kubelet itself does so only for an object that it makes; this one may be of an earlier life of the node.
-    change(node, "label", &format!("{PODS_LABEL}={}", node.identity.pods(node.role)))?;
+    change(node, "label", &format!("{PODS_LABEL}={}", node.config.pods(node.role)))?;
     api::wait_for_range(node).or_else(|fault| leave(node, fault))
 }
 
-/// Changes this node's object, which the kubelet may.
+/// Changes this node's object, as the kubelet may.
 fn change(node: &Node, how: &str, what: &str) -> Result<()> {
     let arguments = [how, "--overwrite", "node", &node.name, what];
-    answer(node, PATIENCE, &|| api::ask(node, &arguments)).map(drop)
+    retry(node, API_TIMEOUT, &|| api::kubectl(node, &arguments)).map(drop)
 }
 
-/// A node whose pods would have addresses of another's pods does not stay. What no node may do is to remove its object.
+/// Leaves the cluster if this node's pods would have addresses of another's. Its object stays: no node may remove it.
 fn leave(node: &Node, fault: Fault) -> Result<()> {
     if fault.class() == Class::Input {
         change(node, "label", &format!("{PODS_LABEL}-"))?;
         clear(node)?;
-        written::KUBELET.iter().try_for_each(|path| files::remove(node.world, path))?;
+        written::KUBELET.iter().try_for_each(|path| files::remove(node.host, path))?;
     }
     Err(fault)
 }
 
 fn join(node: &Node) -> Result<()> {
-    let join = node.identity.join.as_ref();
+    let join = node.config.join.as_ref();
     let join = join.ok_or_else(|| {
-        Fault::new(Class::Missing, "there is no [join]").mend("run `hale token` on the master")
+        Fault::new(Class::Missing, "there is no [join]").help("run `hale token` on the master")
     })?;
     clear(node)?;
-    let tells = ways(node.role.kubernetes.minor()).join_tells;
+    let tells = dialect(node.role.kubernetes.minor()).join_options;
     let joined = kubeadm::with_config(node, "join.json", &config::join(node, join)?, |config| {
         let options = ["--config", config, "--ignore-preflight-errors=Swap"];
         kubeadm::run(node, &[&["join"], options.as_slice(), tells].concat(), 30)
@@ -87,12 +87,12 @@ fn join(node: &Node) -> Result<()> {
     Err(fault)
 }
 
-/// Leaves nothing of a cluster that was not joined: kubeadm refuses to join over it. A kubelet that an attempt has
+/// Removes what is left of a failed attempt: kubeadm refuses to join over it. A kubelet that an attempt has
 /// started would have the port, and put credentials there in the meantime.
 fn clear(node: &Node) -> Result<()> {
-    systemctl(node.world, &["stop", "kubelet.service"])?;
+    systemctl(node.host, &["stop", "kubelet.service"])?;
     for path in [paths::CA, BOOTSTRAP, paths::KUBELET] {
-        files::remove(node.world, path)?;
+        files::remove(node.host, path)?;
     }
     Ok(())
 }

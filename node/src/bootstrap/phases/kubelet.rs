@@ -4,52 +4,53 @@ use crate::bootstrap::written;
 use crate::fault::Result;
 use crate::host::files;
 use crate::host::systemd::{enabled_and_active, systemctl};
-use crate::kubernetes::api::PATIENCE;
+use crate::kubernetes::api::API_TIMEOUT;
 use crate::kubernetes::context::Node;
 use crate::kubernetes::kubeadm;
 use crate::kubernetes::ownership;
-use crate::kubernetes::retry::until;
+use crate::kubernetes::retry::wait_until;
 use crate::renew;
 
-/// Whether its files are there and its unit runs.
-pub(super) fn check(node: &Node) -> Result<bool> {
+/// Returns whether the kubelet's files are there and its unit runs.
+pub(super) fn is_done(node: &Node) -> Result<bool> {
     for path in written::KUBELET {
-        if files::read(node.world, path)?.is_none_or(|text| text.is_empty()) {
+        if files::read(node.host, path)?.is_none_or(|text| text.is_empty()) {
             return Ok(false);
         }
     }
-    enabled_and_active(node.world, "kubelet.service")
+    enabled_and_active(node.host, "kubelet.service")
 }
 
-/// Has its files written and starts it.
-pub(super) fn act(node: &Node) -> Result<()> {
+/// Has kubeadm write the kubelet's files, and starts it.
+pub(super) fn apply(node: &Node) -> Result<()> {
     kubeadm::init_phases(node, &[&["kubelet-start"]])?;
     start(node)
 }
 
-/// kubeadm starts the kubelet but does not enable it, and writes its files without a sync.
+/// Syncs the kubelet's files, enables its unit and starts it: kubeadm does neither of the first two.
 pub(super) fn start(node: &Node) -> Result<()> {
     for path in written::KUBELET {
-        files::sync(&node.world.path(path))?;
+        files::sync(&node.host.path(path))?;
     }
-    files::sync(&node.world.path("/var/lib/kubelet"))?;
+    files::sync(&node.host.path("/var/lib/kubelet"))?;
     written::note(node, &written::KUBELET)?;
     ownership::apply(node)?;
-    systemctl(node.world, &["enable", "--now", "kubelet.service"])
+    systemctl(node.host, &["enable", "--now", "kubelet.service"])
 }
 
 /// The kubelet's certificate as a server; a link to the newest.
 const SERVING: &str = "/var/lib/kubelet/pki/kubelet-server-current.pem";
 
-/// Whether it has one.
-pub(super) fn serves(node: &Node) -> Result<bool> {
-    Ok(node.world.path(SERVING).exists())
+/// Returns whether the kubelet has a serving certificate.
+pub(super) fn is_serving(node: &Node) -> Result<bool> {
+    Ok(node.host.path(SERVING).exists())
 }
 
-/// The kubelet asks when it has told the API server its addresses; the master approves, and the controller manager signs.
-pub(super) fn serving(node: &Node) -> Result<()> {
-    until(node, "the kubelet has no certificate as a server", PATIENCE, &|| {
+/// Waits for the kubelet's serving certificate: it asks for one when the API server knows its addresses, the master
+/// approves, and the controller manager signs.
+pub(super) fn wait_until_serving(node: &Node) -> Result<()> {
+    wait_until(node, "the kubelet has no certificate as a server", API_TIMEOUT, &|| {
         renew::approve(node)?;
-        serves(node)
+        is_serving(node)
     })
 }

@@ -3,13 +3,13 @@
 //! The manifests are written, and made patient, before the kubelet starts: so it never sees a half-written
 //! one, nor one that kills a slow API server.
 
-use crate::config::node::{Identity, holds_secret};
-use crate::config::role::Role;
+use crate::config::node::{NodeConfig, holds_secret};
+use crate::config::role::RoleConfig;
 use crate::fault::Result;
 use crate::host::files;
-use crate::kubernetes::api::{self, PATIENCE};
+use crate::kubernetes::api::{self, API_TIMEOUT};
 use crate::kubernetes::context::Node;
-use crate::kubernetes::retry::answer;
+use crate::kubernetes::retry::retry;
 use crate::kubernetes::{ownership, policy};
 
 mod certificates;
@@ -22,98 +22,108 @@ mod kubelet;
 mod preflight;
 mod rbac;
 
-/// One phase. Its action can be repeated; its check changes nothing.
+/// One phase of the bootstrap. `apply` can be repeated; `is_done` changes nothing.
 pub struct Phase {
     /// Its name in the journal.
     pub name: &'static str,
-    /// What it does, for people.
+    /// One clause for people: what the node has afterwards.
     pub about: &'static str,
-    /// Whether its result is there.
-    pub check: fn(&Node) -> Result<bool>,
+    /// Returns whether its result is there.
+    pub is_done: fn(&Node) -> Result<bool>,
     /// Makes its result.
-    pub act: fn(&Node) -> Result<()>,
+    pub apply: fn(&Node) -> Result<()>,
 }
 
 macro_rules! phase {
-    ($name:literal, $about:literal, $check:expr, $act:expr) => {
-        Phase { name: $name, about: $about, check: $check, act: $act }
+    ($name:literal, $about:literal, $is_done:expr, $apply:expr) => {
+        Phase { name: $name, about: $about, is_done: $is_done, apply: $apply }
     };
 }
 
-/// A role's phases in order.
-pub fn of(role: &Role) -> Vec<Phase> {
+/// Returns the phases of a role, in order.
+pub fn of(role: &RoleConfig) -> Vec<Phase> {
     let mut phases = vec![
-        phase!("preflight", "the machine fits, and the bridge is there", preflight::is_fit, preflight::act),
-        phase!("runtime", "CRI-O answers, and pods have their addresses", crio::check, crio::act),
+        phase!(
+            "preflight",
+            "the machine fits, and the bridge is there",
+            preflight::is_done,
+            preflight::apply
+        ),
+        phase!("runtime", "CRI-O answers, and pods have their addresses", crio::is_done, crio::apply),
     ];
     if role.is_master() {
         phases.extend([
-            phase!("certificates", "a cluster CA and what it signs", certificates::check, certificates::act),
+            phase!(
+                "certificates",
+                "a cluster CA and what it signs",
+                certificates::is_done,
+                certificates::apply
+            ),
             phase!(
                 "kubeconfigs",
                 "credentials of the control plane",
-                certificates::confs,
-                certificates::act_confs
+                certificates::has_kubeconfigs,
+                certificates::make_kubeconfigs
             ),
-            phase!("ownership", "each file belongs to whom must read it", owned, ownership::apply),
-            phase!("control-plane", "four patient static pods", control_plane::check, control_plane::act),
-            phase!("kubelet", "the kubelet runs, and will after a reboot", kubelet::check, kubelet::act),
-            phase!("wait", "the API server answers", api::answers, api::wait_for_answer),
-            phase!("policy", "no pod may ask for what is the host's", policy::check, policy::act),
+            phase!("ownership", "each file belongs to whom must read it", has_owners, ownership::apply),
+            phase!("control-plane", "four patient static pods", control_plane::is_done, control_plane::apply),
+            phase!("kubelet", "the kubelet runs, and will after a reboot", kubelet::is_done, kubelet::apply),
+            phase!("wait", "the API server answers", api::is_healthy, api::wait_until_healthy),
+            phase!("policy", "no pod may ask for what is the host's", policy::is_done, policy::apply),
             phase!(
                 "upload",
                 "the cluster knows its configuration and its master",
-                control_plane::uploaded,
+                control_plane::is_uploaded,
                 control_plane::upload
             ),
             phase!(
                 "serving",
                 "the kubelet is who it says, by the cluster's CA",
-                kubelet::serves,
-                kubelet::serving
+                kubelet::is_serving,
+                kubelet::wait_until_serving
             ),
             phase!(
                 "token",
                 "nodes can join with a token that invites them",
                 control_plane::can_invite,
-                control_plane::token
+                control_plane::invite
             ),
-            phase!("dns", "CoreDNS", api::has_dns, dns::act),
-            phase!("rights", "kube-proxies may ask for certificates", rbac::check, rbac::act),
+            phase!("dns", "CoreDNS", api::has_dns, dns::apply),
+            phase!("rights", "kube-proxies may ask for certificates", rbac::is_done, rbac::apply),
         ]);
     } else {
         phases.extend([
-            phase!("ownership", "each file belongs to whom must read it", owned, ownership::apply),
-            phase!("join", "the node is a member of the cluster", join::check, join::act),
+            phase!("ownership", "each file belongs to whom must read it", has_owners, ownership::apply),
+            phase!("join", "the node is a member of the cluster", join::is_done, join::apply),
             phase!("wait", "the node is ready", api::is_ready, api::wait_until_ready),
         ]);
     }
     if role.kube_proxy.here {
-        phases.push(phase!("kube-proxy", "Services work from here", kube_proxy::check, kube_proxy::act));
+        phases.push(phase!("kube-proxy", "Services work from here", kube_proxy::is_done, kube_proxy::apply));
     }
     phases.push(phase!(
         "verify",
         "the node is ready, names are answered, and its secrets are wiped",
-        verified,
+        is_verified,
         verify
     ));
     phases
 }
 
-fn owned(node: &Node) -> Result<bool> {
+fn has_owners(node: &Node) -> Result<bool> {
     ownership::differences(node).map(|differences| differences.is_empty())
 }
 
-fn verified(node: &Node) -> Result<bool> {
-    let wiped = files::read(node.world, Identity::PATH)?.is_none_or(|text| !holds_secret(&text));
-    Ok(wiped && api::is_ready(node)? && dns::ask(node).map(|_| true)?)
+fn is_verified(node: &Node) -> Result<bool> {
+    let wiped = files::read(node.host, NodeConfig::PATH)?.is_none_or(|text| !holds_secret(&text));
+    Ok(wiped && api::is_ready(node)? && dns::query(node).map(|_| true)?)
 }
 
 fn verify(node: &Node) -> Result<()> {
     api::wait_until_ready(node)?;
     node.wipe()?;
     // kube-proxy, CoreDNS and the pod network come up after the node, and are what pods need of it.
-    answer(node, PATIENCE, &|| dns::ask(node)).map(drop)
+    retry(node, API_TIMEOUT, &|| dns::query(node)).map(drop)
 }
 
 #[cfg(test)]
@@ -123,25 +133,25 @@ mod tests {
     use super::*;
     use crate::bootstrap::journal::{Event, Journal};
     use crate::bootstrap::{MARKER, attempt};
-    use crate::host::World;
-    use crate::testing::fake::Fake;
+    use crate::host::Host;
+    use crate::testing::fake::FakeHost;
 
     /// A bootstrap is not done, and what it was told is not wiped, before a name is answered, and rightly.
     #[test]
     fn the_last_phase_waits_until_names_are_answered() {
         let text = include_str!("../../../examples/role.toml");
         for text in [text.to_owned(), text.replace("here = true", "here = false")] {
-            let role = Role::parse(&text).unwrap();
+            let role = RoleConfig::parse(&text).unwrap();
             for wrong in [None, Some(Ipv4Addr::new(10, 96, 0, 9))] {
-                let world = Fake::of(&role, "10.0.3.1");
-                world.resolved.set(wrong);
-                let fault = attempt(&world, &role, &mut |_| {}).unwrap_err();
-                assert_eq!(fault.class(), crate::fault::Class::Passing, "{fault}");
-                let last = Journal::read(&world).unwrap().pop().unwrap();
+                let host = FakeHost::of(&role, "10.0.3.1");
+                host.resolved.set(wrong);
+                let fault = attempt(&host, &role, &mut |_| {}).unwrap_err();
+                assert_eq!(fault.class(), crate::fault::Class::Transient, "{fault}");
+                let last = Journal::read(&host).unwrap().pop().unwrap();
                 assert!(last.phase == "verify" && matches!(last.event, Event::Failed(_)), "{last:?}");
-                assert!(!world.path(MARKER).exists());
-                world.resolved.set(Some(role.cluster.api_service_address()));
-                attempt(&world, &role, &mut |_| {}).unwrap();
+                assert!(!host.path(MARKER).exists());
+                host.resolved.set(Some(role.cluster.api_service_address()));
+                attempt(&host, &role, &mut |_| {}).unwrap();
             }
         }
     }

@@ -1,9 +1,9 @@
 //! Whether this machine can be what its role says; each no is one line that says what to do.
 
 use crate::bootstrap::network;
-use crate::config::Moment;
+use crate::config::Timestamp;
 use crate::config::node::Bridge;
-use crate::config::role::Role;
+use crate::config::role::RoleConfig;
 use crate::fault::{Class, Fault, Result};
 use crate::host::{files, ip};
 use crate::kubernetes::context::Node;
@@ -13,18 +13,18 @@ use crate::kubernetes::{kubeadm, paths};
 const SPACE: u64 = 1 << 30;
 /// The legacy controllers that kubelet 1.17 and CRI-O 1.17 want.
 const CONTROLLERS: [&str; 4] = ["cpu", "cpuset", "memory", "pids"];
-/// Clocks may differ by this much, in seconds.
+/// Maximum difference between two clocks, in seconds.
 const SKEW: i64 = 300;
 
-/// Whether all is well.
-pub(super) fn is_fit(node: &Node) -> Result<bool> {
+/// Returns whether the machine fits.
+pub(super) fn is_done(node: &Node) -> Result<bool> {
     Ok(examine(node).is_ok())
 }
 
-/// Makes the bridge if it is told to, names name servers if nobody has, then says what is wrong.
-pub(super) fn act(node: &Node) -> Result<()> {
+/// Makes the bridge if node.toml says so, writes name servers if there are none, then reports what does not fit.
+pub(super) fn apply(node: &Node) -> Result<()> {
     network::name_servers(node)?;
-    if node.identity.network.bridge == Bridge::Make {
+    if node.config.network.bridge == Bridge::Make {
         network::make(node)?;
     }
     examine(node)
@@ -32,8 +32,8 @@ pub(super) fn act(node: &Node) -> Result<()> {
 
 fn examine(node: &Node) -> Result<()> {
     // What is asked for once is not asked for again.
-    let begun = files::read(node.world, paths::KUBELET)?.is_some();
-    if let Some(fault) = node.identity.missing(node.role).filter(|_| !begun) {
+    let begun = files::read(node.host, paths::KUBELET)?.is_some();
+    if let Some(fault) = node.config.missing(node.role).filter(|_| !begun) {
         return Err(fault);
     }
     cgroups(node)?;
@@ -45,45 +45,45 @@ fn examine(node: &Node) -> Result<()> {
 }
 
 fn cgroups(node: &Node) -> Result<()> {
-    let missing =
-        CONTROLLERS.iter().find(|name| !node.world.path(&format!("/sys/fs/cgroup/{name}")).is_dir());
+    let missing = CONTROLLERS.iter().find(|name| !node.host.path(&format!("/sys/fs/cgroup/{name}")).is_dir());
     let Some(name) = missing else { return Ok(()) };
     let what = format!(
         "the kernel gives no legacy cgroup `{name}`, which Kubernetes and CRI-O {} need",
         node.role.line
     );
-    Err(Fault::machine(what).mend(
+    Err(Fault::machine(what).help(
         "boot with systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1 on the kernel's command line",
     ))
 }
 
-/// The clock cannot be earlier than what is installed, nor outside the token's life.
+/// Refuses a clock that is earlier than what is installed, or outside the token's life.
 fn clock(node: &Node) -> Result<()> {
     let wrong = |what: String| {
-        Err(Fault::passing(what).mend("set the clock: timedatectl set-time, or reach a time server"))
+        Err(Fault::transient(what).help("set the clock: timedatectl set-time, or reach a time server"))
     };
-    let now = node.world.now();
-    let installed = std::fs::metadata(node.world.path(Role::PATH)).and_then(|metadata| metadata.modified());
+    let now = node.host.now();
+    let installed =
+        std::fs::metadata(node.host.path(RoleConfig::PATH)).and_then(|metadata| metadata.modified());
     let installed = installed.ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
     let installed = installed.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(0));
     if now < installed.saturating_sub(86_400) {
         return wrong(format!(
             "the clock says {}, before {} was made",
-            Moment::from_seconds(now)?,
-            Role::PATH
+            Timestamp::from_seconds(now)?,
+            RoleConfig::PATH
         ));
     }
-    let joined = files::read(node.world, paths::KUBELET)?.is_some();
-    let Some(join) = node.identity.join.as_ref().filter(|_| !joined) else { return Ok(()) };
+    let joined = files::read(node.host, paths::KUBELET)?.is_some();
+    let Some(join) = node.config.join.as_ref().filter(|_| !joined) else { return Ok(()) };
     if join.issued.is_some_and(|issued| now < issued.seconds() - SKEW) {
-        return wrong(format!("the clock says {}, before the token was made", Moment::from_seconds(now)?));
+        return wrong(format!("the clock says {}, before the token was made", Timestamp::from_seconds(now)?));
     }
     match join.expires {
         Some(expires) if now > expires.seconds() => {
-            let told = Moment::from_seconds(now)?;
-            let what = format!("the clock says {told}, and the bootstrap token ended at {expires}");
+            let clock = Timestamp::from_seconds(now)?;
+            let what = format!("the clock says {clock}, and the bootstrap token ended at {expires}");
             let fault = Fault::new(Class::Missing, what);
-            Err(fault.mend(
+            Err(fault.help(
                 "run `hale token` on the master and put the new [join] into /etc/hale/node.toml, or set the clock",
             ))
         }
@@ -92,37 +92,37 @@ fn clock(node: &Node) -> Result<()> {
 }
 
 fn space(node: &Node) -> Result<()> {
-    let path = node.world.path("/var/lib");
+    let path = node.host.path("/var/lib");
     let stat = rustix::fs::statvfs(&path).map_err(|e| Fault::io("examine", &path, e))?;
     let free = stat.f_bavail.saturating_mul(stat.f_frsize);
     if free >= SPACE {
         return Ok(());
     }
-    Err(Fault::passing(format!("/var/lib has {} MiB free, and needs 1024", free >> 20))
-        .mend("free some space"))
+    Err(Fault::transient(format!("/var/lib has {} MiB free, and needs 1024", free >> 20))
+        .help("free some space"))
 }
 
 fn bridge(node: &Node) -> Result<()> {
     let name = node.role.cluster.bridge.as_str();
-    if !node.world.path(&format!("/sys/class/net/{name}/bridge")).is_dir() {
+    if !node.host.path(&format!("/sys/class/net/{name}/bridge")).is_dir() {
         let fault = Fault::new(Class::Missing, format!("there is no bridge {name}"));
-        return Err(fault.mend("make it, or set network.bridge = \"make\" in /etc/hale/node.toml"));
+        return Err(fault.help("make it, or set network.bridge = \"make\" in /etc/hale/node.toml"));
     }
     let expected = node.address()?;
-    let found = ip::addresses(node.world, name)?;
+    let found = ip::addresses(node.host, name)?;
     if found.contains(&expected) {
         return Ok(());
     }
     let found = found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let found = if found.is_empty() { "no address".to_owned() } else { found };
     let fault = Fault::new(Class::Missing, format!("{name} has {found}, not {expected}"));
-    Err(fault.mend(format!("give {name} the address {expected}")))
+    Err(fault.help(format!("give {name} the address {expected}")))
 }
 
 fn resolver(node: &Node) -> Result<()> {
-    if files::read(node.world, network::RESOLVER)?.is_some() {
+    if files::read(node.host, network::RESOLVER)?.is_some() {
         return Ok(());
     }
     Err(Fault::new(Class::Missing, format!("there is no {}", network::RESOLVER))
-        .mend("name a name server in it"))
+        .help("name a name server in it"))
 }

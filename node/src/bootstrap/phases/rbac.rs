@@ -8,16 +8,16 @@ use crate::kubernetes::api;
 use crate::kubernetes::context::Node;
 use crate::kubernetes::kube_proxy::USER;
 
-/// The role's name and its binding's.
+/// Name of the role and its binding.
 const NAME: &str = "hale:kube-proxy-renewal";
 
-/// Whether it is given: the binding is made last.
-pub(super) fn check(node: &Node) -> Result<bool> {
-    api::knows(node, &["get", "clusterrolebinding", NAME])
+/// Returns whether role and binding are there: the binding is made last.
+pub(super) fn is_done(node: &Node) -> Result<bool> {
+    api::exists(node, &["get", "clusterrolebinding", NAME])
 }
 
-/// Gives it.
-pub(super) fn act(node: &Node) -> Result<()> {
+/// Makes role and binding.
+pub(super) fn apply(node: &Node) -> Result<()> {
     let group = "rbac.authorization.k8s.io";
     let api = format!("{group}/v1");
     let rule = json!({

@@ -5,11 +5,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::bootstrap::{self, journal};
-use crate::config::node::Identity;
-use crate::config::role::Role;
-use crate::host::{World, files};
+use crate::config::node::NodeConfig;
+use crate::config::role::RoleConfig;
+use crate::host::{Host, files};
 use crate::kubernetes::paths;
-use crate::testing::fake::{Fake, Slow, Spoilt};
+use crate::testing::fake::{FakeHost, InjectedFault, SlowJoin};
 
 const JOIN: &str = r#"
 [network]
@@ -23,33 +23,33 @@ issued = 2026-11-22T10:00:00Z
 expires = 2026-11-23T10:00:00Z
 "#;
 
-fn role(kind: &str, version: &str) -> Role {
+fn role(kind: &str, version: &str) -> RoleConfig {
     let text = include_str!("../../../examples/role.toml");
     let text = text.replacen("role = \"master\"", &format!("role = {kind:?}"), 1);
     let text = if kind == "node" { text.replace("here = true", "here = false") } else { text };
-    Role::parse(&text.replacen("\"1.17.17\"", &format!("{version:?}"), 1)).unwrap()
+    RoleConfig::parse(&text.replacen("\"1.17.17\"", &format!("{version:?}"), 1)).unwrap()
 }
 
 /// A machine that nothing was done to yet.
-fn machine(role: &Role) -> Fake {
+fn machine(role: &RoleConfig) -> FakeHost {
     if role.is_master() {
-        return Fake::of(role, "10.0.3.1");
+        return FakeHost::of(role, "10.0.3.1");
     }
-    let fake = Fake::of(role, "10.0.3.2");
-    fake.make(Identity::PATH, JOIN);
+    let fake = FakeHost::of(role, "10.0.3.2");
+    fake.make(NodeConfig::PATH, JOIN);
     fake.state.borrow_mut().objects.insert("elsewhere".into());
     fake
 }
 
 /// One boot: reads what the node is told and goes as far as it can.
-fn boot(fake: &Fake, role: &Role) -> Result<()> {
+fn boot(fake: &FakeHost, role: &RoleConfig) -> Result<()> {
     bootstrap::attempt(fake, role, &mut |_| {})
 }
 
 type Paths = BTreeMap<String, String>;
 
 /// What stays: paths, what the cluster knows but for ranges, and the units that a reboot starts.
-fn tree(fake: &Fake) -> Paths {
+fn tree(fake: &FakeHost) -> Paths {
     let mut tree = fake.tree();
     tree.retain(|path, _| !path.starts_with("run"));
     let state = fake.state.borrow();
@@ -86,9 +86,9 @@ fn both_roles_and_both_versions_come_up_and_stay() {
         assert!(
             fake.tree().keys().filter(|path| !path.starts_with("run")).all(|path| before.contains_key(path))
         );
-        let calls = fake.calls.borrow().join("\n");
-        assert!(!calls.contains("addon kube-proxy"));
-        assert!(!calls.contains("0123456789abcdef"), "a secret is on a command line");
+        let commands = fake.commands.borrow().join("\n");
+        assert!(!commands.contains("addon kube-proxy"));
+        assert!(!commands.contains("0123456789abcdef"), "a secret is on a command line");
     }
 }
 
@@ -153,11 +153,11 @@ proptest! {
     #[test]
     fn any_row_of_failures_converges(
         (kind, version) in any_role(),
-        spoilt in prop::collection::btree_map(0usize..90, prop::sample::select(vec![Spoilt::Refused, Spoilt::Wrong, Spoilt::Killed]), 1..12),
+        injected in prop::collection::btree_map(0usize..90, prop::sample::select(vec![InjectedFault::Rejects, InjectedFault::ReportsFailure, InjectedFault::TimesOut]), 1..12),
     ) {
         let role = role(kind, version);
         let fake = machine(&role);
-        *fake.spoilt.borrow_mut() = spoilt;
+        *fake.injected.borrow_mut() = injected;
         // What is wrong with the machine itself ends the program; its unit starts it again.
         let mut outcome = boot_patiently(&fake, &role);
         for _ in 0..12 {
@@ -183,7 +183,7 @@ proptest! {
 }
 
 /// The first line that a boot ends with, and that nothing of a cluster is left.
-fn refusal(prepare: impl Fn(&Fake), kind: &str, version: &str) -> (String, Fake) {
+fn refusal(prepare: impl Fn(&FakeHost), kind: &str, version: &str) -> (String, FakeHost) {
     let role = role(kind, version);
     let fake = machine(&role);
     prepare(&fake);
@@ -209,7 +209,7 @@ fn a_deaf_api_server_fails_no_phase() {
 }
 
 /// Attempts as the unit makes them, as often as makes sense.
-fn boot_patiently(fake: &Fake, role: &Role) -> Result<()> {
+fn boot_patiently(fake: &FakeHost, role: &RoleConfig) -> Result<()> {
     let attempts = std::cell::Cell::new(0);
     let before = || {
         attempts.set(attempts.get() + 1);
@@ -222,13 +222,15 @@ fn boot_patiently(fake: &Fake, role: &Role) -> Result<()> {
 #[test]
 fn a_join_on_a_slow_machine_converges() {
     let role = role("node", "1.20.2");
-    let joins = |fake: &Fake| fake.calls.borrow().iter().filter(|call| call.contains("kubeadm join")).count();
-    let slow = |slow: Slow| {
+    let joins = |fake: &FakeHost| {
+        fake.commands.borrow().iter().filter(|command| command.contains("kubeadm join")).count()
+    };
+    let slow = |slow: SlowJoin| {
         let fake = machine(&role);
         fake.slow_join.set(slow);
         fake
     };
-    for (how, attempts) in [(Slow::Note, 1), (Slow::Credentials, 2)] {
+    for (how, attempts) in [(SlowJoin::Note, 1), (SlowJoin::Credentials, 2)] {
         let fake = slow(how);
         boot_patiently(&fake, &role).unwrap();
         assert_eq!(joins(&fake), attempts);
@@ -247,18 +249,19 @@ fn a_join_on_a_slow_machine_converges() {
 
 #[test]
 fn each_hostile_or_broken_thing_ends_in_one_clear_line() {
-    let check_version = |version: &str, kind: &str, prepare: &dyn Fn(&Fake), expect: &str| {
-        let (told, fake) = refusal(prepare, kind, version);
-        assert!(told.contains(expect) && !told.contains('\n'), "{told}");
+    let check_version = |version: &str, kind: &str, prepare: &dyn Fn(&FakeHost), expect: &str| {
+        let (message, fake) = refusal(prepare, kind, version);
+        assert!(message.contains(expect) && !message.contains('\n'), "{message}");
         for left in [paths::KUBELET, paths::CA, "/run/hale/join.json"] {
-            assert!(!fake.path(left).exists(), "{told}: {left} is left");
+            assert!(!fake.path(left).exists(), "{message}: {left} is left");
         }
     };
-    let check =
-        |kind: &str, prepare: &dyn Fn(&Fake), expect: &str| check_version("1.20.2", kind, prepare, expect);
+    let check = |kind: &str, prepare: &dyn Fn(&FakeHost), expect: &str| {
+        check_version("1.20.2", kind, prepare, expect)
+    };
     let says = |code: i32, text: &str| {
         let text = text.to_owned();
-        move |fake: &Fake| *fake.next_kubeadm.borrow_mut() = Some((Some(code), text.clone()))
+        move |fake: &FakeHost| *fake.next_kubeadm.borrow_mut() = Some((Some(code), text.clone()))
     };
     let pin = "cluster CA found in cluster-info ConfigMap is invalid: none of the public keys \"sha256:00\" are pinned";
     check("node", &says(1, pin), "none of join.ca-pins; do not join it");
@@ -286,13 +289,14 @@ fn each_hostile_or_broken_thing_ends_in_one_clear_line() {
         "the clock says 2035-11-20T12:00:00Z, and the bootstrap token ended at 2026-11-23T10:00:00Z; run `hale token`",
     );
     check("node", &|fake| fake.clock.set(0), "the clock says 1970-01-01T00:00:00Z, before ");
-    let before_it_was_packaged = |fake: &Fake| {
-        fake.make(Role::PATH, "");
+    let before_it_was_packaged = |fake: &FakeHost| {
+        fake.make(RoleConfig::PATH, "");
         fake.clock.set(0);
     };
-    let told = "the clock says 1970-01-01T00:00:00Z, before /usr/lib/hale/role.toml was made; set the clock";
-    check("master", &before_it_was_packaged, told);
-    check("node", &|fake| fake.make(Identity::PATH, ""), "no [join]; put there what `hale token`");
+    let message =
+        "the clock says 1970-01-01T00:00:00Z, before /usr/lib/hale/role.toml was made; set the clock";
+    check("master", &before_it_was_packaged, message);
+    check("node", &|fake| fake.make(NodeConfig::PATH, ""), "no [join]; put there what `hale token`");
     check("master", &|fake| fake.state.borrow_mut().addresses.clear(), "give lxcbr0 the address 10.0.3.1");
     check(
         "master",
@@ -307,12 +311,13 @@ fn each_hostile_or_broken_thing_ends_in_one_clear_line() {
     check("master", &|fake| *fake.version.borrow_mut() = "v1.19.0".into(), "is v1.19.0, not v1.20.2");
     check(
         "master",
-        &|fake| fake.make(Identity::PATH, "nonsense = 1"),
+        &|fake| fake.make(NodeConfig::PATH, "nonsense = 1"),
         "node.toml:1: unknown field `nonsense`",
     );
-    let readable = |fake: &Fake| {
+    let readable = |fake: &FakeHost| {
         use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(fake.path(Identity::PATH), std::fs::Permissions::from_mode(0o644)).unwrap();
+        std::fs::set_permissions(fake.path(NodeConfig::PATH), std::fs::Permissions::from_mode(0o644))
+            .unwrap();
     };
     check("node", &readable, "has mode 0644 and owner 0; it holds secrets; chown root");
 }
@@ -363,13 +368,13 @@ fn a_range_that_another_node_has_is_refused_after_joining() {
         fake.fuel.set(at);
         (boot(&fake, &role).unwrap_err().to_string(), fake)
     };
-    let ranges = |fake: &Fake| -> Vec<String> {
+    let ranges = |fake: &FakeHost| -> Vec<String> {
         fake.state.borrow().objects.iter().filter(|object| object.starts_with("range ")).cloned().collect()
     };
-    let (told, fake) = joined(usize::MAX);
+    let (message, fake) = joined(usize::MAX);
     let expect = "pod range 10.0.3.61-10.0.3.100 overlaps 10.0.3.90-10.0.3.120 of node node-9; \
         choose a free range in /etc/hale/node.toml; it goes on by itself";
-    assert_eq!(told, expect);
+    assert_eq!(message, expect);
     for left in [paths::KUBELET, paths::CA, "/var/lib/kubelet/config.yaml"] {
         assert!(!fake.path(left).exists(), "{left} is left");
     }
@@ -379,7 +384,7 @@ fn a_range_that_another_node_has_is_refused_after_joining() {
     for at in 0..=changes {
         let (_, fake) = joined(at);
         fake.reboot();
-        fake.make(Identity::PATH, &JOIN.replace("10.0.3.61-10.0.3.100", "10.0.3.121-10.0.3.150"));
+        fake.make(NodeConfig::PATH, &JOIN.replace("10.0.3.61-10.0.3.100", "10.0.3.121-10.0.3.150"));
         boot_patiently(&fake, &role).unwrap();
         assert_eq!(ranges(&fake)[1..], ["range seed 10.0.3.121-10.0.3.150"], "cut at change {at}");
         let mut tree = tree(&fake);
@@ -392,20 +397,20 @@ fn a_range_that_another_node_has_is_refused_after_joining() {
 fn the_unit_waits_for_its_input_and_ends_by_itself() {
     let role = role("node", "1.20.2");
     let fake = machine(&role);
-    fake.make(Identity::PATH, "nonsense = 1");
+    fake.make(NodeConfig::PATH, "nonsense = 1");
     let start = fake.now();
     // The operator mends the file after a while.
     let before = || {
         if fake.now() > start + 60 {
-            fake.make(Identity::PATH, JOIN);
+            fake.make(NodeConfig::PATH, JOIN);
         }
         Ok(())
     };
-    let mut told = Vec::new();
-    bootstrap::until_done(&fake, &role, &before, &mut |entry| told.push(entry.clone())).unwrap();
-    assert!(matches!(&told[0].event, Event::Waiting(why) if why.contains("unknown field")), "{told:?}");
+    let mut entries = Vec::new();
+    bootstrap::until_done(&fake, &role, &before, &mut |entry| entries.push(entry.clone())).unwrap();
+    assert!(matches!(&entries[0].event, Event::Waiting(why) if why.contains("unknown field")), "{entries:?}");
     assert!(fake.path(MARKER).is_file());
-    assert!(fake.calls.borrow().last().unwrap().ends_with("disable hale-bootstrap.service"));
+    assert!(fake.commands.borrow().last().unwrap().ends_with("disable hale-bootstrap.service"));
 }
 
 /// Between attempts that do not get further, twice as long each time; what the operator mends is looked for often.
@@ -423,7 +428,7 @@ fn attempts_are_made_more_and_more_seldom() {
         let found: Vec<i64> = times.borrow().windows(2).map(|pair| pair[1] - pair[0]).collect();
         assert_eq!(found, pauses);
     };
-    check(Fault::passing, &[10, 20, 40, 80, 160, 300, 300]);
+    check(Fault::transient, &[10, 20, 40, 80, 160, 300, 300]);
     check(Fault::input, &[5, 5, 5]);
 }
 
@@ -431,13 +436,13 @@ fn attempts_are_made_more_and_more_seldom() {
 fn waiting_is_journaled_once() {
     let role = role("node", "1.20.2");
     let fake = machine(&role);
-    fake.make(Identity::PATH, "");
+    fake.make(NodeConfig::PATH, "");
     (0..3).for_each(|_| assert!(boot(&fake, &role).is_err()));
     let entries = Journal::read(&fake).unwrap();
     assert_eq!(entries.iter().filter(|entry| matches!(entry.event, Event::Waiting(_))).count(), 1);
-    fake.make(Identity::PATH, JOIN);
+    fake.make(NodeConfig::PATH, JOIN);
     boot(&fake, &role).unwrap();
 }
 
-mod kept;
-mod told;
+mod node_config;
+mod promises;

@@ -17,11 +17,11 @@ use crate::host::files;
 use crate::kubernetes::context::Node;
 use crate::text::base64;
 
-/// What is written down (`audit.k8s.io/v1`).
+/// Path of the audit policy (`audit.k8s.io/v1`).
 pub const AUDIT_POLICY: &str = "/etc/kubernetes/apiserver/audit.json";
-/// What is encrypted and how (`apiserver.config.k8s.io/v1`).
+/// Path of the encryption configuration (`apiserver.config.k8s.io/v1`).
 pub const ENCRYPTION: &str = "/etc/kubernetes/apiserver/encryption.json";
-/// Where it is written down; turned over by the API server itself.
+/// Path of the audit log; the API server itself rotates it.
 pub const AUDIT_LOG: &str = "/var/log/kubernetes/audit.log";
 /// There once etcd has data: the key that they were written with cannot be made again.
 const DATA: &str = "/var/lib/etcd/member";
@@ -29,19 +29,19 @@ const DATA: &str = "/var/lib/etcd/member";
 /// A folder of the host that the API server's static pod mounts at its own path.
 pub struct Folder {
     name: &'static str,
-    /// Its path.
+    /// Path on the host and in the pod.
     pub path: &'static str,
     writable: bool,
 }
 
-/// The folders.
+/// All such folders.
 pub const FOLDERS: [Folder; 2] = [
     Folder { name: "apiserver", path: "/etc/kubernetes/apiserver", writable: false },
     Folder { name: "audit", path: "/var/log/kubernetes", writable: true },
 ];
 
 impl Folder {
-    /// As `HostPathMount` of kubeadm's API.
+    /// Returns the folder as `HostPathMount` of kubeadm's API.
     pub fn volume(&self) -> Value {
         let Self { name, path, writable } = self;
         json!({"name": name, "hostPath": path, "mountPath": path, "readOnly": !writable, "pathType": "Directory"})
@@ -81,32 +81,32 @@ fn audit_policy() -> Value {
     })
 }
 
-/// Whether all of it is there.
+/// Returns whether all files and folders are there.
 pub fn is_ready(node: &Node) -> Result<bool> {
-    let policy = files::read(node.world, AUDIT_POLICY)? == Some(audit_policy().to_string());
-    Ok(policy && has_key(node)? && node.world.path("/var/log/kubernetes").is_dir())
+    let policy = files::read(node.host, AUDIT_POLICY)? == Some(audit_policy().to_string());
+    Ok(policy && has_key(node)? && node.host.path("/var/log/kubernetes").is_dir())
 }
 
 fn has_key(node: &Node) -> Result<bool> {
-    let text = Zeroizing::new(files::read(node.world, ENCRYPTION)?.unwrap_or_default());
+    let text = Zeroizing::new(files::read(node.host, ENCRYPTION)?.unwrap_or_default());
     let Ok(object) = serde_json::from_str::<Value>(&text) else { return Ok(false) };
     Ok(object["kind"] == "EncryptionConfiguration")
 }
 
-/// Makes it: the key once and for all.
+/// Makes all files and folders that are missing; a key once and for all.
 pub fn prepare(node: &Node) -> Result<()> {
-    files::write(node.world, AUDIT_POLICY, audit_policy().to_string().as_bytes(), 0o600)?;
-    files::make_directory(node.world, &node.world.path("/var/log/kubernetes"), 0o700)?;
+    files::write(node.host, AUDIT_POLICY, audit_policy().to_string().as_bytes(), 0o600)?;
+    files::make_directory(node.host, &node.host.path("/var/log/kubernetes"), 0o700)?;
     if has_key(node)? {
         return Ok(());
     }
-    if node.world.path(DATA).exists() {
+    if node.host.path(DATA).exists() {
         let what =
             format!("{ENCRYPTION} is missing or damaged, and {DATA} has what was written with its key");
         return Err(Fault::new(Class::Integrity, what)
-            .mend("restore it from a backup, or `hale reset` and begin anew"));
+            .help("restore it from a backup, or `hale reset` and begin anew"));
     }
-    files::write(node.world, ENCRYPTION, encryption()?.as_bytes(), 0o600)
+    files::write(node.host, ENCRYPTION, encryption()?.as_bytes(), 0o600)
 }
 
 /// Secrets by XSalsa20 and Poly1305 with 32 random bytes; what a cluster wrote before it had a key can be read.

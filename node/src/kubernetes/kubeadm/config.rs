@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::config::node::Join;
+use crate::config::node::JoinConfig;
 use crate::fault::{Class, Fault, Result};
 use crate::host::files;
 use crate::kubernetes::context::{Node, PODS_LABEL};
@@ -17,9 +17,9 @@ use crate::kubernetes::paths;
 
 use super::{api_server, manifest};
 
-/// The kubelet's configuration as packaged: what is the same on every node.
+/// Path of the kubelet's packaged configuration: what is the same on every node.
 pub const KUBELET: &str = "/usr/lib/hale/kubelet.yaml";
-/// kube-proxy's.
+/// Path of kube-proxy's packaged configuration.
 pub const KUBE_PROXY: &str = "/usr/lib/hale/kube-proxy.yaml";
 /// kubeadm's own limit for the control plane to come up: slow machines are slow.
 const TIMEOUT: &str = "20m0s";
@@ -94,7 +94,7 @@ struct Joining {
 
 const KUBEADM: &str = "kubeadm.k8s.io/v1beta2";
 
-/// What `kubeadm init`'s phases read; `certificates` is where they put and look for certificates.
+/// Returns the configuration of `kubeadm init`'s phases; `certificates` is the directory of certificates.
 pub fn init(node: &Node, certificates: &str) -> Result<String> {
     let address = node.role.cluster.advertise_address.to_string();
     let init = Init {
@@ -111,7 +111,7 @@ pub fn init(node: &Node, certificates: &str) -> Result<String> {
         local_api_endpoint: json!({"advertiseAddress": address, "bindPort": 6443}),
     };
     let own = documents(&[to_value(&init)?, to_value(&cluster(node, certificates))?])?;
-    Ok(format!("{own}---\n{}", files::need(node.world, KUBELET)?))
+    Ok(format!("{own}---\n{}", files::need(node.host, KUBELET)?))
 }
 
 fn cluster(node: &Node, certificates: &str) -> Cluster {
@@ -182,7 +182,7 @@ fn etcd(node: &Node) -> Extra {
 fn registration(node: &Node) -> Result<Registration> {
     let address = node.address()?.to_string();
     let mut options = extra([("node-ip", &address), ("address", &address)]);
-    let pods = node.identity.pods(node.role);
+    let pods = node.config.pods(node.role);
     options.insert("node-labels", format!("{PODS_LABEL}={pods}"));
     // As many as have addresses; the static pods have the host's.
     let without_address = if node.role.is_master() { manifest::NAMES.len() } else { 0 };
@@ -195,13 +195,13 @@ fn registration(node: &Node) -> Result<Registration> {
     })
 }
 
-/// kube-proxy's configuration: the packaged one, with this node's name.
+/// Returns kube-proxy's configuration: the packaged one, with this node's name.
 pub fn kube_proxy(node: &Node) -> Result<String> {
-    Ok(format!("{}\nhostnameOverride: {}\n", files::need(node.world, KUBE_PROXY)?.trim_end(), node.name))
+    Ok(format!("{}\nhostnameOverride: {}\n", files::need(node.host, KUBE_PROXY)?.trim_end(), node.name))
 }
 
-/// What `kubeadm join` reads: it holds the token.
-pub fn join(node: &Node, join: &Join) -> Result<String> {
+/// Returns the configuration of `kubeadm join`; it holds the token.
+pub fn join(node: &Node, join: &JoinConfig) -> Result<String> {
     let token = join.token.as_ref().map(|token| token.expose().to_owned());
     let token = token.ok_or_else(|| Fault::new(Class::Missing, "there is no bootstrap token"))?;
     let joining = Joining {
@@ -225,7 +225,7 @@ fn to_value(value: &impl Serialize) -> Result<Value> {
     serde_json::to_value(value).map_err(|e| Fault::machine(format!("cannot write a configuration: {e}")))
 }
 
-/// YAML documents, each of which is JSON.
+/// Joins YAML documents, each of which is JSON.
 fn documents(values: &[Value]) -> Result<String> {
     let one = |value| serde_json::to_string_pretty(value).map(|json| format!("{json}\n"));
     let texts: std::result::Result<Vec<_>, _> = values.iter().map(one).collect();

@@ -1,8 +1,8 @@
-//! What kubeadm's errors mean, in one line and with what to do.
+//! Explains kubeadm's errors, in one line and with what to do.
 
 use crate::fault::{Class, Fault};
 
-/// What kubeadm's words mean for the operator: a pattern, whether trying again can help, what to say, what to do.
+/// What kubeadm's errors mean: a pattern, the class, the message, the help.
 const MEANINGS: [(&str, Class, &str, &str); 13] = [
     (
         "none of the public keys",
@@ -36,7 +36,7 @@ const MEANINGS: [(&str, Class, &str, &str); 13] = [
     ),
     (
         "certificate has expired or is not yet valid",
-        Class::Passing,
+        Class::Transient,
         "a certificate is not valid at this time: one of the clocks is wrong",
         "set this node's clock, or the master's",
     ),
@@ -46,21 +46,31 @@ const MEANINGS: [(&str, Class, &str, &str); 13] = [
         "a node of this name is in the cluster, and ready",
         "give this node another name in /etc/hale/node.toml; if it was this node, wait until it is not ready any more",
     ),
-    ("no space left on device", Class::Passing, "the disk is full", "free some space; it goes on by itself"),
-    ("connection refused", Class::Passing, "the API server does not answer yet", "it is tried again"),
-    ("i/o timeout", Class::Passing, "the API server cannot be reached", "check the bridge and the endpoint"),
     (
-        "no route to host",
-        Class::Passing,
+        "no space left on device",
+        Class::Transient,
+        "the disk is full",
+        "free some space; it goes on by itself",
+    ),
+    ("connection refused", Class::Transient, "the API server does not answer yet", "it is tried again"),
+    (
+        "i/o timeout",
+        Class::Transient,
         "the API server cannot be reached",
         "check the bridge and the endpoint",
     ),
-    ("Client.Timeout exceeded", Class::Passing, "the API server is too slow", "it is tried again"),
-    ("timed out waiting for the condition", Class::Passing, "it took too long", "it is tried again"),
+    (
+        "no route to host",
+        Class::Transient,
+        "the API server cannot be reached",
+        "check the bridge and the endpoint",
+    ),
+    ("Client.Timeout exceeded", Class::Transient, "the API server is too slow", "it is tried again"),
+    ("timed out waiting for the condition", Class::Transient, "it took too long", "it is tried again"),
 ];
 
-/// The lines that can say why it ended: no warning, such as of a host name that no server knows, and nothing of its
-/// log but, behind all others, why it last found no API server that it may trust.
+/// Returns the lines that can say why it failed: no warning, such as of a host name that no server knows, and nothing
+/// of its log but, behind all others, why it last found no API server that it may trust.
 fn reasons(said: &str) -> Vec<&str> {
     let is_log =
         |line: &str| line.starts_with('I') && line.get(1..5).is_some_and(|day| day.parse::<u16>().is_ok());
@@ -72,20 +82,20 @@ fn reasons(said: &str) -> Vec<&str> {
     lines
 }
 
-/// One line for what kubeadm said at length.
+/// Turns kubeadm's output into a fault of one line.
 pub(super) fn explain(said: &str, killed: bool) -> Fault {
     let lines = reasons(said);
     let lower = lines.join("\n").to_lowercase();
-    for (pattern, class, what, mend) in MEANINGS {
+    for (pattern, class, what, help) in MEANINGS {
         // Go and the C library begin the same words in their own ways.
         if lower.contains(&pattern.to_lowercase()) {
-            return Fault::new(class, what).mend(mend);
+            return Fault::new(class, what).help(help);
         }
     }
     let errors: Vec<&str> = lines.iter().filter_map(|line| line.trim().strip_prefix("[ERROR ")).collect();
     if !errors.is_empty() {
         let what = format!("kubeadm refuses this machine: [{}", errors.join(", ["));
-        return Fault::passing(what).mend("see /var/lib/hale/log/kubeadm.log; it is tried again");
+        return Fault::transient(what).help("see /var/lib/hale/log/kubeadm.log; it is tried again");
     }
     // Go's own end of a program is followed by its stacks.
     let crash = |line: &&&str| ["panic: ", "fatal error: "].iter().any(|begin| line.starts_with(begin));
@@ -94,5 +104,5 @@ pub(super) fn explain(said: &str, killed: bool) -> Fault {
     let line = line.unwrap_or("it said nothing").trim().chars().take(300).collect::<String>();
     let what =
         if killed { format!("kubeadm took too long: {line}") } else { format!("kubeadm failed: {line}") };
-    Fault::passing(what).mend("see /var/lib/hale/log/kubeadm.log; it is tried again")
+    Fault::transient(what).help("see /var/lib/hale/log/kubeadm.log; it is tried again")
 }

@@ -1,4 +1,4 @@
-//! The four static manifests, made patient: kubeadm's probes kill an API server that is only slow.
+//! Relaxes the probes of the four static pod manifests: kubeadm's kill an API server that is only slow.
 //!
 //! kubeadm 1.17 and 1.20 have no field for probes, so the written YAML is edited, line by line: kubeadm prints
 //! it in one fixed form, and a manifest without the lines that are looked for is refused.
@@ -8,11 +8,11 @@ use crate::fault::{Fault, Result};
 use crate::host::files;
 use crate::kubernetes::context::Node;
 
-use super::dialect::ways;
+use super::dialect::dialect;
 
-/// Where the kubelet looks for static pods.
+/// Directory in which the kubelet looks for static pods.
 pub const DIRECTORY: &str = "/etc/kubernetes/manifests";
-/// The four.
+/// Names of the static pods.
 pub const NAMES: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
 
 /// What a probe allows: with a check each 10 s, ten minutes without an answer before a restart.
@@ -21,11 +21,11 @@ const LIVENESS: [(&str, u32); 3] =
 /// Twenty minutes to start.
 const STARTUP: [(&str, u32); 2] = [("timeoutSeconds", 60), ("failureThreshold", 120)];
 
-/// Whether all four are there and patient.
-pub fn are_patient(node: &Node) -> Result<bool> {
+/// Returns whether all four manifests are there, with relaxed probes.
+pub fn are_relaxed(node: &Node) -> Result<bool> {
     for name in NAMES {
-        let text = files::read(node.world, &path(name))?.unwrap_or_default();
-        match patient(&text, node.role.kubernetes.minor()) {
+        let text = files::read(node.host, &path(name))?.unwrap_or_default();
+        match relaxed(&text, node.role.kubernetes.minor()) {
             Ok(edited) if edited == text => {}
             _ => return Ok(false),
         }
@@ -33,13 +33,13 @@ pub fn are_patient(node: &Node) -> Result<bool> {
     Ok(true)
 }
 
-/// Makes all four patient.
-pub fn make_patient(node: &Node) -> Result<()> {
+/// Relaxes the probes of all four manifests.
+pub fn relax_probes(node: &Node) -> Result<()> {
     for name in NAMES {
         let path = path(name);
-        let text = files::need(node.world, &path)?;
-        let edited = patient(&text, node.role.kubernetes.minor()).map_err(|f| f.within(&path))?;
-        files::write(node.world, &path, edited.as_bytes(), 0o600)?;
+        let text = files::need(node.host, &path)?;
+        let edited = relaxed(&text, node.role.kubernetes.minor()).map_err(|f| f.context(&path))?;
+        files::write(node.host, &path, edited.as_bytes(), 0o600)?;
     }
     Ok(())
 }
@@ -48,10 +48,10 @@ fn path(name: &str) -> String {
     format!("{DIRECTORY}/{name}.yaml")
 }
 
-/// The text with patient probes.
-pub fn patient(text: &str, minor: Minor) -> Result<String> {
+/// Returns a manifest's text with relaxed probes.
+pub fn relaxed(text: &str, minor: Minor) -> Result<String> {
     let text = set(text, "livenessProbe", &LIVENESS)?;
-    if ways(minor).startup_probe { set(&text, "startupProbe", &STARTUP) } else { Ok(text) }
+    if dialect(minor).startup_probe { set(&text, "startupProbe", &STARTUP) } else { Ok(text) }
 }
 
 /// Sets values in the block of a probe.

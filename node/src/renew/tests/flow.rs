@@ -9,8 +9,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::role::Kind;
-use crate::host::{Call, Real};
+use crate::config::role::RoleKind;
+use crate::host::{Command, RealHost};
 use crate::testing::fake::ENDS_SOON;
 use crate::text::base64;
 
@@ -20,7 +20,9 @@ pub(super) fn openssl(folder: &Path, arguments: &str) -> String {
     let full: Vec<String> =
         words.iter().map(|word| word.replace('@', &format!("{}/", folder.display()))).collect();
     let words: Vec<&str> = full.iter().map(String::as_str).collect();
-    Real::new(None).ask(&Call::new("/usr/bin/openssl", &words)).expect("openssl: Debian's package openssl")
+    RealHost::new(None)
+        .run_checked(&Command::new("/usr/bin/openssl", &words))
+        .expect("openssl: Debian's package openssl")
 }
 
 /// A CA in a folder, its certificate and key.
@@ -58,34 +60,34 @@ pub(super) fn request(folder: &Path, subject: &str) -> String {
 }
 
 /// A node whose kube-proxy's certificate ends soon.
-fn ending(minor: &str) -> (Fake, Role) {
+fn ending(minor: &str) -> (FakeHost, RoleConfig) {
     let (authority, certificate, key) = &*CLUSTER;
-    let (world, role) =
+    let (host, role) =
         worker(minor, &base64::encode(certificate.as_bytes()), &base64::encode(key.as_bytes()));
-    world.openssl.set(true);
-    world.state.borrow_mut().objects.insert("hale:kube-proxy-renewal".into());
+    host.openssl.set(true);
+    host.state.borrow_mut().objects.insert("hale:kube-proxy-renewal".into());
     let ca = std::fs::read_to_string(authority.path().join("ca.crt")).unwrap();
-    world.make("/etc/kubernetes/pki/ca.crt", &ca);
-    (world, role)
+    host.make("/etc/kubernetes/pki/ca.crt", &ca);
+    (host, role)
 }
 
-fn step(world: &Fake, role: &Role) -> Result<Outcome> {
-    let identity = load_identity(world, role).unwrap();
-    renew(&Node::new(world, role, &identity).unwrap(), false)
+fn step(host: &FakeHost, role: &RoleConfig) -> Result<RenewalOutcome> {
+    let config = load_config(host, role).unwrap();
+    renew(&Node::new(host, role, &config).unwrap(), false)
 }
 
 /// One run of the master's timer over these requests.
-pub(super) fn approve(role: &Role, requests: &mut BTreeMap<String, Value>) {
+pub(super) fn approve(role: &RoleConfig, requests: &mut BTreeMap<String, Value>) {
     let mut role = role.clone();
-    role.role = Kind::Master;
-    let master = Fake::of(&role, "10.0.3.1");
+    role.role = RoleKind::Master;
+    let master = FakeHost::of(&role, "10.0.3.1");
     master.openssl.set(true);
     master.state.borrow_mut().objects.insert("elsewhere".into());
     master.state.borrow_mut().enabled.extend(["crio.service".into(), "kubelet.service".into()]);
     master.reboot();
     master.state.borrow_mut().requests.append(requests);
-    let identity = Identity::default();
-    approve::approve(&Node::new(&master, &role, &identity).unwrap()).unwrap();
+    let config = NodeConfig::default();
+    approve::approve(&Node::new(&master, &role, &config).unwrap()).unwrap();
     requests.append(&mut master.state.borrow_mut().requests);
 }
 
@@ -94,8 +96,8 @@ pub(super) fn is_approved(object: &Value) -> bool {
 }
 
 /// What the cluster does between two runs: the master approves, the controller manager signs.
-fn cluster(world: &Fake, role: &Role) {
-    let mut state = world.state.borrow_mut();
+fn cluster(host: &FakeHost, role: &RoleConfig) {
+    let mut state = host.state.borrow_mut();
     approve(role, &mut state.requests);
     for object in state.requests.values_mut().filter(|object| is_approved(object)) {
         issue(object, |pem| sign(CLUSTER.0.path(), pem, 365, "clientAuth"));
@@ -110,8 +112,8 @@ fn issue(object: &mut Value, certificate: impl Fn(&str) -> String) {
 }
 
 /// The kubeconfig's two credentials, and that they are a pair.
-fn credentials(world: &Fake) -> (String, String) {
-    let text = files::need(world, kube_proxy::KUBECONFIG).unwrap();
+fn credentials(host: &FakeHost) -> (String, String) {
+    let text = files::need(host, kube_proxy::KUBECONFIG).unwrap();
     let of = |name: &str| {
         let line = text.lines().find_map(|line| line.trim().strip_prefix(name)).unwrap();
         String::from_utf8(base64::decode(line).unwrap()).unwrap()
@@ -130,56 +132,56 @@ fn a_nodes_kube_proxy_gets_its_next_certificate_by_itself() {
     for (minor, api, signer) in
         [("1.17.17", "v1beta1", None), ("1.20.2", "v1", Some("kubernetes.io/kube-apiserver-client"))]
     {
-        let (world, role) = ending(minor);
-        let before = (credentials(&world), files::need(&world, kube_proxy::KUBECONFIG).unwrap());
-        assert_eq!(step(&world, &role).unwrap(), Outcome::Asked);
-        assert_eq!(step(&world, &role).unwrap(), Outcome::Asked, "nobody has decided");
-        let requests = world.state.borrow().requests.clone();
+        let (host, role) = ending(minor);
+        let before = (credentials(&host), files::need(&host, kube_proxy::KUBECONFIG).unwrap());
+        assert_eq!(step(&host, &role).unwrap(), RenewalOutcome::Requested);
+        assert_eq!(step(&host, &role).unwrap(), RenewalOutcome::Requested, "nobody has decided");
+        let requests = host.state.borrow().requests.clone();
         let (name, object) = requests.first_key_value().unwrap();
         assert!(requests.len() == 1 && name.starts_with("hale-kube-proxy-node-1-"), "{name}");
         assert_eq!(object["apiVersion"], format!("certificates.k8s.io/{api}"));
         assert_eq!(object["spec"]["signerName"].as_str(), signer);
-        cluster(&world, &role);
-        assert_eq!(step(&world, &role).unwrap(), Outcome::Renewed);
-        let after = credentials(&world);
+        cluster(&host, &role);
+        assert_eq!(step(&host, &role).unwrap(), RenewalOutcome::Renewed);
+        let after = credentials(&host);
         assert!(after.0 != before.0.0 && after.1 != before.0.1, "another certificate of another key");
-        let text = files::need(&world, kube_proxy::KUBECONFIG).unwrap();
+        let text = files::need(&host, kube_proxy::KUBECONFIG).unwrap();
         let others =
             |text: &str| text.lines().filter(|line| !line.contains("-data: ")).collect::<Vec<_>>().join("\n");
         assert_eq!(others(&text), others(&before.1));
-        assert!(files::check_private(&world, kube_proxy::KUBECONFIG).is_ok());
-        assert!(world.calls.borrow().last().unwrap().ends_with("try-restart kube-proxy.service"));
-        assert!(!world.tree().keys().any(|path| path.contains("renewal")), "something is left");
-        assert_eq!(step(&world, &role).unwrap(), Outcome::Nothing);
+        assert!(files::check_private(&host, kube_proxy::KUBECONFIG).is_ok());
+        assert!(host.commands.borrow().last().unwrap().ends_with("try-restart kube-proxy.service"));
+        assert!(!host.tree().keys().any(|path| path.contains("renewal")), "something is left");
+        assert_eq!(step(&host, &role).unwrap(), RenewalOutcome::NotDue);
     }
 }
 
 /// Runs until the next certificate is in use, with a cut at a change and a reboot or another run after it. Says
 /// whether there was a cut.
 fn cut(at: usize, reboot: bool) -> bool {
-    let (world, role) = worker("1.20.2", &base64::encode(ENDS_SOON.as_bytes()), "eA==");
-    world.state.borrow_mut().objects.insert("hale:kube-proxy-renewal".into());
-    let first = files::need(&world, kube_proxy::KUBECONFIG).unwrap();
-    world.fuel.set(at);
+    let (host, role) = worker("1.20.2", &base64::encode(ENDS_SOON.as_bytes()), "eA==");
+    host.state.borrow_mut().objects.insert("hale:kube-proxy-renewal".into());
+    let first = files::need(&host, kube_proxy::KUBECONFIG).unwrap();
+    host.fuel.set(at);
     let mut was_cut = false;
     for _ in 0..8 {
-        let result = step(&world, &role);
+        let result = step(&host, &role);
         if result.is_err() {
             was_cut = true;
-            world.fuel.set(usize::MAX);
+            host.fuel.set(usize::MAX);
             if reboot {
-                world.reboot();
+                host.reboot();
             }
         }
-        let changed = files::need(&world, kube_proxy::KUBECONFIG).unwrap() != first;
+        let changed = files::need(&host, kube_proxy::KUBECONFIG).unwrap() != first;
         // A reboot starts kube-proxy with what is there.
-        if changed && matches!(result, Ok(Outcome::Renewed | Outcome::Nothing)) {
-            let restarted = world.calls.borrow().iter().any(|call| call.contains("try-restart"));
+        if changed && matches!(result, Ok(RenewalOutcome::Renewed | RenewalOutcome::NotDue)) {
+            let restarted = host.commands.borrow().iter().any(|command| command.contains("try-restart"));
             assert!(restarted || (was_cut && reboot), "cut at change {at}");
-            assert!(!world.tree().keys().any(|path| path.contains("renewal.")), "cut at change {at}");
+            assert!(!host.tree().keys().any(|path| path.contains("renewal.")), "cut at change {at}");
             return was_cut;
         }
-        let mut state = world.state.borrow_mut();
+        let mut state = host.state.borrow_mut();
         state.requests.values_mut().for_each(|object| issue(object, |_| "good for long".to_owned()));
     }
     panic!("cut at change {at}: no end");
@@ -196,17 +198,17 @@ fn a_renewal_that_is_cut_anywhere_goes_on_or_begins_anew() {
 #[test]
 fn an_unfit_certificate_is_not_taken() {
     let check = |certificate: &dyn Fn(&Path, &str) -> String, expect: &str| {
-        let (world, role) = ending("1.20.2");
-        let before = credentials(&world);
-        step(&world, &role).unwrap();
-        for object in world.state.borrow_mut().requests.values_mut() {
+        let (host, role) = ending("1.20.2");
+        let before = credentials(&host);
+        step(&host, &role).unwrap();
+        for object in host.state.borrow_mut().requests.values_mut() {
             issue(object, |pem| certificate(CLUSTER.0.path(), pem));
         }
-        let told = step(&world, &role).unwrap_err();
-        assert!(told.class() == Class::Integrity && told.to_string().contains(expect), "{told}");
-        assert_eq!(credentials(&world), before);
-        assert!(!world.tree().keys().any(|path| path.contains("renewal.")), "{told}");
-        assert_eq!(step(&world, &role).unwrap(), Outcome::Asked, "anew");
+        let message = step(&host, &role).unwrap_err();
+        assert!(message.class() == Class::Integrity && message.to_string().contains(expect), "{message}");
+        assert_eq!(credentials(&host), before);
+        assert!(!host.tree().keys().any(|path| path.contains("renewal.")), "{message}");
+        assert_eq!(step(&host, &role).unwrap(), RenewalOutcome::Requested, "anew");
     };
     let client = "clientAuth";
     let other = |own: &Path, _: &str| sign(own, &request(authority().path(), SUBJECT), 365, client);
@@ -227,23 +229,26 @@ fn an_unfit_certificate_is_not_taken() {
 
 #[test]
 fn a_refused_request_is_told_of_and_a_lost_one_handed_in_again() {
-    let (world, role) = ending("1.17.17");
-    step(&world, &role).unwrap();
-    let name = world.state.borrow().requests.keys().next().unwrap().clone();
-    world.state.borrow_mut().requests.clear();
-    assert_eq!(step(&world, &role).unwrap(), Outcome::Asked);
-    assert!(world.state.borrow().requests.contains_key(&name), "the same request");
-    for object in world.state.borrow_mut().requests.values_mut() {
+    let (host, role) = ending("1.17.17");
+    step(&host, &role).unwrap();
+    let name = host.state.borrow().requests.keys().next().unwrap().clone();
+    host.state.borrow_mut().requests.clear();
+    assert_eq!(step(&host, &role).unwrap(), RenewalOutcome::Requested);
+    assert!(host.state.borrow().requests.contains_key(&name), "the same request");
+    for object in host.state.borrow_mut().requests.values_mut() {
         object["status"] = serde_json::json!({"conditions": [{"type": "Denied", "message": "not today"}]});
     }
-    let told = step(&world, &role).unwrap_err().to_string();
-    assert!(told.contains("was refused: Denied: not today; ask who refused it"), "{told}");
-    assert_eq!(step(&world, &role).unwrap(), Outcome::Asked, "anew");
-    cluster(&world, &role);
-    assert_eq!(step(&world, &role).unwrap(), Outcome::Renewed);
+    let message = step(&host, &role).unwrap_err().to_string();
+    assert!(message.contains("was refused: Denied: not today; ask who refused it"), "{message}");
+    assert_eq!(step(&host, &role).unwrap(), RenewalOutcome::Requested, "anew");
+    cluster(&host, &role);
+    assert_eq!(step(&host, &role).unwrap(), RenewalOutcome::Renewed);
     // An API server that is away is asked again by the timer.
-    let (world, role) = ending("1.17.17");
-    world.state.borrow_mut().objects.remove("elsewhere");
-    let told = step(&world, &role).unwrap_err();
-    assert!(told.class() == Class::Passing && told.to_string().contains("the timer tries again"), "{told}");
+    let (host, role) = ending("1.17.17");
+    host.state.borrow_mut().objects.remove("elsewhere");
+    let message = step(&host, &role).unwrap_err();
+    assert!(
+        message.class() == Class::Transient && message.to_string().contains("the timer tries again"),
+        "{message}"
+    );
 }

@@ -1,11 +1,11 @@
 use super::*;
 use crate::bootstrap::attempt;
-use crate::config::node::Identity;
-use crate::config::role::Role;
+use crate::config::node::NodeConfig;
+use crate::config::role::RoleConfig;
 use crate::fault::Class;
-use crate::host::World;
-use crate::kubernetes::context::load_identity;
-use crate::testing::fake::{Fake, Spoilt};
+use crate::host::Host;
+use crate::kubernetes::context::load_config;
+use crate::testing::fake::{FakeHost, InjectedFault};
 
 mod flow;
 mod nodes;
@@ -13,82 +13,83 @@ mod requests;
 
 #[test]
 fn renewed_files_get_their_owners_again() {
-    let role = Role::parse(include_str!("../../../examples/role.toml")).unwrap();
-    let world = Fake::of(&role, "10.0.3.1");
-    attempt(&world, &role, &mut |_| {}).unwrap();
-    let identity = Identity::default();
-    let node = Node::new(&world, &role, &identity).unwrap();
-    let credentials = files::need(&world, kube_proxy::KUBECONFIG).unwrap();
-    world.certificates_end.set(true);
-    assert_eq!(renew(&node, false).unwrap(), Outcome::Renewed);
+    let role = RoleConfig::parse(include_str!("../../../examples/role.toml")).unwrap();
+    let host = FakeHost::of(&role, "10.0.3.1");
+    attempt(&host, &role, &mut |_| {}).unwrap();
+    let config = NodeConfig::default();
+    let node = Node::new(&host, &role, &config).unwrap();
+    let credentials = files::need(&host, kube_proxy::KUBECONFIG).unwrap();
+    host.certificates_end.set(true);
+    assert_eq!(renew(&node, false).unwrap(), RenewalOutcome::Renewed);
     assert!(ownership::differences(&node).unwrap().is_empty());
-    let calls = world.calls.borrow().join("\n");
-    assert!(calls.contains("kubeadm alpha certs renew all"), "{calls}");
-    assert!(calls.contains("get certificatesigningrequests.v1beta1.certificates.k8s.io"), "{calls}");
+    let commands = host.commands.borrow().join("\n");
+    assert!(commands.contains("kubeadm alpha certs renew all"), "{commands}");
+    assert!(commands.contains("get certificatesigningrequests.v1beta1.certificates.k8s.io"), "{commands}");
     assert!(
-        calls.contains("crictl --runtime-endpoint unix:///var/run/crio/crio.sock stop etcd-id"),
-        "{calls}"
+        commands.contains("crictl --runtime-endpoint unix:///var/run/crio/crio.sock stop etcd-id"),
+        "{commands}"
     );
-    assert_eq!(files::need(&world, kube_proxy::KUBECONFIG).unwrap(), credentials);
-    world.certificates_end.set(false);
-    assert_eq!(renew(&node, false).unwrap(), Outcome::Nothing);
+    assert_eq!(files::need(&host, kube_proxy::KUBECONFIG).unwrap(), credentials);
+    host.certificates_end.set(false);
+    assert_eq!(renew(&node, false).unwrap(), RenewalOutcome::NotDue);
     // Where somebody is invited still, a boot has ended what waits for him.
-    let starts =
-        |world: &Fake| world.calls.borrow().iter().any(|call| call.ends_with("hale-approve.service"));
-    assert!(!starts(&world));
-    world.state.borrow_mut().invitations.insert("abcdef".into(), "hale: invites a new node".into());
+    let starts = |host: &FakeHost| {
+        host.commands.borrow().iter().any(|command| command.ends_with("hale-approve.service"))
+    };
+    assert!(!starts(&host));
+    host.state.borrow_mut().invitations.insert("abcdef".into(), "hale: invites a new node".into());
     renew(&node, false).unwrap();
-    assert!(starts(&world));
+    assert!(starts(&host));
 }
 
 /// The power is cut, or a program fails, at any moment: later runs end with what one run would have left, and with
 /// everything that held an old certificate begun anew behind the last of them.
 #[test]
 fn a_masters_renewal_that_is_cut_anywhere_is_done_again() {
-    let role = Role::parse(include_str!("../../../examples/role.toml")).unwrap();
-    let identity = Identity::default();
-    let run = |spoil: &dyn Fn(&Fake)| {
-        let world = Fake::of(&role, "10.0.3.1");
-        attempt(&world, &role, &mut |_| {}).unwrap();
-        world.certificates_end.set(true);
-        let (changes, calls) = (world.changes.get(), world.calls.borrow().len());
-        spoil(&world);
-        let first = renew(&Node::new(&world, &role, &identity).unwrap(), false);
-        let (changes, calls) = (world.changes.get() - changes, world.calls.borrow().len() - calls);
-        (first.is_ok(), changes, calls, world)
+    let role = RoleConfig::parse(include_str!("../../../examples/role.toml")).unwrap();
+    let config = NodeConfig::default();
+    let run = |spoil: &dyn Fn(&FakeHost)| {
+        let host = FakeHost::of(&role, "10.0.3.1");
+        attempt(&host, &role, &mut |_| {}).unwrap();
+        host.certificates_end.set(true);
+        let (changes, commands) = (host.changes.get(), host.commands.borrow().len());
+        spoil(&host);
+        let first = renew(&Node::new(&host, &role, &config).unwrap(), false);
+        let (changes, commands) = (host.changes.get() - changes, host.commands.borrow().len() - commands);
+        (first.is_ok(), changes, commands, host)
     };
-    let again = |world: Fake, what: &str| {
-        world.certificates_end.set(!world.path(UNDER_WAY).exists());
-        world.calls.borrow_mut().clear();
-        let node = Node::new(&world, &role, &identity).unwrap();
-        assert_eq!(renew(&node, false).unwrap(), Outcome::Renewed, "{what}");
+    let again = |host: FakeHost, what: &str| {
+        host.certificates_end.set(!host.path(UNDER_WAY).exists());
+        host.commands.borrow_mut().clear();
+        let node = Node::new(&host, &role, &config).unwrap();
+        assert_eq!(renew(&node, false).unwrap(), RenewalOutcome::Renewed, "{what}");
         assert!(ownership::differences(&node).unwrap().is_empty(), "{what}");
-        let calls = world.calls.borrow().join("\n");
-        let last = calls.rfind("certs renew all").unwrap_or_else(|| panic!("{what}: {calls}"));
+        let commands = host.commands.borrow().join("\n");
+        let last = commands.rfind("certs renew all").unwrap_or_else(|| panic!("{what}: {commands}"));
         for name in HOLDERS {
             assert!(
-                calls[last..].contains(&format!("stop {}", name.replace("etcd", "etcd-id"))),
-                "{what}: {calls}"
+                commands[last..].contains(&format!("stop {}", name.replace("etcd", "etcd-id"))),
+                "{what}: {commands}"
             );
         }
-        assert!(!world.path(UNDER_WAY).exists(), "{what}");
+        assert!(!host.path(UNDER_WAY).exists(), "{what}");
     };
-    let (done, changes, calls, _) = run(&|_| {});
-    assert!(done && changes > 10 && calls > 10, "{changes}, {calls}");
+    let (done, changes, commands, _) = run(&|_| {});
+    assert!(done && changes > 10 && commands > 10, "{changes}, {commands}");
     for at in 0..changes {
-        let (done, .., world) = run(&|world| world.fuel.set(at));
+        let (done, .., host) = run(&|host| host.fuel.set(at));
         assert!(!done, "no cut at {at}");
-        world.reboot();
-        again(world, &format!("cut at change {at}"));
+        host.reboot();
+        again(host, &format!("cut at change {at}"));
     }
-    for at in 0..calls {
-        let spoil = |world: &Fake| {
-            world.spoilt.borrow_mut().insert(world.calls.borrow().len() + at, Spoilt::Refused);
+    for at in 0..commands {
+        let spoil = |host: &FakeHost| {
+            host.injected.borrow_mut().insert(host.commands.borrow().len() + at, InjectedFault::Rejects);
         };
-        let (done, .., world) = run(&spoil);
+        let (done, .., host) = run(&spoil);
         // Questions are answered, and asked again.
         if !done {
-            again(world, &format!("call {at} failed"));
+            again(host, &format!("call {at} failed"));
         }
     }
 }
@@ -96,17 +97,17 @@ fn a_masters_renewal_that_is_cut_anywhere_is_done_again() {
 /// After a boot the timer is there before the API server is.
 #[test]
 fn a_run_waits_for_an_api_server_that_is_not_up_yet() {
-    let role = Role::parse(include_str!("../../../examples/role.toml")).unwrap();
-    let world = Fake::of(&role, "10.0.3.1");
-    attempt(&world, &role, &mut |_| {}).unwrap();
-    world.reboot();
-    let identity = Identity::default();
-    let node = Node::new(&world, &role, &identity).unwrap();
+    let role = RoleConfig::parse(include_str!("../../../examples/role.toml")).unwrap();
+    let host = FakeHost::of(&role, "10.0.3.1");
+    attempt(&host, &role, &mut |_| {}).unwrap();
+    host.reboot();
+    let config = NodeConfig::default();
+    let node = Node::new(&host, &role, &config).unwrap();
     let run = |refused: std::ops::Range<usize>| {
-        world.calls.borrow_mut().clear();
-        world.spoilt.borrow_mut().extend(refused.map(|call| (call, Spoilt::Refused)));
-        assert_eq!(renew(&node, false).unwrap(), Outcome::Nothing);
-        world.calls.borrow().iter().map(|call| call.contains("--raw /healthz")).collect::<Vec<_>>()
+        host.commands.borrow_mut().clear();
+        host.injected.borrow_mut().extend(refused.map(|at| (at, InjectedFault::Rejects)));
+        assert_eq!(renew(&node, false).unwrap(), RenewalOutcome::NotDue);
+        host.commands.borrow().iter().map(|command| command.contains("--raw /healthz")).collect::<Vec<_>>()
     };
     let first = run(0..0).iter().position(|asks| *asks).expect("it asks whether somebody is there");
     let asked = run(first..first + 5).into_iter().filter(|asks| *asks).count();
@@ -114,17 +115,17 @@ fn a_run_waits_for_an_api_server_that_is_not_up_yet() {
 }
 
 /// A running node with a kube-proxy of its own, which has these credentials: base64 of PEM.
-fn worker(kubernetes: &str, certificate: &str, key: &str) -> (Fake, Role) {
+fn worker(kubernetes: &str, certificate: &str, key: &str) -> (FakeHost, RoleConfig) {
     let text =
         include_str!("../../../examples/role.toml").replacen("\"1.17.17\"", &format!("{kubernetes:?}"), 1);
-    let role = Role::parse(&text.replacen("role = \"master\"", "role = \"node\"", 1)).unwrap();
-    let world = Fake::of(&role, "10.0.3.2");
-    world.state.borrow_mut().objects.insert("elsewhere".into());
-    world.state.borrow_mut().enabled.extend(["crio.service".into(), "kubelet.service".into()]);
-    world.reboot();
-    world.make(Identity::PATH, include_str!("../../../examples/node.toml"));
-    world.make(kube_proxy::KUBECONFIG, &kubeconfig(certificate, key));
-    (world, role)
+    let role = RoleConfig::parse(&text.replacen("role = \"master\"", "role = \"node\"", 1)).unwrap();
+    let host = FakeHost::of(&role, "10.0.3.2");
+    host.state.borrow_mut().objects.insert("elsewhere".into());
+    host.state.borrow_mut().enabled.extend(["crio.service".into(), "kubelet.service".into()]);
+    host.reboot();
+    host.make(NodeConfig::PATH, include_str!("../../../examples/node.toml"));
+    host.make(kube_proxy::KUBECONFIG, &kubeconfig(certificate, key));
+    (host, role)
 }
 
 fn kubeconfig(certificate: &str, key: &str) -> String {
@@ -135,27 +136,30 @@ fn kubeconfig(certificate: &str, key: &str) -> String {
 
 #[test]
 fn what_a_node_is_given_by_hand_is_taken() {
-    let (world, role) = worker("1.17.17", "Zm9v", "eA==");
-    let now = || load_identity(&world, &role).unwrap();
-    let identity = now();
-    let node = Node::new(&world, &role, &identity).unwrap();
-    assert_eq!(renew(&node, false).unwrap(), Outcome::Nothing, "it is good for long");
+    let (host, role) = worker("1.17.17", "Zm9v", "eA==");
+    let now = || load_config(&host, &role).unwrap();
+    let config = now();
+    let node = Node::new(&host, &role, &config).unwrap();
+    assert_eq!(renew(&node, false).unwrap(), RenewalOutcome::NotDue, "it is good for long");
     let second = kubeconfig("Zm9vYmFy", "eA==");
     let text = include_str!("../../../examples/node.toml");
-    world.make(Identity::PATH, &format!("{text}\n[kube-proxy]\nkubeconfig = '''\n{second}'''\n"));
-    let identity = now();
-    let node = Node::new(&world, &role, &identity).unwrap();
-    assert_eq!(renew(&node, false).unwrap(), Outcome::Renewed);
-    assert_eq!(files::need(&world, kube_proxy::KUBECONFIG).unwrap(), second);
-    assert!(!files::need(&world, Identity::PATH).unwrap().contains("client-key-data"));
+    host.make(NodeConfig::PATH, &format!("{text}\n[kube-proxy]\nkubeconfig = '''\n{second}'''\n"));
+    let config = now();
+    let node = Node::new(&host, &role, &config).unwrap();
+    assert_eq!(renew(&node, false).unwrap(), RenewalOutcome::Renewed);
+    assert_eq!(files::need(&host, kube_proxy::KUBECONFIG).unwrap(), second);
+    assert!(!files::need(&host, NodeConfig::PATH).unwrap().contains("client-key-data"));
 }
 
 #[test]
 fn a_kube_proxy_that_may_not_ask_is_the_operators() {
-    let (world, role) = worker("1.17.17", "Zm9v", "eA==");
-    world.openssl.set(true);
-    let identity = load_identity(&world, &role).unwrap();
-    let node = Node::new(&world, &role, &identity).unwrap();
-    let told = renew(&node, true).unwrap_err();
-    assert!(told.class() == Class::Missing && told.to_string().contains("hale token --kube-proxy"), "{told}");
+    let (host, role) = worker("1.17.17", "Zm9v", "eA==");
+    host.openssl.set(true);
+    let config = load_config(&host, &role).unwrap();
+    let node = Node::new(&host, &role, &config).unwrap();
+    let message = renew(&node, true).unwrap_err();
+    assert!(
+        message.class() == Class::Missing && message.to_string().contains("hale token --kube-proxy"),
+        "{message}"
+    );
 }

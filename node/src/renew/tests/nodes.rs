@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::flow::is_approved;
 use super::*;
-use crate::host::{Call, Real};
-use crate::kubernetes::kubeadm::dialect::ways;
+use crate::host::{Command, RealHost};
+use crate::kubernetes::kubeadm::dialect::dialect;
 use crate::renew::csr as format;
 use crate::renew::form::{CLIENT, Form, SERVER};
 use crate::text::base64;
@@ -16,40 +16,40 @@ const MEMBER: &str = include_str!("../../../testdata/requests/member.pem");
 const SERVER_OF_NODE_1: &str = include_str!("../../../testdata/requests/server.pem");
 
 /// A cluster of this master and a `node-1`, which has its address, and a range that was given.
-fn cluster(version: &str) -> (Fake, Role) {
+fn cluster(version: &str) -> (FakeHost, RoleConfig) {
     let text =
         include_str!("../../../examples/role.toml").replacen("\"1.17.17\"", &format!("{version:?}"), 1);
-    let role = Role::parse(&text).unwrap();
-    let world = Fake::of(&role, "10.0.3.1");
-    world.openssl.set(true);
+    let role = RoleConfig::parse(&text).unwrap();
+    let host = FakeHost::of(&role, "10.0.3.1");
+    host.openssl.set(true);
     {
-        let mut state = world.state.borrow_mut();
+        let mut state = host.state.borrow_mut();
         state.objects.extend(["elsewhere", "range seed 10.0.3.16-10.0.3.60"].map(str::to_owned));
         state.enabled.extend(["crio.service".into(), "kubelet.service".into()]);
     }
-    world.reboot();
-    (world, role)
+    host.reboot();
+    (host, role)
 }
 
-fn joined(world: &Fake) {
-    let mut state = world.state.borrow_mut();
+fn joined(host: &FakeHost) {
+    let mut state = host.state.borrow_mut();
     state.others.insert("node-1".into(), "10.0.3.2".into());
     state.objects.insert("range node-1 10.0.3.61-10.0.3.105".into());
 }
 
 /// The object of a request as the API server has it.
-fn object(role: &Role, form: &Form, user: &str, pem: &str) -> Value {
-    let mut object = format::object(ways(role.kubernetes.minor()), form, "csr-1", pem);
+fn object(role: &RoleConfig, form: &Form, user: &str, pem: &str) -> Value {
+    let mut object = format::object(dialect(role.kubernetes.minor()), form, "csr-1", pem);
     object["spec"]["username"] = user.into();
     object
 }
 
 /// Whether the master approves it.
-fn approves(world: &Fake, role: &Role, object: Value) -> bool {
-    world.state.borrow_mut().requests.insert("csr-1".into(), object);
-    let identity = Identity::default();
-    approve(&Node::new(world, role, &identity).unwrap()).unwrap();
-    is_approved(&world.state.borrow().requests["csr-1"])
+fn approves(host: &FakeHost, role: &RoleConfig, object: Value) -> bool {
+    host.state.borrow_mut().requests.insert("csr-1".into(), object);
+    let config = NodeConfig::default();
+    approve(&Node::new(host, role, &config).unwrap()).unwrap();
+    is_approved(&host.state.borrow().requests["csr-1"])
 }
 
 /// A request with a key of its own, whose names are written as Go writes them.
@@ -62,7 +62,9 @@ fn request(arguments: &str) -> String {
     let mut words = vec!["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
     words.extend(["-config", &config, "-keyout", &key]);
     words.extend(arguments.split(' '));
-    Real::new(None).ask(&Call::new("/usr/bin/openssl", &words)).expect("openssl: Debian's package openssl")
+    RealHost::new(None)
+        .run_checked(&Command::new("/usr/bin/openssl", &words))
+        .expect("openssl: Debian's package openssl")
 }
 
 const SUBJECT: &str = "-subj /O=system:nodes/CN=system:node:node-1";
@@ -74,16 +76,16 @@ fn server() -> Form {
 #[test]
 fn a_kubelet_is_a_server_under_its_own_name_and_address() {
     for version in ["1.17.17", "1.20.2"] {
-        let check = |expect: bool, pem: &str, change: &dyn Fn(&Fake, &mut Value)| {
-            let (world, role) = cluster(version);
-            joined(&world);
+        let check = |expect: bool, pem: &str, change: &dyn Fn(&FakeHost, &mut Value)| {
+            let (host, role) = cluster(version);
+            joined(&host);
             let mut object = object(&role, &server(), "system:node:node-1", pem);
-            change(&world, &mut object);
-            let told = object.to_string();
-            assert_eq!(approves(&world, &role, object), expect, "{version}: {pem} {told}");
+            change(&host, &mut object);
+            let message = object.to_string();
+            assert_eq!(approves(&host, &role, object), expect, "{version}: {pem} {message}");
         };
         let as_go_makes_it =
-            |expect: bool, change: &dyn Fn(&Fake, &mut Value)| check(expect, SERVER_OF_NODE_1, change);
+            |expect: bool, change: &dyn Fn(&FakeHost, &mut Value)| check(expect, SERVER_OF_NODE_1, change);
         as_go_makes_it(true, &|_, _| {});
         as_go_makes_it(true, &|_, object| {
             object["spec"]["usages"] = json!([SERVER[2], SERVER[0], SERVER[1]])
@@ -104,21 +106,21 @@ fn a_kubelet_is_a_server_under_its_own_name_and_address() {
         as_go_makes_it(false, &|_, object| object["status"] = json!({"conditions": [{"type": "Denied"}]}));
         // Its address is nobody else's, and none of the network's own; its range was given.
         let at = |address: &'static str| {
-            move |world: &Fake, _: &mut Value| {
-                drop(world.state.borrow_mut().others.insert("node-1".into(), address.into()))
+            move |host: &FakeHost, _: &mut Value| {
+                drop(host.state.borrow_mut().others.insert("node-1".into(), address.into()))
             }
         };
         for address in ["10.0.3.3", "10.0.4.2", "10.0.3.2 10.0.3.3", ""] {
             as_go_makes_it(false, &at(address));
         }
-        as_go_makes_it(false, &|world, _| {
-            drop(world.state.borrow_mut().others.insert("node-2".into(), "10.0.3.2".into()))
+        as_go_makes_it(false, &|host, _| {
+            drop(host.state.borrow_mut().others.insert("node-2".into(), "10.0.3.2".into()))
         });
-        as_go_makes_it(false, &|world, _| {
-            world.state.borrow_mut().objects.insert("range node-2 10.0.3.2-10.0.3.9".into());
+        as_go_makes_it(false, &|host, _| {
+            host.state.borrow_mut().objects.insert("range node-2 10.0.3.2-10.0.3.9".into());
         });
-        as_go_makes_it(false, &|world, _| {
-            world.state.borrow_mut().objects.remove("range node-1 10.0.3.61-10.0.3.105");
+        as_go_makes_it(false, &|host, _| {
+            host.state.borrow_mut().objects.remove("range node-1 10.0.3.61-10.0.3.105");
         });
         let names = |names: &str| format!("{SUBJECT} -addext subjectAltName={names}");
         let by_openssl = |expect: bool, arguments: &str| check(expect, &request(arguments), &|_, _| {});
@@ -154,10 +156,10 @@ fn what_was_spoilt_on_the_way_is_left_alone() {
         format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
     };
     let check = |expect: bool, pem: &str| {
-        let (world, role) = cluster("1.20.2");
-        joined(&world);
+        let (host, role) = cluster("1.20.2");
+        joined(&host);
         assert_eq!(
-            approves(&world, &role, object(&role, &server(), "system:node:node-1", pem)),
+            approves(&host, &role, object(&role, &server(), "system:node:node-1", pem)),
             expect,
             "{pem}"
         );
@@ -174,17 +176,17 @@ fn what_was_spoilt_on_the_way_is_left_alone() {
 #[test]
 fn a_token_makes_one_node_a_member_and_never_the_master() {
     for version in ["1.17.17", "1.20.2"] {
-        let check = |words: &str, pem: &str, prepare: &dyn Fn(&Fake), expect: Option<&str>| {
-            let (world, role) = cluster(version);
-            world.state.borrow_mut().invitations.insert("abcdef".into(), words.into());
-            prepare(&world);
+        let check = |words: &str, pem: &str, prepare: &dyn Fn(&FakeHost), expect: Option<&str>| {
+            let (host, role) = cluster(version);
+            host.state.borrow_mut().invitations.insert("abcdef".into(), words.into());
+            prepare(&host);
             let form = Form::Member("node-1".parse().unwrap());
             let object = object(&role, &form, "system:bootstrap:abcdef", pem);
-            assert_eq!(approves(&world, &role, object), expect.is_some(), "{version}: {words}");
-            let after = world.state.borrow().invitations.get("abcdef").cloned();
+            assert_eq!(approves(&host, &role, object), expect.is_some(), "{version}: {words}");
+            let after = host.state.borrow().invitations.get("abcdef").cloned();
             assert_eq!(after.as_deref(), Some(expect.unwrap_or(words)), "{version}");
         };
-        let alone = |_: &Fake| {};
+        let alone = |_: &FakeHost| {};
         let taken = "hale: was taken by node-1";
         check("hale: invites a new node", MEMBER, &alone, Some(taken));
         check("hale: invites node-1", MEMBER, &alone, Some(taken));
@@ -214,35 +216,35 @@ fn a_token_makes_one_node_a_member_and_never_the_master() {
 /// With its certificate as a server it has all that it needs, and nobody can come with its token any more.
 #[test]
 fn a_token_ends_when_its_node_is_there() {
-    let (world, role) = cluster("1.20.2");
-    world.state.borrow_mut().invitations.insert("abcdef".into(), "hale: invites a new node".into());
+    let (host, role) = cluster("1.20.2");
+    host.state.borrow_mut().invitations.insert("abcdef".into(), "hale: invites a new node".into());
     let form = Form::Member("node-1".parse().unwrap());
-    assert!(approves(&world, &role, object(&role, &form, "system:bootstrap:abcdef", MEMBER)));
+    assert!(approves(&host, &role, object(&role, &form, "system:bootstrap:abcdef", MEMBER)));
     let second = request("-subj /O=system:nodes/CN=system:node:node-2");
-    assert!(!approves(&world, &role, object(&role, &form, "system:bootstrap:abcdef", &second)));
-    joined(&world);
-    assert!(approves(&world, &role, object(&role, &server(), "system:node:node-1", SERVER_OF_NODE_1)));
-    assert!(world.state.borrow().invitations.is_empty());
+    assert!(!approves(&host, &role, object(&role, &form, "system:bootstrap:abcdef", &second)));
+    joined(&host);
+    assert!(approves(&host, &role, object(&role, &server(), "system:node:node-1", SERVER_OF_NODE_1)));
+    assert!(host.state.borrow().invitations.is_empty());
     // Who was invited once more, or tries once more, begins anew: its range is to be given again.
     for words in ["hale: invites node-1", "hale: was taken by node-1"] {
-        joined(&world);
-        world.state.borrow_mut().invitations.insert("fedcba".into(), words.into());
-        assert!(approves(&world, &role, object(&role, &form, "system:bootstrap:fedcba", MEMBER)));
+        joined(&host);
+        host.state.borrow_mut().invitations.insert("fedcba".into(), words.into());
+        assert!(approves(&host, &role, object(&role, &form, "system:bootstrap:fedcba", MEMBER)));
         let is_range = |object: &String| object.starts_with("range node-1 ");
-        assert!(!world.state.borrow().objects.iter().any(is_range), "{words}");
+        assert!(!host.state.borrow().objects.iter().any(is_range), "{words}");
     }
 }
 
 /// A node's own word on its pods' addresses is judged once, and then no other word of it counts.
 #[test]
 fn ranges_are_given_by_the_master() {
-    let given = |claim: &str, prepare: &dyn Fn(&Fake)| {
-        let (world, role) = cluster("1.20.2");
-        prepare(&world);
-        world.state.borrow_mut().claims.insert("node-1".into(), claim.into());
-        let identity = Identity::default();
-        approve(&Node::new(&world, &role, &identity).unwrap()).unwrap();
-        let state = world.state.borrow();
+    let given = |claim: &str, prepare: &dyn Fn(&FakeHost)| {
+        let (host, role) = cluster("1.20.2");
+        prepare(&host);
+        host.state.borrow_mut().claims.insert("node-1".into(), claim.into());
+        let config = NodeConfig::default();
+        approve(&Node::new(&host, &role, &config).unwrap()).unwrap();
+        let state = host.state.borrow();
         let range = state.objects.iter().find_map(|object| object.strip_prefix("range node-1 "));
         range.map(str::to_owned)
     };
@@ -259,15 +261,15 @@ fn ranges_are_given_by_the_master() {
     check("10.0.4.61-10.0.4.70", false);
     check("nonsense", false);
     let invited = |pods: &'static str| {
-        move |world: &Fake| {
+        move |host: &FakeHost| {
             let words = format!("hale: was taken by node-1 with pods {pods}");
-            world.state.borrow_mut().invitations.insert("abcdef".into(), words);
+            host.state.borrow_mut().invitations.insert("abcdef".into(), words);
         }
     };
     assert!(given("10.0.3.61-10.0.3.150", &invited("10.0.3.61-10.0.3.150")).is_some(), "it was told so");
     assert!(given("10.0.3.61-10.0.3.70", &invited("10.0.3.61-10.0.3.150")).is_none(), "it was told another");
-    let has = |world: &Fake| {
-        world.state.borrow_mut().objects.insert("range node-1 10.0.3.61-10.0.3.70".into());
+    let has = |host: &FakeHost| {
+        host.state.borrow_mut().objects.insert("range node-1 10.0.3.61-10.0.3.70".into());
     };
     assert_eq!(
         given("10.0.3.100-10.0.3.140", &has).as_deref(),
@@ -275,23 +277,23 @@ fn ranges_are_given_by_the_master() {
         "once and for all"
     );
     let other =
-        |world: &Fake| drop(world.state.borrow_mut().others.insert("node-2".into(), "10.0.3.70".into()));
+        |host: &FakeHost| drop(host.state.borrow_mut().others.insert("node-2".into(), "10.0.3.70".into()));
     assert_eq!(given("10.0.3.61-10.0.3.105", &other), None, "another node's address is in it");
 }
 
 /// The approver ends when nobody is invited any more, and not before.
 #[test]
 fn the_approver_ends_with_the_last_invitation() {
-    let (world, role) = cluster("1.20.2");
-    let identity = Identity::default();
-    let node = Node::new(&world, &role, &identity).unwrap();
+    let (host, role) = cluster("1.20.2");
+    let config = NodeConfig::default();
+    let node = Node::new(&host, &role, &config).unwrap();
     approve_the_invited(&node).unwrap();
-    joined(&world);
-    world.state.borrow_mut().invitations.insert("abcdef".into(), "hale: was taken by node-1".into());
+    joined(&host);
+    host.state.borrow_mut().invitations.insert("abcdef".into(), "hale: was taken by node-1".into());
     assert!(approve(&node).unwrap(), "it has not asked for all that it needs");
     let request = object(&role, &server(), "system:node:node-1", SERVER_OF_NODE_1);
-    world.state.borrow_mut().requests.insert("csr-1".into(), request);
-    let begun = world.now();
+    host.state.borrow_mut().requests.insert("csr-1".into(), request);
+    let begun = host.now();
     approve_the_invited(&node).unwrap();
-    assert!(world.now() == begun && world.state.borrow().invitations.is_empty());
+    assert!(host.now() == begun && host.state.borrow().invitations.is_empty());
 }

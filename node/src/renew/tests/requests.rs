@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::flow::{approve, is_approved, request};
 use super::*;
-use crate::kubernetes::kubeadm::dialect::ways;
+use crate::kubernetes::kubeadm::dialect::dialect;
 use crate::renew::csr as format;
 use crate::renew::form::Form;
 use crate::text::base64;
@@ -17,9 +17,9 @@ const SUBJECT: &str = "-subj /CN=system:kube-proxy";
 fn approves(version: &str, pem: &str, change: &dyn Fn(&mut Value)) -> bool {
     let role =
         include_str!("../../../examples/role.toml").replacen("\"1.17.17\"", &format!("{version:?}"), 1);
-    let role = Role::parse(&role).unwrap();
+    let role = RoleConfig::parse(&role).unwrap();
     let name = format::name("node-1", pem);
-    let mut object = format::object(ways(role.kubernetes.minor()), &Form::Proxy, &name, pem);
+    let mut object = format::object(dialect(role.kubernetes.minor()), &Form::Proxy, &name, pem);
     object["spec"]["username"] = kube_proxy::USER.into();
     change(&mut object);
     let mut requests = BTreeMap::from([(name.clone(), object)]);

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use crate::fault::Result;
 
-use super::container::Ids;
-use super::exposure::Mounted;
+use super::container::ContainerIds;
+use super::exposure::MountEdits;
 use super::refusal::refused;
-use object::{Edit, Object, words};
+use object::{Edit, JsonObject, words};
 use propagation::one_way;
 
 mod object;
@@ -21,20 +21,20 @@ mod propagation;
 #[cfg(any(test, fuzzing))]
 pub(crate) use others::others;
 
-/// What a container gets that CRI-O 1.17 gave none of its own.
+/// Values for what CRI-O 1.17 leaves unset.
 pub struct Defaults<'a> {
     /// `linux.seccomp`, as JSON.
     pub seccomp: &'a str,
     /// The name for a sandbox's `process.apparmorProfile`; `None` where the kernel knows no such profile, and crun
     /// would start nothing under it. Asked for when there is a sandbox to put it in.
     pub apparmor: &'a dyn Fn() -> Result<Option<String>>,
-    /// What becomes of its mounts.
-    pub mounted: &'a Mounted,
-    /// The ids that its processes are to have.
-    pub ids: Ids,
+    /// How its mounts are edited.
+    pub mounted: &'a MountEdits,
+    /// Ids that its processes are to have.
+    pub ids: ContainerIds,
 }
 
-/// The edited text, or `None` when there is nothing to edit.
+/// Edits a configuration; returns `None` if there is nothing to edit.
 ///
 /// Drops `linux.resources.memory.limit` where it is 0, and sees to `linux.seccomp` as the pod asked:
 ///
@@ -63,7 +63,7 @@ pub struct Defaults<'a> {
 ///
 /// And what is to be hidden is covered by mounts behind all others; and a static pod's processes get its ids.
 pub fn edit(text: &str, defaults: &Defaults) -> Result<Option<String>> {
-    let root = Object::parse(text, 0..text.len())?;
+    let root = JsonObject::parse(text, 0..text.len())?;
     let is_sandbox = is_sandbox(&root)?;
     let mut edits: Vec<Edit> = Vec::new();
     for linux in root.objects("linux")? {
@@ -95,10 +95,10 @@ pub fn edit(text: &str, defaults: &Defaults) -> Result<Option<String>> {
     Ok(applied(text, edits))
 }
 
-/// The edited `LinuxResources` of an update, or `None` when there is nothing to edit: CRI-O 1.17 writes the zero limit there,
-/// too.
+/// Edits the `LinuxResources` of an update; returns `None` if there is nothing to edit. CRI-O 1.17 writes the zero
+/// limit there, too.
 pub(super) fn resources(text: &str) -> Result<Option<String>> {
-    let resources = Object::parse(text, 0..text.len())?;
+    let resources = JsonObject::parse(text, 0..text.len())?;
     Ok(applied(text, zero_limits(&resources)?))
 }
 
@@ -117,8 +117,8 @@ fn applied(text: &str, mut edits: Vec<Edit>) -> Option<String> {
     Some(edited)
 }
 
-/// What to cut so that no memory limit is 0.
-fn zero_limits(resources: &Object) -> Result<Vec<Edit>> {
+/// Returns the edits after which no memory limit is 0.
+fn zero_limits(resources: &JsonObject) -> Result<Vec<Edit>> {
     let mut edits = Vec::new();
     for memory in resources.objects("memory")? {
         let limits = memory.members.iter().enumerate().filter(|(_, m)| m.name == "limit");
@@ -129,11 +129,11 @@ fn zero_limits(resources: &Object) -> Result<Vec<Edit>> {
     Ok(edits)
 }
 
-/// Whether the container has a user namespace of its own.
-fn is_sandbox(root: &Object) -> Result<bool> {
+/// Returns whether the container has a user namespace of its own.
+fn is_sandbox(root: &JsonObject) -> Result<bool> {
     for linux in root.objects("linux")? {
         for namespace in linux.items("namespaces")? {
-            let namespace = Object::parse(root.text, namespace).map_err(|f| f.within("namespaces"))?;
+            let namespace = JsonObject::parse(root.text, namespace).map_err(|f| f.context("namespaces"))?;
             let joined = namespace.values("path").any(|path| &root.text[path] != "\"\"");
             if namespace.has("type", &["user"]) && !joined {
                 return Ok(true);
@@ -143,10 +143,10 @@ fn is_sandbox(root: &Object) -> Result<bool> {
     Ok(false)
 }
 
-/// What to put where so that a static pod's sandbox maps its last id to the control plane's. A map that is not the site's is
-/// refused.
-fn maps(linux: &Object, ids: Ids) -> Result<Vec<Edit>> {
-    let Ids::Mapped { first, ids, last } = ids else { return Ok(Vec::new()) };
+/// Returns the edits by which a static pod's sandbox maps its last id to the control plane's. A map that is not the
+/// site's is refused.
+fn maps(linux: &JsonObject, ids: ContainerIds) -> Result<Vec<Edit>> {
+    let ContainerIds::Mapped { first, ids, last } = ids else { return Ok(Vec::new()) };
     let one =
         |inside: u32, host: u32, size: u32| json!({"containerID": inside, "hostID": host, "size": size});
     let (from, to) = (json!([one(0, first, ids)]), json!([one(0, first, ids - 1), one(ids - 1, last, 1)]));
@@ -165,19 +165,19 @@ fn maps(linux: &Object, ids: Ids) -> Result<Vec<Edit>> {
     Ok(edits)
 }
 
-/// What to put where so that a process has its pod's id.
-fn user(process: &Object, ids: Ids) -> Option<Edit> {
+/// Returns the edit by which a process has its pod's id.
+fn user(process: &JsonObject, ids: ContainerIds) -> Option<Edit> {
     let id = match ids {
-        Ids::Pods => return None,
-        Ids::Mapped { ids, .. } => ids - 1,
-        Ids::Last(id) => id,
+        ContainerIds::Pods => return None,
+        ContainerIds::Mapped { ids, .. } => ids - 1,
+        ContainerIds::Last(id) => id,
     };
     let user = json!({"uid": id, "gid": id}).to_string();
     process.put("user", &user, |found| found != user)
 }
 
-/// What to put where so that each of these paths is covered by an empty file system that nobody can write to.
-fn covers(root: &Object, hidden: &[String]) -> Result<Option<Edit>> {
+/// Returns the edit by which each of these paths is covered by an empty, read-only file system.
+fn covers(root: &JsonObject, hidden: &[String]) -> Result<Option<Edit>> {
     let present = root.items("mounts")?.into_iter().map(|mount| &root.text[mount]).collect::<Vec<_>>();
     let cover = |path: &String| {
         let options = ["nosuid", "nodev", "noexec", "ro", "mode=555", "size=4k"];
@@ -191,32 +191,32 @@ fn covers(root: &Object, hidden: &[String]) -> Result<Option<Edit>> {
     Ok(Some((end..end, format!("{comma}{covers}"))))
 }
 
-/// Where the options of all mounts stand, each with its mount's place in the list.
-fn mount_options(root: &Object) -> Result<Vec<(usize, Range<usize>)>> {
+/// Returns the ranges of the options of all mounts, each with its mount's index.
+fn mount_options(root: &JsonObject) -> Result<Vec<(usize, Range<usize>)>> {
     let mut found = Vec::new();
     for (index, mount) in root.items("mounts")?.into_iter().enumerate() {
-        let mount = Object::parse(root.text, mount).map_err(|f| f.within("mounts"))?;
+        let mount = JsonObject::parse(root.text, mount).map_err(|f| f.context("mounts"))?;
         found.extend(mount.items("options")?.into_iter().map(|option| (index, option)));
     }
     Ok(found)
 }
 
-/// What to put where so that `linux` has the seccomp profile that it should have.
-fn seccomp(root: &Object, linux: &Object, profile: &str, is_sandbox: bool) -> Result<Option<Edit>> {
-    let asked = if is_sandbox { Asked::Default } else { asked(root)? };
-    if asked == Asked::Unconfined {
+/// Returns the edit by which `linux` has the seccomp profile that it should have.
+fn seccomp(root: &JsonObject, linux: &JsonObject, profile: &str, is_sandbox: bool) -> Result<Option<Edit>> {
+    let request = if is_sandbox { SeccompRequest::Default } else { seccomp_request(root)? };
+    if request == SeccompRequest::Unconfined {
         return Ok(None);
     }
     let profile = profile.trim();
-    Object::parse(profile, 0..profile.len()).map_err(|f| f.within("the seccomp profile"))?;
-    let over = |found: &str| found == "null" || asked == Asked::Default && found != profile;
+    JsonObject::parse(profile, 0..profile.len()).map_err(|f| f.context("the seccomp profile"))?;
+    let over = |found: &str| found == "null" || request == SeccompRequest::Default && found != profile;
     Ok(linux.put("seccomp", profile, over))
 }
 
-/// What to put where so that a sandbox has an AppArmor profile. It runs nothing but pause, which needs no privilege
+/// Returns the edit by which a sandbox has an AppArmor profile. It runs nothing but pause, which needs no privilege
 /// whatever its pod may do; and CRI-O calls every pod privileged that has a namespace of the host's.
 fn apparmor(
-    process: &Object,
+    process: &JsonObject,
     profile: &dyn Fn() -> Result<Option<String>>,
     is_sandbox: bool,
 ) -> Result<Option<Edit>> {
@@ -228,9 +228,9 @@ fn apparmor(
     Ok(process.put("apparmorProfile", &quoted, |found| matches!(found, "null" | "\"\"")))
 }
 
-/// What a container asked for.
+/// The seccomp profile that a pod asked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Asked {
+enum SeccompRequest {
     /// The default profile, by name.
     Default,
     /// No profile: by name, or by asking for a privileged container.
@@ -243,25 +243,25 @@ enum Asked {
 /// the kubelet gave.
 const PROFILE: &str = "io.kubernetes.cri-o.SeccompProfilePath";
 
-fn asked(root: &Object) -> Result<Asked> {
+fn seccomp_request(root: &JsonObject) -> Result<SeccompRequest> {
     for annotations in root.objects("annotations")? {
         if annotations.has(PROFILE, &["unconfined"]) {
-            return Ok(Asked::Unconfined);
+            return Ok(SeccompRequest::Unconfined);
         }
         if annotations.has(PROFILE, &["runtime/default", "docker/default"]) {
-            return Ok(Asked::Default);
+            return Ok(SeccompRequest::Default);
         }
     }
     for process in root.objects("process")? {
         for capabilities in process.objects("capabilities")? {
             for capability in capabilities.items("bounding")? {
                 if words(&root.text[capability]).is_some_and(|name| name == "CAP_SYS_ADMIN") {
-                    return Ok(Asked::Unconfined);
+                    return Ok(SeccompRequest::Unconfined);
                 }
             }
         }
     }
-    Ok(Asked::Other)
+    Ok(SeccompRequest::Other)
 }
 
 #[cfg(test)]

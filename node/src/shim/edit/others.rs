@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::object::{Object, items};
+use super::object::{JsonObject, items};
 use super::propagation::one_way;
 
 /// The members that are edited, beside the options of mounts: of those the words for propagation alone.
@@ -14,7 +14,7 @@ const EDITED: [&str; 5] = [
     "/process/apparmorProfile",
 ];
 
-/// Every member of every object in order, by its path, with its text; without those that are edited.
+/// Returns every member of every object in order, by its path, with its text; without those that are edited.
 pub(crate) fn others(text: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     walk(text, 0..text.len(), "", &mut found);
@@ -26,7 +26,7 @@ fn walk(text: &str, range: Range<usize>, path: &str, found: &mut Vec<(String, St
         return;
     }
     let is_option = path.starts_with("/mounts/") && path.contains("/options/");
-    if let Ok(object) = Object::parse(text, range.clone()) {
+    if let Ok(object) = JsonObject::parse(text, range.clone()) {
         found.push((path.to_owned(), "{".to_owned()));
         for member in object.members {
             walk(text, member.value, &format!("{path}/{}", member.name), found);

@@ -1,10 +1,10 @@
-//! Mounts go one way: what a container mounts must not show outside.
+//! Mount propagation goes one way: what a container mounts must not show outside.
 
 use std::ops::Range;
 
 use super::object::{Edit, words};
 
-/// What to put in place of a propagation by which mounts would leave the container.
+/// Returns the edit of a propagation by which mounts would leave the container.
 pub(super) fn one_way(text: &str, propagation: Range<usize>) -> Option<Edit> {
     let by = match words(&text[propagation.clone()])?.as_str() {
         "shared" => "\"slave\"",

@@ -7,10 +7,10 @@ use super::*;
 const APPARMOR: &str = "a \"b\"";
 
 fn edit(text: &str, seccomp: &str) -> Result<Option<String>> {
-    edit_for(text, seccomp, &Mounted::default(), Ids::Pods)
+    edit_for(text, seccomp, &MountEdits::default(), ContainerIds::Pods)
 }
 
-fn edit_for(text: &str, seccomp: &str, mounted: &Mounted, ids: Ids) -> Result<Option<String>> {
+fn edit_for(text: &str, seccomp: &str, mounted: &MountEdits, ids: ContainerIds) -> Result<Option<String>> {
     super::edit(text, &Defaults { seccomp, apparmor: &|| Ok(Some(APPARMOR.to_owned())), mounted, ids })
 }
 
@@ -112,7 +112,7 @@ fn only_a_sandbox_asks_what_the_kernel_knows() {
             format!(r#"{{"process":{{}},"linux":{{"seccomp":{{}},"namespaces":[{{"type":"{kind}"}}]}}}}"#);
         let edited = super::edit(
             &text,
-            &Defaults { seccomp: "{}", apparmor, mounted: &Mounted::default(), ids: Ids::Pods },
+            &Defaults { seccomp: "{}", apparmor, mounted: &MountEdits::default(), ids: ContainerIds::Pods },
         );
         assert_eq!(edited.ok().map(|edited| edited.is_some()), edits, "{kind}");
     };
@@ -140,24 +140,24 @@ fn annotations_pass_by_a_list() {
 #[test]
 fn a_static_pod_gets_ids_of_its_own() {
     let pods = r#"[{"containerID":0,"hostID":1000,"size":100}]"#;
-    let mapped = Ids::Mapped { first: 1000, ids: 100, last: 5000 };
+    let mapped = ContainerIds::Mapped { first: 1000, ids: 100, last: 5000 };
     let text = |map: &str| {
         format!(
             r#"{{"process":{{"user":{{"uid":0,"gid":0}}}},"linux":{{"seccomp":{{}},"uidMappings":{map},"gidMappings":{map}}}}}"#
         )
     };
     let edited: Value =
-        serde_json::from_str(&edit_for(&text(pods), "{}", &Mounted::default(), mapped).unwrap().unwrap())
+        serde_json::from_str(&edit_for(&text(pods), "{}", &MountEdits::default(), mapped).unwrap().unwrap())
             .unwrap();
     let expect = json!([{"containerID": 0, "hostID": 1000, "size": 99}, {"containerID": 99, "hostID": 5000, "size": 1}]);
     assert_eq!([&edited["linux"]["uidMappings"], &edited["linux"]["gidMappings"]], [&expect, &expect]);
     assert_eq!(edited["process"]["user"], json!({"uid": 99, "gid": 99}));
-    assert_eq!(edit_for(&edited.to_string(), "{}", &Mounted::default(), mapped).unwrap(), None);
+    assert_eq!(edit_for(&edited.to_string(), "{}", &MountEdits::default(), mapped).unwrap(), None);
     for other in ["[]", "null", r#"[{"containerID":0,"hostID":0,"size":100}]"#] {
-        assert!(edit_for(&text(other), "{}", &Mounted::default(), mapped).is_err(), "{other}");
+        assert!(edit_for(&text(other), "{}", &MountEdits::default(), mapped).is_err(), "{other}");
     }
     let member: Value = serde_json::from_str(
-        &edit_for(&text(pods), "{}", &Mounted::default(), Ids::Last(99)).unwrap().unwrap(),
+        &edit_for(&text(pods), "{}", &MountEdits::default(), ContainerIds::Last(99)).unwrap().unwrap(),
     )
     .unwrap();
     assert_eq!(member["process"]["user"]["uid"], 99);
@@ -167,27 +167,27 @@ fn a_static_pod_gets_ids_of_its_own() {
 #[test]
 fn what_is_hidden_is_covered_last() {
     let hidden = vec!["/host/run/crio".to_owned(), "/host/a \"b".to_owned()];
-    let mounted = Mounted { hidden: hidden.clone(), alone: Vec::new() };
+    let mounted = MountEdits { hidden: hidden.clone(), alone: Vec::new() };
     for mounts in ["[]", r#"[{"destination":"/a"} ]"#] {
         let text = format!(r#"{{"mounts":{mounts},"process":{{}}}}"#);
-        let edited = edit_for(&text, "{}", &mounted, Ids::Pods).unwrap().unwrap();
+        let edited = edit_for(&text, "{}", &mounted, ContainerIds::Pods).unwrap().unwrap();
         let value: Value = serde_json::from_str(&edited).unwrap();
         let list = value["mounts"].as_array().unwrap();
         let last: Vec<_> =
             list[list.len() - 2..].iter().map(|mount| mount["destination"].as_str().unwrap()).collect();
         assert_eq!(last, hidden);
         assert!(list[list.len() - 1]["options"].as_array().unwrap().contains(&json!("ro")));
-        assert_eq!(edit_for(&edited, "{}", &mounted, Ids::Pods).unwrap(), None);
+        assert_eq!(edit_for(&edited, "{}", &mounted, ContainerIds::Pods).unwrap(), None);
     }
 }
 
 #[test]
 fn a_mount_that_shows_too_much_is_alone() {
     let text = r#"{"mounts":[{"options":["rbind"]},{"options":["rbind","rshared"]},{"options":["bind"]}]}"#;
-    let mounted = Mounted { hidden: Vec::new(), alone: vec![1, 2] };
+    let mounted = MountEdits { hidden: Vec::new(), alone: vec![1, 2] };
     let expect = r#"{"mounts":[{"options":["rbind"]},{"options":["bind","rslave"]},{"options":["bind"]}]}"#;
-    assert_eq!(edit_for(text, "{}", &mounted, Ids::Pods).unwrap().as_deref(), Some(expect));
-    assert_eq!(edit_for(expect, "{}", &mounted, Ids::Pods).unwrap(), None);
+    assert_eq!(edit_for(text, "{}", &mounted, ContainerIds::Pods).unwrap().as_deref(), Some(expect));
+    assert_eq!(edit_for(expect, "{}", &mounted, ContainerIds::Pods).unwrap(), None);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The machine of a test: its root, what a reboot forgets and what it does not, and what will go wrong.
+//! The fake host: its root, its state, and the faults injected into it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,30 +10,30 @@ use std::path::PathBuf;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::config::role::Role;
+use crate::config::role::RoleConfig;
 use crate::fault::{Fault, Result};
-use crate::host::{Space, World};
+use crate::host::{Host, Space};
 
 /// 2026-11-22T12:00:00Z.
 pub(crate) const NOW: i64 = 1_795_348_800;
 
-/// The bootstrap token that everybody is given.
+/// The one bootstrap token.
 pub(crate) const TOKEN: &str = "abcdef.0123456789abcdef";
 
-/// What a reboot forgets, and what it does not.
+/// State of the machine and its cluster.
 #[derive(Default)]
-pub(crate) struct State {
+pub(crate) struct MachineState {
     pub(crate) enabled: BTreeSet<String>,
     pub(crate) active: BTreeSet<String>,
-    /// What the API server knows: it is in etcd, so it stays.
+    /// Objects of the API server: they are in etcd, so they stay.
     pub(crate) objects: BTreeSet<String>,
-    /// When it last heard of this node's kubelet.
+    /// Time at which the API server last heard of this node's kubelet.
     pub(crate) seen: Option<i64>,
-    /// Requests for certificates that it knows, by name.
+    /// Certificate signing requests, by name.
     pub(crate) requests: BTreeMap<String, Value>,
-    /// Descriptions of the bootstrap tokens that it knows, by their public part.
+    /// Descriptions of bootstrap tokens, by their public part.
     pub(crate) invitations: BTreeMap<String, String>,
-    /// Ranges that nodes claim for their pods, by name; those that were given are objects.
+    /// Pod ranges that nodes claim, by name; those that were given are objects.
     pub(crate) claims: BTreeMap<String, String>,
     /// The addresses of other nodes, by name.
     pub(crate) others: BTreeMap<String, String>,
@@ -43,7 +43,7 @@ pub(crate) struct State {
 
 /// How a join goes on a machine that is too slow for it.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Slow {
+pub(crate) enum SlowJoin {
     /// It is not.
     #[default]
     Not,
@@ -53,32 +53,32 @@ pub(crate) enum Slow {
     Credentials,
 }
 
-/// How a call of a program goes wrong.
+/// A fault injected into a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Spoilt {
-    /// It does nothing.
-    Refused,
-    /// It does nothing, and ends as if it had done all.
-    Idle,
-    /// It does all, and ends as if it had not.
-    Wrong,
-    /// It does all, and is killed by its limit then.
-    Killed,
+pub(crate) enum InjectedFault {
+    /// It does nothing, and fails.
+    Rejects,
+    /// It does nothing, and reports success.
+    DoesNothing,
+    /// It does all, and reports failure.
+    ReportsFailure,
+    /// It does all, and is then killed by its time limit.
+    TimesOut,
 }
 
-pub(crate) struct Fake {
+pub(crate) struct FakeHost {
     pub(super) root: TempDir,
     pub(super) owners: RefCell<BTreeMap<PathBuf, (u64, u32, u32)>>,
-    /// How many changes there will be before the power is cut.
+    /// Number of changes before the power is cut.
     pub(crate) fuel: Cell<usize>,
-    /// How many changes there were.
+    /// Number of changes so far.
     pub(crate) changes: Cell<usize>,
     pub(crate) clock: Cell<i64>,
-    pub(crate) state: RefCell<State>,
-    /// What kubeadm says and does instead of the recorded, once.
+    pub(crate) state: RefCell<MachineState>,
+    /// Exit code and output of the next kubeadm, instead of the recorded ones.
     pub(crate) next_kubeadm: RefCell<Option<(Option<i32>, String)>>,
     /// What the next join is slow at; whether a kubelet that runs gets its credentials behind its back.
-    pub(crate) slow_join: Cell<Slow>,
+    pub(crate) slow_join: Cell<SlowJoin>,
     pub(crate) late: Cell<bool>,
     /// Of so many questions to the API server, one is answered; how many were asked.
     pub(crate) deaf: Cell<u32>,
@@ -88,29 +88,29 @@ pub(crate) struct Fake {
     pub(crate) held: RefCell<BTreeSet<String>>,
     /// What dpkg is installing while it is busy.
     pub(crate) unpacked: RefCell<BTreeMap<String, String>>,
-    /// How often dpkg will be busy.
+    /// Number of times that dpkg will be busy.
     pub(crate) dpkg_busy: Cell<u32>,
     pub(crate) certificates_end: Cell<bool>,
     /// Whether certificates are real, and so is openssl.
     pub(crate) openssl: Cell<bool>,
-    /// What goes wrong with a call of a program, by how many calls there were before it.
-    pub(crate) spoilt: RefCell<BTreeMap<usize, Spoilt>>,
-    /// What every name is resolved to; `None` when no name server answers.
+    /// Faults to inject into commands, by how many commands ran before.
+    pub(crate) injected: RefCell<BTreeMap<usize, InjectedFault>>,
+    /// Address of every name; `None` if no name server answers.
     pub(crate) resolved: Cell<Option<Ipv4Addr>>,
-    /// What is left of every disk, and the units that failed.
+    /// Free space of every disk, and units that failed.
     pub(crate) space: Cell<Space>,
     pub(crate) failed: RefCell<String>,
-    /// What `dpkg --verify` says.
+    /// Output of `dpkg --verify`.
     pub(crate) verified: RefCell<String>,
-    /// Every command line.
-    pub(crate) calls: RefCell<Vec<String>>,
+    /// Command lines that were run.
+    pub(crate) commands: RefCell<Vec<String>>,
     /// A real kubeadm to run in the root, instead of what is recorded.
     pub(crate) kubeadm: Option<PathBuf>,
     /// The version that kubeadm calls itself.
     pub(crate) version: RefCell<String>,
 }
 
-impl Fake {
+impl FakeHost {
     pub(crate) fn new() -> Self {
         let fake = Self {
             // Memory where there is some: everything here is synced again and again.
@@ -131,12 +131,12 @@ impl Fake {
             dpkg_busy: Cell::default(),
             certificates_end: Cell::default(),
             openssl: Cell::default(),
-            spoilt: RefCell::default(),
+            injected: RefCell::default(),
             resolved: Cell::new(Some(Ipv4Addr::new(10, 96, 0, 1))),
             space: Cell::new(Space { bytes: 50, inodes: 50 }),
             failed: RefCell::default(),
             verified: RefCell::default(),
-            calls: RefCell::default(),
+            commands: RefCell::default(),
             kubeadm: None,
             version: RefCell::new("v1.20.2".into()),
         };
@@ -157,22 +157,22 @@ impl Fake {
         fake
     }
 
-    /// A machine of a role, with a bridge that has its address.
-    pub(crate) fn of(role: &Role, address: &str) -> Self {
+    /// Makes a machine of a role, with a bridge that has this address.
+    pub(crate) fn of(role: &RoleConfig, address: &str) -> Self {
         let fake = Self::new();
         *fake.version.borrow_mut() = format!("v{}", role.kubernetes);
         fake.state.borrow_mut().addresses.push(address.into());
         fake
     }
 
-    /// The node's name: what it is told, or the machine's.
+    /// Returns the node's name: the one of node.toml, or the machine's.
     pub(crate) fn node_name(&self) -> String {
-        let told = fs::read_to_string(self.path("/etc/hale/node.toml")).unwrap_or_default();
-        let name = told.lines().find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
+        let text = fs::read_to_string(self.path("/etc/hale/node.toml")).unwrap_or_default();
+        let name = text.lines().find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
         name.unwrap_or("seed").to_owned()
     }
 
-    /// Writes a file, or with a `/` at the end makes a directory.
+    /// Writes a file, or makes a directory if the path ends in `/`.
     pub(crate) fn make(&self, path: &str, text: &str) {
         let full = self.path(path);
         if path.ends_with('/') {
@@ -183,7 +183,7 @@ impl Fake {
         fs::set_permissions(&full, fs::Permissions::from_mode(0o600)).unwrap();
     }
 
-    /// What a reboot does: `/run` is empty, enabled units run.
+    /// Reboots: empties `/run`, starts enabled units.
     pub(crate) fn reboot(&self) {
         let _ = fs::remove_dir_all(self.path("/run"));
         self.fuel.set(usize::MAX);
@@ -191,7 +191,7 @@ impl Fake {
         state.active = state.enabled.clone();
     }
 
-    /// Every path with its kind, mode and owner.
+    /// Returns every path with its kind, mode and owner.
     pub(crate) fn tree(&self) -> BTreeMap<String, String> {
         let mut tree = BTreeMap::new();
         let mut open = vec![self.root().to_owned()];
@@ -213,7 +213,7 @@ impl Fake {
         tree
     }
 
-    /// The files that hold a text.
+    /// Returns the files that hold a text.
     pub(crate) fn holders(&self, text: &str) -> Vec<String> {
         let bytes = |path: &String| fs::read(self.path(path)).unwrap_or_default();
         let holds = |path: &String| bytes(path).windows(text.len()).any(|part| part == text.as_bytes());

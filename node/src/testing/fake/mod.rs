@@ -1,4 +1,4 @@
-//! A world for tests: a temporary root, a power cut after any number of changes, and programs that leave
+//! A host for tests: a temporary root, a power cut after any number of changes, and programs that leave
 //! what the real ones were recorded to leave (`node/testdata/`).
 
 use std::fs;
@@ -7,42 +7,46 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::fault::Result;
-use crate::host::{Call, Ran, Space, World};
+use crate::host::{Command, CommandOutput, Host, Space};
 
 mod machine;
 mod programs;
 mod recorded;
 
-pub(crate) use machine::{Fake, NOW, Slow, Spoilt, TOKEN};
+pub(crate) use machine::{FakeHost, InjectedFault, NOW, SlowJoin, TOKEN};
 pub(crate) use programs::grammar;
 pub(crate) use recorded::{ENDS_SOON, recorded};
 
-impl World for Fake {
+impl Host for FakeHost {
     fn root(&self) -> &Path {
         self.root.path()
     }
 
-    fn run(&self, call: &Call) -> Result<Ran> {
-        let before = self.calls.borrow().len();
-        self.calls.borrow_mut().push(call.line());
-        let spoilt = self.spoilt.borrow().get(&before).copied();
-        match spoilt {
-            Some(Spoilt::Refused) => return Ok(Ran { code: Some(1), ..Ran::default() }),
-            Some(Spoilt::Idle) => return Ok(Ran { code: Some(0), ..Ran::default() }),
+    fn run(&self, command: &Command) -> Result<CommandOutput> {
+        let before = self.commands.borrow().len();
+        self.commands.borrow_mut().push(command.line());
+        let injected = self.injected.borrow().get(&before).copied();
+        match injected {
+            Some(InjectedFault::Rejects) => {
+                return Ok(CommandOutput { code: Some(1), ..CommandOutput::default() });
+            }
+            Some(InjectedFault::DoesNothing) => {
+                return Ok(CommandOutput { code: Some(0), ..CommandOutput::default() });
+            }
             _ => {}
         }
-        let ran = programs::run(self, call)?;
-        let holds_secret = [TOKEN, "client-key-data"].iter().any(|secret| ran.stdout.contains(secret));
-        assert!(call.secret || !holds_secret, "a log gets a secret of {}", call.line());
-        let code = match spoilt {
-            Some(Spoilt::Wrong) => Some(1),
-            Some(Spoilt::Killed) => None,
-            _ => ran.code,
+        let output = programs::run(self, command)?;
+        let holds_secret = [TOKEN, "client-key-data"].iter().any(|secret| output.stdout.contains(secret));
+        assert!(command.secret || !holds_secret, "a log gets a secret of {}", command.line());
+        let code = match injected {
+            Some(InjectedFault::ReportsFailure) => Some(1),
+            Some(InjectedFault::TimesOut) => None,
+            _ => output.code,
         };
-        Ok(Ran { code, ..ran })
+        Ok(CommandOutput { code, ..output })
     }
 
-    fn own(&self, path: &Path, uid: u32, gid: u32) -> std::io::Result<()> {
+    fn chown(&self, path: &Path, uid: u32, gid: u32) -> std::io::Result<()> {
         let inode = fs::symlink_metadata(path)?.ino();
         self.owners.borrow_mut().insert(path.to_owned(), (inode, uid, gid));
         Ok(())

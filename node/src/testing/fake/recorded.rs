@@ -5,9 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 
 use crate::doctor::certificates::ending as certificate;
 use crate::fault::Result;
-use crate::host::World;
+use crate::host::Host;
 
-use super::machine::{Fake, NOW};
+use super::machine::{FakeHost, NOW};
 
 /// What the real kubeadm 1.20.2 was recorded to write: phase, mode, path.
 const RECORDED: &str = include_str!("../../../testdata/kubeadm-1.20.2/files.txt");
@@ -30,7 +30,7 @@ pub(crate) const USER: &str = include_str!("../../../testdata/kubeadm-1.20.2/use
 pub(crate) const ENDS_SOON: &str = "ends soon";
 
 /// Writes what a phase was recorded to write; when the power is cut, half of it and one empty file.
-pub(crate) fn write(fake: &Fake, phase: &str, place: &dyn Fn(&str) -> String) -> Result<()> {
+pub(crate) fn write(fake: &FakeHost, phase: &str, place: &dyn Fn(&str) -> String) -> Result<()> {
     let is_old = fake.version.borrow().starts_with("v1.17.");
     let rows: Vec<(u32, String)> = recorded(phase).map(|(mode, path)| (mode, place(path))).collect();
     for (index, (mode, path)) in rows.iter().enumerate() {
@@ -63,7 +63,7 @@ pub(crate) fn write(fake: &Fake, phase: &str, place: &dyn Fn(&str) -> String) ->
     Ok(())
 }
 
-/// Modes and paths of a phase.
+/// Returns modes and paths of what a phase was recorded to write.
 pub(crate) fn recorded(phase: &str) -> impl Iterator<Item = (u32, &'static str)> {
     let rows = RECORDED.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
         let mut parts = line.split('\t');
@@ -73,7 +73,7 @@ pub(crate) fn recorded(phase: &str) -> impl Iterator<Item = (u32, &'static str)>
         .map(|(_, mode, path)| (u32::from_str_radix(mode, 8).unwrap(), path))
 }
 
-/// In seconds: how long what kubeadm signs is good for.
+/// Lifetime of what kubeadm signs, in seconds.
 pub(crate) const YEAR: i64 = 365 * 86_400;
 
 pub(crate) fn content(path: &str) -> String {

@@ -7,10 +7,10 @@ use std::fmt::Write;
 use std::path::Path;
 
 use crate::bootstrap::attempt;
-use crate::config::role::Role;
+use crate::config::role::RoleConfig;
 use crate::host::files;
 use crate::kubernetes::kubeadm::manifest;
-use crate::testing::fake::Fake;
+use crate::testing::fake::FakeHost;
 
 /// A program of the control plane, by its manifest.
 type Program = &'static str;
@@ -193,8 +193,8 @@ impl Master {
             &format!("{version:?}"),
             1,
         );
-        let role = Role::parse(&text).unwrap();
-        let fake = Fake::of(&role, "10.0.3.1");
+        let role = RoleConfig::parse(&text).unwrap();
+        let fake = FakeHost::of(&role, "10.0.3.1");
         attempt(&fake, &role, &mut |_| {}).unwrap();
         let options = |program: &Program| {
             let text = files::need(&fake, &format!("{}/{program}.yaml", manifest::DIRECTORY)).unwrap();

@@ -5,21 +5,21 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::config::node::Identity;
-use crate::config::role::Role;
-use crate::host::{Real, World, files};
-use crate::testing::fake::{Fake, grammar, recorded};
+use crate::config::node::NodeConfig;
+use crate::config::role::RoleConfig;
+use crate::host::{Host, RealHost, files};
+use crate::testing::fake::{FakeHost, grammar, recorded};
 
 mod cis;
 
-fn role() -> Role {
+fn role() -> RoleConfig {
     let text = include_str!("../../../../examples/role.toml");
-    Role::parse(&text.replacen("\"1.17.17\"", "\"1.20.2\"", 1)).unwrap()
+    RoleConfig::parse(&text.replacen("\"1.17.17\"", "\"1.20.2\"", 1)).unwrap()
 }
 
 /// A master with the kubeadm at hand.
-fn machine(role: &Role) -> Fake {
-    let mut fake = Fake::of(role, "10.0.3.1");
+fn machine(role: &RoleConfig) -> FakeHost {
+    let mut fake = FakeHost::of(role, "10.0.3.1");
     fake.kubeadm = std::env::var_os("HALE_KUBEADM").map(PathBuf::from);
     match &fake.kubeadm {
         Some(program) => eprintln!("the real kubeadm {}", program.display()),
@@ -41,9 +41,9 @@ fn compare(name: &str, text: &str) {
 
 #[test]
 fn each_phase_writes_what_was_recorded() {
-    let (role, identity) = (role(), Identity::default());
+    let (role, config) = (role(), NodeConfig::default());
     let fake = machine(&role);
-    let node = Node::new(&fake, &role, &identity).unwrap();
+    let node = Node::new(&fake, &role, &config).unwrap();
     let configuration = config::init(&node, PKI).unwrap();
     // What was recorded counts for what kubeadm is told, and for nothing else.
     compare("init.yaml", &configuration);
@@ -79,8 +79,8 @@ fn each_phase_writes_what_was_recorded() {
 
 /// The flags of a command by its own help; those that take a value end in `=`.
 fn flags(program: &Path, command: &str) -> String {
-    let help = Call::new(program, &command.split(' ').chain(["--help"]).collect::<Vec<_>>());
-    let help = Real::new(None).ask(&help).unwrap();
+    let help = Command::new(program, &command.split(' ').chain(["--help"]).collect::<Vec<_>>());
+    let help = RealHost::new(None).run_checked(&help).unwrap();
     let mut flags = Vec::new();
     let lines = help.lines().skip_while(|line| *line != "Flags:");
     for line in lines.filter(|line| line.trim_start().starts_with('-')) {
@@ -100,9 +100,9 @@ fn flags(program: &Path, command: &str) -> String {
 }
 
 fn check_manifests(node: &Node) {
-    manifest::make_patient(node).unwrap();
-    assert!(manifest::are_patient(node).unwrap());
-    let text = |name: &str| files::need(node.world, &format!("{}/{name}.yaml", manifest::DIRECTORY)).unwrap();
+    manifest::relax_probes(node).unwrap();
+    assert!(manifest::are_relaxed(node).unwrap());
+    let text = |name: &str| files::need(node.host, &format!("{}/{name}.yaml", manifest::DIRECTORY)).unwrap();
     let server = text("kube-apiserver");
     let says = ["--advertise-address=10.0.3.1\n", "--insecure-port=0\n"];
     says.iter().for_each(|part| assert!(server.contains(part), "{part}: {server}"));
@@ -149,12 +149,12 @@ fn check_user(text: &str) {
 fn a_node_joins_with_what_was_recorded() {
     let text =
         include_str!("../../../../examples/role.toml").replacen("role = \"master\"", "role = \"node\"", 1);
-    let role = Role::parse(&text).unwrap();
-    let identity =
-        Identity::parse("node.toml", include_str!("../../../../examples/node.toml"), &role).unwrap();
-    let fake = Fake::of(&role, "10.0.3.2");
-    let node = Node::new(&fake, &role, &identity).unwrap();
-    compare("join.yaml", &config::join(&node, identity.join.as_ref().unwrap()).unwrap());
+    let role = RoleConfig::parse(&text).unwrap();
+    let config =
+        NodeConfig::parse("node.toml", include_str!("../../../../examples/node.toml"), &role).unwrap();
+    let fake = FakeHost::of(&role, "10.0.3.2");
+    let node = Node::new(&fake, &role, &config).unwrap();
+    compare("join.yaml", &config::join(&node, config.join.as_ref().unwrap()).unwrap());
 }
 
 #[test]

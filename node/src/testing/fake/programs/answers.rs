@@ -1,17 +1,17 @@
 //! How programs end.
 
-use crate::host::Ran;
-use crate::testing::fake::machine::Fake;
+use crate::host::CommandOutput;
+use crate::testing::fake::machine::FakeHost;
 
-pub(super) fn ok(stdout: &str) -> Ran {
-    Ran { code: Some(0), stdout: stdout.into(), stderr: String::new() }
+pub(super) fn ok(stdout: &str) -> CommandOutput {
+    CommandOutput { code: Some(0), stdout: stdout.into(), stderr: String::new() }
 }
 
-pub(super) fn failed(stderr: &str) -> Ran {
-    Ran { code: Some(1), stdout: String::new(), stderr: stderr.into() }
+pub(super) fn failed(stderr: &str) -> CommandOutput {
+    CommandOutput { code: Some(1), stdout: String::new(), stderr: stderr.into() }
 }
 
 /// Whether a unit runs.
-pub(super) fn is_active(fake: &Fake, unit: &str) -> bool {
+pub(super) fn is_active(fake: &FakeHost, unit: &str) -> bool {
     fake.state.borrow().active.contains(unit)
 }

@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use super::answers::ok;
 use super::member;
-use crate::config::Range;
-use crate::host::Ran;
-use crate::testing::fake::machine::{Fake, State};
+use crate::config::AddressRange;
+use crate::host::CommandOutput;
+use crate::testing::fake::machine::{FakeHost, MachineState};
 use crate::text::base64;
 
 /// What the API server answers; `None` when this is about something else.
-pub(super) fn kubectl(fake: &Fake, words: &[&str]) -> Option<Ran> {
+pub(super) fn kubectl(fake: &FakeHost, words: &[&str]) -> Option<CommandOutput> {
     if words.starts_with(&["get", "nodes"]) {
         member::is_registered(fake);
         return Some(ok(&nodes(&fake.state.borrow(), &fake.node_name())));
@@ -55,7 +55,7 @@ pub(super) fn kubectl(fake: &Fake, words: &[&str]) -> Option<Ran> {
 }
 
 /// One line a node: its name, the range that it claims, the one that it was given, its addresses.
-fn nodes(state: &State, own: &str) -> String {
+fn nodes(state: &MachineState, own: &str) -> String {
     let given = |object: &String| Some(object.strip_prefix("range ")?.split_once(' ')?.0.to_owned());
     let ranges = state.objects.iter().filter_map(given);
     let names: BTreeSet<String> =
@@ -72,7 +72,7 @@ fn nodes(state: &State, own: &str) -> String {
 }
 
 /// A label is set or taken away. Where the master is another machine, it gives a node what it claims and nobody has.
-fn change(state: &mut State, name: &str, label: &str) {
+fn change(state: &mut MachineState, name: &str, label: &str) {
     let begin = format!("range {name} ");
     let mut forget = || state.objects.retain(|object| !object.starts_with(&begin));
     if let Some(range) = label.strip_prefix("node-restriction.kubernetes.io/hale-pods=") {
@@ -87,11 +87,11 @@ fn change(state: &mut State, name: &str, label: &str) {
         }
     } else if let Some(range) = label.strip_prefix("hale/pods=") {
         state.claims.insert(name.to_owned(), range.to_owned());
-        let claim: Range = range.parse().unwrap();
+        let claim: AddressRange = range.parse().unwrap();
         let of_another = |object: &String| {
             let range = object.strip_prefix("range ").and_then(|rest| rest.split_once(' '));
             range.is_some_and(|(other, range)| {
-                other != name && range.parse::<Range>().unwrap().overlaps(&claim)
+                other != name && range.parse::<AddressRange>().unwrap().overlaps(&claim)
             })
         };
         if state.objects.contains("elsewhere") {

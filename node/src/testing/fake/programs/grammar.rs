@@ -5,13 +5,13 @@ const RELEASES: [(&str, &str); 2] =
     [("v1.17.", include_str!("../../../../testdata/kubeadm-1.17/commands.txt")), ("v1.20.", RECORDED)];
 pub(crate) const RECORDED: &str = include_str!("../../../../testdata/kubeadm-1.20.2/commands.txt");
 
-/// Commands and flags; those that take a value end in `=`.
+/// Parses commands and their flags; those that take a value end in `=`.
 pub(crate) fn rows(text: &str) -> impl Iterator<Item = (&str, Vec<&str>)> {
     let rows = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('\t'));
     rows.map(|(command, flags)| (command, flags.split(' ').collect()))
 }
 
-/// What kubeadm of this version says to a command line that is none of its own.
+/// Returns what kubeadm of this version says to a command line that it does not know.
 pub(crate) fn refusal(version: &str, line: &[&str]) -> Option<String> {
     let (_, text) = RELEASES.iter().find(|(release, _)| version.starts_with(release))?;
     let is_alone = |name: &str| rows(text).any(|(_, flags)| flags.contains(&name));

@@ -5,16 +5,16 @@ use std::fs;
 use super::answers::{failed, is_active, ok};
 use super::requests;
 use crate::fault::Result;
-use crate::host::{Ran, World};
+use crate::host::{CommandOutput, Host};
 use crate::kubernetes::paths;
-use crate::testing::fake::machine::{Fake, Slow};
+use crate::testing::fake::machine::{FakeHost, SlowJoin};
 use crate::testing::fake::recorded::{content, write};
 
 /// For so many seconds a node counts as ready whose kubelet is not heard of any more.
 const GRACE: i64 = 40;
 
 /// What a kubelet that runs has done in the meantime: it has credentials, and a node's object of its own.
-pub(super) fn heartbeat(fake: &Fake) {
+pub(super) fn heartbeat(fake: &FakeHost) {
     let conf = fake.path(paths::KUBELET);
     if is_active(fake, "kubelet.service") && (conf.is_file() || fake.late.get()) {
         if fake.late.take() {
@@ -26,7 +26,7 @@ pub(super) fn heartbeat(fake: &Fake) {
 }
 
 /// With its object it tells the API server which range it claims, and asks for a certificate as a server.
-fn introduce(fake: &Fake) {
+fn introduce(fake: &FakeHost) {
     let flags = fs::read_to_string(fake.path("/var/lib/kubelet/kubeadm-flags.env")).unwrap_or_default();
     let claim = flags.split(&[' ', '"']).find_map(|flag| flag.strip_prefix("--node-labels=hale/pods="));
     let state = &mut *fake.state.borrow_mut();
@@ -41,18 +41,18 @@ fn introduce(fake: &Fake) {
 }
 
 /// Whether the API server has the node's object.
-pub(super) fn is_registered(fake: &Fake) -> bool {
+pub(super) fn is_registered(fake: &FakeHost) -> bool {
     heartbeat(fake);
     fake.state.borrow().seen.is_some()
 }
 
 /// Whether it takes the node for ready.
-pub(super) fn is_ready(fake: &Fake) -> bool {
+pub(super) fn is_ready(fake: &FakeHost) -> bool {
     is_registered(fake) && fake.state.borrow().seen.is_some_and(|seen| fake.clock.get() < seen + GRACE)
 }
 
 /// `kubeadm join` 1.20.2: what it refuses, what it leaves, what it says.
-pub(super) fn join(fake: &Fake) -> Result<Ran> {
+pub(super) fn join(fake: &FakeHost) -> Result<CommandOutput> {
     heartbeat(fake);
     let mut errors: Vec<String> = [paths::KUBELET, "/etc/kubernetes/bootstrap-kubelet.conf", paths::CA]
         .into_iter()
@@ -74,19 +74,19 @@ pub(super) fn join(fake: &Fake) -> Result<Ran> {
     }
     let slow = fake.slow_join.take();
     write(fake, "join", &|path| path.to_owned())?;
-    if slow == Slow::Credentials {
+    if slow == SlowJoin::Credentials {
         fs::remove_file(fake.path(paths::KUBELET)).unwrap();
         fake.late.set(true);
     }
     fake.state.borrow_mut().active.insert("kubelet.service".into());
     fake.spend()?;
     Ok(match slow {
-        Slow::Not => ok(""),
-        Slow::Note => failed(
+        SlowJoin::Not => ok(""),
+        SlowJoin::Note => failed(
             "error execution phase kubelet-start: error uploading crisocket: timed out waiting for the condition\n\
              To see the stack trace of this error execute with --v=5 or higher\n",
         ),
-        Slow::Credentials => {
+        SlowJoin::Credentials => {
             failed("error execution phase kubelet-start: timed out waiting for the condition\n")
         }
     })

@@ -1,15 +1,14 @@
-//! The programs of the fake world.
+//! The programs of the fake host.
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
 use serde_json::Value;
 
-use super::machine::{Fake, TOKEN};
+use super::machine::{FakeHost, TOKEN};
 use super::recorded::{ENDS_SOON, USER, write};
 use crate::fault::Result;
-use crate::host::{Call, Ran, Real, World};
+use crate::host::{Command, CommandOutput, Host, RealHost};
 use crate::kubernetes::kubeadm::manifest;
 
 mod answers;
@@ -28,9 +27,9 @@ const UNITS: &str = "Id=kubelet.service\nInactiveExitTimestampMonotonic=90000000
     Id=dev-vda.device\nInactiveExitTimestampMonotonic=3000000\nActiveEnterTimestampMonotonic=3000000\n\n\
     Id=-.mount\nInactiveExitTimestampMonotonic=2600000\nActiveEnterTimestampMonotonic=2600000\n";
 
-pub(super) fn run(fake: &Fake, call: &Call) -> Result<Ran> {
-    let words: Vec<&str> = call.arguments.iter().map(String::as_str).collect();
-    match call.name().as_str() {
+pub(super) fn run(fake: &FakeHost, command: &Command) -> Result<CommandOutput> {
+    let words: Vec<&str> = command.arguments.iter().map(String::as_str).collect();
+    match command.name().as_str() {
         "kubeadm" => kubeadm(fake, &words),
         "systemctl" => systemctl(fake, &words),
         "ip" => {
@@ -51,13 +50,13 @@ pub(super) fn run(fake: &Fake, call: &Call) -> Result<Ran> {
         }
         "dpkg" => Ok(ok(&fake.verified.borrow())),
         "systemd-tmpfiles" => Ok(ok("")),
-        "openssl" => openssl(fake, call, &words),
+        "openssl" => openssl(fake, command, &words),
         "kubectl" => Ok(kubectl(fake, &words)),
         other => panic!("no fake {other}"),
     }
 }
 
-fn apt_mark(fake: &Fake, words: &[&str]) -> Ran {
+fn apt_mark(fake: &FakeHost, words: &[&str]) -> CommandOutput {
     if words[0] == "showhold" {
         return ok(&fake.held.borrow().iter().map(|name| format!("{name}\n")).collect::<String>());
     }
@@ -78,20 +77,20 @@ fn apt_mark(fake: &Fake, words: &[&str]) -> Ran {
 }
 
 /// The real one where a test made real certificates; else what is asked of those that only look like some.
-fn openssl(fake: &Fake, call: &Call, words: &[&str]) -> Result<Ran> {
+fn openssl(fake: &FakeHost, command: &Command, words: &[&str]) -> Result<CommandOutput> {
     if fake.openssl.get() {
-        return Real::new(None).run(call);
+        return RealHost::new(None).run(command);
     }
     let after = |option: &str| words.iter().position(|word| *word == option).map(|at| words[at + 1]);
     if let (Some(key), Some(request)) = (after("-keyout"), after("-out")) {
-        let number = fake.calls.borrow().len();
+        let number = fake.commands.borrow().len();
         fs::write(key, format!("key {number}")).unwrap();
         fs::write(request, format!("request {number}")).unwrap();
         return Ok(ok(""));
     }
     let soon = || fs::read_to_string(words.last().unwrap()).is_ok_and(|text| text == ENDS_SOON);
     Ok(match words {
-        _ if words.contains(&"-verify") => Ran { stderr: "verify OK".into(), ..ok(PUBLIC_KEY) },
+        _ if words.contains(&"-verify") => CommandOutput { stderr: "verify OK".into(), ..ok(PUBLIC_KEY) },
         _ if words.contains(&"-pubkey") || words.contains(&"-pubout") => ok(PUBLIC_KEY),
         _ if words.contains(&"-subject") => ok("subject=CN=system:kube-proxy\n"),
         _ if fake.certificates_end.get() || soon() => failed(""),
@@ -102,7 +101,7 @@ fn openssl(fake: &Fake, call: &Call, words: &[&str]) -> Result<Ran> {
 /// What stands for every key.
 const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----\nZm9v\n-----END PUBLIC KEY-----\n";
 
-fn systemctl(fake: &Fake, words: &[&str]) -> Result<Ran> {
+fn systemctl(fake: &FakeHost, words: &[&str]) -> Result<CommandOutput> {
     let unit = (*words.last().unwrap()).to_owned();
     let has =
         |set: &std::collections::BTreeSet<String>| if set.contains(&unit) { ok("") } else { failed("") };
@@ -136,7 +135,7 @@ fn systemctl(fake: &Fake, words: &[&str]) -> Result<Ran> {
 }
 
 /// The API server runs if the kubelet does, and if what its containers must read is theirs.
-fn api_is_up(fake: &Fake) -> bool {
+fn api_is_up(fake: &FakeHost) -> bool {
     let owned = |path: &str, id: u32| fake.owner(&fake.path(path)).is_ok_and(|owner| owner == (id, id));
     let manifest = |name: &&str| fake.path(&format!("{}/{name}.yaml", manifest::DIRECTORY)).is_file();
     let local = manifest::NAMES.iter().all(manifest)
@@ -150,21 +149,21 @@ fn api_is_up(fake: &Fake) -> bool {
     remote || local && is_active(fake, "kubelet.service") && is_active(fake, "crio.service")
 }
 
-fn kubectl(fake: &Fake, words: &[&str]) -> Ran {
+fn kubectl(fake: &FakeHost, words: &[&str]) -> CommandOutput {
     if !api_is_up(fake) {
         return failed("The connection to the server 10.0.3.1:6443 was refused");
     }
     fake.asked.set(fake.asked.get() + 1);
     match fake.asked.get() % fake.deaf.get() {
         0 => {}
-        1 => return Ran { code: None, ..Ran::default() },
+        1 => return CommandOutput { code: None, ..CommandOutput::default() },
         _ => return failed("Unable to connect to the server: net/http: TLS handshake timeout"),
     }
-    if let Some(ran) = requests::kubectl(fake, words[1], &words[3..]) {
-        return ran;
+    if let Some(output) = requests::kubectl(fake, words[1], &words[3..]) {
+        return output;
     }
-    if let Some(ran) = cluster::kubectl(fake, &words[3..]) {
-        return ran;
+    if let Some(output) = cluster::kubectl(fake, &words[3..]) {
+        return output;
     }
     let (registered, ready) = (member::is_registered(fake), member::is_ready(fake));
     let objects = &fake.state.borrow().objects;
@@ -184,7 +183,7 @@ fn kubectl(fake: &Fake, words: &[&str]) -> Ran {
     }
 }
 
-fn kubeadm(fake: &Fake, words: &[&str]) -> Result<Ran> {
+fn kubeadm(fake: &FakeHost, words: &[&str]) -> Result<CommandOutput> {
     let refusal = grammar::refusal(&fake.version.borrow(), words).filter(|_| fake.kubeadm.is_none());
     if let Some(why) = refusal {
         return Ok(failed(&format!(
@@ -197,7 +196,7 @@ fn kubeadm(fake: &Fake, words: &[&str]) -> Result<Ran> {
     fake.spend()?;
     if let Some((code, text)) = fake.next_kubeadm.borrow_mut().take() {
         let is_told = |line: &&str| words.contains(&"--v=1") || !line.starts_with("I0108 ");
-        return Ok(Ran {
+        return Ok(CommandOutput {
             code,
             stdout: String::new(),
             stderr: text.split_inclusive('\n').filter(is_told).collect(),
@@ -217,7 +216,7 @@ fn kubeadm(fake: &Fake, words: &[&str]) -> Result<Ran> {
             let text = fs::read(&renewed).unwrap();
             fs::remove_file(&renewed).unwrap();
             fs::write(&renewed, text).unwrap();
-            fake.own(&renewed, 0, 0).unwrap();
+            fake.chown(&renewed, 0, 0).unwrap();
             Ok(ok(""))
         }
         ["--kubeconfig", _, "token", "create", "--ttl", _, "--description", words] => {
@@ -229,13 +228,13 @@ fn kubeadm(fake: &Fake, words: &[&str]) -> Result<Ran> {
     }
 }
 
-/// The JSON documents of a configuration file.
-pub(crate) fn configuration(fake: &Fake, path: &str) -> Vec<Value> {
+/// Reads the JSON documents of a configuration file.
+pub(crate) fn configuration(fake: &FakeHost, path: &str) -> Vec<Value> {
     let text = fs::read_to_string(fake.path(path)).unwrap();
     text.split("---\n").take(2).map(|document| serde_json::from_str(document).unwrap()).collect()
 }
 
-fn init(fake: &Fake, phase: &str, words: &[&str], documents: &[Value]) -> Result<Ran> {
+fn init(fake: &FakeHost, phase: &str, words: &[&str], documents: &[Value]) -> Result<CommandOutput> {
     let certificates = documents[1]["certificatesDir"].as_str().unwrap().to_owned();
     let confs = words.iter().position(|word| *word == "--kubeconfig-dir").map(|at| words[at + 1].to_owned());
     let place = |path: &str| match (path.strip_prefix("/etc/kubernetes/pki"), &confs) {
@@ -266,13 +265,13 @@ fn init(fake: &Fake, phase: &str, words: &[&str], documents: &[Value]) -> Result
 }
 
 /// Runs a real kubeadm with the fake root as its root; it must be linked statically.
-fn real(fake: &Fake, program: PathBuf, words: &[&str]) -> Ran {
+fn real(fake: &FakeHost, program: PathBuf, words: &[&str]) -> CommandOutput {
     let inside = fake.path("/usr/bin/kubeadm");
     if !inside.is_file() {
         fs::create_dir_all(inside.parent().unwrap()).unwrap();
         fs::copy(program, inside).unwrap();
     }
-    let mut command = Command::new("unshare");
+    let mut command = std::process::Command::new("unshare");
     command
         .args(["--user", "--map-root-user", "chroot"])
         .arg(fake.root())
@@ -281,5 +280,5 @@ fn real(fake: &Fake, program: PathBuf, words: &[&str]) -> Ran {
     let output = command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").output();
     let output = output.expect("unshare and chroot; they come with Debian's util-linux and coreutils");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    CommandOutput { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }

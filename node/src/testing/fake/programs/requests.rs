@@ -7,12 +7,12 @@ use serde_json::Value;
 use super::answers::{failed, ok};
 use crate::config::Minor;
 use crate::doctor::certificates::ending as certificate;
-use crate::host::{Call, Ran, Real, World};
+use crate::host::{Command, CommandOutput, Host, RealHost};
 use crate::kubernetes::kube_proxy;
-use crate::kubernetes::kubeadm::dialect::ways;
+use crate::kubernetes::kubeadm::dialect::dialect;
 use crate::renew::csr;
 use crate::renew::form::{Form, element};
-use crate::testing::fake::machine::{Fake, NOW};
+use crate::testing::fake::machine::{FakeHost, NOW};
 use crate::testing::fake::recorded::YEAR;
 use crate::text::base64;
 
@@ -20,12 +20,12 @@ use crate::text::base64;
 pub(super) const SERVING: &str = "/var/lib/kubelet/pki/kubelet-server-current.pem";
 
 /// What the master's kubelet asks for.
-pub(super) fn serving(fake: &Fake) -> Value {
+pub(super) fn serving(fake: &FakeHost) -> Value {
     let name = fake.node_name();
     let form = Form::Server(name.parse().unwrap(), [10, 0, 3, 1].into());
     let pem = if fake.openssl.get() { signed(&name) } else { pem(&form.information(b"foo")) };
     let is_old = fake.version.borrow().starts_with("v1.17.");
-    let mut object = csr::object(ways(if is_old { Minor::V17 } else { Minor::V20 }), &form, "csr", &pem);
+    let mut object = csr::object(dialect(if is_old { Minor::V17 } else { Minor::V20 }), &form, "csr", &pem);
     object["spec"]["username"] = format!("system:node:{name}").into();
     object
 }
@@ -51,11 +51,13 @@ fn signed(name: &str) -> String {
     );
     let mut words: Vec<&str> = words.split_whitespace().collect();
     words.extend(["-config", config.to_str().unwrap(), "-keyout", key.to_str().unwrap()]);
-    Real::new(None).ask(&Call::new("/usr/bin/openssl", &words)).expect("openssl: Debian's package openssl")
+    RealHost::new(None)
+        .run_checked(&Command::new("/usr/bin/openssl", &words))
+        .expect("openssl: Debian's package openssl")
 }
 
 /// What the API server says of an object: 1.17 has `v1beta1` alone, where nobody is named who signs; `v1` wants that.
-fn refusal(fake: &Fake, object: &Value) -> Option<Ran> {
+fn refusal(fake: &FakeHost, object: &Value) -> Option<CommandOutput> {
     let is_old = fake.version.borrow().starts_with("v1.17.");
     let version = object["apiVersion"].as_str().unwrap_or_default();
     let fits = match version {
@@ -69,7 +71,7 @@ fn refusal(fake: &Fake, object: &Value) -> Option<Ran> {
 }
 
 /// What the API server answers; `None` when this is not about requests.
-pub(super) fn kubectl(fake: &Fake, kubeconfig: &str, words: &[&str]) -> Option<Ran> {
+pub(super) fn kubectl(fake: &FakeHost, kubeconfig: &str, words: &[&str]) -> Option<CommandOutput> {
     let mut state = fake.state.borrow_mut();
     let as_proxy = kubeconfig == kube_proxy::KUBECONFIG;
     if as_proxy && !state.objects.contains("hale:kube-proxy-renewal") {

@@ -1,7 +1,7 @@
 //! What a machine said on its port while it came up: phases of its bootstrap, and in the end what it is like.
 
 use node::bootstrap::journal::{Entry, Event};
-use node::doctor::report::Report;
+use node::doctor::report::BootReport;
 
 /// A line, and when it came, in seconds after power-on.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,7 +16,7 @@ pub(crate) struct Boot {
     /// Phases in the order in which they were first told of.
     pub(crate) phases: Vec<Phase>,
     /// What the machine said of itself, and when.
-    pub(crate) report: Option<(f64, Report)>,
+    pub(crate) report: Option<(f64, BootReport)>,
     /// Lines that are neither.
     pub(crate) strange: Vec<String>,
 }
@@ -60,7 +60,7 @@ impl Boot {
         for Heard { at, text } in lines {
             if let Ok(entry) = serde_json::from_str::<Entry>(text) {
                 boot.take(*at, entry);
-            } else if let Ok(report) = serde_json::from_str::<Report>(text) {
+            } else if let Ok(report) = serde_json::from_str::<BootReport>(text) {
                 boot.report = Some((*at, report));
             } else if !text.trim().is_empty() {
                 boot.strange.push(text.clone());

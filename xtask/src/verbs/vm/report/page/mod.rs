@@ -2,7 +2,7 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use node::doctor::finding::{Finding, Verdict};
-use node::doctor::report::Report;
+use node::doctor::report::BootReport;
 
 use super::boot::{Boot, Phase, State, seconds};
 use super::chart::{Bar, chart};
@@ -148,7 +148,7 @@ fn phases(boot: &Boot) -> Markup {
     }
 }
 
-fn units(report: &Report, kernel: f64) -> Markup {
+fn units(report: &BootReport, kernel: f64) -> Markup {
     let mut longest: Vec<_> = report.units.iter().collect();
     longest.sort_by_key(|unit| (std::cmp::Reverse(unit.active - unit.began), &unit.name));
     longest.truncate(ROWS);

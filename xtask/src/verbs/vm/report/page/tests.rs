@@ -1,6 +1,6 @@
 //! Pages of boots that went well, badly and not at all.
 
-use node::doctor::report::Unit;
+use node::doctor::report::UnitStart;
 
 use super::*;
 use crate::verbs::vm::report::boot::Heard;
@@ -24,9 +24,9 @@ fn entry(phase: &str, event: &str) -> String {
 }
 
 fn report(findings: Vec<Finding>) -> String {
-    let unit = |name: &str, began, active| Unit { began, active, name: name.to_owned() };
+    let unit = |name: &str, began, active| UnitStart { began, active, name: name.to_owned() };
     let units = vec![unit("-.mount", 1_000_000, 1_000_000), unit("crio.service", 2_000_000, 4_500_000)];
-    let report = Report { uptime: 5_000_000, userspace: 900_000, finished: 4_600_000, units, findings };
+    let report = BootReport { uptime: 5_000_000, userspace: 900_000, finished: 4_600_000, units, findings };
     serde_json::to_string(&report).unwrap()
 }
 

@@ -1,9 +1,10 @@
-//! What a bootstrap leaves is what was promised: looked at, made again when it is gone, and on disk when it is said to be.
+//! What a bootstrap leaves is what was promised: looked at, made again when it is gone, and on disk when it is said to
+//! be.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::Command;
+use std::process;
 
 use super::*;
 
@@ -13,14 +14,14 @@ fn secrets_are_wiped_once_they_were_used() {
     for text in [JOIN.to_owned(), JOIN.replace("token =", "\"token\" =")] {
         let role = role("node", "1.20.2");
         let fake = machine(&role);
-        fake.make(Identity::PATH, &text);
+        fake.make(NodeConfig::PATH, &text);
         let old = fake.path("/old");
-        std::fs::hard_link(fake.path(Identity::PATH), &old).unwrap();
+        std::fs::hard_link(fake.path(NodeConfig::PATH), &old).unwrap();
         boot(&fake, &role).unwrap();
         assert_eq!(fake.holders("0123456789abcdef"), [""; 0]);
-        assert!(files::need(&fake, Identity::PATH).unwrap().contains("10.0.3.1:6443"));
+        assert!(files::need(&fake, NodeConfig::PATH).unwrap().contains("10.0.3.1:6443"));
         assert_eq!(std::fs::read(&old).unwrap(), vec![0; text.len()]);
-        assert_ne!(old.metadata().unwrap().ino(), fake.path(Identity::PATH).metadata().unwrap().ino());
+        assert_ne!(old.metadata().unwrap().ino(), fake.path(NodeConfig::PATH).metadata().unwrap().ino());
     }
 }
 
@@ -72,13 +73,13 @@ fn a_phase_that_fails_leaves_no_file_with_its_token() {
         let role = role(kind, "1.20.2");
         let whole = machine(&role);
         boot(&whole, &role).unwrap();
-        let calls = whole.calls.borrow();
-        let told = |call: &String| call.contains("kubeadm") && call.contains("--config /run/hale/");
-        let told: Vec<usize> = (0..calls.len()).filter(|at| told(&calls[*at])).collect();
-        assert!(!told.is_empty(), "{calls:?}");
-        for at in told {
+        let calls = whole.commands.borrow();
+        let uses_config = |call: &String| call.contains("kubeadm") && call.contains("--config /run/hale/");
+        let phases: Vec<usize> = (0..calls.len()).filter(|at| uses_config(&calls[*at])).collect();
+        assert!(!phases.is_empty(), "{calls:?}");
+        for at in phases {
             let fake = machine(&role);
-            fake.spoilt.borrow_mut().insert(at, Spoilt::Refused);
+            fake.injected.borrow_mut().insert(at, InjectedFault::Rejects);
             assert!(boot(&fake, &role).is_err(), "{}", calls[at]);
             let left: Vec<_> = fake.tree().into_keys().filter(|path| path.starts_with("run/hale/")).collect();
             assert_eq!(left, [""; 0], "{}", calls[at]);
@@ -92,7 +93,7 @@ fn no_phase_takes_a_programs_word_for_it() {
     let role = role("master", "1.20.2");
     let whole = machine(&role);
     boot(&whole, &role).unwrap();
-    let calls = whole.calls.borrow();
+    let calls = whole.commands.borrow();
     let acts = calls.iter().enumerate().filter(|(_, call)| call.contains("kubeadm init phase"));
     // What these change is not looked at afterwards: whoever wants pods on the master takes the taint away.
     let acts = acts.filter(|(_, call)| {
@@ -101,7 +102,7 @@ fn no_phase_takes_a_programs_word_for_it() {
     let mut met = 0;
     for (at, call) in acts {
         let fake = machine(&role);
-        fake.spoilt.borrow_mut().insert(at, Spoilt::Idle);
+        fake.injected.borrow_mut().insert(at, InjectedFault::DoesNothing);
         assert!(boot(&fake, &role).is_err(), "{call}");
         boot(&fake, &role).unwrap_or_else(|fault| panic!("{call}: {fault}"));
         assert_eq!(&tree(&fake), &WHOLE["master"].0, "{call}");
@@ -113,7 +114,7 @@ fn no_phase_takes_a_programs_word_for_it() {
 /// The journal calls it done, and it is not there any more.
 #[test]
 fn what_is_gone_is_made_again() {
-    let check = |kind: &str, spoil: &dyn Fn(&Fake)| {
+    let check = |kind: &str, spoil: &dyn Fn(&FakeHost)| {
         let role = role(kind, "1.20.2");
         let fake = machine(&role);
         boot(&fake, &role).unwrap();
@@ -123,7 +124,7 @@ fn what_is_gone_is_made_again() {
         boot(&fake, &role).unwrap();
         assert_eq!(&tree(&fake), &WHOLE[kind].0);
     };
-    let remove = |path: &'static str| move |fake: &Fake| std::fs::remove_file(fake.path(path)).unwrap();
+    let remove = |path: &'static str| move |fake: &FakeHost| std::fs::remove_file(fake.path(path)).unwrap();
     check("master", &remove("/etc/kubernetes/scheduler.conf"));
     check("master", &remove("/etc/kubernetes/manifests/etcd.yaml"));
     check("master", &remove("/etc/kubernetes/apiserver/audit.json"));
@@ -133,9 +134,9 @@ fn what_is_gone_is_made_again() {
     check("master", &remove(crate::kubernetes::kube_proxy::KUBECONFIG));
     check("master", &remove(crate::kubernetes::kube_proxy::CONFIG));
     check("node", &remove(crate::bootstrap::phases::crio::CNI));
-    check("master", &|fake| fake.own(&fake.path("/etc/kubernetes/admin.conf"), 7, 7).unwrap());
+    check("master", &|fake| fake.chown(&fake.path("/etc/kubernetes/admin.conf"), 7, 7).unwrap());
     let forget = |what: &'static str| {
-        move |fake: &Fake| {
+        move |fake: &FakeHost| {
             let mut state = fake.state.borrow_mut();
             assert!(state.enabled.remove(what) || state.objects.remove(what), "{what}");
         }
@@ -181,8 +182,8 @@ fn a_damaged_ca_of_a_running_master_is_not_replaced() {
     fake.make("/etc/kubernetes/pki/ca.key", "");
     let before = tree(&fake);
     fake.reboot();
-    let told = boot(&fake, &role).unwrap_err().to_string();
-    assert!(told.contains("restore it from a backup, or `hale reset`"), "{told}");
+    let message = boot(&fake, &role).unwrap_err().to_string();
+    assert!(message.contains("restore it from a backup, or `hale reset`"), "{message}");
     assert_eq!(tree(&fake), before);
 }
 
@@ -192,7 +193,7 @@ fn a_damaged_ca_of_a_running_master_is_not_replaced() {
 fn what_is_said_to_be_on_disk_is_there() {
     let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("trace");
-    let mut strace = Command::new("/usr/bin/strace");
+    let mut strace = process::Command::new("/usr/bin/strace");
     strace.args(["-f", "-qq", "-y", "-s0", "-e", "trace=write,fsync,fdatasync,rename", "-o"]).arg(&trace);
     strace.arg(std::env::current_exe().unwrap());
     strace.args(["--exact", "bootstrap::tests::both_roles_and_both_versions_come_up_and_stay"]);
@@ -254,21 +255,22 @@ fn the_key_of_the_secrets_is_made_once() {
     let (fake, text, key) = made();
     assert_ne!(key, made().2, "of all machines one");
     assert_eq!(fake.holders(&key), [path.trim_start_matches('/')]);
-    assert!(!fake.calls.borrow().join("\n").contains(&key));
+    assert!(!fake.commands.borrow().join("\n").contains(&key));
     // The manifests are made anew, and it stays.
     fake.make("/var/lib/etcd/member/", "");
     std::fs::remove_file(fake.path("/etc/kubernetes/manifests/etcd.yaml")).unwrap();
     boot(&fake, &role).unwrap();
     assert_eq!(files::need(&fake, path).unwrap(), text);
-    for spoilt in [&|fake: &Fake| std::fs::remove_file(fake.path(path)).unwrap() as _, &|fake: &Fake| {
-        fake.make(path, "")
-    }] as [&dyn Fn(&Fake); 2]
+    for damage in
+        [&|fake: &FakeHost| std::fs::remove_file(fake.path(path)).unwrap() as _, &|fake: &FakeHost| {
+            fake.make(path, "")
+        }] as [&dyn Fn(&FakeHost); 2]
     {
-        spoilt(&fake);
-        let told = boot(&fake, &role).unwrap_err();
+        damage(&fake);
+        let message = boot(&fake, &role).unwrap_err();
         assert!(
-            told.class() == Class::Integrity && told.to_string().contains("restore it from a backup"),
-            "{told}"
+            message.class() == Class::Integrity && message.to_string().contains("restore it from a backup"),
+            "{message}"
         );
     }
 }

@@ -1,32 +1,32 @@
-//! What node.toml says, and what becomes of it.
+//! Bootstraps with what node.toml may say.
 
 use super::*;
-use crate::host::{Real, openssl};
+use crate::host::{RealHost, openssl};
 
 /// What stands in resolv.conf afterwards, by what stood there and what node.toml says.
 #[test]
 fn a_machine_that_names_no_server_asks_those_of_node_toml_or_the_gateway() {
-    let check = |before: Option<&str>, told: &str, after: &str| {
+    let check = |before: Option<&str>, config: &str, after: &str| {
         let role = role("master", "1.20.2");
         let fake = machine(&role);
         before.inspect(|text| fake.make("/etc/resolv.conf", text));
-        fake.make(Identity::PATH, told);
+        fake.make(NodeConfig::PATH, config);
         boot(&fake, &role).unwrap();
         assert_eq!(files::need(&fake, "/etc/resolv.conf").unwrap(), after);
     };
-    let told = "[network]\nnameservers = [\"192.0.2.1\", \"192.0.2.2\"]\n";
+    let config = "[network]\nnameservers = [\"192.0.2.1\", \"192.0.2.2\"]\n";
     check(None, "", "nameserver 10.0.3.1\n");
-    check(None, told, "nameserver 192.0.2.1\nnameserver 192.0.2.2\n");
-    check(Some("nameserver 192.0.2.9\n"), told, "nameserver 192.0.2.9\n");
+    check(None, config, "nameserver 192.0.2.1\nnameserver 192.0.2.2\n");
+    check(Some("nameserver 192.0.2.9\n"), config, "nameserver 192.0.2.9\n");
 }
 
 /// A gateway without a way out would have no route to services; behind it, everything goes through it.
 #[test]
 fn a_bridge_that_hale_makes_leads_to_services() {
-    let check = |kind: &str, told: &str, expect: &str| {
+    let check = |kind: &str, config: &str, expect: &str| {
         let role = role(kind, "1.20.2");
         let fake = machine(&role);
-        fake.make(Identity::PATH, told);
+        fake.make(NodeConfig::PATH, config);
         boot(&fake, &role).unwrap();
         let text = files::need(&fake, crate::bootstrap::network::FILES[1]).unwrap();
         assert!(text.ends_with(expect), "{text}");
@@ -39,19 +39,19 @@ fn a_bridge_that_hale_makes_leads_to_services() {
 /// Only what node.toml names is touched: nothing when the bridge is there, and no port that it does not name.
 #[test]
 fn no_other_interface_is_touched() {
-    let check = |told: &str, matched: &[&str]| {
+    let check = |config: &str, matched: &[&str]| {
         let role = role("master", "1.20.2");
         let fake = machine(&role);
-        fake.make(Identity::PATH, told);
+        fake.make(NodeConfig::PATH, config);
         boot(&fake, &role).unwrap();
         let texts = crate::bootstrap::network::FILES
             .map(|path| files::read(&fake, path).unwrap().unwrap_or_default());
         let found: Vec<&str> =
             texts.iter().filter_map(|text| text.strip_prefix("[Match]\nName=")?.lines().next()).collect();
-        assert_eq!(found, matched, "{told}");
+        assert_eq!(found, matched, "{config}");
         assert!(texts.concat().matches("[Match]").count() == matched.len(), "{texts:?}");
-        let restarted = fake.calls.borrow().iter().any(|call| call.contains("systemd-networkd"));
-        assert_eq!(restarted, !matched.is_empty(), "{told}");
+        let restarted = fake.commands.borrow().iter().any(|command| command.contains("systemd-networkd"));
+        assert_eq!(restarted, !matched.is_empty(), "{config}");
     };
     check("", &[]);
     check("[network]\nbridge = \"make\"\n", &["lxcbr0"]);
@@ -63,7 +63,7 @@ fn no_other_interface_is_touched() {
 fn a_given_ca_is_the_clusters() {
     let role = role("master", "1.20.2");
     let fake = machine(&role);
-    fake.make(Identity::PATH, include_str!("../../../examples/master.toml"));
+    fake.make(NodeConfig::PATH, include_str!("../../../examples/master.toml"));
     boot(&fake, &role).unwrap();
     let text = |path: &str| files::need(&fake, path).unwrap();
     assert_eq!(text("/etc/kubernetes/pki/ca.crt").lines().nth(1), Some("MIIB"));
@@ -83,8 +83,8 @@ fn a_key_that_is_not_the_given_cas_is_refused() {
         let words =
             ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "9", "-subj", "/CN=kubernetes"];
         let files = ["-keyout", key.as_str(), "-out", certificate.as_str()];
-        let call = openssl::call(&[words.as_slice(), &files].concat());
-        Real::new(None).ask(&call).expect("openssl: Debian's package openssl");
+        let command = openssl::command(&[words.as_slice(), &files].concat());
+        RealHost::new(None).run_checked(&command).expect("openssl: Debian's package openssl");
     }
     let text = |name: &str| std::fs::read_to_string(path(name)).unwrap();
     let check = |key: &str, right: bool| {
@@ -92,11 +92,11 @@ fn a_key_that_is_not_the_given_cas_is_refused() {
         let fake = machine(&role);
         fake.openssl.set(true);
         let pair = format!("[ca]\ncertificate = \"\"\"{}\"\"\"\nkey = \"\"\"{key}\"\"\"\n", text("own.crt"));
-        fake.make(Identity::PATH, &pair);
-        let told = boot(&fake, &role).map_err(|fault| fault.to_string());
+        fake.make(NodeConfig::PATH, &pair);
+        let result = boot(&fake, &role).map_err(|fault| fault.to_string());
         let expect =
             "ca.key is not the key of ca.certificate; put the cluster CA's own pair into /etc/hale/node.toml";
-        assert_eq!(told.err().as_deref(), (!right).then_some(expect));
+        assert_eq!(result.err().as_deref(), (!right).then_some(expect));
         let left = tree(&fake).into_keys().any(|path| path.contains("pki"));
         assert_eq!(left, right, "half a set of certificates is left");
     };
@@ -109,20 +109,20 @@ fn a_key_that_is_not_the_given_cas_is_refused() {
 #[test]
 fn a_node_runs_a_kube_proxy_where_the_role_wants_one() {
     let text = include_str!("../../../examples/role.toml");
-    let role = Role::parse(&text.replacen("role = \"master\"", "role = \"node\"", 1)).unwrap();
+    let role = RoleConfig::parse(&text.replacen("role = \"master\"", "role = \"node\"", 1)).unwrap();
     let fake = machine(&role);
-    let told = boot(&fake, &role).unwrap_err().to_string();
+    let message = boot(&fake, &role).unwrap_err().to_string();
     assert!(
-        told.contains("has no kube-proxy.kubeconfig; put there what `hale token --kube-proxy`"),
-        "{told}"
+        message.contains("has no kube-proxy.kubeconfig; put there what `hale token --kube-proxy`"),
+        "{message}"
     );
-    fake.make(Identity::PATH, &format!("{JOIN}[kube-proxy]\nkubeconfig = \"client-key-data: eA==\"\n"));
+    fake.make(NodeConfig::PATH, &format!("{JOIN}[kube-proxy]\nkubeconfig = \"client-key-data: eA==\"\n"));
     boot(&fake, &role).unwrap();
     assert_eq!(
         files::need(&fake, crate::kubernetes::kube_proxy::KUBECONFIG).unwrap(),
         "client-key-data: eA=="
     );
-    assert!(!files::need(&fake, Identity::PATH).unwrap().contains("client-key-data"));
+    assert!(!files::need(&fake, NodeConfig::PATH).unwrap().contains("client-key-data"));
     let (enabled, active) = (&fake.state.borrow().enabled, &fake.state.borrow().active);
     assert!(enabled.contains("kube-proxy.service") && active.contains("kube-proxy.service"));
 }
