@@ -11,7 +11,7 @@ use builder::base::progress::Silent;
 use builder::base::{Class, Digest, Fault};
 use builder::build::executor::{Built, Way, build};
 use builder::build::planner::Order;
-use builder::build::planner::bundle::{self, Planned};
+use builder::build::planner::bundle::{self, BundlePlan};
 use builder::build::steps::Shop;
 use builder::dist;
 use builder::host::checkout::Project;
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
 struct Bench {
     top: tempfile::TempDir,
     store: Store,
-    planned: Planned,
+    planned: BundlePlan,
     built: Built,
 }
 
@@ -111,7 +111,7 @@ fn order(root: &Path) -> Order {
     Order { project, line, role, toolchain: tests::checkout::toolchain() }
 }
 
-fn realise(planned: &Planned, store: &Store, jobs: usize) -> Built {
+fn realise(planned: &BundlePlan, store: &Store, jobs: usize) -> Built {
     let jobs = NonZero::new(jobs).expect("not zero");
     let shop = Shop {
         store,

@@ -5,7 +5,7 @@ use std::num::NonZero;
 use std::sync::{Condvar, Mutex, MutexGuard};
 
 use crate::base::{Fault, Result};
-use crate::plan::{Output, Plan, Planned, StepId};
+use crate::plan::{LabelledStep, Output, Plan, StepId};
 
 /// How one step became its output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,13 +22,13 @@ pub trait Workshop: Sync {
     fn recall(&self, id: StepId) -> Result<Option<Output>>;
 
     /// Makes a step's output from its inputs' outputs and records it.
-    fn make(&self, id: StepId, planned: &Planned, inputs: &BTreeMap<StepId, Output>) -> Result<Output>;
+    fn make(&self, id: StepId, planned: &LabelledStep, inputs: &BTreeMap<StepId, Output>) -> Result<Output>;
 
     /// Told how many steps are to be made, before the first one; for progress.
     fn expect(&self, _steps: usize) {}
 
     /// Told when a step is about to be made and when it is done; for progress.
-    fn tell(&self, _planned: &Planned, _done: bool) {}
+    fn tell(&self, _planned: &LabelledStep, _done: bool) {}
 }
 
 /// Outputs of all steps that the goals need, and how each came about.
@@ -83,7 +83,7 @@ pub fn survey(plan: &Plan, workshop: &dyn Workshop) -> Result<(Built, BTreeSet<S
     Ok((kept, missing))
 }
 
-fn planned<'a>(plan: &'a Plan, id: &StepId) -> Result<&'a Planned> {
+fn planned<'a>(plan: &'a Plan, id: &StepId) -> Result<&'a LabelledStep> {
     plan.get(id).ok_or_else(|| Fault::bug(format!("step {id} is not in the plan")))
 }
 
@@ -183,7 +183,12 @@ mod tests {
             Ok(self.has.lock().unwrap().get(&id).copied())
         }
 
-        fn make(&self, id: StepId, planned: &Planned, inputs: &BTreeMap<StepId, Output>) -> Result<Output> {
+        fn make(
+            &self,
+            id: StepId,
+            planned: &LabelledStep,
+            inputs: &BTreeMap<StepId, Output>,
+        ) -> Result<Output> {
             assert_eq!(inputs.len(), planned.step.inputs().len(), "inputs come first");
             if self.refuses == Some(planned.label.as_str()) {
                 return Err(Fault::remote("gone"));

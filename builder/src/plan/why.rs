@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::{Plan, Planned, Step, StepId};
+use super::{LabelledStep, Plan, Step, StepId};
 use crate::base::tree::{Contents, Tree};
 use crate::base::{Fault, Result};
 
@@ -64,7 +64,7 @@ fn text(step: &Step) -> Result<Value> {
 
 type Changed = Option<(String, Option<Value>, Option<Value>)>;
 
-fn first_change(before: &Planned, now: &Planned) -> Result<Changed> {
+fn first_change(before: &LabelledStep, now: &LabelledStep) -> Result<Changed> {
     Ok(descend(String::new(), Some(&text(&before.step)?), Some(&text(&now.step)?)))
 }
 
@@ -92,7 +92,7 @@ fn descend(key: String, old: Option<&Value>, new: Option<&Value>) -> Changed {
 }
 
 /// The label of the input that `text` names, if it is one of the step's.
-fn input(plan: &Plan, planned: &Planned, text: &str) -> Option<String> {
+fn input(plan: &Plan, planned: &LabelledStep, text: &str) -> Option<String> {
     let id: StepId = text.parse().ok()?;
     planned.step.inputs().into_values().find(|input| *input == id)?;
     Some(plan.get(&id)?.label.clone())

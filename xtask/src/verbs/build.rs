@@ -8,7 +8,7 @@ use builder::base::Result;
 use builder::base::tree::Kind;
 use builder::build::executor::{Built, Way};
 use builder::build::planner::Order;
-use builder::build::planner::bundle::{self, Planned};
+use builder::build::planner::bundle::{self, BundlePlan};
 use builder::dist::repository::COMPONENTS;
 use builder::host::checkout::Project;
 use builder::lock::From;
@@ -93,7 +93,7 @@ impl Build {
 /// A bundle that was built and put in its place.
 struct Bundle<'a> {
     order: &'a Order,
-    planned: &'a Planned,
+    planned: &'a BundlePlan,
     built: &'a Built,
     output: Output,
     to: &'a Path,
@@ -126,7 +126,7 @@ impl Bundle<'_> {
 
     /// The role's components. A bundle depends on their packages and holds none of them.
     fn missing(&self, store: &Store) -> Result<BTreeMap<String, Lack>> {
-        let Planned { files, recipe, lock, .. } = self.planned;
+        let BundlePlan { files, recipe, lock, .. } = self.planned;
         let mut absent: BTreeMap<_, _> =
             builder::build::planner::components::plan(files, recipe, lock, store)?
                 .missing

@@ -7,7 +7,7 @@ use builder::base::name::RoleName;
 use builder::base::{Fault, Result};
 use builder::build::executor::{Built, Way};
 use builder::build::planner::Order;
-use builder::build::planner::system::{self, LeftOut, Planned};
+use builder::build::planner::system::{self, DiskPlan, LeftOut};
 use builder::dist::disk_image;
 use builder::host::overwrite::{Form, Overwrite};
 use builder::plan::{DiskFormat, Output, StepId};
@@ -80,7 +80,7 @@ impl Image {
         let images = forms.into_iter().map(|(format, step)| publish(&order, &store, &built, format, step));
         let images = images.collect::<Result<Vec<_>>>()?;
         let made = built.values().filter(|(_, way)| *way == Way::Made).count();
-        let Planned { debian, own, left_out, .. } = planned;
+        let DiskPlan { debian, own, left_out, .. } = planned;
         let (role, steps, seconds) = (order.role, built.len(), start.elapsed().as_secs_f64());
         let peak_memory = run::peak_memory();
         Summary { role, images, debian, own, left_out, steps, made, seconds, peak_memory }.show(context)

@@ -5,7 +5,7 @@ use builder::build::executor;
 use builder::build::planner::bundle;
 use builder::dist;
 use builder::plan::why;
-use builder::plan::{Plan as Steps, Planned, StepId};
+use builder::plan::{LabelledStep, Plan as Steps, StepId};
 use builder::store::Store;
 use clap::Args;
 use serde::Serialize;
@@ -39,7 +39,7 @@ impl Plan {
                 (_, true) => "to be made",
                 _ => "not needed",
             };
-            let row = |(id, step): (StepId, &Planned)| Row {
+            let row = |(id, step): (StepId, &LabelledStep)| Row {
                 label: step.label.clone(),
                 state: state(id),
                 id: id.to_string(),

@@ -18,7 +18,7 @@ use crate::recipe::{Files, Recipe, Source};
 use crate::store::Store;
 
 /// The role's plan, and what it was made of. Rendered overlays are in the store already.
-pub struct Planned {
+pub struct BundlePlan {
     /// The steps; the bundle is the one goal.
     pub plan: Plan,
     /// The checkout's recipes and overlays.
@@ -34,7 +34,7 @@ pub struct Planned {
 }
 
 /// Reads the checkout and plans. No lock, no plan.
-pub fn plan(order: &Order, store: &Store) -> Result<Planned> {
+pub fn plan(order: &Order, store: &Store) -> Result<BundlePlan> {
     let files = order.project.files()?;
     let recipe = Recipe::parse(&files, &order.line)?;
     let lock = order.project.lock(&recipe)?;
@@ -49,7 +49,7 @@ pub fn plan(order: &Order, store: &Store) -> Result<Planned> {
     }
     let packages = draft.wares.iter().map(|ware| (ware.name.clone(), ware.version.clone())).collect();
     let goal = draft.finish(order, &recipe, &lock)?;
-    Ok(Planned { plan: draft.plan, files, recipe, lock, packages, goal })
+    Ok(BundlePlan { plan: draft.plan, files, recipe, lock, packages, goal })
 }
 
 struct Draft {

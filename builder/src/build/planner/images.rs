@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::supply::{Missing, Planned, Supply};
+use super::supply::{ComponentsPlan, Missing, Supply};
 use super::{inputs, packing};
 use crate::base::name::PackageName;
 use crate::base::tree::TreePath;
@@ -31,7 +31,7 @@ pub(crate) fn plan(
     role: &Role,
     lock: &Lock,
     store: &Store,
-    planned: &mut Planned,
+    planned: &mut ComponentsPlan,
 ) -> Result<Option<(TreePath, StepId)>> {
     let Some(bundle) = role_package::images(files, recipe, role, lock)? else { return Ok(None) };
     let (mut images, mut whole) = (BTreeMap::new(), true);
@@ -77,7 +77,7 @@ fn layer(
     recipe: &Recipe,
     lock: &Lock,
     store: &Store,
-    planned: &mut Planned,
+    planned: &mut ComponentsPlan,
 ) -> Result<Option<StepId>> {
     let name = &component.name;
     let tree = match (&component.from, lock.inputs.get(name)) {

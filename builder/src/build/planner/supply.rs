@@ -17,7 +17,7 @@ use crate::store::Store;
 
 /// The plan of a line's component packages.
 #[derive(Clone, Debug, Default)]
-pub struct Planned {
+pub struct ComponentsPlan {
     /// The steps; the bundle is the one goal, if there is anything in it.
     pub plan: Plan,
     /// The bundle.
@@ -41,7 +41,7 @@ pub struct Missing {
     pub mend: String,
 }
 
-impl Planned {
+impl ComponentsPlan {
     /// Says what is missing, once.
     pub(crate) fn miss(&mut self, missing: Missing) {
         if !self.missing.contains(&missing) {
@@ -63,7 +63,7 @@ impl Supply<'_> {
     /// there is no step, and `planned` says what is missing, once.
     pub(crate) fn payload(
         self,
-        planned: &mut Planned,
+        planned: &mut ComponentsPlan,
         component: &Component,
         input: &LockedInput,
         files: &BTreeMap<TreePath, Payload>,

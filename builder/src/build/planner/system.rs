@@ -29,7 +29,7 @@ pub const TOOLS: &str = "tools";
 
 /// A role's system, planned.
 #[derive(Debug)]
-pub struct Planned {
+pub struct DiskPlan {
     /// The steps; the disk is the one goal.
     pub plan: Plan,
     /// The raw disk.
@@ -55,7 +55,7 @@ struct Own {
 }
 
 /// Plans a role's disk. Debian's packages must have been fetched.
-pub fn plan(order: &Order, store: &Store) -> Result<Planned> {
+pub fn plan(order: &Order, store: &Store) -> Result<DiskPlan> {
     let role_packages = bundle::plan(order, store)?;
     let (recipe, lock) = (&role_packages.recipe, &role_packages.lock);
     let role = recipe.role(order.role.as_str())?;
@@ -89,10 +89,10 @@ pub fn plan(order: &Order, store: &Store) -> Result<Planned> {
     let arguments = recipe.line.kernel_arguments.clone();
     let disk = plan.add("disk", Step::Disk { root, tools, arguments, epoch })?;
     plan.want(disk);
-    Ok(Planned { plan, disk, root, debian: count, own: own_count, left_out })
+    Ok(DiskPlan { plan, disk, root, debian: count, own: own_count, left_out })
 }
 
-impl Planned {
+impl DiskPlan {
     /// Wants the disk in another form too.
     pub fn convert(&mut self, format: DiskFormat) -> Result<StepId> {
         if format == DiskFormat::Raw {

@@ -25,7 +25,7 @@ use crate::pack::image::containers_storage::{self, Stored};
 use crate::pack::image::{closure, erofs, oci};
 use crate::pack::package::deb;
 use crate::plan::bill::Bill;
-use crate::plan::{Layer, Output, Package, Planned, Preloaded, Step, StepId};
+use crate::plan::{LabelledStep, Layer, Output, Package, Preloaded, Step, StepId};
 use crate::rootfs::tools::Tools;
 use crate::rootfs::{self, Builder};
 use crate::store::Store;
@@ -50,7 +50,7 @@ impl Workshop for Shop<'_> {
         self.store.output(&id)
     }
 
-    fn make(&self, id: StepId, planned: &Planned, inputs: &Inputs) -> Result<Output> {
+    fn make(&self, id: StepId, planned: &LabelledStep, inputs: &Inputs) -> Result<Output> {
         let output = self.realise(id, &planned.step, inputs)?;
         self.store.record(&id, &output)?;
         Ok(output)
@@ -60,7 +60,7 @@ impl Workshop for Shop<'_> {
         self.progress.expect(steps as u64);
     }
 
-    fn tell(&self, planned: &Planned, done: bool) {
+    fn tell(&self, planned: &LabelledStep, done: bool) {
         match done {
             true => self.progress.advance(1),
             false => self.progress.name(&planned.label),

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::images;
-use super::supply::{Planned, Supply};
+use super::supply::{ComponentsPlan, Supply};
 use crate::base::name::PackageName;
 use crate::base::tree::TreePath;
 use crate::base::{Fault, Result};
@@ -24,9 +24,9 @@ use crate::store::Store;
 /// Plans a package for each component of the line that becomes one and whose bytes are in the store, and one with
 /// each role's images.
 /// Refuses a combination of versions that the line's rules forbid.
-pub fn plan(files: &Files, recipe: &Recipe, lock: &Lock, store: &Store) -> Result<Planned> {
+pub fn plan(files: &Files, recipe: &Recipe, lock: &Lock, store: &Store) -> Result<ComponentsPlan> {
     recipe.line.check(&lock.versions(recipe))?;
-    let (mut planned, mut parts) = (Planned::default(), BTreeMap::new());
+    let (mut planned, mut parts) = (ComponentsPlan::default(), BTreeMap::new());
     for (name, component) in &recipe.components {
         let Some(package) = component.package() else { continue };
         let input = lock.inputs.get(name).ok_or_else(|| {

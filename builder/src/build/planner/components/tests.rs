@@ -41,7 +41,7 @@ impl Bench {
         provide::add(&self.project, &self.store, &line, &name, &version, &path).unwrap();
     }
 
-    fn plan(&self) -> Result<Planned> {
+    fn plan(&self) -> Result<ComponentsPlan> {
         let recipe = self.recipe();
         let lock = Lock {
             line: recipe.line.name.clone(),
@@ -58,7 +58,7 @@ impl Bench {
     }
 
     /// Makes the payload of a component's plan.
-    fn payload(&self, planned: &Planned, label: &str) -> Result<crate::base::tree::Tree> {
+    fn payload(&self, planned: &ComponentsPlan, label: &str) -> Result<crate::base::tree::Tree> {
         let (_, step) = planned.plan.find(label).unwrap();
         let Step::Payload { input, release, texts } = &step.step else { panic!("{label}") };
         let input = self.store.output(input).unwrap().unwrap();
