@@ -22,7 +22,7 @@ use crate::base::{Class, Digest, Epoch, Fault, Result, Url};
 use crate::formats::archive;
 use crate::formats::debian::apt_sources::{self, Archive};
 use crate::formats::debian::control::Source;
-use crate::formats::debian::index::packages::{self, Package};
+use crate::formats::debian::index::packages::{self, IndexEntry};
 use crate::formats::debian::index::release::{Listed, Release};
 use crate::formats::debian::index::sources::{self, SourcePackage};
 use crate::formats::openpgp::verify_clearsigned;
@@ -104,7 +104,7 @@ pub struct Offered {
     /// The suite as it is now.
     pub suite: LockedSuite,
     /// Its packages for one architecture.
-    pub packages: Vec<Package>,
+    pub packages: Vec<IndexEntry>,
     /// Those of its source packages that were asked for.
     pub sources: Vec<SourcePackage>,
 }

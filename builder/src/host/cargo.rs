@@ -42,7 +42,7 @@ const FORMAT: u32 = 1;
 
 /// A package of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Package {
+pub struct BuiltDeb {
     /// Its name.
     pub name: String,
     /// Its whole Debian version.
@@ -128,7 +128,7 @@ pub fn packages(checkout: &Path) -> Result<BTreeMap<PackageName, Version>> {
 }
 
 /// Compiles and packages. Identical for one [`identity`] and epoch.
-pub fn build(checkout: &Path, toolchain: &Toolchain, epoch: Epoch) -> Result<Package> {
+pub fn build(checkout: &Path, toolchain: &Toolchain, epoch: Epoch) -> Result<BuiltDeb> {
     let checkout = checkout.canonicalize().map_err(|e| Fault::io("find", checkout, e))?;
     let manifest = checkout.join("node/Cargo.toml");
     let options = BuildOptions {
@@ -200,7 +200,7 @@ fn profile(checkout: &Path) -> Result<Vec<String>> {
     Ok(keys.into_iter().map(|(key, value)| format!("profile.{PROFILE}.{key}={value}")).collect())
 }
 
-fn pack(environment: &BuildEnvironment, mut package: PackageConfig, epoch: Epoch) -> Result<Package> {
+fn pack(environment: &BuildEnvironment, mut package: PackageConfig, epoch: Epoch) -> Result<BuiltDeb> {
     package.default_timestamp = epoch.seconds();
     package.resolve_assets(&NoOpListener).map_err(refused)?;
     let compressed = assets::compressed_assets(&package, &NoOpListener).map_err(refused)?;
@@ -214,7 +214,7 @@ fn pack(environment: &BuildEnvironment, mut package: PackageConfig, epoch: Epoch
     let written =
         cargo_deb::write_deb(environment, output, &package, &gzip, &NoOpListener).map_err(refused)?;
     let deb = std::fs::read(&written).map_err(|e| Fault::io("read", &written, e))?;
-    Ok(Package { name: package.deb_name, version: package.deb_version, deb })
+    Ok(BuiltDeb { name: package.deb_name, version: package.deb_version, deb })
 }
 
 /// A command with nothing of the caller's environment but where the toolchain is.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Lock, LockedPackage, LockedSource, LockedSuite};
 use crate::base::name::{GroupName, PackageName, SuiteName};
 use crate::base::{Fault, Result};
-use crate::formats::debian::index::packages::Package;
+use crate::formats::debian::index::packages::IndexEntry;
 use crate::formats::debian::index::sources::SourcePackage;
 use crate::formats::debian::relation::{self, Clause};
 use crate::formats::debian::solver::{Universe, Wanted};
@@ -19,7 +19,7 @@ pub struct Offer {
     /// The suites, as the lock names them.
     pub suites: BTreeMap<SuiteName, LockedSuite>,
     /// Their packages.
-    pub packages: Vec<Package>,
+    pub packages: Vec<IndexEntry>,
     /// Source packages that were asked for.
     pub sources: Vec<SourcePackage>,
 }
@@ -53,7 +53,7 @@ pub fn resolve(recipe: &Recipe, offer: Offer, moving: Moving<'_>) -> Result<Lock
     let sources = sources(recipe, &offer.sources)?;
     let all = Wanted { clauses: wanted.values().flatten().cloned().collect(), essential: true, keep };
     let universe = Universe::new(offer.packages, arch)?;
-    let together: Vec<Package> = universe.solve(&all)?.into_iter().cloned().collect();
+    let together: Vec<IndexEntry> = universe.solve(&all)?.into_iter().cloned().collect();
     let part = Universe::new(together, arch)?;
     let mut packages = BTreeMap::new();
     for (name, clauses) in wanted {
@@ -107,7 +107,7 @@ fn is_root_tree(recipe: &Recipe, name: &GroupName) -> bool {
         || recipe.groups.contains_key(name) && !recipe.roles.values().any(|role| role.groups.contains(name))
 }
 
-fn locked(package: &Package) -> LockedPackage {
+fn locked(package: &IndexEntry) -> LockedPackage {
     LockedPackage {
         name: package.name.clone(),
         version: package.version.clone(),

@@ -17,7 +17,7 @@ use crate::base::name::{Arch, ComponentName, GroupName, LineName, PackageName, R
 use crate::base::text::{Text, distinct};
 use crate::base::{Digest, Fault, Result, json};
 use crate::formats::debian::version::Version;
-use component::{Component, Offered, Origin, OriginKind, Package, Product};
+use component::{Component, ComponentPackage, Offered, Origin, OriginKind, Product};
 use line::{Line, Pin};
 use role::Role;
 use site::Site;
@@ -230,7 +230,7 @@ impl Recipe {
             (Origin::Apt { package }, Product::AsIs) => {
                 vec![format!("{package} (>= {})", self.line.pins[name].version())]
             }
-            (_, Product::Deb(Package { depends, .. })) => depends.clone(),
+            (_, Product::Deb(ComponentPackage { depends, .. })) => depends.clone(),
             _ => Vec::new(),
         })
     }

@@ -28,7 +28,7 @@ use crate::formats::debian::control::Source;
 use crate::host::sandbox::{Bind, Change, Job, Run, Sandbox};
 use crate::store::Store;
 
-use package::Package;
+use package::UnpackedPackage;
 pub use run::configure::Limits;
 pub(crate) use run::lower::write as write_tree;
 use run::work::Work;
@@ -44,9 +44,9 @@ pub fn merge_only(store: &Store, unpacked: &[Digest]) -> Result<Digest> {
 }
 
 /// The packages, sorted by name.
-fn read(store: &Store, unpacked: &[Digest]) -> Result<Vec<Package>> {
-    let read = |digest| Package::read(&store.tree(digest)?, store);
-    let mut packages: Vec<Package> = unpacked.iter().map(read).collect::<Result<_>>()?;
+fn read(store: &Store, unpacked: &[Digest]) -> Result<Vec<UnpackedPackage>> {
+    let read = |digest| UnpackedPackage::read(&store.tree(digest)?, store);
+    let mut packages: Vec<UnpackedPackage> = unpacked.iter().map(read).collect::<Result<_>>()?;
     packages.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(packages)
 }

@@ -18,7 +18,7 @@ pub(super) const CONTROL: &str = "control";
 pub(super) const DATA: &str = "data";
 
 /// A package that is about to be installed.
-pub(super) struct Package {
+pub(super) struct UnpackedPackage {
     /// Its name.
     pub(super) name: PackageName,
     /// Its control file.
@@ -29,7 +29,7 @@ pub(super) struct Package {
     pub(super) data: Tree,
 }
 
-impl Package {
+impl UnpackedPackage {
     /// Reads a package back from its unpacked tree.
     pub(super) fn read(unpacked: &Tree, contents: &dyn Contents) -> Result<Self> {
         let (mut members, mut data) = (BTreeMap::new(), Tree::new());

@@ -25,7 +25,7 @@ use crate::pack::image::containers_storage::{self, Stored};
 use crate::pack::image::{closure, erofs, oci};
 use crate::pack::package::deb;
 use crate::plan::bill::Bill;
-use crate::plan::{LabelledStep, Layer, Output, Package, Preloaded, Step, StepId};
+use crate::plan::{DebMetadata, LabelledStep, Layer, Output, Preloaded, Step, StepId};
 use crate::rootfs::tools::Tools;
 use crate::rootfs::{self, Builder};
 use crate::store::Store;
@@ -154,7 +154,7 @@ impl Shop<'_> {
 
     /// Whoever owns a file rewrites it, and some owners are ids that containers run with: all is root's. What belongs
     /// to others is made on the node (tmpfiles.d(5)) or lies in a file system that is only read.
-    fn deb(&self, package: &Package, tree: &Tree, epoch: Epoch) -> Result<Output> {
+    fn deb(&self, package: &DebMetadata, tree: &Tree, epoch: Epoch) -> Result<Output> {
         if let Some((path, node)) = tree.iter().find(|(_, node)| (node.uid, node.gid) != (0, 0)) {
             return Err(Fault::integrity(format!("/{path} of a package is not root's"))
                 .versus("0:0", format!("{}:{}", node.uid, node.gid)));

@@ -54,7 +54,7 @@ pub enum Step {
     /// A tree as a `.deb`.
     Deb {
         /// What the package says of itself.
-        package: Package,
+        package: DebMetadata,
         /// What it installs.
         tree: StepId,
         /// Every file's time.
@@ -232,7 +232,7 @@ impl FromStr for DiskFormat {
 /// What a package says of itself (deb-control(5)); the writer adds its size and orders the fields.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Package {
+pub struct DebMetadata {
     /// Control fields.
     pub control: BTreeMap<String, String>,
     /// Files that belong to the administrator once installed.

@@ -79,7 +79,7 @@ fn payload() -> Step {
 }
 
 fn deb(epoch: Epoch) -> Step {
-    let package = Package {
+    let package = DebMetadata {
         control: texts([("Package", "hale-master"), ("Version", "1.17.17+hale1")]),
         conffiles: [path("etc/hale/role.toml")].into(),
         scripts: [(Script::Postinst, "#!/bin/sh\n".to_owned())].into(),

@@ -99,7 +99,7 @@ pub enum Product {
     /// It is used as it is: a package of Debian's, or an image by its digest.
     AsIs,
     /// A `.deb` of ours.
-    Deb(Package),
+    Deb(ComponentPackage),
     /// An image of ours, made of programs and the libraries that they need.
     Image(BuiltImage),
 }
@@ -131,7 +131,7 @@ pub struct Offered {
     about: String,
     licence: String,
     from: BTreeMap<OriginKind, Origin>,
-    package: Option<Package>,
+    package: Option<ComponentPackage>,
     image: Option<BuiltImage>,
 }
 
@@ -160,7 +160,7 @@ impl Archive {
 
 /// A `.deb` of ours, around somebody else's program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Package {
+pub struct ComponentPackage {
     /// Its name.
     pub name: PackageName,
     /// Debian packages it needs to run, as relations (Debian Policy 7.1).
@@ -251,7 +251,7 @@ impl Offered {
 
 impl Component {
     /// The `.deb` of ours that it becomes, if it does.
-    pub fn package(&self) -> Option<&Package> {
+    pub fn package(&self) -> Option<&ComponentPackage> {
         match &self.becomes {
             Product::Deb(package) => Some(package),
             Product::AsIs | Product::Image(_) => None,

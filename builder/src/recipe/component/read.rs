@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Address, Archive, BuiltImage, Offered, Origin, OriginKind, Package, Payload};
+use super::{Address, Archive, BuiltImage, ComponentPackage, Offered, Origin, OriginKind, Payload};
 use crate::base::name::{ComponentName, PackageName};
 use crate::base::text::Text;
 use crate::base::tree::TreePath;
@@ -143,7 +143,7 @@ fn origins(text: Text<'_>, raw: RawOrigins) -> Result<BTreeMap<OriginKind, Origi
     Ok(origins)
 }
 
-fn package(text: Text<'_>, published: Option<&Origin>, raw: Spanned<RawPackage>) -> Result<Package> {
+fn package(text: Text<'_>, published: Option<&Origin>, raw: Spanned<RawPackage>) -> Result<ComponentPackage> {
     let span = raw.span();
     let raw = raw.into_inner();
     if matches!(published, Some(Origin::Url { archive: Archive::None, .. })) && raw.files.len() != 1 {
@@ -162,7 +162,7 @@ fn package(text: Text<'_>, published: Option<&Origin>, raw: Spanned<RawPackage>)
         }
         files.insert(path, payload.into_inner());
     }
-    Ok(Package { name: raw.name, depends: raw.depends, files })
+    Ok(ComponentPackage { name: raw.name, depends: raw.depends, files })
 }
 
 fn address(text: Text<'_>, raw: Spanned<String>) -> Result<Address> {

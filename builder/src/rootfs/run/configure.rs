@@ -2,7 +2,7 @@
 
 use crate::base::{Epoch, Result};
 use crate::host::sandbox::Run;
-use crate::rootfs::package::Package;
+use crate::rootfs::package::UnpackedPackage;
 
 /// Seconds that a maintainer script may take, and dpkg over all of them.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +28,7 @@ pub(crate) const PACKAGES: &str = "/run/packages";
 
 /// `preinst install` of every package that has one, as dpkg would have run it on unpacking
 /// (Debian Policy 6.5), then `dpkg --configure`.
-pub(crate) fn configure(packages: &[Package], epoch: Epoch, limits: Limits) -> Result<Vec<Run>> {
+pub(crate) fn configure(packages: &[UnpackedPackage], epoch: Epoch, limits: Limits) -> Result<Vec<Run>> {
     let mut with_preinst: Vec<_> =
         packages.iter().filter(|package| package.members.contains_key("preinst")).collect();
     // base-passwd's makes /etc/passwd, without which the others cannot name an owner.

@@ -17,7 +17,7 @@ use crate::formats::debian::version::Version;
 use crate::lock::pins::own_version;
 use crate::lock::{From, Lock, LockedInput};
 use crate::plan::{self, Step};
-use crate::recipe::component::{Component, Package};
+use crate::recipe::component::{Component, ComponentPackage};
 use crate::recipe::{Files, Recipe};
 use crate::store::Store;
 
@@ -61,11 +61,11 @@ pub fn plan(files: &Files, recipe: &Recipe, lock: &Lock, store: &Store) -> Resul
 /// The control fields. Dependencies are Debian's packages, whose versions the lock and the role decide.
 fn control(
     component: &Component,
-    package: &Package,
+    package: &ComponentPackage,
     input: &LockedInput,
     own: &Version,
     lock: &Lock,
-) -> plan::Package {
+) -> plan::DebMetadata {
     let description = format!(
         "{}\nThe program as its makers publish it, {} {}, packed by Hale for line {}.",
         component.about, component.name, input.version, lock.line
@@ -81,7 +81,7 @@ fn control(
         ("Description", description),
     ];
     let control = fields.into_iter().filter(|(_, value)| !value.is_empty());
-    plan::Package {
+    plan::DebMetadata {
         control: control.map(|(name, value)| (name.to_owned(), value)).collect(),
         conffiles: BTreeSet::new(),
         scripts: BTreeMap::new(),

@@ -10,7 +10,7 @@ use crate::formats::debian::version::Version;
 
 /// A package as an index lists it. Relations stay text: most are never looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Package {
+pub struct IndexEntry {
     /// Its name.
     pub name: PackageName,
     /// Its version.
@@ -67,7 +67,7 @@ impl Priority {
 
 /// Reads an index of `suite`: the packages for `arch` (and `all`) in the order of the file. Every stanza must
 /// have what it takes to fetch and check the package: a path inside the archive, a size and a SHA-256.
-pub fn parse(source: Source<'_>, suite: &SuiteName, arch: Arch) -> Result<Vec<Package>> {
+pub fn parse(source: Source<'_>, suite: &SuiteName, arch: Arch) -> Result<Vec<IndexEntry>> {
     let mut packages = Vec::new();
     for span in source.paragraphs() {
         let stanza = Stanza::read(source, span.clone())?;
@@ -138,11 +138,11 @@ impl<'a> Stanza<'a> {
         Ok(stanza)
     }
 
-    fn package(&self, suite: &SuiteName) -> Result<Package> {
+    fn package(&self, suite: &SuiteName) -> Result<IndexEntry> {
         // A name that the user could have got wrong elsewhere is here the archive's fault.
         let theirs = |fault: Fault| Fault::integrity(fault.to_string());
         let size = || Fault::integrity("not a size").versus("bytes", format!("{:?}", self.size));
-        Ok(Package {
+        Ok(IndexEntry {
             name: PackageName::new(self.name).map_err(theirs)?,
             version: Version::new(self.version).map_err(theirs)?,
             arch: self.arch.parse().map_err(theirs)?,
@@ -179,7 +179,7 @@ mod tests {
         )
     }
 
-    fn read(text: &str) -> Result<Vec<Package>> {
+    fn read(text: &str) -> Result<Vec<IndexEntry>> {
         let suite = SuiteName::new("bookworm").unwrap();
         parse(Source::integrity("Packages", text), &suite, Arch::Amd64)
     }

@@ -14,7 +14,7 @@ use resolvo::{Problem, Solver, UnsolvableOrCancelled};
 
 use crate::base::name::PackageName;
 use crate::base::{Fault, Result};
-use crate::formats::debian::index::packages::Package;
+use crate::formats::debian::index::packages::IndexEntry;
 use crate::formats::debian::relation::{Clause, Relation};
 use crate::formats::debian::version::Version;
 
@@ -35,7 +35,7 @@ pub struct Wanted {
 
 impl Universe {
     /// The packages of a smallest sensible solution, sorted by name; or the reason why there is none.
-    pub fn solve(&self, wanted: &Wanted) -> Result<Vec<&Package>> {
+    pub fn solve(&self, wanted: &Wanted) -> Result<Vec<&IndexEntry>> {
         let mut clauses = wanted.clauses.clone();
         if wanted.essential {
             let essential = self.by_name.values().map(|versions| &self.packages[versions[0]]);
@@ -61,7 +61,7 @@ impl Universe {
         };
         let chosen: BTreeSet<usize> =
             solution.into_iter().map(|id| solver.provider().package_index(id)).collect();
-        let mut packages: Vec<&Package> = chosen.into_iter().map(|index| &self.packages[index]).collect();
+        let mut packages: Vec<&IndexEntry> = chosen.into_iter().map(|index| &self.packages[index]).collect();
         packages.sort_by(|left, right| left.name.cmp(&right.name));
         Ok(packages)
     }

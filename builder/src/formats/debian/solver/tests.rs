@@ -12,7 +12,7 @@ fn universe(text: &str) -> Result<Universe> {
     let packages = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(|line| {
         let mut parts = line.split(';').map(str::trim);
         let (name, version) = parts.next().unwrap().split_once(' ').unwrap();
-        let mut package = Package {
+        let mut package = IndexEntry {
             name: PackageName::new(name).unwrap(),
             version: Version::new(version).unwrap(),
             arch: Arch::Amd64,
