@@ -25,7 +25,7 @@ use crate::base::name::PackageName;
 use crate::base::tree::{Contents, Kind, Memory, Node, Tree, TreePath};
 use crate::base::{Digest, Epoch, Fault, Result, json};
 use crate::formats::debian::control::Source;
-use crate::host::sandbox::{Bind, Change, Job, Run, Sandbox};
+use crate::host::sandbox::{Bind, FileChange, Job, Run, Sandbox};
 use crate::store::Store;
 
 use package::UnpackedPackage;
@@ -126,7 +126,7 @@ impl Builder<'_> {
         owner: Option<u32>,
         runs: Vec<Run>,
         binds: Vec<Bind>,
-    ) -> Result<Vec<Change>> {
+    ) -> Result<Vec<FileChange>> {
         let specials = run::lower::specials(tree)?;
         self.sandbox.run(&Job { work: work.path().to_owned(), owner, specials, binds, runs })
     }
@@ -136,7 +136,7 @@ impl Builder<'_> {
     fn keep(
         &self,
         work: Work,
-        changes: &[Change],
+        changes: &[FileChange],
         mut tree: Tree,
         mut new: Memory,
         held: &BTreeSet<PackageName>,

@@ -7,7 +7,7 @@ use builder::base::{Fault, Result, json};
 use builder::fetch::mirror::{Mirrors, Reader};
 use builder::host::checkout::Project;
 use builder::lock::Lock as Locked;
-use builder::lock::diff::{self, Change};
+use builder::lock::diff::{self, LockChange};
 use builder::lock::resolve::{self, Moving};
 
 use crate::context::Context;
@@ -74,10 +74,10 @@ struct Report<'a> {
     line: &'a LineName,
     lock: PathBuf,
     packages: usize,
-    changes: &'a [Change],
+    changes: &'a [LockChange],
 }
 
-fn report(context: &Context, project: &Project, lock: &Locked, changes: &[Change]) -> Result<()> {
+fn report(context: &Context, project: &Project, lock: &Locked, changes: &[LockChange]) -> Result<()> {
     let path = project.lock_path(&lock.line);
     if context.json {
         let packages = lock.packages.len();

@@ -85,7 +85,7 @@ impl Why {
             let old = last.unwrap_or_else(Steps::new);
             let chain = why::why(&old, &planned.plan, &self.step, &store)?;
             if context.json {
-                let link = |c: why::Change| Link { step: c.step, key: c.key, old: c.old, new: c.new };
+                let link = |c: why::StepChange| Link { step: c.step, key: c.key, old: c.old, new: c.new };
                 table::json(&chain.into_iter().map(link).collect::<Vec<_>>())?;
                 continue;
             }

@@ -12,7 +12,7 @@ use crate::formats::debian::deb::{Deb, Limits};
 
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Change {
+pub struct BundleChange {
     /// A package's name, or a path on the node.
     pub what: String,
     /// What was, in words; nothing when it is new.
@@ -32,7 +32,7 @@ struct Opened {
 }
 
 /// All differences between the packages in two folders, packages first, then paths.
-pub fn diff(old: &Path, new: &Path) -> Result<Vec<Change>> {
+pub fn diff(old: &Path, new: &Path) -> Result<Vec<BundleChange>> {
     let (old, new) = (open(old)?, open(new)?);
     let mut changes = Vec::new();
     for name in names(&old.packages, &new.packages) {
@@ -59,8 +59,8 @@ fn names<'a, T>(old: &'a BTreeMap<String, T>, new: &'a BTreeMap<String, T>) -> B
     old.keys().chain(new.keys()).collect()
 }
 
-fn change(what: &str, old: Option<String>, new: Option<String>, lines: Vec<String>) -> Change {
-    Change { what: what.to_owned(), old, new, lines }
+fn change(what: &str, old: Option<String>, new: Option<String>, lines: Vec<String>) -> BundleChange {
+    BundleChange { what: what.to_owned(), old, new, lines }
 }
 
 fn words(node: &Node) -> String {

@@ -37,7 +37,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 
 use crate::base::{Fault, Result};
 
-pub use changes::{Change, Now, Owner};
+pub use changes::{FileChange, Now, Owner};
 use ids::IdMaps;
 use protocol::{Answer, Failure, INNER, OUTER, Part, READY};
 pub use protocol::{Bind, Job, Run, Special, VERB};
@@ -83,7 +83,7 @@ impl Sandbox {
 
     /// Runs the job and lists what it changed. Everything in `work/upper` then belongs to this user and
     /// can be read; no process that could still write there is left.
-    pub fn run(&self, job: &Job) -> Result<Vec<Change>> {
+    pub fn run(&self, job: &Job) -> Result<Vec<FileChange>> {
         let maps = IdMaps::of_this_user()?;
         for name in ["upper", "overlay", "mount"] {
             let path = job.work.join(name);

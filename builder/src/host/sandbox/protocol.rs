@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use rustix::thread::UnshareFlags;
 use serde::{Deserialize, Serialize};
 
-use super::changes::Change;
+use super::changes::FileChange;
 
 /// The hidden argument that makes a program that links this library a helper of the sandbox.
 pub const VERB: &str = "__sandbox";
@@ -81,7 +81,7 @@ pub struct Job {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
     /// All programs succeeded.
-    Done(Vec<Change>),
+    Done(Vec<FileChange>),
     /// The kernel or the file system refused a part of the sandbox itself.
     Refused {
         /// The part: `a user namespace`.
