@@ -8,7 +8,7 @@ use builder::base::digest::Checksum;
 use builder::base::progress::Silent;
 use builder::base::tree::Contents;
 use builder::base::{Class, Digest, Fault, Url};
-use builder::fetch::{Client, Limits, Source, Summary, Wanted, fetch};
+use builder::fetch::{Client, FetchRequest, Limits, Source, Summary, fetch};
 use builder::plan::Output;
 use builder::store::Store;
 use tempfile::TempDir;
@@ -41,8 +41,8 @@ impl Bench {
         self.folder.path().join("store")
     }
 
-    fn wanted(&self, urls: &[String]) -> Wanted {
-        Wanted {
+    fn wanted(&self, urls: &[String]) -> FetchRequest {
+        FetchRequest {
             name: "thing".to_owned(),
             source: Source::Urls(urls.iter().map(|url| Url::new(url).unwrap()).collect()),
             size: Some(self.bytes.len() as u64),
@@ -51,14 +51,14 @@ impl Bench {
         }
     }
 
-    fn fetch(&self, wanted: &Wanted) -> Summary {
+    fn fetch(&self, wanted: &FetchRequest) -> Summary {
         let store = Store::open(&self.root()).unwrap();
         let client = Client::new(self.limits.clone(), None).unwrap();
         fetch(&store, &client, std::slice::from_ref(wanted), &quiet()).unwrap()
     }
 
     /// The bytes must come, and nothing else may be left.
-    fn succeeds(&self, wanted: &Wanted) -> Summary {
+    fn succeeds(&self, wanted: &FetchRequest) -> Summary {
         let summary = self.fetch(wanted);
         assert!(summary.missing.is_empty(), "{:?}", summary.missing);
         let store = Store::open(&self.root()).unwrap();
@@ -69,7 +69,7 @@ impl Bench {
     }
 
     /// The fault must be of this class, and nothing may be left; a cut download may be.
-    fn fails(&self, wanted: &Wanted, class: Class) -> Fault {
+    fn fails(&self, wanted: &FetchRequest, class: Class) -> Fault {
         let summary = self.fetch(wanted);
         assert_eq!((summary.missing.len(), summary.fetched.len()), (1, 0), "{:?}", summary.fetched);
         let fault = summary.missing[0].1.clone();
@@ -101,7 +101,7 @@ fn files(root: &Path) -> Vec<String> {
 fn serve(
     bench: &Bench,
     answer: impl Fn(&Request, &[u8]) -> Answer + Send + Sync + 'static,
-) -> (Server, Wanted) {
+) -> (Server, FetchRequest) {
     let bytes = bench.bytes.clone();
     let server = Server::answering(move |request| answer(request, &bytes));
     let wanted = bench.wanted(&[server.url("/thing")]);
@@ -369,8 +369,8 @@ fn many_are_fetched_at_once_and_listed_in_order() {
         path => Answer::new(200, path.as_bytes()),
     });
     let name = |n: usize| format!("/{n}");
-    let wanted: Vec<Wanted> = (0..30)
-        .map(|n| Wanted {
+    let wanted: Vec<FetchRequest> = (0..30)
+        .map(|n| FetchRequest {
             name: name(n),
             source: Source::Urls(vec![Url::new(server.url(&name(n))).unwrap()]),
             size: None,

@@ -8,7 +8,7 @@ use builder::base::name::Arch;
 use builder::base::progress::Silent;
 use builder::base::tree::Contents;
 use builder::base::{Class, Digest, Fault, Url};
-use builder::fetch::{Client, Image, Limits, Source, Summary, Wanted, fetch, parts};
+use builder::fetch::{Client, FetchRequest, Image, Limits, Source, Summary, fetch, parts};
 use builder::store::Store;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -83,7 +83,7 @@ impl Bench {
     fn pull(&self, server: &Server, digest: Digest) -> Summary {
         let limits = Limits { pause: Duration::from_millis(2), tries: 3, ..Limits::default() };
         let registry = Url::new(server.url("")).unwrap();
-        let wanted = Wanted {
+        let wanted = FetchRequest {
             name: "thing".to_owned(),
             source: Source::Image(Image::new(registry, "team/thing", Arch::Amd64).unwrap()),
             size: None,

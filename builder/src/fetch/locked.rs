@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Image, Source, Wanted};
+use super::{FetchRequest, Image, Source};
 use crate::base::digest::Checksum;
 use crate::base::{Fault, Result, Url};
 use crate::lock::{From, Lock, LockedFile, LockedInput, LockedPackage, LockedSource, LockedSuite};
@@ -10,7 +10,7 @@ use crate::plan::StepId;
 
 /// All that a lock names. `mirrors` gives the archives that have a suite, in the order in which they
 /// are to be asked; pool paths lie below them.
-pub fn wanted(lock: &Lock, mirrors: &dyn Fn(&LockedSuite) -> Result<Vec<Url>>) -> Result<Vec<Wanted>> {
+pub fn wanted(lock: &Lock, mirrors: &dyn Fn(&LockedSuite) -> Result<Vec<Url>>) -> Result<Vec<FetchRequest>> {
     let inputs = lock.inputs.values().map(|input| wanted_input(lock, input));
     let packages = lock.packages.values().map(|package| {
         let suite = lock.suites.get(&package.suite);
@@ -28,9 +28,14 @@ pub fn wanted(lock: &Lock, mirrors: &dyn Fn(&LockedSuite) -> Result<Vec<Url>>) -
 }
 
 /// One file of a source package. Its name says which package it is of, because several may be of one.
-fn wanted_source(lock: &Lock, source: &LockedSource, file: &LockedFile, archives: &[Url]) -> Result<Wanted> {
+fn wanted_source(
+    lock: &Lock,
+    source: &LockedSource,
+    file: &LockedFile,
+    archives: &[Url],
+) -> Result<FetchRequest> {
     let urls = archives.iter().map(|url| url.join(&escaped(file.path.as_str()))).collect::<Result<_>>()?;
-    Ok(Wanted {
+    Ok(FetchRequest {
         name: format!("{} {} ({})", source.name, source.version, file.path.file_name()),
         source: Source::Urls(urls),
         size: Some(file.size),
@@ -44,7 +49,7 @@ fn wanted_source(lock: &Lock, source: &LockedSource, file: &LockedFile, archives
 }
 
 /// Nothing for a component that is compiled: what it is compiled from is wanted by itself.
-fn wanted_input(lock: &Lock, input: &LockedInput) -> Result<Option<Wanted>> {
+fn wanted_input(lock: &Lock, input: &LockedInput) -> Result<Option<FetchRequest>> {
     let (source, size, checksum) = match &input.from {
         From::Url { url, checksum, size } => (Source::Urls(vec![Url::new(url)?]), *size, Some(*checksum)),
         From::Image { registry, repository, digest } => {
@@ -58,13 +63,13 @@ fn wanted_input(lock: &Lock, input: &LockedInput) -> Result<Option<Wanted>> {
     };
     let mend = format!("cargo xtask input add {} PATH --version {}", input.component, input.version);
     let name = format!("{} {}", input.component, input.version);
-    Ok(Some(Wanted { name, source, size, checksum, mend }))
+    Ok(Some(FetchRequest { name, source, size, checksum, mend }))
 }
 
-fn wanted_package(lock: &Lock, package: &LockedPackage, archives: &[Url]) -> Result<Wanted> {
+fn wanted_package(lock: &Lock, package: &LockedPackage, archives: &[Url]) -> Result<FetchRequest> {
     let urls: Vec<Url> =
         archives.iter().map(|url| url.join(&escaped(package.path.as_str()))).collect::<Result<_>>()?;
-    Ok(Wanted {
+    Ok(FetchRequest {
         name: format!("{} {}", package.name, package.version),
         source: Source::Urls(urls),
         size: Some(package.size),

@@ -31,7 +31,7 @@ const AT_ONCE: usize = 4;
 
 /// One input, as pinned by the lock.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct FetchRequest {
     /// For people: `kubelet 1.17.17`.
     pub name: String,
     /// Where it can be had.
@@ -91,7 +91,7 @@ impl Summary {
     }
 }
 
-impl Wanted {
+impl FetchRequest {
     /// What the store has of it: nothing, or all that belongs to it.
     pub fn present(&self, store: &Store) -> Result<Option<Vec<Output>>> {
         let Some(checksum) = self.checksum else { return Ok(None) };
@@ -111,7 +111,12 @@ enum Fate {
 
 /// Fetches all of `wanted` that the store does not have, some at a time. What cannot be had is in the
 /// summary; an error is only what stops everything: this machine's own failure.
-pub fn fetch(store: &Store, client: &Client, wanted: &[Wanted], progress: &dyn Progress) -> Result<Summary> {
+pub fn fetch(
+    store: &Store,
+    client: &Client,
+    wanted: &[FetchRequest],
+    progress: &dyn Progress,
+) -> Result<Summary> {
     let next = AtomicUsize::new(0);
     let fates: Mutex<Vec<(usize, Result<Fate>)>> = Mutex::default();
     let work = || {
@@ -133,7 +138,7 @@ pub fn fetch(store: &Store, client: &Client, wanted: &[Wanted], progress: &dyn P
     Ok(summary)
 }
 
-fn take<'w>(next: &AtomicUsize, wanted: &'w [Wanted]) -> Option<(usize, &'w Wanted)> {
+fn take<'w>(next: &AtomicUsize, wanted: &'w [FetchRequest]) -> Option<(usize, &'w FetchRequest)> {
     let index = next.fetch_add(1, Ordering::Relaxed);
     wanted.get(index).map(|one| (index, one))
 }
@@ -154,7 +159,7 @@ impl Summary {
     }
 }
 
-fn fetch_one(store: &Store, client: &Client, wanted: &Wanted, progress: &dyn Progress) -> Result<Fate> {
+fn fetch_one(store: &Store, client: &Client, wanted: &FetchRequest, progress: &dyn Progress) -> Result<Fate> {
     if let Some(outputs) = wanted.present(store)? {
         return Ok(Fate::Present(outputs));
     }

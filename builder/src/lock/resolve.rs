@@ -8,7 +8,7 @@ use crate::base::{Fault, Result};
 use crate::formats::debian::index::packages::IndexEntry;
 use crate::formats::debian::index::sources::SourcePackage;
 use crate::formats::debian::relation::{self, Clause};
-use crate::formats::debian::solver::{Universe, Wanted};
+use crate::formats::debian::solver::{Request, Universe};
 use crate::formats::debian::version::Version;
 use crate::recipe::Recipe;
 use crate::recipe::source_build;
@@ -51,14 +51,14 @@ pub fn resolve(recipe: &Recipe, offer: Offer, moving: Moving<'_>) -> Result<Lock
     }
     let keep = kept(&moving)?;
     let sources = sources(recipe, &offer.sources)?;
-    let all = Wanted { clauses: wanted.values().flatten().cloned().collect(), essential: true, keep };
+    let all = Request { clauses: wanted.values().flatten().cloned().collect(), essential: true, keep };
     let universe = Universe::new(offer.packages, arch)?;
     let together: Vec<IndexEntry> = universe.solve(&all)?.into_iter().cloned().collect();
     let part = Universe::new(together, arch)?;
     let mut packages = BTreeMap::new();
     for (name, clauses) in wanted {
         let essential = is_root_tree(recipe, &name);
-        for package in part.solve(&Wanted { clauses, essential, keep: BTreeMap::new() })? {
+        for package in part.solve(&Request { clauses, essential, keep: BTreeMap::new() })? {
             let key = (package.name.clone(), package.arch);
             packages.entry(key).or_insert_with(|| locked(package)).wanted_by.insert(name.clone());
         }

@@ -9,7 +9,7 @@ use builder::base::progress::Silent;
 use builder::base::tree::{Contents, Node, Tree, TreePath};
 use builder::base::{Class, Digest, Fault, Result, Url};
 use builder::build::steps::disk;
-use builder::fetch::{Client, Limits, Source, Wanted, fetch};
+use builder::fetch::{Client, FetchRequest, Limits, Source, fetch};
 use builder::pack::disk::sink::Sink;
 use builder::plan::{DiskFormat, Output, StepId};
 use builder::store::Store;
@@ -102,7 +102,7 @@ fn fill(root: &Path, size: u64) -> Result<()> {
     let big = vec![7; size as usize];
     let place = root.with_file_name("mirror");
     std::fs::write(&place, &big).map_err(|e| Fault::io("write", &place, e))?;
-    let wanted = Wanted {
+    let wanted = FetchRequest {
         name: "big".to_owned(),
         source: Source::Urls(vec![Url::new(format!("file://{}", place.display()))?]),
         size: Some(size),

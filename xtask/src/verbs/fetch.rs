@@ -4,7 +4,7 @@ use builder::base::name::LineName;
 use builder::base::{Fault, Result, Url};
 use builder::fetch::locked;
 use builder::fetch::mirror::Mirrors;
-use builder::fetch::{self, Summary, Wanted};
+use builder::fetch::{self, FetchRequest, Summary};
 use builder::host::checkout::Project;
 use builder::lock::{From, Lock, LockedSuite};
 use builder::store::Store;
@@ -64,7 +64,7 @@ impl Fetch {
         let line = self.line.of(&project)?;
         let lock = project.lock(&project.recipe(&line)?)?;
         let all = self.wanted(context, &lock)?;
-        let wanted: Vec<Wanted> = all.iter().filter(|wanted| self.means(wanted)).cloned().collect();
+        let wanted: Vec<FetchRequest> = all.iter().filter(|wanted| self.means(wanted)).cloned().collect();
         let store = Store::open(&context.store)?;
         let mut to_do = 0;
         for one in &wanted {
@@ -81,13 +81,13 @@ impl Fetch {
         finish(context, &lock, summary?)
     }
 
-    fn means(&self, wanted: &Wanted) -> bool {
+    fn means(&self, wanted: &FetchRequest) -> bool {
         self.only.is_empty()
             || wanted.name.split(' ').next().is_some_and(|name| self.only.iter().any(|o| o == name))
     }
 
     /// All that the lock names, from the machine's mirrors and then the snapshots.
-    fn wanted(&self, context: &Context, lock: &Lock) -> Result<Vec<Wanted>> {
+    fn wanted(&self, context: &Context, lock: &Lock) -> Result<Vec<FetchRequest>> {
         let mirrors = Mirrors::read(&context.apt_sources(self.sources.clone()))?;
         let snapshots = if self.snapshot.is_empty() { context.snapshots() } else { self.snapshot.clone() };
         locked::wanted(lock, &|suite: &LockedSuite| {

@@ -11,7 +11,7 @@ use crate::formats::debian::version::Version;
 use crate::lock::{From, Lock, LockedInput};
 use crate::plan::{Plan, Step, StepId};
 use crate::recipe::Recipe;
-use crate::recipe::component::{Archive, Component, Origin, Payload, Release, Wanted};
+use crate::recipe::component::{Archive, Component, Origin, Payload, Release, WantedFile};
 use crate::recipe::source_build;
 use crate::store::Store;
 
@@ -157,7 +157,7 @@ fn release(
     let mut files = BTreeMap::new();
     for (path, payload) in payloads {
         let places = payload.places(path, version.as_str())?;
-        files.insert(path.clone(), Wanted { places, mode: payload.mode });
+        files.insert(path.clone(), WantedFile { places, mode: payload.mode });
     }
     Ok(Release { name: format!("{name} {version}"), archive, arch, files })
 }

@@ -4,7 +4,7 @@
 use super::*;
 use crate::base::name::{ComponentName, LineName, OverlayName, RoleName};
 use crate::plan::bill::{Input, Origin, Ware};
-use crate::recipe::component::{Archive, Wanted};
+use crate::recipe::component::{Archive, WantedFile};
 
 /// One text a line, in the order of [`steps`].
 const GOLDEN: &str = include_str!("golden.txt");
@@ -65,7 +65,7 @@ fn bill() -> Bill {
 }
 
 fn payload() -> Step {
-    let wanted = Wanted { places: vec![path("kubernetes/bin/kubelet"), path("kubelet")], mode: 0o755 };
+    let wanted = WantedFile { places: vec![path("kubernetes/bin/kubelet"), path("kubelet")], mode: 0o755 };
     Step::Payload {
         input: id("input"),
         release: Release {

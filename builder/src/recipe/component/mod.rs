@@ -192,13 +192,13 @@ pub struct Release {
     /// The machine that its programs are for.
     pub arch: Arch,
     /// What is wanted, by path on the node.
-    pub files: BTreeMap<TreePath, Wanted>,
+    pub files: BTreeMap<TreePath, WantedFile>,
 }
 
 /// One file that is wanted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Wanted {
+pub struct WantedFile {
     /// Where it may stand in a tar archive; the first that is there is taken.
     pub places: Vec<TreePath>,
     /// Permission bits on the node.

@@ -6,7 +6,7 @@ use crate::base::{Class, Epoch};
 use crate::formats::archive::Forget;
 use crate::pack::package::deb;
 use crate::pack::stream::{gzip, tar};
-use crate::recipe::component::Wanted;
+use crate::recipe::component::WantedFile;
 
 const KUBELET: &str = "usr/bin/kubelet";
 
@@ -24,7 +24,8 @@ fn program(machine: u8, text: &str) -> Vec<u8> {
 }
 
 fn release(archive: Archive, files: &[(&str, &[&str])]) -> Release {
-    let wanted = |places: &[&str]| Wanted { places: places.iter().map(|p| path(p)).collect(), mode: 0o755 };
+    let wanted =
+        |places: &[&str]| WantedFile { places: places.iter().map(|p| path(p)).collect(), mode: 0o755 };
     let files = files.iter().map(|(to, places)| (path(to), wanted(places))).collect();
     Release { name: "kubelet 1.17.17".into(), archive, arch: Arch::Amd64, files }
 }

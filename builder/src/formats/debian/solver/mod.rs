@@ -23,7 +23,7 @@ pub use universe::Universe;
 
 /// What a solution is to hold.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted {
+pub struct Request {
     /// Clauses, each of which must be satisfied.
     pub clauses: Vec<Clause>,
     /// Whether every package with `Essential: yes` is wanted too: a system needs them, a set of
@@ -35,7 +35,7 @@ pub struct Wanted {
 
 impl Universe {
     /// The packages of a smallest sensible solution, sorted by name; or the reason why there is none.
-    pub fn solve(&self, wanted: &Wanted) -> Result<Vec<&IndexEntry>> {
+    pub fn solve(&self, wanted: &Request) -> Result<Vec<&IndexEntry>> {
         let mut clauses = wanted.clauses.clone();
         if wanted.essential {
             let essential = self.by_name.values().map(|versions| &self.packages[versions[0]]);
