@@ -24,7 +24,7 @@ use builder::fetch::{self, Client, Limits};
 use builder::host::cargo;
 use builder::host::checkout::Project;
 use builder::lock::resolve::{Moving, resolve};
-use builder::lock::{From, Lock, LockedPackage};
+use builder::lock::{Lock, LockedOrigin, LockedPackage};
 use builder::plan::{Output, Plan, Step, StepId};
 use builder::recipe::Recipe;
 use builder::recipe::component::Product;
@@ -130,7 +130,7 @@ impl World {
         }
         for (name, component) in &self.recipe.components {
             let from = self.lock.inputs.get(name).map(|input| &input.from);
-            if from.is_none_or(|from| matches!(from, From::Source { .. })) {
+            if from.is_none_or(|from| matches!(from, LockedOrigin::SourcePackage { .. })) {
                 continue;
             }
             let folder = fixtures.join(name.as_str());

@@ -8,7 +8,7 @@ use builder::base::digest::Checksum;
 use builder::base::progress::Silent;
 use builder::base::tree::Contents;
 use builder::base::{Class, Digest, Fault, Url};
-use builder::fetch::{Client, FetchRequest, Limits, Source, Summary, fetch};
+use builder::fetch::{Client, FetchRequest, Limits, Locations, Summary, fetch};
 use builder::plan::Output;
 use builder::store::Store;
 use tempfile::TempDir;
@@ -44,7 +44,7 @@ impl Bench {
     fn wanted(&self, urls: &[String]) -> FetchRequest {
         FetchRequest {
             name: "thing".to_owned(),
-            source: Source::Urls(urls.iter().map(|url| Url::new(url).unwrap()).collect()),
+            source: Locations::Urls(urls.iter().map(|url| Url::new(url).unwrap()).collect()),
             size: Some(self.bytes.len() as u64),
             checksum: Some(Checksum::Sha256(Digest::of(&self.bytes))),
             mend: "cargo xtask input add thing PATH --version 1".to_owned(),
@@ -272,7 +272,8 @@ fn a_slow_drip_is_given_up_and_another_mirror_continues() {
     let fault = bench.fails(&wanted, Class::Remote);
     assert!(fault.to_string().contains("too slow"), "{fault}");
     let (fast, _) = serve(&bench, Answer::file);
-    wanted.source = Source::Urls([&slow, &fast].map(|server| Url::new(server.url("/thing")).unwrap()).into());
+    wanted.source =
+        Locations::Urls([&slow, &fast].map(|server| Url::new(server.url("/thing")).unwrap()).into());
     let summary = bench.succeeds(&wanted);
     assert_eq!(
         (summary.fetched[0].from.as_str(), summary.fetched[0].refused.len()),
@@ -325,7 +326,7 @@ fn mirrors_are_asked_in_order_and_each_is_verified() {
     let (lies_again, _) =
         serve(&bench, |_, _| Answer::new(200, "<html>").header("Content-Type", "text/html"));
     let places = |servers: &[&Server]| {
-        Source::Urls(servers.iter().map(|server| Url::new(server.url("/thing")).unwrap()).collect())
+        Locations::Urls(servers.iter().map(|server| Url::new(server.url("/thing")).unwrap()).collect())
     };
     wanted.source = places(&[&gone, &lies, &good, &lies_again]);
     let summary = bench.succeeds(&wanted);
@@ -355,7 +356,7 @@ fn a_file_on_this_machine_is_a_place_too() {
 fn what_the_operator_must_provide_is_named_and_fails_nothing() {
     let bench = Bench::new();
     let mut wanted = bench.wanted(&[]);
-    (wanted.source, wanted.checksum) = (Source::Provided, None);
+    (wanted.source, wanted.checksum) = (Locations::Provided, None);
     let summary = bench.fetch(&wanted);
     assert_eq!(summary.missing[0].1.how_to_mend(), Some(&*wanted.mend));
     assert!(summary.gravest().is_none());
@@ -372,7 +373,7 @@ fn many_are_fetched_at_once_and_listed_in_order() {
     let wanted: Vec<FetchRequest> = (0..30)
         .map(|n| FetchRequest {
             name: name(n),
-            source: Source::Urls(vec![Url::new(server.url(&name(n))).unwrap()]),
+            source: Locations::Urls(vec![Url::new(server.url(&name(n))).unwrap()]),
             size: None,
             checksum: Some(Checksum::Sha256(Digest::of(name(n)))),
             mend: String::new(),

@@ -10,10 +10,10 @@ use builder::base::text::Text;
 use builder::base::{Class, Digest, Url};
 use builder::fetch::locked;
 use builder::fetch::provide;
-use builder::fetch::{Client, Limits, Source, fetch};
+use builder::fetch::{Client, Limits, Locations, fetch};
 use builder::formats::debian::version::Version;
 use builder::host::checkout::Project;
-use builder::lock::{From, Lock};
+use builder::lock::{Lock, LockedOrigin};
 use builder::store::Store;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -68,7 +68,9 @@ fn what_is_handed_over_is_kept_until_it_is_taken_back() {
     bench.add("cri-o", &bench.file("crio.tar.gz", "crio and pinns")).unwrap();
     bench.add("kubelet", &bench.file("kubelet", "my own kubelet")).unwrap();
     let local = bench.project.local(&bench.line).unwrap();
-    let From::Added { file, digest, size } = &local.inputs["cri-o"].from else { panic!("not added") };
+    let LockedOrigin::Supplied { file, digest, size } = &local.inputs["cri-o"].from else {
+        panic!("not added")
+    };
     assert_eq!((file.as_str(), *digest, *size), ("crio.tar.gz", Digest::of("crio and pinns"), 14));
     Store::open_exclusive(&bench.store()).unwrap().gc(false).unwrap();
     assert!(Store::open(&bench.store()).unwrap().contains(&Digest::of("my own kubelet")));
@@ -113,7 +115,7 @@ fn a_lock_s_packages_are_asked_for_at_mirrors_then_snapshots() {
     assert_eq!(wanted.len(), lock.packages.len() + lock.inputs.len());
     let package = lock.packages.values().next().unwrap();
     let one = wanted.iter().find(|one| one.name == format!("{} {}", package.name, package.version)).unwrap();
-    let Source::Urls(urls) = &one.source else { panic!("not a file") };
+    let Locations::Urls(urls) = &one.source else { panic!("not a file") };
     assert_eq!(urls[0].as_str(), format!("http://127.0.0.1:9/debian/{}", package.path));
     let (day, rest) =
         urls[1].as_str().strip_prefix("http://127.0.0.1:9/snapshot/").unwrap().split_once('T').unwrap();

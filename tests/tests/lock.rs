@@ -337,7 +337,7 @@ fn synthetic(
     version: u32,
     newer: &[&str],
 ) -> builder::lock::resolve::Offer {
-    use builder::formats::debian::control::Source;
+    use builder::formats::debian::control::ControlText;
     use builder::lock::LockedSuite;
 
     let relations: BTreeSet<String> = recipe.wanted().unwrap().into_values().flatten().collect();
@@ -352,7 +352,7 @@ fn synthetic(
     }
     let suite = SuiteName::new("bookworm").unwrap();
     let packages = builder::formats::debian::index::packages::parse(
-        Source::integrity("Packages", &index),
+        ControlText::integrity("Packages", &index),
         &suite,
         Arch::Amd64,
     );

@@ -8,7 +8,7 @@ use builder::base::name::Arch;
 use builder::base::progress::Silent;
 use builder::base::tree::Contents;
 use builder::base::{Class, Digest, Fault, Url};
-use builder::fetch::{Client, FetchRequest, Image, Limits, Source, Summary, fetch, parts};
+use builder::fetch::{Client, FetchRequest, Image, Limits, Locations, Summary, fetch, parts};
 use builder::store::Store;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -85,7 +85,7 @@ impl Bench {
         let registry = Url::new(server.url("")).unwrap();
         let wanted = FetchRequest {
             name: "thing".to_owned(),
-            source: Source::Image(Image::new(registry, "team/thing", Arch::Amd64).unwrap()),
+            source: Locations::Image(Image::new(registry, "team/thing", Arch::Amd64).unwrap()),
             size: None,
             checksum: Some(Checksum::Sha256(digest)),
             mend: String::new(),

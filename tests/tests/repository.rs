@@ -9,7 +9,7 @@ use builder::base::name::{Arch, GroupName, LineName, PackageName, RoleName, Suit
 use builder::base::tree::{Memory, Tree, TreePath};
 use builder::base::{Class, Digest, Epoch};
 use builder::dist::repository::{Bundles, gather, publish};
-use builder::formats::debian::control::{Paragraph, Source};
+use builder::formats::debian::control::{ControlText, Paragraph};
 use builder::formats::openpgp::SigningKey;
 use builder::lock::{Lock, LockedPackage};
 use builder::pack::package::deb::{self, Deb};
@@ -239,7 +239,7 @@ fn apt_ftparchive_finds_the_same_packages() {
     let ours = site.read("dists/hale-1.17/main/binary-amd64/Packages");
     let facts = |text: Vec<u8>| -> BTreeSet<Vec<String>> {
         let text = String::from_utf8(text).unwrap();
-        let paragraphs = Source::integrity("Packages", &text).read().unwrap();
+        let paragraphs = ControlText::integrity("Packages", &text).read().unwrap();
         let fields =
             ["Package", "Version", "Architecture", "Depends", "Filename", "Size", "SHA256", "Description"];
         paragraphs

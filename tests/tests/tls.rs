@@ -10,7 +10,7 @@ use builder::base::digest::Checksum;
 use builder::base::progress::Silent;
 use builder::base::tree::Contents;
 use builder::base::{Class, Digest, Fault, Url};
-use builder::fetch::{Client, FetchRequest, Limits, Source, fetch};
+use builder::fetch::{Client, FetchRequest, Limits, Locations, fetch};
 use builder::store::Store;
 use tests::tools::{put, succeed, tool};
 
@@ -73,7 +73,7 @@ fn fetched(folder: &Path, server: &Server) -> Option<Fault> {
     let store = Store::open(&store.path().join("store")).unwrap();
     let wanted = FetchRequest {
         name: "thing".to_owned(),
-        source: Source::Urls(vec![Url::new(format!("https://127.0.0.1:{}/thing", server.port)).unwrap()]),
+        source: Locations::Urls(vec![Url::new(format!("https://127.0.0.1:{}/thing", server.port)).unwrap()]),
         size: Some(BYTES.len() as u64),
         checksum: Some(Checksum::Sha256(Digest::of(BYTES))),
         mend: String::new(),

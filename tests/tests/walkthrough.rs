@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use builder::base::Result;
 use builder::base::tree::Contents;
-use builder::lock::From;
+use builder::lock::LockedOrigin;
 use libtest_mimic::{Arguments, Trial};
 use node::config::node::Identity;
 use node::config::role::Role;
@@ -163,7 +163,7 @@ impl Way {
         let ["input", "add", name, file, ..] = words else { return };
         let inputs = &self.world.lock.inputs;
         let input = inputs.values().find(|input| input.component.as_str() == *name).expect("the component");
-        let From::Added { digest, .. } = &input.from else { panic!("{name} was not handed over") };
+        let LockedOrigin::Supplied { digest, .. } = &input.from else { panic!("{name} was not handed over") };
         put(self.top().join(file), self.world.store.read(digest).expect("its bytes"));
     }
 

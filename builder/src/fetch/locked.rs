@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{FetchRequest, Image, Source};
+use super::{FetchRequest, Image, Locations};
 use crate::base::digest::Checksum;
 use crate::base::{Fault, Result, Url};
-use crate::lock::{From, Lock, LockedFile, LockedInput, LockedPackage, LockedSource, LockedSuite};
+use crate::lock::{Lock, LockedFile, LockedInput, LockedOrigin, LockedPackage, LockedSource, LockedSuite};
 use crate::plan::StepId;
 
 /// All that a lock names. `mirrors` gives the archives that have a suite, in the order in which they
@@ -37,7 +37,7 @@ fn wanted_source(
     let urls = archives.iter().map(|url| url.join(&escaped(file.path.as_str()))).collect::<Result<_>>()?;
     Ok(FetchRequest {
         name: format!("{} {} ({})", source.name, source.version, file.path.file_name()),
-        source: Source::Urls(urls),
+        source: Locations::Urls(urls),
         size: Some(file.size),
         checksum: Some(Checksum::Sha256(file.sha256)),
         mend: format!(
@@ -51,15 +51,19 @@ fn wanted_source(
 /// Nothing for a component that is compiled: what it is compiled from is wanted by itself.
 fn wanted_input(lock: &Lock, input: &LockedInput) -> Result<Option<FetchRequest>> {
     let (source, size, checksum) = match &input.from {
-        From::Url { url, checksum, size } => (Source::Urls(vec![Url::new(url)?]), *size, Some(*checksum)),
-        From::Image { registry, repository, digest } => {
+        LockedOrigin::Download { url, checksum, size } => {
+            (Locations::Urls(vec![Url::new(url)?]), *size, Some(*checksum))
+        }
+        LockedOrigin::Image { registry, repository, digest } => {
             let registry = Url::new(format!("https://{registry}"))?;
             let image = Image::new(registry, repository, lock.arch)?;
-            (Source::Image(image), None, Some(Checksum::Sha256(*digest)))
+            (Locations::Image(image), None, Some(Checksum::Sha256(*digest)))
         }
-        From::Source { .. } => return Ok(None),
-        From::Provided => (Source::Provided, None, None),
-        From::Added { digest, size, .. } => (Source::Provided, Some(*size), Some(Checksum::Sha256(*digest))),
+        LockedOrigin::SourcePackage { .. } => return Ok(None),
+        LockedOrigin::Provided => (Locations::Provided, None, None),
+        LockedOrigin::Supplied { digest, size, .. } => {
+            (Locations::Provided, Some(*size), Some(Checksum::Sha256(*digest)))
+        }
     };
     let mend = format!("cargo xtask input add {} PATH --version {}", input.component, input.version);
     let name = format!("{} {}", input.component, input.version);
@@ -71,7 +75,7 @@ fn wanted_package(lock: &Lock, package: &LockedPackage, archives: &[Url]) -> Res
         archives.iter().map(|url| url.join(&escaped(package.path.as_str()))).collect::<Result<_>>()?;
     Ok(FetchRequest {
         name: format!("{} {}", package.name, package.version),
-        source: Source::Urls(urls),
+        source: Locations::Urls(urls),
         size: Some(package.size),
         checksum: Some(Checksum::Sha256(package.sha256)),
         mend: format!(

@@ -21,7 +21,7 @@ use crate::base::name::{Arch, PackageName, SuiteName};
 use crate::base::{Class, Digest, Epoch, Fault, Result, Url};
 use crate::formats::archive;
 use crate::formats::debian::apt_sources::{self, Archive};
-use crate::formats::debian::control::Source;
+use crate::formats::debian::control::ControlText;
 use crate::formats::debian::index::packages::{self, IndexEntry};
 use crate::formats::debian::index::release::{Listed, Release};
 use crate::formats::debian::index::sources::{self, SourcePackage};
@@ -55,7 +55,7 @@ impl Mirrors {
             for file in files(path)? {
                 let text = fs::read_to_string(&file).map_err(|e| Fault::io("read", &file, e))?;
                 let name = file.display().to_string();
-                let source = Source::user(&name, &text);
+                let source = ControlText::user(&name, &text);
                 let deb822 = file.extension().is_some_and(|ending| ending == "sources");
                 archives.extend(if deb822 {
                     apt_sources::parse_deb822(source)
@@ -172,19 +172,19 @@ impl Reader<'_> {
         let message = clearsigned(&bytes).map_err(|fault| fault.within(&address))?;
         let verified =
             verify_clearsigned(message, &trust.keyring, self.now).map_err(|fault| fault.within(&address))?;
-        let release = Release::parse(Source::integrity(address.as_str(), &verified.text))?;
+        let release = Release::parse(ControlText::integrity(address.as_str(), &verified.text))?;
         self.check(&release, suite, seen).map_err(|fault| fault.within(&address))?;
         let (mut packages, mut sources) = (Vec::new(), Vec::new());
         for component in &trust.components {
             let path = format!("{component}/binary-{}/Packages", self.arch);
             let text = self.index(&dist, &release, &path)?;
             let name = format!("{dist}/{path}");
-            packages.extend(packages::parse(Source::integrity(&name, &text), suite, self.arch)?);
+            packages.extend(packages::parse(ControlText::integrity(&name, &text), suite, self.arch)?);
             if !self.sources.is_empty() {
                 let path = format!("{component}/source/Sources");
                 let text = self.index(&dist, &release, &path)?;
                 let name = format!("{dist}/{path}");
-                sources.extend(sources::parse(Source::integrity(&name, &text), suite, &self.sources)?);
+                sources.extend(sources::parse(ControlText::integrity(&name, &text), suite, &self.sources)?);
             }
         }
         let suite = LockedSuite {

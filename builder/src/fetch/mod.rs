@@ -35,7 +35,7 @@ pub struct FetchRequest {
     /// For people: `kubelet 1.17.17`.
     pub name: String,
     /// Where it can be had.
-    pub source: Source,
+    pub source: Locations,
     /// Its length in bytes, when the lock knows it. For an image, the manifest's.
     pub size: Option<u64>,
     /// What its bytes hash to; for an image, the manifest's SHA-256. `None` for what the operator has not
@@ -47,7 +47,7 @@ pub struct FetchRequest {
 
 /// Where an input comes from.
 #[derive(Clone, Debug)]
-pub enum Source {
+pub enum Locations {
     /// A file, from the first of these places that has it.
     Urls(Vec<Url>),
     /// An OCI image.
@@ -97,8 +97,8 @@ impl FetchRequest {
         let Some(checksum) = self.checksum else { return Ok(None) };
         let Some(output) = store.output(&StepId::of_input(checksum)?)? else { return Ok(None) };
         match &self.source {
-            Source::Image(image) => image.present(store, output),
-            Source::Urls(_) | Source::Provided => Ok(Some(vec![output])),
+            Locations::Image(image) => image.present(store, output),
+            Locations::Urls(_) | Locations::Provided => Ok(Some(vec![output])),
         }
     }
 }
@@ -164,11 +164,11 @@ fn fetch_one(store: &Store, client: &Client, wanted: &FetchRequest, progress: &d
         return Ok(Fate::Present(outputs));
     }
     let got = match (&wanted.source, &wanted.checksum) {
-        (Source::Urls(places), Some(checksum)) => {
+        (Locations::Urls(places), Some(checksum)) => {
             let file = Pinned { checksum, size: wanted.size };
             download::from_places(store, client, file, places, None, progress)
         }
-        (Source::Image(image), Some(checksum)) => {
+        (Locations::Image(image), Some(checksum)) => {
             image.pull(store, client, Pinned { checksum, size: wanted.size }, progress)
         }
         _ => Err(Fault::user("you have to provide it")),

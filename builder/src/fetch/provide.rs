@@ -9,7 +9,7 @@ use crate::base::{Fault, Result};
 use crate::formats::debian::version::Version;
 use crate::host::atomic::write_whole;
 use crate::host::checkout::Project;
-use crate::lock::{From, Local, LockedInput};
+use crate::lock::{Local, LockedInput, LockedOrigin};
 use crate::plan::{Output, StepId};
 use crate::store::Store;
 
@@ -37,7 +37,7 @@ pub fn add(
     let (digest, size) = store.put(file)?;
     let step = StepId::of_input(Checksum::Sha256(digest))?;
     store.record(&step, &Output::Blob { content: digest, size })?;
-    let from = From::Added { file: name.to_owned(), digest, size };
+    let from = LockedOrigin::Supplied { file: name.to_owned(), digest, size };
     let input = LockedInput { component: component.clone(), version: version.clone(), from };
     let _alone = alone(project, line)?;
     let mut local = project.local(line)?;
@@ -82,7 +82,7 @@ fn save(project: &Project, store: &Store, line: &LineName, local: &Local) -> Res
 /// What the store holds of a handed over input.
 fn added(input: &LockedInput) -> Option<Output> {
     match input.from {
-        From::Added { digest, size, .. } => Some(Output::Blob { content: digest, size }),
+        LockedOrigin::Supplied { digest, size, .. } => Some(Output::Blob { content: digest, size }),
         _ => None,
     }
 }

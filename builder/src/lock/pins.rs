@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{From, Lock};
+use super::{Lock, LockedOrigin};
 use crate::base::name::{ComponentName, PackageName};
 use crate::base::{Fault, Result};
 use crate::formats::debian::version::Version;
@@ -39,7 +39,7 @@ impl Pinned {
         let mut parts = BTreeMap::new();
         for (name, component) in &recipe.components {
             let part = match (&component.from, &component.becomes) {
-                (Origin::Apt { package }, Product::AsIs) => (package.clone(), versions[name].clone()),
+                (Origin::Debian { package }, Product::AsIs) => (package.clone(), versions[name].clone()),
                 (_, Product::Deb(package)) => (package.name.clone(), own_version(recipe, lock, name)?),
                 _ => continue,
             };
@@ -61,8 +61,11 @@ pub fn own_version(recipe: &Recipe, lock: Option<&Lock>, component: &ComponentNa
     let pin = recipe.line.pins.get(component);
     let pin = pin.ok_or_else(|| Fault::bug(format!("no pin for `{component}`")))?;
     let version = input.map_or(pin.version(), |input| &input.version);
-    let local =
-        if input.is_some_and(|input| matches!(input.from, From::Added { .. })) { "+local" } else { "" };
+    let local = if input.is_some_and(|input| matches!(input.from, LockedOrigin::Supplied { .. })) {
+        "+local"
+    } else {
+        ""
+    };
     Version::new(&format!("{version}+hale{}{local}", recipe.line.revision))
 }
 
@@ -70,7 +73,7 @@ pub fn own_version(recipe: &Recipe, lock: Option<&Lock>, component: &ComponentNa
 pub fn images_version(recipe: &Recipe, role: &Role, lock: Option<&Lock>) -> Result<Version> {
     let own = recipe.line.package_version()?;
     let mut images = recipe.images(role).filter_map(|image| lock?.inputs.get(&image.name));
-    match images.any(|input| matches!(input.from, From::Added { .. })) {
+    match images.any(|input| matches!(input.from, LockedOrigin::Supplied { .. })) {
         true => Version::new(&format!("{own}+local")),
         false => Ok(own),
     }
@@ -87,15 +90,15 @@ mod tests {
     /// A lock in which the operator handed `name` over.
     fn handed_over(recipe: &Recipe, name: &str, version: &str) -> Lock {
         let mut inputs = Lock::inputs_of(recipe).unwrap();
-        let mut add = |name: &str, version: Version, from: From| {
+        let mut add = |name: &str, version: Version, from: LockedOrigin| {
             let component = ComponentName::new(name).unwrap();
             inputs.insert(component.clone(), LockedInput { component, version, from });
         };
         // Debian's two, which a lock without packages does not have.
         for name in ["conmon", "etcd"] {
-            add(name, recipe.line.pins[name].version().clone(), From::Provided);
+            add(name, recipe.line.pins[name].version().clone(), LockedOrigin::Provided);
         }
-        let from = From::Added { file: format!("{name}.deb"), digest: Digest::of(name), size: 1 };
+        let from = LockedOrigin::Supplied { file: format!("{name}.deb"), digest: Digest::of(name), size: 1 };
         add(name, Version::new(version).unwrap(), from);
         Lock {
             line: recipe.line.name.clone(),

@@ -139,7 +139,7 @@ fn what_was_handed_over_takes_its_place() {
     let recipe = recipe();
     let digest = Digest::of("crio");
     let name = ComponentName::new("cri-o").unwrap();
-    let from = From::Added { file: "cri-o.deb".to_owned(), digest, size: 4 };
+    let from = LockedOrigin::Supplied { file: "cri-o.deb".to_owned(), digest, size: 4 };
     let input = LockedInput { component: name.clone(), version: Version::new("1.17.5").unwrap(), from };
     let local = Local { inputs: BTreeMap::from([(name.clone(), input)]) };
     let written = local.to_text().unwrap();
@@ -165,7 +165,7 @@ fn with_source() -> Lock {
     let version = Version::new("2.2.5-3").unwrap();
     lock.sources.insert(name.clone(), LockedSource { name: name.clone(), version, suite, file });
     let input = lock.inputs.get_mut("crictl").unwrap();
-    input.from = From::Source { source: name };
+    input.from = LockedOrigin::SourcePackage { source: name };
     lock
 }
 

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use super::{From, Local, Lock, LockedFile, LockedInput, LockedPackage, LockedSource, LockedSuite, SCHEMA};
+use super::{
+    Local, Lock, LockedFile, LockedInput, LockedOrigin, LockedPackage, LockedSource, LockedSuite, SCHEMA,
+};
 use crate::base::digest::Checksum;
 use crate::base::name::{Arch, ComponentName, LineName, PackageName};
 use crate::base::text::Text;
@@ -183,7 +185,9 @@ impl Local {
         check_schema(text)?;
         let raw: RawLocal = text.toml()?;
         let inputs = inputs(text, raw.input)?;
-        if let Some(input) = inputs.values().find(|input| !matches!(input.from, From::Added { .. })) {
+        if let Some(input) =
+            inputs.values().find(|input| !matches!(input.from, LockedOrigin::Supplied { .. }))
+        {
             let what = format!("`{}` is not something that was handed over", input.component);
             return Err(text.fault(0..0, what).mend("cargo xtask input add"));
         }
@@ -238,16 +242,18 @@ fn inputs(text: Text<'_>, list: Vec<Spanned<RawInput>>) -> Result<BTreeMap<Compo
         let place = (raw.url, raw.checksum, raw.registry, raw.repository, raw.digest, raw.file, raw.size);
         let from = match (place, raw.source) {
             ((Some(url), Some(checksum), None, None, None, None, size), None) => {
-                From::Url { url, checksum, size }
+                LockedOrigin::Download { url, checksum, size }
             }
             ((None, None, Some(registry), Some(repository), Some(digest), None, None), None) => {
-                From::Image { registry, repository, digest }
+                LockedOrigin::Image { registry, repository, digest }
             }
             ((None, None, None, None, Some(digest), Some(file), Some(size)), None) => {
-                From::Added { file, digest, size }
+                LockedOrigin::Supplied { file, digest, size }
             }
-            ((None, None, None, None, None, None, None), Some(source)) => From::Source { source },
-            ((None, None, None, None, None, None, None), None) => From::Provided,
+            ((None, None, None, None, None, None, None), Some(source)) => {
+                LockedOrigin::SourcePackage { source }
+            }
+            ((None, None, None, None, None, None, None), None) => LockedOrigin::Provided,
             _ => {
                 return Err(text
                     .fault(span, format!("`{}` comes from nowhere we know", raw.component))
@@ -263,7 +269,7 @@ fn inputs(text: Text<'_>, list: Vec<Spanned<RawInput>>) -> Result<BTreeMap<Compo
     keyed(text, converted, |input| input.component.clone())
 }
 
-impl std::convert::From<&LockedInput> for RawInput {
+impl From<&LockedInput> for RawInput {
     fn from(input: &LockedInput) -> Self {
         let mut raw = Self {
             component: input.component.clone(),
@@ -278,17 +284,17 @@ impl std::convert::From<&LockedInput> for RawInput {
             source: None,
         };
         match input.from.clone() {
-            From::Url { url, checksum, size } => {
+            LockedOrigin::Download { url, checksum, size } => {
                 (raw.url, raw.checksum, raw.size) = (Some(url), Some(checksum), size)
             }
-            From::Image { registry, repository, digest } => {
+            LockedOrigin::Image { registry, repository, digest } => {
                 (raw.registry, raw.repository, raw.digest) = (Some(registry), Some(repository), Some(digest));
             }
-            From::Added { file, digest, size } => {
+            LockedOrigin::Supplied { file, digest, size } => {
                 (raw.file, raw.digest, raw.size) = (Some(file), Some(digest), Some(size));
             }
-            From::Source { source } => raw.source = Some(source),
-            From::Provided => {}
+            LockedOrigin::SourcePackage { source } => raw.source = Some(source),
+            LockedOrigin::Provided => {}
         }
         raw
     }

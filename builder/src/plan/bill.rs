@@ -45,7 +45,7 @@ pub struct Ware {
     /// Its architecture.
     pub arch: Arch,
     /// Whence its files come.
-    pub origin: Origin,
+    pub origin: FileOrigin,
     /// The digest of its source.
     pub source: Checksum,
     /// The step that makes the `.deb`.
@@ -57,7 +57,7 @@ pub struct Ware {
 /// Whence a file comes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Origin {
+pub enum FileOrigin {
     /// A folder under `overlays/`.
     Overlay(OverlayName),
     /// A component of the line.

@@ -51,14 +51,16 @@ pub struct Group {
 
 /// Where a component's bytes are, once version and architecture are known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub enum Source {
+pub enum ResolvedOrigin {
     /// A package of Debian's; the lock says which version and where.
-    Apt {
+    #[serde(rename = "Apt")]
+    Debian {
         /// Its name.
         package: PackageName,
     },
     /// A published file.
-    Url {
+    #[serde(rename = "Url")]
+    Download {
         /// Where.
         url: String,
         /// What its bytes must be.
@@ -74,7 +76,8 @@ pub enum Source {
         digest: Digest,
     },
     /// Compiled from a source package of Debian's; the lock says which version and where.
-    Compiled {
+    #[serde(rename = "Compiled")]
+    SourcePackage {
         /// Its name.
         package: PackageName,
     },
@@ -153,7 +156,7 @@ impl Recipe {
     }
 
     /// Where a component's bytes are, for the line's architecture.
-    pub fn source(&self, name: &ComponentName) -> Result<Source> {
+    pub fn source(&self, name: &ComponentName) -> Result<ResolvedOrigin> {
         let component = self.component(name.as_str())?;
         let pin = self.line.pins.get(name);
         let pin = pin.ok_or_else(|| Fault::bug(format!("no pin for `{name}`")))?;
@@ -197,7 +200,7 @@ impl Recipe {
         }
         // Images of ours hold Debian's programs; no machine installs those packages.
         for component in self.components.values() {
-            if let (Origin::Apt { package }, Product::Image(_)) = (&component.from, &component.becomes) {
+            if let (Origin::Debian { package }, Product::Image(_)) = (&component.from, &component.becomes) {
                 let least = self
                     .line
                     .pins
@@ -212,7 +215,7 @@ impl Recipe {
     /// Refuses a version of a source package that is older than a pin of the line takes.
     pub fn check_source(&self, package: &PackageName, version: &Version) -> Result<()> {
         for (name, component) in &self.components {
-            let of = matches!(&component.from, Origin::Source { package: of } if of == package);
+            let of = matches!(&component.from, Origin::SourcePackage { package: of } if of == package);
             if let (true, Some(Pin::Source { at_least, .. })) = (of, self.line.pins.get(name))
                 && version < at_least
             {
@@ -227,7 +230,7 @@ impl Recipe {
     fn relations(&self, name: &ComponentName) -> Result<Vec<String>> {
         let component = self.component(name.as_str())?;
         Ok(match (&component.from, &component.becomes) {
-            (Origin::Apt { package }, Product::AsIs) => {
+            (Origin::Debian { package }, Product::AsIs) => {
                 vec![format!("{package} (>= {})", self.line.pins[name].version())]
             }
             (_, Product::Deb(ComponentPackage { depends, .. })) => depends.clone(),
@@ -243,7 +246,7 @@ impl Recipe {
             line: &'a LineName,
             arch: Arch,
             suites: &'a BTreeSet<SuiteName>,
-            sources: BTreeMap<&'a ComponentName, (&'a Version, Source)>,
+            sources: BTreeMap<&'a ComponentName, (&'a Version, ResolvedOrigin)>,
             wanted: BTreeMap<GroupName, BTreeSet<String>>,
         }
         let mut sources = BTreeMap::new();
@@ -330,7 +333,7 @@ fn sources(
 ) -> Result<BTreeMap<PackageName, SourceBuild>> {
     let mut sources = BTreeMap::new();
     for component in components.values() {
-        if let Origin::Source { package } = &component.from {
+        if let Origin::SourcePackage { package } = &component.from {
             let text = text_of(files, &format!("recipes/sources/{package}.toml"))?;
             sources.insert(package.clone(), SourceBuild::parse(text)?);
         }
@@ -338,21 +341,27 @@ fn sources(
     Ok(sources)
 }
 
-fn source(component: &Component, pin: &Pin, arch: Arch) -> Result<Source> {
+fn source(component: &Component, pin: &Pin, arch: Arch) -> Result<ResolvedOrigin> {
     Ok(match (&component.from, pin) {
-        (Origin::Apt { package }, Pin::Debian { .. }) => Source::Apt { package: package.clone() },
-        (Origin::Url { address, .. }, Pin::Published { version, checksums }) => {
+        (Origin::Debian { package }, Pin::Debian { .. }) => {
+            ResolvedOrigin::Debian { package: package.clone() }
+        }
+        (Origin::Download { address, .. }, Pin::Published { version, checksums }) => {
             let checksum = *checksums.get(&arch).ok_or_else(|| {
                 Fault::user(format!("no checksum of `{}` for {arch}", component.name))
                     .mend(format!("add `checksum.{arch}`"))
             })?;
-            Source::Url { url: address.fill(version.as_str(), arch), checksum }
+            ResolvedOrigin::Download { url: address.fill(version.as_str(), arch), checksum }
         }
-        (Origin::Image { registry, repository, .. }, Pin::Image { digest, .. }) => {
-            Source::Image { registry: registry.clone(), repository: repository.clone(), digest: *digest }
+        (Origin::Image { registry, repository, .. }, Pin::Image { digest, .. }) => ResolvedOrigin::Image {
+            registry: registry.clone(),
+            repository: repository.clone(),
+            digest: *digest,
+        },
+        (Origin::SourcePackage { package }, Pin::Source { .. }) => {
+            ResolvedOrigin::SourcePackage { package: package.clone() }
         }
-        (Origin::Source { package }, Pin::Source { .. }) => Source::Compiled { package: package.clone() },
-        (Origin::Provided { how }, Pin::Provided { .. }) => Source::Provided { how: how.clone() },
+        (Origin::Provided { how }, Pin::Provided { .. }) => ResolvedOrigin::Provided { how: how.clone() },
         _ => {
             return Err(Fault::bug(format!("`{}` comes from elsewhere than its pin says", component.name)));
         }

@@ -24,7 +24,7 @@ use std::io::Read;
 use crate::base::name::PackageName;
 use crate::base::tree::{Contents, Kind, Memory, Node, Tree, TreePath};
 use crate::base::{Digest, Epoch, Fault, Result, json};
-use crate::formats::debian::control::Source;
+use crate::formats::debian::control::ControlText;
 use crate::host::sandbox::{Bind, FileChange, Job, Run, Sandbox};
 use crate::store::Store;
 
@@ -194,7 +194,7 @@ fn hold(
 
 /// dpkg's status with some packages on hold: the first word of `Status` is what is wanted of them.
 fn held(text: &str, names: &BTreeSet<PackageName>) -> Result<String> {
-    let mut paragraphs = Source::integrity(STATUS, text).read()?;
+    let mut paragraphs = ControlText::integrity(STATUS, text).read()?;
     for name in names {
         let mut found = paragraphs.iter_mut().filter(|p| p.get("Package") == Some(name.as_str())).peekable();
         if found.peek().is_none() {

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use crate::base::name::PackageName;
 use crate::base::tree::{Contents, Node, Tree, TreePath};
 use crate::base::{Fault, Result};
-use crate::formats::debian::control::{Paragraph, Source};
+use crate::formats::debian::control::{ControlText, Paragraph};
 
 /// The folder of the control files.
 pub(super) const CONTROL: &str = "control";
@@ -46,7 +46,7 @@ impl UnpackedPackage {
         let control = members.remove("control");
         let control = control.ok_or_else(|| Fault::integrity("a package without a control file"))?;
         let text = text(&control, contents)?;
-        let control = Source::integrity("control", &text).read_one()?;
+        let control = ControlText::integrity("control", &text).read_one()?;
         let name = PackageName::new(control.need("Package")?)?;
         Ok(Self { name, control, members, data })
     }

@@ -9,7 +9,7 @@ use builder::base::progress::Silent;
 use builder::base::tree::{Contents, Node, Tree, TreePath};
 use builder::base::{Class, Digest, Fault, Result, Url};
 use builder::build::steps::disk;
-use builder::fetch::{Client, FetchRequest, Limits, Source, fetch};
+use builder::fetch::{Client, FetchRequest, Limits, Locations, fetch};
 use builder::pack::disk::sink::Sink;
 use builder::plan::{DiskFormat, Output, StepId};
 use builder::store::Store;
@@ -104,7 +104,7 @@ fn fill(root: &Path, size: u64) -> Result<()> {
     std::fs::write(&place, &big).map_err(|e| Fault::io("write", &place, e))?;
     let wanted = FetchRequest {
         name: "big".to_owned(),
-        source: Source::Urls(vec![Url::new(format!("file://{}", place.display()))?]),
+        source: Locations::Urls(vec![Url::new(format!("file://{}", place.display()))?]),
         size: Some(size),
         checksum: Some(Checksum::Sha256(Digest::of(&big))),
         mend: String::new(),

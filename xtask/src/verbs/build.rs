@@ -11,9 +11,9 @@ use builder::build::planner::Order;
 use builder::build::planner::bundle::{self, BundlePlan};
 use builder::dist::repository::COMPONENTS;
 use builder::host::checkout::Project;
-use builder::lock::From;
+use builder::lock::LockedOrigin;
 use builder::plan::Output;
-use builder::recipe::Source;
+use builder::recipe::ResolvedOrigin;
 use builder::store::{Spent, Store};
 use clap::Args;
 use serde::Serialize;
@@ -108,7 +108,7 @@ impl Bundle<'_> {
             }
         }
         let local = self.planned.lock.inputs.values();
-        let local = local.filter(|input| matches!(input.from, From::Added { .. }));
+        let local = local.filter(|input| matches!(input.from, LockedOrigin::Supplied { .. }));
         Ok(Summary {
             role: self.order.role.to_string(),
             dist: self.to.display().to_string(),
@@ -136,9 +136,13 @@ impl Bundle<'_> {
         let mut missing = BTreeMap::new();
         for name in &recipe.role(self.order.role.as_str())?.components {
             let (why, mend) = match recipe.source(name)? {
-                Source::Apt { .. } => ("it is Debian's own package", "nothing: apt brings it"),
-                Source::Image { .. } => ("it is an image", "nothing: the node pulls it by its digest"),
-                Source::Url { .. } | Source::Compiled { .. } | Source::Provided { .. } => {
+                ResolvedOrigin::Debian { .. } => ("it is Debian's own package", "nothing: apt brings it"),
+                ResolvedOrigin::Image { .. } => {
+                    ("it is an image", "nothing: the node pulls it by its digest")
+                }
+                ResolvedOrigin::Download { .. }
+                | ResolvedOrigin::SourcePackage { .. }
+                | ResolvedOrigin::Provided { .. } => {
                     ("it is a package of its own", "cargo xtask build components")
                 }
             };

@@ -6,7 +6,7 @@ use builder::fetch::locked;
 use builder::fetch::mirror::Mirrors;
 use builder::fetch::{self, FetchRequest, Summary};
 use builder::host::checkout::Project;
-use builder::lock::{From, Lock, LockedSuite};
+use builder::lock::{Lock, LockedOrigin, LockedSuite};
 use builder::store::Store;
 use clap::Args;
 use serde::Serialize;
@@ -137,7 +137,7 @@ impl Report {
                 .join(": "),
             mend: fault.how_to_mend().map(str::to_owned),
         });
-        let added = lock.inputs.values().filter(|input| matches!(input.from, From::Added { .. }));
+        let added = lock.inputs.values().filter(|input| matches!(input.from, LockedOrigin::Supplied { .. }));
         let local = added.map(|input| format!("{} {}", input.component, input.version)).collect();
         let (fetched, missing) = (fetched.collect(), missing.collect());
         Self { line: lock.line.clone(), present: summary.present, fetched, missing, local }

@@ -7,7 +7,7 @@ use builder::base::{Fault, Result};
 use builder::fetch::provide;
 use builder::formats::debian::version::Version;
 use builder::host::checkout::Project;
-use builder::lock::{From, LockedInput};
+use builder::lock::{LockedInput, LockedOrigin};
 use builder::store::Store;
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -80,7 +80,7 @@ impl Input {
 }
 
 fn row(store: &Store, input: &LockedInput) -> Result<Row> {
-    let From::Added { file, digest, size } = &input.from else {
+    let LockedOrigin::Supplied { file, digest, size } = &input.from else {
         return Err(Fault::bug(format!("`{}` was not handed over", input.component)));
     };
     Ok(Row {

@@ -9,12 +9,12 @@ use crate::base::tree::TreePath;
 use crate::base::{Fault, Result};
 use crate::formats::debian::version::Version;
 use crate::host::cargo;
-use crate::lock::{From, Lock, LockedFile};
+use crate::lock::{Lock, LockedFile, LockedOrigin};
 use crate::overlay::role_package::{Bundle, bundles};
-use crate::plan::bill::{Bill, Input, Origin, Ware};
+use crate::plan::bill::{Bill, FileOrigin, Input, Ware};
 use crate::plan::{Layer, Plan, Step, StepId};
 use crate::recipe::role::Role;
-use crate::recipe::{Files, Recipe, Source};
+use crate::recipe::{Files, Recipe, ResolvedOrigin};
 use crate::store::Store;
 
 /// The role's plan, and what it was made of. Rendered overlays are in the store already.
@@ -68,7 +68,7 @@ impl Draft {
             name: name.clone(),
             version: version.clone(),
             arch: lock.arch,
-            origin: Origin::Program(name.clone()),
+            origin: FileOrigin::Program(name.clone()),
             source: Checksum::Sha256(sources),
             deb,
             tree,
@@ -85,7 +85,7 @@ impl Draft {
             name: name.clone(),
             version,
             arch: arch.parse()?,
-            origin: Origin::Overlay(bundle.overlay.clone()),
+            origin: FileOrigin::Overlay(bundle.overlay.clone()),
             source: Checksum::Sha256(files),
             deb,
             tree,
@@ -144,17 +144,17 @@ fn inputs(role: &Role, recipe: &Recipe, lock: &Lock) -> Result<BTreeSet<Input>> 
         let mut input =
             Input { name: name.to_string(), version, checksum: None, location: None, local: false };
         match lock.inputs.get(name).map(|locked| &locked.from) {
-            Some(From::Url { url, checksum, .. }) => {
+            Some(LockedOrigin::Download { url, checksum, .. }) => {
                 (input.checksum, input.location) = (Some(*checksum), Some(url.clone()));
             }
-            Some(From::Image { registry, repository, digest }) => {
+            Some(LockedOrigin::Image { registry, repository, digest }) => {
                 input.checksum = Some(Checksum::Sha256(*digest));
                 input.location = Some(format!("{registry}/{repository}@{digest}"));
             }
-            Some(From::Added { digest, .. }) => {
+            Some(LockedOrigin::Supplied { digest, .. }) => {
                 (input.checksum, input.local) = (Some(Checksum::Sha256(*digest)), true);
             }
-            Some(From::Source { source }) => {
+            Some(LockedOrigin::SourcePackage { source }) => {
                 let description = |file: &&LockedFile| file.path.file_name().ends_with(".dsc");
                 let files = lock.sources.get(source).into_iter().flat_map(|source| &source.file);
                 if let Some(file) = files.clone().find(description) {
@@ -162,9 +162,9 @@ fn inputs(role: &Role, recipe: &Recipe, lock: &Lock) -> Result<BTreeSet<Input>> 
                     input.location = Some(file.path.to_string());
                 }
             }
-            Some(From::Provided) => {}
+            Some(LockedOrigin::Provided) => {}
             None => {
-                let Source::Apt { package } = recipe.source(name)? else { continue };
+                let ResolvedOrigin::Debian { package } = recipe.source(name)? else { continue };
                 if let Some(locked) = lock.packages.values().find(|locked| locked.name == package) {
                     input.checksum = Some(Checksum::Sha256(locked.sha256));
                     input.location = Some(locked.path.to_string());

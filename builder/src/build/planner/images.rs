@@ -81,7 +81,7 @@ fn layer(
 ) -> Result<Option<StepId>> {
     let name = &component.name;
     let tree = match (&component.from, lock.inputs.get(name)) {
-        (Origin::Apt { .. }, None) if !inputs::are_fetched(lock, store, IMAGES)? => {
+        (Origin::Debian { .. }, None) if !inputs::are_fetched(lock, store, IMAGES)? => {
             planned.miss(Missing {
                 component: name.clone(),
                 version: lock.version_of(recipe, name)?.clone(),
@@ -90,7 +90,7 @@ fn layer(
             });
             return Ok(None);
         }
-        (Origin::Apt { .. }, None) => inputs::tools(&mut planned.plan, lock, store, IMAGES)?,
+        (Origin::Debian { .. }, None) => inputs::tools(&mut planned.plan, lock, store, IMAGES)?,
         (_, Some(input)) => {
             let payload = |path: &TreePath| (path.clone(), Payload { from: Vec::new(), mode: 0o755 });
             let programs = image.programs.iter().map(payload).collect();

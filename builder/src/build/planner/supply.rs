@@ -8,7 +8,7 @@ use crate::base::name::{Arch, ComponentName, LineName, PackageName};
 use crate::base::tree::TreePath;
 use crate::base::{Fault, Result};
 use crate::formats::debian::version::Version;
-use crate::lock::{From, Lock, LockedInput};
+use crate::lock::{Lock, LockedInput, LockedOrigin};
 use crate::plan::{Plan, Step, StepId};
 use crate::recipe::Recipe;
 use crate::recipe::component::{Archive, Component, Origin, Payload, Release, WantedFile};
@@ -87,12 +87,16 @@ impl Supply<'_> {
         input: &LockedInput,
     ) -> Result<Option<(StepId, Archive)>> {
         let (checksum, archive) = match (&input.from, &component.from) {
-            (From::Source { source }, _) => {
+            (LockedOrigin::SourcePackage { source }, _) => {
                 return Ok(self.compiled(plan, source)?.map(|step| (step, Archive::None)));
             }
-            (From::Added { file, digest, .. }, _) => (Checksum::Sha256(*digest), Archive::of_file(file)),
-            (From::Url { checksum, .. }, Origin::Url { archive, .. }) => (*checksum, *archive),
-            (From::Provided, _) => return Ok(None),
+            (LockedOrigin::Supplied { file, digest, .. }, _) => {
+                (Checksum::Sha256(*digest), Archive::of_file(file))
+            }
+            (LockedOrigin::Download { checksum, .. }, Origin::Download { archive, .. }) => {
+                (*checksum, *archive)
+            }
+            (LockedOrigin::Provided, _) => return Ok(None),
             _ => {
                 return Err(Fault::bug(format!("{} comes from somewhere else than it says", component.name)));
             }
@@ -133,13 +137,13 @@ impl Supply<'_> {
 
 fn missing(component: &Component, input: &LockedInput, line: &LineName) -> Missing {
     let (why, mend) = match (&component.from, &input.from) {
-        (_, From::Added { file, .. }) => {
+        (_, LockedOrigin::Supplied { file, .. }) => {
             ("its file left the store", format!("hand {file} over again with cargo xtask input add"))
         }
         (Origin::Provided { how }, _) => {
             ("nobody publishes it", how.replace("{version}", input.version.as_str()))
         }
-        (_, From::Source { .. }) => {
+        (_, LockedOrigin::SourcePackage { .. }) => {
             ("not all that it is compiled from was fetched yet", format!("cargo xtask fetch {line}"))
         }
         _ => ("it was not fetched yet", format!("cargo xtask fetch --only {}", component.name)),

@@ -12,7 +12,7 @@
 //! Only the addresses and suites count: whom to believe is pinned elsewhere, so `signed-by` and
 //! `trusted` are not read.
 
-use super::control::Source;
+use super::control::ControlText;
 use crate::base::{Result, Url};
 
 /// An archive that offers suites.
@@ -25,7 +25,7 @@ pub struct Archive {
 }
 
 /// Reads a `*.sources` file.
-pub fn parse_deb822(source: Source<'_>) -> Result<Vec<Archive>> {
+pub fn parse_deb822(source: ControlText<'_>) -> Result<Vec<Archive>> {
     let mut archives = Vec::new();
     for paragraph in source.read()? {
         let words = |name: &str| {
@@ -46,7 +46,7 @@ pub fn parse_deb822(source: Source<'_>) -> Result<Vec<Archive>> {
 }
 
 /// Reads a `*.list` file.
-pub fn parse_list(source: Source<'_>) -> Result<Vec<Archive>> {
+pub fn parse_list(source: ControlText<'_>) -> Result<Vec<Archive>> {
     let mut archives = Vec::new();
     let mut start = 0;
     for line in source.text.split('\n') {
@@ -95,25 +95,26 @@ mod tests {
     fn both_forms() {
         let deb822 = "Types: deb deb-src\nURIs: http://a.example/debian https://b.example/debian/\nSuites: one two\nComponents: main\nSigned-By: /k\n\n# off\nEnabled: no\nTypes: deb\nURIs: http://c.example\nSuites: one\n\nTypes: deb-src\nURIs: http://d.example\nSuites: one\n\nTypes: deb\nURIs: cdrom:[x]/ file:/srv/x\nSuites: one\n";
         assert_eq!(
-            shown(parse_deb822(Source::user("x.sources", deb822))),
+            shown(parse_deb822(ControlText::user("x.sources", deb822))),
             "http://a.example/debian one,two; https://b.example/debian/ one,two; file:///srv/x one"
         );
         let list = "# head\ndeb http://a.example/debian one main contrib # tail\n\ndeb-src http://a.example/debian one main\n\tdeb [ arch=amd64 signed-by=/k ] https://b.example two main\ndeb [trusted=yes] file:///srv/x ./\n";
         assert_eq!(
-            shown(parse_list(Source::user("x.list", list))),
+            shown(parse_list(ControlText::user("x.list", list))),
             "http://a.example/debian one; https://b.example two; file:///srv/x ./"
         );
     }
 
     #[test]
     fn faults_name_the_line() {
-        let fault = parse_list(Source::user("x.list", "\ndeb http://a.example\n")).unwrap_err();
+        let fault = parse_list(ControlText::user("x.list", "\ndeb http://a.example\n")).unwrap_err();
         assert_eq!(fault.place().unwrap().line(), 2);
         let fault =
-            parse_list(Source::user("x.list", "deb http://user:pw@a.example one main\n")).unwrap_err();
+            parse_list(ControlText::user("x.list", "deb http://user:pw@a.example one main\n")).unwrap_err();
         assert_eq!(fault.place().unwrap().line(), 1);
-        let fault = parse_deb822(Source::user("x.sources", "Types: deb\nURIs: http://a%0a\nSuites: x\n"))
-            .unwrap_err();
+        let fault =
+            parse_deb822(ControlText::user("x.sources", "Types: deb\nURIs: http://a%0a\nSuites: x\n"))
+                .unwrap_err();
         assert_eq!(fault.place().unwrap().line(), 2);
     }
 }

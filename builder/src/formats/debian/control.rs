@@ -17,7 +17,7 @@ use crate::base::{Class, Fault, Place, Result};
 
 /// A text to read, with the name and the class of fault that its errors carry.
 #[derive(Clone, Copy, Debug)]
-pub struct Source<'a> {
+pub struct ControlText<'a> {
     /// What people call the text: a file's path, an archive member's name.
     pub file: &'a str,
     /// The text.
@@ -29,7 +29,7 @@ pub struct Source<'a> {
 /// Larger texts (package indices) are named by file and line alone, not quoted.
 const QUOTED: usize = 1 << 20;
 
-impl<'a> Source<'a> {
+impl<'a> ControlText<'a> {
     /// Text that was signed or pinned: an error in it is one of integrity.
     pub fn integrity(file: &'a str, text: &'a str) -> Self {
         Self { file, text, class: Class::Integrity }
@@ -135,7 +135,7 @@ impl RawField<'_> {
 
 /// The fields of a paragraph, in order.
 pub struct Fields<'a> {
-    source: Source<'a>,
+    source: ControlText<'a>,
     at: usize,
     end: usize,
 }
@@ -274,7 +274,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn read(text: &str) -> Result<Vec<Paragraph>> {
-        Source::integrity("control", text).read()
+        ControlText::integrity("control", text).read()
     }
 
     #[test]
@@ -308,8 +308,8 @@ mod tests {
         }
         let long = format!("A: {}\nbad\n", "x".repeat(QUOTED));
         assert!(read(&long).unwrap_err().what().starts_with("control:2: "));
-        assert!(Source::user("x", "").read_one().is_err());
-        assert!(Source::user("x", "A: 1\n\nB: 2\n").read_one().is_err());
+        assert!(ControlText::user("x", "").read_one().is_err());
+        assert!(ControlText::user("x", "A: 1\n\nB: 2\n").read_one().is_err());
     }
 
     #[test]
@@ -333,7 +333,7 @@ mod tests {
             for (index, value) in values.iter().enumerate() {
                 paragraph.set(&format!("Field-{index}"), value.clone()).unwrap();
             }
-            let again = Source::integrity("x", &paragraph.to_string()).read_one().unwrap();
+            let again = ControlText::integrity("x", &paragraph.to_string()).read_one().unwrap();
             for (index, value) in values.iter().enumerate() {
                 prop_assert_eq!(again.get(&format!("Field-{index}")).unwrap(), value);
             }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::base::Result;
 use crate::base::text::{Text, one_of};
-use crate::formats::debian::control::Source;
+use crate::formats::debian::control::ControlText;
 
 /// A line that is neither empty nor a comment, without white space around it.
 #[derive(Clone, Debug)]
@@ -261,7 +261,7 @@ const PREFERENCES: &[&str] = &["Explanation", "Package", "Pin", "Pin-Priority"];
 
 /// apt_preferences(5).
 pub(super) fn apt_preferences(text: Text<'_>) -> Result<()> {
-    let source = Source::user(text.file, text.text);
+    let source = ControlText::user(text.file, text.text);
     for paragraph in source.paragraphs() {
         let mut found = Vec::new();
         let span = paragraph.clone();

@@ -9,7 +9,7 @@ use crate::base::digest::Checksum;
 use crate::base::name::{Arch, LineName, PackageName, RoleName};
 use crate::base::tree::{Kind, Tree};
 use crate::base::{Digest, Epoch, Fault, Result, json};
-pub use crate::plan::bill::{Input, Origin};
+pub use crate::plan::bill::{FileOrigin, Input};
 
 /// The manifest's schema.
 pub const SCHEMA: u32 = 1;
@@ -47,7 +47,7 @@ pub struct Packed<'a> {
     /// Digest and length of its .deb.
     pub deb: (Digest, u64),
     /// Whence its files come.
-    pub origin: Origin,
+    pub origin: FileOrigin,
     /// The digest of its source: an overlay's or a program's files, or what the lock pins.
     pub source: Checksum,
     /// What it installs.
@@ -74,7 +74,7 @@ struct PackageEntry<'a> {
     arch: Arch,
     deb: Digest,
     size: u64,
-    from: &'a Origin,
+    from: &'a FileOrigin,
     source: Checksum,
 }
 
@@ -86,7 +86,7 @@ struct FileEntry<'a> {
     uid: u32,
     gid: u32,
     package: &'a PackageName,
-    from: &'a Origin,
+    from: &'a FileOrigin,
     #[serde(skip_serializing_if = "Option::is_none")]
     content: Option<Digest>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -201,7 +201,7 @@ pub(super) mod tests {
                 version: "1.17-1",
                 arch: Arch::All,
                 deb: (Digest::of(overlay), 7),
-                origin: Origin::Overlay(OverlayName::new(overlay).unwrap()),
+                origin: FileOrigin::Overlay(OverlayName::new(overlay).unwrap()),
                 source: Checksum::Sha256(Digest::of("source")),
                 tree: &self.trees[index],
             };

@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use serde_json::{Value, json};
 use sha1::{Digest as _, Sha1};
 
-use super::manifest::{Bill, Input, Origin, Packed};
+use super::manifest::{Bill, FileOrigin, Input, Packed};
 use crate::base::digest::Checksum;
 use crate::base::tree::{Contents, Kind, TreePath};
 use crate::base::{Digest, Fault, Result, json};
@@ -91,9 +91,9 @@ fn package(packed: &Packed, id: &str, mut sums: Vec<String>) -> Value {
 /// What a package's files were made from.
 fn source(packed: &Packed) -> Value {
     let name = match &packed.origin {
-        Origin::Overlay(overlay) => format!("overlays/{overlay}"),
-        Origin::Component(component) => component.to_string(),
-        Origin::Program(program) => format!("{program} (source)"),
+        FileOrigin::Overlay(overlay) => format!("overlays/{overlay}"),
+        FileOrigin::Component(component) => component.to_string(),
+        FileOrigin::Program(program) => format!("{program} (source)"),
     };
     json!({
         "SPDXID": source_id(packed),

@@ -275,7 +275,8 @@ mod tests {
             assert!(release.lines().any(|other| other == line), "{line} in\n{release}");
         }
         let release =
-            Release::parse(crate::formats::debian::control::Source::integrity("Release", &release)).unwrap();
+            Release::parse(crate::formats::debian::control::ControlText::integrity("Release", &release))
+                .unwrap();
         assert_eq!(release.files.len(), 3);
         for (path, listed) in release.files {
             let folder = path.rsplit_once('/').unwrap().0;

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::base::name::{ComponentName, LineName, OverlayName, RoleName};
-use crate::plan::bill::{Input, Origin, Ware};
+use crate::plan::bill::{FileOrigin, Input, Ware};
 use crate::recipe::component::{Archive, WantedFile};
 
 /// One text a line, in the order of [`steps`].
@@ -30,7 +30,7 @@ fn texts<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
 }
 
 fn bill() -> Bill {
-    let ware = |of: &str, origin: Origin, source: Checksum| Ware {
+    let ware = |of: &str, origin: FileOrigin, source: Checksum| Ware {
         name: name(of),
         version: version("0.1.0-1"),
         arch: Arch::Amd64,
@@ -56,9 +56,9 @@ fn bill() -> Bill {
         lock: Digest::of("lock"),
         builder: Digest::of("builder"),
         packages: vec![
-            ware("hale", Origin::Program(name("hale")), sha256),
-            ware("hale-common", Origin::Overlay(OverlayName::new("common").unwrap()), sha256),
-            ware("kubelet", Origin::Component(ComponentName::new("kubelet").unwrap()), sha256),
+            ware("hale", FileOrigin::Program(name("hale")), sha256),
+            ware("hale-common", FileOrigin::Overlay(OverlayName::new("common").unwrap()), sha256),
+            ware("kubelet", FileOrigin::Component(ComponentName::new("kubelet").unwrap()), sha256),
         ],
         inputs: [input("crun", Some(sha256), Some("pool/main/c/crun.deb")), input("etcd", None, None)].into(),
     }

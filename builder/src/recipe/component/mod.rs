@@ -32,12 +32,14 @@ pub struct Component {
 #[serde(rename_all = "kebab-case")]
 pub enum Origin {
     /// A package of Debian's.
-    Apt {
+    #[serde(rename = "apt")]
+    Debian {
         /// Its name there.
         package: PackageName,
     },
     /// A file that upstream publishes.
-    Url {
+    #[serde(rename = "url")]
+    Download {
         /// Where it is.
         address: Address,
         /// How its files are got out of it.
@@ -53,7 +55,8 @@ pub enum Origin {
         tag: String,
     },
     /// Compiled from a source package of Debian's, as `recipes/sources` says.
-    Source {
+    #[serde(rename = "source")]
+    SourcePackage {
         /// Its name there.
         package: PackageName,
     },
@@ -67,14 +70,14 @@ pub enum Origin {
 /// The kinds of [`Origin`]: a component may have one of each, and the shape of a line's pin says which counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OriginKind {
-    /// [`Origin::Apt`].
-    Apt,
-    /// [`Origin::Url`].
-    Url,
+    /// [`Origin::Debian`].
+    Debian,
+    /// [`Origin::Download`].
+    Download,
     /// [`Origin::Image`].
     Image,
-    /// [`Origin::Source`].
-    Source,
+    /// [`Origin::SourcePackage`].
+    SourcePackage,
     /// [`Origin::Provided`].
     Provided,
 }
@@ -83,10 +86,10 @@ impl OriginKind {
     /// The pin that chooses it.
     pub fn pin(self) -> &'static str {
         match self {
-            Self::Apt => "`at-least`",
-            Self::Url => "`version` and `checksum`",
+            Self::Debian => "`at-least`",
+            Self::Download => "`version` and `checksum`",
             Self::Image => "`version` and `digest`",
-            Self::Source => "`version` and `source-at-least`",
+            Self::SourcePackage => "`version` and `source-at-least`",
             Self::Provided => "`version` alone",
         }
     }
@@ -234,9 +237,11 @@ impl Offered {
         let becomes = match (kind, &self.package, &self.image) {
             (OriginKind::Image, _, _) => Product::AsIs,
             (_, _, Some(image)) => Product::Image(image.clone()),
-            (OriginKind::Url | OriginKind::Source | OriginKind::Provided, Some(package), None) => {
-                Product::Deb(package.clone())
-            }
+            (
+                OriginKind::Download | OriginKind::SourcePackage | OriginKind::Provided,
+                Some(package),
+                None,
+            ) => Product::Deb(package.clone()),
             _ => Product::AsIs,
         };
         let (name, about, licence) = (self.name.clone(), self.about.clone(), self.licence.clone());

@@ -82,7 +82,10 @@ impl Offered {
             name,
             about: raw.about.into_inner(),
             licence: raw.licence,
-            package: raw.package.map(|raw| package(text, from.get(&OriginKind::Url), raw)).transpose()?,
+            package: raw
+                .package
+                .map(|raw| package(text, from.get(&OriginKind::Download), raw))
+                .transpose()?,
             image: raw.image.map(|raw| built(text, raw)).transpose()?,
             from,
         };
@@ -94,18 +97,18 @@ impl Offered {
 
     /// What is written must be of use to one origin, and each origin must have what it needs.
     fn check(&self) -> std::result::Result<(), &'static str> {
-        use OriginKind::{Apt, Image, Provided, Source, Url};
+        use OriginKind::{Debian, Download, Image, Provided, SourcePackage};
         let has = |kind| self.from.contains_key(&kind);
-        let packed = has(Url) || has(Source) || has(Provided);
+        let packed = has(Download) || has(SourcePackage) || has(Provided);
         match (&self.package, &self.image) {
             _ if self.from.is_empty() => Err("one of `apt`, `url`, `image`, `source`, `provided`"),
             (Some(_), Some(_)) => Err("either a package or an image"),
             (None, None) if packed => {
                 Err("`[package]`: the files it installs, or `[image]`: the programs it runs")
             }
-            (Some(_), None) if !packed && has(Apt) => Err("no `[package]`: Debian's is used as it is"),
+            (Some(_), None) if !packed && has(Debian) => Err("no `[package]`: Debian's is used as it is"),
             (Some(_), None) if !packed => Err("no `[package]`: an image is used as it is"),
-            (None, Some(_)) if !packed && !has(Apt) && has(Image) => {
+            (None, Some(_)) if !packed && !has(Debian) && has(Image) => {
                 Err("no `[image]`: an image is used as it is")
             }
             _ => Ok(()),
@@ -125,17 +128,17 @@ fn built(text: Text<'_>, raw: Spanned<BuiltImage>) -> Result<BuiltImage> {
 fn origins(text: Text<'_>, raw: RawOrigins) -> Result<BTreeMap<OriginKind, Origin>> {
     let mut origins = BTreeMap::new();
     if let Some(RawApt { package }) = raw.apt {
-        origins.insert(OriginKind::Apt, Origin::Apt { package });
+        origins.insert(OriginKind::Debian, Origin::Debian { package });
     }
     if let Some(RawUrl { address, archive }) = raw.url {
         let address = self::address(text, address)?;
-        origins.insert(OriginKind::Url, Origin::Url { address, archive });
+        origins.insert(OriginKind::Download, Origin::Download { address, archive });
     }
     if let Some(RawImage { registry, repository, tag }) = raw.image {
         origins.insert(OriginKind::Image, image(text, registry, repository, tag)?);
     }
     if let Some(RawApt { package }) = raw.source {
-        origins.insert(OriginKind::Source, Origin::Source { package });
+        origins.insert(OriginKind::SourcePackage, Origin::SourcePackage { package });
     }
     if let Some(RawProvided { how }) = raw.provided {
         origins.insert(OriginKind::Provided, Origin::Provided { how });
@@ -146,7 +149,7 @@ fn origins(text: Text<'_>, raw: RawOrigins) -> Result<BTreeMap<OriginKind, Origi
 fn package(text: Text<'_>, published: Option<&Origin>, raw: Spanned<RawPackage>) -> Result<ComponentPackage> {
     let span = raw.span();
     let raw = raw.into_inner();
-    if matches!(published, Some(Origin::Url { archive: Archive::None, .. })) && raw.files.len() != 1 {
+    if matches!(published, Some(Origin::Download { archive: Archive::None, .. })) && raw.files.len() != 1 {
         let fault = text.fault(span, "a bare download becomes exactly one file");
         return Err(fault.versus("one file", raw.files.len()));
     }

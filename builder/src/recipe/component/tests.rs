@@ -30,7 +30,7 @@ fn where_it_comes_from_decides_what_it_may_become() {
     let offered =
         Offered::parse(ComponentName::new("thing").unwrap(), Text::new("x", &format!("{many}{deb}")));
     let product = |kind| offered.as_ref().ok()?.choose(kind).map(|component| component.becomes);
-    assert_eq!(product(OriginKind::Apt), Some(Product::AsIs));
+    assert_eq!(product(OriginKind::Debian), Some(Product::AsIs));
     assert!(matches!(product(OriginKind::Provided), Some(Product::Deb(_))));
     assert_eq!(product(OriginKind::Image), None);
     let compiled = format!("{head}[from.source]\npackage = \"thing\"\n");

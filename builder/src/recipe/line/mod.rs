@@ -101,10 +101,10 @@ impl Pin {
     /// Where a component with this pin comes from.
     pub fn origin(&self) -> OriginKind {
         match self {
-            Self::Debian { .. } => OriginKind::Apt,
-            Self::Published { .. } => OriginKind::Url,
+            Self::Debian { .. } => OriginKind::Debian,
+            Self::Published { .. } => OriginKind::Download,
             Self::Image { .. } => OriginKind::Image,
-            Self::Source { .. } => OriginKind::Source,
+            Self::Source { .. } => OriginKind::SourcePackage,
             Self::Provided { .. } => OriginKind::Provided,
         }
     }

@@ -15,7 +15,7 @@ use crate::base::tree::TreePath;
 use crate::base::{Fault, Result};
 use crate::formats::debian::version::Version;
 use crate::lock::pins::own_version;
-use crate::lock::{From, Lock, LockedInput};
+use crate::lock::{Lock, LockedInput, LockedOrigin};
 use crate::plan::{self, Step};
 use crate::recipe::component::{Component, ComponentPackage};
 use crate::recipe::{Files, Recipe};
@@ -98,11 +98,13 @@ fn copyright_path(package: &PackageName) -> Result<TreePath> {
 /// the bytes come from.
 fn copyright(component: &Component, input: &LockedInput) -> String {
     let source = match &input.from {
-        From::Url { url, .. } => url.clone(),
-        From::Added { file, digest, .. } => format!("handed over by the operator as {file}, {digest}"),
-        From::Image { registry, repository, .. } => format!("{registry}/{repository}"),
-        From::Source { source } => format!("compiled from Debian's source package {source}"),
-        From::Provided => "handed over by the operator".to_owned(),
+        LockedOrigin::Download { url, .. } => url.clone(),
+        LockedOrigin::Supplied { file, digest, .. } => {
+            format!("handed over by the operator as {file}, {digest}")
+        }
+        LockedOrigin::Image { registry, repository, .. } => format!("{registry}/{repository}"),
+        LockedOrigin::SourcePackage { source } => format!("compiled from Debian's source package {source}"),
+        LockedOrigin::Provided => "handed over by the operator".to_owned(),
     };
     format!(
         "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\nUpstream-Name: {}\nSource: \

@@ -16,7 +16,7 @@ mod ar;
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use super::control::{Paragraph, Source};
+use super::control::{ControlText, Paragraph};
 use super::script::Script;
 use super::version::Version;
 use crate::base::name::{Arch, PackageName};
@@ -154,7 +154,7 @@ fn text<'a>(members: &'a BTreeMap<String, Vec<u8>>, name: &str) -> Result<Option
 fn control(members: &BTreeMap<String, Vec<u8>>) -> Result<Paragraph> {
     let text =
         text(members, "control")?.ok_or_else(|| Fault::integrity("control.tar has no member control"))?;
-    Source { file: "control", text, class: Class::Integrity }.read_one()
+    ControlText { file: "control", text, class: Class::Integrity }.read_one()
 }
 
 fn assemble(members: BTreeMap<String, Vec<u8>>, tree: Tree) -> Result<Deb> {

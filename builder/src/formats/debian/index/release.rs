@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::base::name::SuiteName;
 use crate::base::{Digest, Epoch, Fault, Result};
-use crate::formats::debian::control::{Paragraph, Source};
+use crate::formats::debian::control::{ControlText, Paragraph};
 
 /// A suite's Release file. Only SHA-256 counts; weaker sums are neither read nor written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub struct Listed {
 
 impl Release {
     /// Reads a Release file's text: the verified bytes of an InRelease, or a file beside its signature.
-    pub fn parse(source: Source<'_>) -> Result<Self> {
+    pub fn parse(source: ControlText<'_>) -> Result<Self> {
         let paragraph = source.read_one()?;
         let at = |name: &str, fault: Fault| match paragraph.field(name) {
             Some(field) => source.locate(field.span.clone(), fault),
@@ -147,7 +147,7 @@ mod tests {
     }
 
     fn parse(text: &str) -> Result<Release> {
-        Release::parse(Source::integrity("InRelease", text))
+        Release::parse(ControlText::integrity("InRelease", text))
     }
 
     #[test]

@@ -245,7 +245,7 @@ fn member(
 /// For tests: a package without scripts.
 #[cfg(test)]
 pub(crate) fn sample(control: &str, tree: &Tree, contents: &dyn Contents) -> Vec<u8> {
-    let control = crate::formats::debian::control::Source::user("control", control).read_one().unwrap();
+    let control = crate::formats::debian::control::ControlText::user("control", control).read_one().unwrap();
     let (conffiles, scripts) = Default::default();
     let deb = Deb { control: &control, conffiles: &conffiles, scripts: &scripts, triggers: &[], tree };
     let (mut scratch, mut out) = (io::Cursor::new(Vec::new()), Vec::new());
