@@ -103,7 +103,7 @@ impl World {
             let left_out = system::plan(&world.order(role), &world.store)?.left_out;
             if let Some((package, why)) = left_out.first_key_value() {
                 return Err(Fault::user(format!("{package} of role {role} lacks {why:?}"))
-                    .mend("cargo xtask input add hands over a component; HALE_STORE names the store"));
+                    .help("cargo xtask input add hands over a component; HALE_STORE names the store"));
             }
         }
         Ok(world)

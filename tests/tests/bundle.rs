@@ -372,7 +372,7 @@ fn no_good_lock_no_build(bench: &Bench) {
 fn refused(place: &Path, store: &Store, words: &str, at: Option<usize>) -> Fault {
     let Err(fault) = bundle::plan(&order(place), store) else { panic!("planned, though the lock {words}") };
     assert!(fault.to_string().contains(words) && fault.to_string().contains("lock"), "{words}: {fault}");
-    assert_eq!(fault.how_to_mend(), Some("cargo xtask lock 1.17"), "{fault}");
+    assert_eq!(fault.help_text(), Some("cargo xtask lock 1.17"), "{fault}");
     assert_eq!(fault.place().map(|place| place.line()), at, "{fault}");
     match fault.place() {
         Some(place) => assert_eq!(place.file, "recipes/lines/1.17.lock"),

@@ -47,7 +47,7 @@ impl Bench {
             source: Locations::Urls(urls.iter().map(|url| Url::new(url).unwrap()).collect()),
             size: Some(self.bytes.len() as u64),
             checksum: Some(Checksum::Sha256(Digest::of(&self.bytes))),
-            mend: "cargo xtask input add thing PATH --version 1".to_owned(),
+            help: "cargo xtask input add thing PATH --version 1".to_owned(),
         }
     }
 
@@ -358,7 +358,7 @@ fn what_the_operator_must_provide_is_named_and_fails_nothing() {
     let mut wanted = bench.wanted(&[]);
     (wanted.source, wanted.checksum) = (Locations::Provided, None);
     let summary = bench.fetch(&wanted);
-    assert_eq!(summary.missing[0].1.how_to_mend(), Some(&*wanted.mend));
+    assert_eq!(summary.missing[0].1.help_text(), Some(&*wanted.help));
     assert!(summary.gravest().is_none());
 }
 
@@ -376,7 +376,7 @@ fn many_are_fetched_at_once_and_listed_in_order() {
             source: Locations::Urls(vec![Url::new(server.url(&name(n))).unwrap()]),
             size: None,
             checksum: Some(Checksum::Sha256(Digest::of(name(n)))),
-            mend: String::new(),
+            help: String::new(),
         })
         .collect();
     let store = Store::open(folder.path()).unwrap();

@@ -120,7 +120,7 @@ fn a_lock_s_packages_are_asked_for_at_mirrors_then_snapshots() {
     let (day, rest) =
         urls[1].as_str().strip_prefix("http://127.0.0.1:9/snapshot/").unwrap().split_once('T').unwrap();
     assert!(day.len() == 8 && rest.split_once("Z/").is_some_and(|(time, _)| time.len() == 6), "{}", urls[1]);
-    assert!(one.mend.contains(&format!("--update {}", package.name)) && one.mend.contains("--snapshot"));
+    assert!(one.help.contains(&format!("--update {}", package.name)) && one.help.contains("--snapshot"));
     assert_eq!(
         locked::names(&lock).unwrap().len(),
         wanted.iter().filter(|one| one.checksum.is_some()).count()
@@ -139,7 +139,7 @@ fn a_package_that_left_the_mirror_says_what_mends_it() {
     let client = Client::new(Limits::default(), None).unwrap();
     let summary = fetch(&store, &client, std::slice::from_ref(one), &Silent).unwrap();
     let fault = &summary.missing[0].1;
-    assert_eq!((fault.class(), fault.how_to_mend()), (Class::Remote, Some(&*one.mend)));
+    assert_eq!((fault.class(), fault.help_text()), (Class::Remote, Some(&*one.help)));
 }
 
 /// Who hands over at the same time as others loses nothing.

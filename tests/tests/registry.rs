@@ -88,7 +88,7 @@ impl Bench {
             source: Locations::Image(Image::new(registry, "team/thing", Arch::Amd64).unwrap()),
             size: None,
             checksum: Some(Checksum::Sha256(digest)),
-            mend: String::new(),
+            help: String::new(),
         };
         fetch(&self.store(), &Client::new(limits, None).unwrap(), &[wanted], &Silent).unwrap()
     }

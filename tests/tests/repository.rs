@@ -269,7 +269,7 @@ fn a_fetched_package_that_is_another_is_refused() {
     let mut lock = lock();
     let mut bundles = Bundles::default();
     let nothing = gather(&store, &bundles, &roles, &lock).unwrap_err();
-    assert_eq!((nothing.class(), nothing.how_to_mend()), (Class::User, Some("cargo xtask build all")));
+    assert_eq!((nothing.class(), nothing.help_text()), (Class::User, Some("cargo xtask build all")));
     let (file, bytes) = deb("hale-master", "1.17-1", "all", "");
     put(dir.path().join(&file), bytes);
     bundles.roles.push(bundle(&store, &[dir.path().join(file)]));
@@ -278,7 +278,7 @@ fn a_fetched_package_that_is_another_is_refused() {
     want(&mut lock, "crun", "1.8.1-2", &file, &bytes);
     let lie = gather(&store, &bundles, &roles, &lock).unwrap_err();
     assert_eq!(lie.class(), Class::Integrity, "{lie}");
-    assert_eq!(lie.expected_found(), Some(("crun 1.8.1-2 amd64", "crun 1.8.1-1 amd64")));
+    assert_eq!(lie.mismatch(), Some(("crun 1.8.1-2 amd64", "crun 1.8.1-1 amd64")));
 }
 
 #[test]

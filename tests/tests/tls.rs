@@ -76,7 +76,7 @@ fn fetched(folder: &Path, server: &Server) -> Option<Fault> {
         source: Locations::Urls(vec![Url::new(format!("https://127.0.0.1:{}/thing", server.port)).unwrap()]),
         size: Some(BYTES.len() as u64),
         checksum: Some(Checksum::Sha256(Digest::of(BYTES))),
-        mend: String::new(),
+        help: String::new(),
     };
     let limits = Limits { tries: 1, stall: Duration::from_secs(20), ..Limits::default() };
     let client = Client::new(limits, Some(&folder.join("ca.pem"))).unwrap();

@@ -60,7 +60,7 @@ impl Context {
     pub(crate) fn signing_key(&self) -> Result<PathBuf> {
         let directory = config_directory();
         directory.map(|directory| directory.join("hale/repository-key.asc")).ok_or_else(|| {
-            Fault::machine("no place for the signing key").mend("name one with --key, or set HOME")
+            Fault::machine("no place for the signing key").help("name one with --key, or set HOME")
         })
     }
 
@@ -120,5 +120,5 @@ fn config_directory() -> Option<PathBuf> {
 fn cache_directory() -> Result<PathBuf> {
     absolute("XDG_CACHE_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
-        .ok_or_else(|| Fault::machine("no place for the store").mend("set HALE_STORE, or HOME"))
+        .ok_or_else(|| Fault::machine("no place for the store").help("set HALE_STORE, or HOME"))
 }

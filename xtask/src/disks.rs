@@ -29,8 +29,8 @@ pub(crate) fn raw_image(order: &Order) -> Result<PathBuf> {
     }
     let Order { role, line, .. } = order;
     Err(Fault::user(format!("no image of {role} of line {line}"))
-        .versus(path.display(), "nothing there")
-        .mend(format!("cargo xtask image {role} --line {line}")))
+        .expected_found(path.display(), "nothing there")
+        .help(format!("cargo xtask image {role} --line {line}")))
 }
 
 /// QEMU and its firmware, as locked for the site's line, laid out in the store.

@@ -52,8 +52,8 @@ impl<'a> Text<'a> {
     fn unknown(&self, what: &str, span: Range<usize>, word: &str, known: &[&str]) -> Fault {
         let fault = self.fault(span, format!("unknown {what} `{word}`"));
         match nearest(word, known) {
-            Some(near) => fault.mend(format!("write `{near}`")),
-            None => fault.versus(one_of(known), format!("`{word}`")),
+            Some(near) => fault.help(format!("write `{near}`")),
+            None => fault.expected_found(one_of(known), format!("`{word}`")),
         }
     }
 
@@ -90,7 +90,7 @@ pub fn distinct<T: Ord + Display>(
         let span = item.span();
         let item = item.into_inner();
         if set.contains(&item) {
-            return Err(text.fault(span, format!("`{item}` stands here twice")).mend("take one out"));
+            return Err(text.fault(span, format!("`{item}` stands here twice")).help("take one out"));
         }
         set.insert(item);
     }
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn toml_faults_point_at_the_word() {
-        for (text, line, what, mend) in [
+        for (text, line, what, help) in [
             ("name = \"a\"\nnmae = 1\n", 2, "unknown key `nmae`", Some("write `name`")),
             ("name = \"a\"\nqqqqqqq = 1\n", 2, "unknown key `qqqqqqq`", None),
             ("mtu = 1\n", 1, "`name` is missing", None),
@@ -157,7 +157,7 @@ mod tests {
         ] {
             let fault = Text::new("recipes/x.toml", text).toml::<Bridge>().unwrap_err();
             let place = fault.place().unwrap();
-            assert_eq!((place.line(), fault.what(), fault.how_to_mend()), (line, what, mend), "{text}");
+            assert_eq!((place.line(), fault.what(), fault.help_text()), (line, what, help), "{text}");
         }
     }
 

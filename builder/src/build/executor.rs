@@ -124,7 +124,7 @@ impl Board {
             let made = planned(plan, &id).and_then(|planned| {
                 workshop.tell(planned, false);
                 let made =
-                    workshop.make(id, planned, &inputs).map_err(|fault| fault.within(&planned.label))?;
+                    workshop.make(id, planned, &inputs).map_err(|fault| fault.context(&planned.label))?;
                 workshop.tell(planned, true);
                 Ok(made)
             });

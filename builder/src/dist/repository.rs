@@ -43,7 +43,7 @@ pub fn gather(store: &Store, bundles: &Bundles, roles: &BTreeSet<RoleName>, lock
     let mut gathered = Gathered::default();
     if bundles.roles.is_empty() {
         let what = format!("no bundle of a role of line {} as it is now", lock.line);
-        return Err(Fault::user(what).mend("cargo xtask build all"));
+        return Err(Fault::user(what).help("cargo xtask build all"));
     }
     for bundle in bundles.roles.iter().chain(&bundles.components) {
         gathered.add(store, bundle)?;
@@ -70,7 +70,7 @@ impl Gathered {
                 let (content, _) = Digest::of_reader(&mut file).map_err(|e| Fault::io("read", &path, e))?;
                 if !self.offers.iter().any(|offer| offer.content == content) {
                     let what = format!("{} is not what this checkout makes", path.display());
-                    return Err(Fault::user(what).mend(format!(
+                    return Err(Fault::user(what).help(format!(
                         "move it out of the folder, or make that anew: cargo xtask build {folder}"
                     )));
                 }
@@ -156,7 +156,7 @@ fn locked(store: &Store, package: &LockedPackage) -> Result<Option<Offer>> {
         return Ok(Some(offer));
     }
     let (name, version, arch) = found;
-    Err(Fault::integrity(format!("{} is not what the lock says", package.path.file_name())).versus(
+    Err(Fault::integrity(format!("{} is not what the lock says", package.path.file_name())).expected_found(
         format!("{} {} {}", package.name, package.version, package.arch),
         format!("{name} {version} {arch}"),
     ))

@@ -50,7 +50,7 @@ pub(super) fn from_places(
     let gravest = refused.iter().max_by_key(|fault| fault.class()).cloned();
     let gravest = gravest.unwrap_or_else(|| Fault::remote("no place is known that has it"));
     let others = refused.iter().filter(|fault| fault.what() != gravest.what());
-    Err(others.fold(gravest.clone(), |fault, other| fault.because(other)))
+    Err(others.fold(gravest.clone(), |fault, other| fault.cause(other)))
 }
 
 struct Download<'a> {
@@ -134,7 +134,7 @@ impl Download<'_> {
             && size != total
         {
             let fault = Fault::integrity(format!("{place} has the wrong length"));
-            return Err(Failure::Elsewhere(self.hint(fault).versus(size, total)));
+            return Err(Failure::Elsewhere(self.hint(fault).expected_found(size, total)));
         }
         self.version = answer.header("etag").filter(|tag| tag.starts_with('"')).map(str::to_owned);
         self.partial.resume().map_err(Failure::Fatal)?;
@@ -170,7 +170,8 @@ impl Download<'_> {
                 break;
             }
             if self.partial.length() + count as u64 > limit {
-                let fault = Fault::integrity(format!("{place} is too long")).versus(limit, "more bytes");
+                let fault =
+                    Fault::integrity(format!("{place} is too long")).expected_found(limit, "more bytes");
                 return Err(Failure::Elsewhere(fault));
             }
             self.partial.append(&buffer[..count]).map_err(Failure::Fatal)?;
@@ -188,7 +189,8 @@ impl Download<'_> {
         let pinned = self.pinned.checksum;
         let (found, content) = self.partial.hash(pinned).map_err(Failure::Fatal)?;
         if found != *pinned {
-            let fault = Fault::integrity(format!("{place} has the wrong bytes")).versus(pinned, found);
+            let fault =
+                Fault::integrity(format!("{place} has the wrong bytes")).expected_found(pinned, found);
             return Ok(Err(self.hint(fault)));
         }
         let (path, size) = (self.partial.path(), self.partial.length());
@@ -203,6 +205,6 @@ impl Download<'_> {
 
     /// Adds the most likely reason when a web page came instead of a file.
     fn hint(&self, fault: Fault) -> Fault {
-        if self.page { fault.because("it is a web page: a captive portal, or a login") } else { fault }
+        if self.page { fault.cause("it is a web page: a captive portal, or a login") } else { fault }
     }
 }

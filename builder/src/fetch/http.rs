@@ -112,7 +112,8 @@ impl Client {
         answer.must_serve(url)?;
         let length = answer.length();
         let too_long = || {
-            Fault::integrity(format!("{url} is too long")).versus(format!("at most {limit} bytes"), "more")
+            Fault::integrity(format!("{url} is too long"))
+                .expected_found(format!("at most {limit} bytes"), "more")
         };
         if length.is_some_and(|length| length > limit) {
             return Err(Failure::Elsewhere(too_long()));
@@ -224,7 +225,8 @@ impl Answer {
 
     /// Sorts the answers without content into those worth another try and the others.
     pub(super) fn must_serve(&self, url: &Url) -> Tried<()> {
-        let says = |what: &str| Fault::remote(format!("{url} {what}")).versus("status 200", self.status);
+        let says =
+            |what: &str| Fault::remote(format!("{url} {what}")).expected_found("status 200", self.status);
         match self.status {
             200 | 206 => Ok(()),
             408 | 425 | 429 | 500..=599 => Err(Failure::Again(says("does not serve now"))),
@@ -255,7 +257,7 @@ impl<'l> Pace<'l> {
         if now.duration_since(self.begun) > self.limits.deadline {
             let limit = format!("at most {} s", self.limits.deadline.as_secs());
             return Err(Failure::Elsewhere(
-                Fault::remote(format!("{url} takes too long")).versus(limit, "more"),
+                Fault::remote(format!("{url} takes too long")).expected_found(limit, "more"),
             ));
         }
         let passed = now.duration_since(self.window);
@@ -265,7 +267,8 @@ impl<'l> Pace<'l> {
         if self.limits.too_slow(self.bytes, passed) {
             let rate = (self.bytes as f64 / passed.as_secs_f64()) as u64;
             let least = format!("{} bytes/s at least", self.limits.rate);
-            let fault = Fault::remote(format!("{url} is too slow")).versus(least, format!("{rate} bytes/s"));
+            let fault =
+                Fault::remote(format!("{url} is too slow")).expected_found(least, format!("{rate} bytes/s"));
             return Err(Failure::Again(fault));
         }
         (self.window, self.bytes) = (now, 0);
@@ -282,11 +285,11 @@ impl Limits {
 
 /// A connection that ended before its time.
 pub(super) fn cut(url: &Url, error: io::Error) -> Failure {
-    Failure::Again(Fault::remote(format!("the connection to {url} was cut")).because(error))
+    Failure::Again(Fault::remote(format!("the connection to {url} was cut")).cause(error))
 }
 
 fn classify(url: &Url, error: ureq::Error) -> Failure {
-    let fault = Fault::remote(format!("cannot reach {url}")).because(&error);
+    let fault = Fault::remote(format!("cannot reach {url}")).cause(&error);
     match error {
         // A certificate does not get better by asking again.
         ureq::Error::Tls(_) | ureq::Error::Rustls(_) | ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
@@ -314,7 +317,7 @@ fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>> {
     let items = parse_pem(&bytes).filter_map(|item| match item {
         Ok(PemItem::Certificate(certificate)) => Some(Ok(certificate)),
         Ok(_) => None,
-        Err(e) => Some(Err(Fault::user(format!("{} is no file of certificates", path.display())).because(e))),
+        Err(e) => Some(Err(Fault::user(format!("{} is no file of certificates", path.display())).cause(e))),
     });
     items.collect()
 }

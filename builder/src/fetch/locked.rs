@@ -40,7 +40,7 @@ fn wanted_source(
         source: Locations::Urls(urls),
         size: Some(file.size),
         checksum: Some(Checksum::Sha256(file.sha256)),
-        mend: format!(
+        help: format!(
             "name an archive that still has it (cargo xtask fetch --snapshot URL), or make the lock anew: cargo \
              xtask lock {}",
             lock.line
@@ -65,9 +65,9 @@ fn wanted_input(lock: &Lock, input: &LockedInput) -> Result<Option<FetchRequest>
             (Locations::Provided, Some(*size), Some(Checksum::Sha256(*digest)))
         }
     };
-    let mend = format!("cargo xtask input add {} PATH --version {}", input.component, input.version);
+    let help = format!("cargo xtask input add {} PATH --version {}", input.component, input.version);
     let name = format!("{} {}", input.component, input.version);
-    Ok(Some(FetchRequest { name, source, size, checksum, mend }))
+    Ok(Some(FetchRequest { name, source, size, checksum, help }))
 }
 
 fn wanted_package(lock: &Lock, package: &LockedPackage, archives: &[Url]) -> Result<FetchRequest> {
@@ -78,7 +78,7 @@ fn wanted_package(lock: &Lock, package: &LockedPackage, archives: &[Url]) -> Res
         source: Locations::Urls(urls),
         size: Some(package.size),
         checksum: Some(Checksum::Sha256(package.sha256)),
-        mend: format!(
+        help: format!(
             "name an archive that still has it (cargo xtask fetch --snapshot URL), or take the version that \
              there is now: cargo xtask lock {} --update {}",
             lock.line, package.name

@@ -73,7 +73,7 @@ impl Mirrors {
         let urls: Vec<&Url> = self.archives.iter().filter(offers).map(|archive| &archive.url).collect();
         if urls.is_empty() {
             let fault = Fault::user(format!("no mirror of the suite {suite} in apt's sources"));
-            return Err(fault.mend("name one with --sources FILE, or in apt's sources.list.d"));
+            return Err(fault.help("name one with --sources FILE, or in apt's sources.list.d"));
         }
         Ok(urls)
     }
@@ -169,11 +169,11 @@ impl Reader<'_> {
         let dist = archive.join(&format!("dists/{suite}"))?;
         let address = dist.join("InRelease")?;
         let bytes = self.client.get(&address, RELEASE)?;
-        let message = clearsigned(&bytes).map_err(|fault| fault.within(&address))?;
+        let message = clearsigned(&bytes).map_err(|fault| fault.context(&address))?;
         let verified =
-            verify_clearsigned(message, &trust.keyring, self.now).map_err(|fault| fault.within(&address))?;
+            verify_clearsigned(message, &trust.keyring, self.now).map_err(|fault| fault.context(&address))?;
         let release = Release::parse(ControlText::integrity(address.as_str(), &verified.text))?;
-        self.check(&release, suite, seen).map_err(|fault| fault.within(&address))?;
+        self.check(&release, suite, seen).map_err(|fault| fault.context(&address))?;
         let (mut packages, mut sources) = (Vec::new(), Vec::new());
         for component in &trust.components {
             let path = format!("{component}/binary-{}/Packages", self.arch);
@@ -199,23 +199,24 @@ impl Reader<'_> {
     /// Whether it is this suite's Release file, and the one of now.
     fn check(&self, release: &Release, suite: &SuiteName, seen: Option<Epoch>) -> Result<()> {
         if release.codename != *suite {
-            return Err(
-                Fault::integrity("the Release file of another suite").versus(suite, &release.codename)
-            );
+            return Err(Fault::integrity("the Release file of another suite")
+                .expected_found(suite, &release.codename));
         }
         if release.date.seconds() > self.now.seconds() + AHEAD {
-            return Err(Fault::integrity("a Release file of the future").versus(self.now, release.date));
+            return Err(
+                Fault::integrity("a Release file of the future").expected_found(self.now, release.date)
+            );
         }
         if let Some(end) = release.valid_until.filter(|end| *end < self.now) {
             let fault = Fault::integrity("the Release file has expired");
-            return Err(fault.versus(format!("valid at {}", self.now), format!("valid until {end}")));
+            return Err(fault.expected_found(format!("valid at {}", self.now), format!("valid until {end}")));
         }
         if let Some(seen) = seen.filter(|seen| release.date < *seen) {
             let fault =
                 Fault::integrity("the mirror serves an older Release file than the lock was made from");
             return Err(fault
-                .versus(format!("{seen} or later"), release.date)
-                .mend("name another mirror with --sources FILE"));
+                .expected_found(format!("{seen} or later"), release.date)
+                .help("name another mirror with --sources FILE"));
         }
         Ok(())
     }
@@ -224,7 +225,9 @@ impl Reader<'_> {
     fn index(&self, dist: &Url, release: &Release, path: &str) -> Result<String> {
         let listed = release.file(path)?;
         if listed.size > INDEX {
-            return Err(Fault::integrity(format!("{dist}/{path} is too long")).versus(INDEX, listed.size));
+            return Err(
+                Fault::integrity(format!("{dist}/{path} is too long")).expected_found(INDEX, listed.size)
+            );
         }
         let kept = self.cache.join(listed.digest.hex());
         let bytes = match fs::read(&kept) {
@@ -258,7 +261,7 @@ impl Reader<'_> {
         let mut unpacked = archive::xz(bytes.as_slice(), archive::WINDOW)?.take(listed.size + 1);
         unpacked
             .read_to_end(&mut text)
-            .map_err(|e| Fault::integrity(format!("{plain} is no xz stream")).because(e))?;
+            .map_err(|e| Fault::integrity(format!("{plain} is no xz stream")).cause(e))?;
         check(&text, listed, plain.as_str())?;
         Ok(text)
     }
@@ -270,7 +273,7 @@ fn clearsigned(bytes: &[u8]) -> Result<&str> {
     let begins = "-----BEGIN PGP SIGNED MESSAGE-----";
     if !bytes.starts_with(begins.as_bytes()) {
         let head = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).into_owned();
-        return Err(Fault::remote("no InRelease file").versus(begins, format!("{head:?}")));
+        return Err(Fault::remote("no InRelease file").expected_found(begins, format!("{head:?}")));
     }
     std::str::from_utf8(bytes).map_err(|_| Fault::integrity("an InRelease file that is not UTF-8"))
 }
@@ -278,11 +281,13 @@ fn clearsigned(bytes: &[u8]) -> Result<&str> {
 fn check(bytes: &[u8], listed: Listed, name: &str) -> Result<()> {
     let wrong = || Fault::integrity(format!("{name} is not what its Release file says"));
     if bytes.len() as u64 != listed.size {
-        return Err(wrong().versus(format!("{} bytes", listed.size), format!("{} bytes", bytes.len())));
+        return Err(
+            wrong().expected_found(format!("{} bytes", listed.size), format!("{} bytes", bytes.len()))
+        );
     }
     let found = Digest::of(bytes);
     if found != listed.digest {
-        return Err(wrong().versus(listed.digest, found));
+        return Err(wrong().expected_found(listed.digest, found));
     }
     Ok(())
 }

@@ -42,7 +42,7 @@ pub struct FetchRequest {
     /// handed over yet.
     pub checksum: Option<Checksum>,
     /// What to do when it cannot be had.
-    pub mend: String,
+    pub help: String,
 }
 
 /// Where an input comes from.
@@ -180,10 +180,12 @@ fn fetch_one(store: &Store, client: &Client, wanted: &FetchRequest, progress: &d
             progress.say(&format!("{}: fetched from {}", fetched.name, fetched.from));
             Ok(Fate::Fetched(got.outputs, fetched))
         }
-        Err(fault) if matches!(fault.class(), Class::Machine | Class::Bug) => Err(fault.within(&wanted.name)),
+        Err(fault) if matches!(fault.class(), Class::Machine | Class::Bug) => {
+            Err(fault.context(&wanted.name))
+        }
         Err(fault) => {
             progress.say(&format!("{}: {}", wanted.name, fault.what()));
-            Ok(Fate::Missing(fault.mend(&wanted.mend)))
+            Ok(Fate::Missing(fault.help(&wanted.help)))
         }
     }
 }

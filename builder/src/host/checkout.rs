@@ -36,7 +36,7 @@ impl Project {
         for folder in ["recipes", "overlays"] {
             if !self.root.join(folder).is_dir() {
                 let what = format!("{} is no checkout of Hale: it has no {folder}/", self.root.display());
-                return Err(Fault::user(what).mend("run cargo xtask in the checkout, or set HALE_ROOT to it"));
+                return Err(Fault::user(what).help("run cargo xtask in the checkout, or set HALE_ROOT to it"));
             }
             self.read_folder(&self.root.join(folder), folder, &mut files)?;
         }
@@ -75,7 +75,7 @@ impl Project {
         let line = &recipe.line.name;
         let Some(text) = read_if_there(&self.lock_path(line))? else {
             let what = format!("no lock for line {line}: {} is missing", lock_file(line));
-            return Err(Fault::user(what).mend(format!("cargo xtask lock {line}")));
+            return Err(Fault::user(what).help(format!("cargo xtask lock {line}")));
         };
         let file = lock_file(line);
         let text = Text::new(&file, &text);
@@ -119,7 +119,7 @@ impl Project {
                 self.read_folder(&path, &name, files)?;
             } else if !kind.is_file() {
                 let what = format!("{name} is neither a file nor a folder");
-                return Err(Fault::user(what).mend("links and modes stand in the overlay's .toml"));
+                return Err(Fault::user(what).help("links and modes stand in the overlay's .toml"));
             } else if !name.ends_with(".lock") {
                 let text = fs::read_to_string(&path).map_err(|e| Fault::io("read", &path, e))?;
                 files.insert(name, text);

@@ -217,11 +217,11 @@ impl Lock {
             return Ok(());
         }
         let what = format!("the lock is stale: recipes changed since `cargo xtask lock {}`", self.line);
-        let mut fault = text.fault(text.find("recipe = "), what).versus(now, self.recipe);
+        let mut fault = text.fault(text.find("recipe = "), what).expected_found(now, self.recipe);
         for difference in self.differences(recipe) {
-            fault = fault.because(difference);
+            fault = fault.cause(difference);
         }
-        Err(fault.mend(format!("cargo xtask lock {}", self.line)))
+        Err(fault.help(format!("cargo xtask lock {}", self.line)))
     }
 
     /// The lock's identity: the digest of its text.
@@ -284,7 +284,7 @@ impl Lock {
             }
         }
         Err(Fault::user(format!("the lock knows nothing of `{component}`"))
-            .mend(format!("cargo xtask lock {}", self.line)))
+            .help(format!("cargo xtask lock {}", self.line)))
     }
 
     /// What differs between it and the recipe, for people.

@@ -94,7 +94,7 @@ fn kept(moving: &Moving<'_>) -> Result<BTreeMap<PackageName, Version>> {
     let Moving::One(lock, package) = moving else { return Ok(BTreeMap::new()) };
     if !lock.packages.keys().any(|(name, _)| name == *package) {
         let fault = Fault::user(format!("the lock has no package `{package}`"));
-        return Err(fault.mend(format!("cargo xtask lock {}", lock.line)));
+        return Err(fault.help(format!("cargo xtask lock {}", lock.line)));
     }
     let others = lock.packages.values().filter(|locked| locked.name != **package);
     Ok(others.map(|locked| (locked.name.clone(), locked.version.clone())).collect())
@@ -121,5 +121,5 @@ fn locked(package: &IndexEntry) -> LockedPackage {
 }
 
 fn user(fault: &Fault) -> Fault {
-    Fault::user("a relation in the recipes cannot be read").because(fault)
+    Fault::user("a relation in the recipes cannot be read").cause(fault)
 }

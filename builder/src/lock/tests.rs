@@ -74,7 +74,7 @@ fn an_edited_lock_is_refused_with_its_line_and_the_cure() {
         assert!(fault.place().is_some_and(|place| place.line() > 1), "{to}: {fault}");
     }
     let broken = written.replacen("size = 10", "size = 10 ", 1);
-    assert_eq!(Lock::parse(text(&broken)).unwrap_err().how_to_mend(), Some("cargo xtask lock 1.17"));
+    assert_eq!(Lock::parse(text(&broken)).unwrap_err().help_text(), Some("cargo xtask lock 1.17"));
 }
 
 /// Every digit counts, that of an address, a size or a digest as well.
@@ -88,7 +88,7 @@ fn a_lock_with_one_other_digit_is_refused() {
         let other = if &broken[at..=at] == "9" { "8" } else { "9" };
         broken.replace_range(at..=at, other);
         let fault = Lock::parse(text(&broken)).expect_err("one digit");
-        assert!(fault.place().is_some() && fault.how_to_mend().is_some(), "{at}: {fault}");
+        assert!(fault.place().is_some() && fault.help_text().is_some(), "{at}: {fault}");
     }
     let fault = Lock::parse(text(&written.replacen("size = 10", "size = 11", 1))).unwrap_err();
     assert_eq!((fault.class(), fault.place().unwrap().line()), (crate::base::Class::Integrity, 2), "{fault}");
@@ -110,7 +110,7 @@ fn a_lock_is_stale_when_what_decides_it_changed() {
         let found = lock.check_fresh(&after, text(&written));
         assert_eq!(found.is_err(), stale, "{file}: {from} -> {to}");
         if let Err(fault) = found {
-            assert_eq!(fault.how_to_mend(), Some("cargo xtask lock 1.17"));
+            assert_eq!(fault.help_text(), Some("cargo xtask lock 1.17"));
             assert_eq!(fault.place().unwrap().line(), 6);
         }
     };

@@ -70,9 +70,9 @@ impl Lock {
     /// Reads a lock's text. It must be in the form that [`Lock::to_text`] writes, in its order.
     pub fn parse(text: Text<'_>) -> Result<Self> {
         // A lock is never mended by hand, whatever is wrong with it.
-        Self::read(text).map_err(|fault| match fault.how_to_mend() {
+        Self::read(text).map_err(|fault| match fault.help_text() {
             Some(_) => fault,
-            None => fault.mend("make the lock anew: cargo xtask lock"),
+            None => fault.help("make the lock anew: cargo xtask lock"),
         })
     }
 
@@ -111,14 +111,14 @@ impl Lock {
             package: self.packages.values().cloned().map(unplaced).collect(),
             source: self.sources.values().cloned().map(unplaced).collect(),
         };
-        let body = toml::to_string(&raw).map_err(|e| Fault::bug("a lock has no TOML form").because(e))?;
+        let body = toml::to_string(&raw).map_err(|e| Fault::bug("a lock has no TOML form").cause(e))?;
         let digest = Digest::of(&body);
         let head = format!("# Written by `cargo xtask lock {}`. Not for editing.", self.line);
         Ok(format!("{head}\ndigest = \"{digest}\"\n{body}"))
     }
 
     fn check(&self, text: Text<'_>, digest: &Spanned<Digest>) -> Result<()> {
-        let mend = format!("cargo xtask lock {}", self.line);
+        let help = format!("cargo xtask lock {}", self.line);
         for package in self.packages.values() {
             let at = || text.find(package.path.as_str());
             if !self.suites.contains_key(&package.suite) {
@@ -126,19 +126,19 @@ impl Lock {
                     "`{}` comes from `{}`, which is no suite of the lock",
                     package.name, package.suite
                 );
-                return Err(text.fault(at(), what).mend(mend));
+                return Err(text.fault(at(), what).help(help));
             }
             if package.arch != Arch::All && package.arch != self.arch {
                 let fault = text.fault(at(), format!("`{}` is of another architecture", package.name));
-                return Err(fault.versus(self.arch, package.arch).mend(mend));
+                return Err(fault.expected_found(self.arch, package.arch).help(help));
             }
             if !package.path.as_str().starts_with("pool/") || package.size == 0 {
                 let fault = text.fault(at(), format!("`{}` is at no place a package can be", package.name));
-                return Err(fault.versus("a file below pool/", &package.path).mend(mend));
+                return Err(fault.expected_found("a file below pool/", &package.path).help(help));
             }
         }
         for source in self.sources.values() {
-            self.check_source(text, source).map_err(|fault| fault.mend(&mend))?;
+            self.check_source(text, source).map_err(|fault| fault.help(&help))?;
         }
         let written = self.to_text()?;
         if written == text.text {
@@ -149,11 +149,11 @@ impl Lock {
         if head.zip(tail).is_some_and(|(head, tail)| written.starts_with(head) && written.ends_with(tail)) {
             let fault = Fault::integrity("the lock is not the one that was written: its digest disagrees");
             let found = written.get(place.clone()).unwrap_or_default().trim_matches('"');
-            return Err(fault.at(text.place(place)).versus(digest.get_ref(), found).mend(mend));
+            return Err(fault.at(text.place(place)).expected_found(digest.get_ref(), found).help(help));
         }
         let same = written.bytes().zip(text.text.bytes()).take_while(|(a, b)| a == b).count();
         let end = text.text[same..].find('\n').map_or(text.text.len(), |length| same + length);
-        Err(text.fault(same..end.max(same), "the lock was edited by hand").mend(mend))
+        Err(text.fault(same..end.max(same), "the lock was edited by hand").help(help))
     }
 }
 
@@ -173,7 +173,7 @@ impl Lock {
             None => Ok(()),
             Some(file) => {
                 let fault = text.fault(at(), format!("`{name}` is at no place a package can be"));
-                Err(fault.versus("a file below pool/", &file.path))
+                Err(fault.expected_found("a file below pool/", &file.path))
             }
         }
     }
@@ -189,7 +189,7 @@ impl Local {
             inputs.values().find(|input| !matches!(input.from, LockedOrigin::Supplied { .. }))
         {
             let what = format!("`{}` is not something that was handed over", input.component);
-            return Err(text.fault(0..0, what).mend("cargo xtask input add"));
+            return Err(text.fault(0..0, what).help("cargo xtask input add"));
         }
         Ok(Self { inputs })
     }
@@ -198,7 +198,7 @@ impl Local {
     pub fn to_text(&self) -> Result<String> {
         let input = self.inputs.values().map(|input| unplaced(input.into())).collect();
         let body = toml::to_string(&RawLocal { schema: SCHEMA, input });
-        let body = body.map_err(|e| Fault::bug("a local lock has no TOML form").because(e))?;
+        let body = body.map_err(|e| Fault::bug("a local lock has no TOML form").cause(e))?;
         Ok(format!("# Written by `cargo xtask input`. This checkout's own; not for committing.\n{body}"))
     }
 }
@@ -218,7 +218,7 @@ fn check_schema(text: Text<'_>) -> Result<()> {
         return Ok(());
     }
     let fault = text.fault(found.schema.span(), "a lock of another schema");
-    Err(fault.versus(SCHEMA, found.schema.get_ref()).mend("make the lock anew: cargo xtask lock"))
+    Err(fault.expected_found(SCHEMA, found.schema.get_ref()).help("make the lock anew: cargo xtask lock"))
 }
 
 fn keyed<K: Ord, T>(text: Text<'_>, list: Vec<Spanned<T>>, key: impl Fn(&T) -> K) -> Result<BTreeMap<K, T>> {
@@ -257,7 +257,7 @@ fn inputs(text: Text<'_>, list: Vec<Spanned<RawInput>>) -> Result<BTreeMap<Compo
             _ => {
                 return Err(text
                     .fault(span, format!("`{}` comes from nowhere we know", raw.component))
-                    .versus(
+                    .expected_found(
                         "`url` and `checksum`, `registry`, `repository` and `digest`, `source`, or none of them",
                         "another combination",
                     ));

@@ -138,5 +138,5 @@ fn checked_mode(text: Text<'_>, mode: Spanned<u16>) -> Result<u16> {
         return Ok(bits);
     }
     let fault = text.fault(mode.span(), "a mode that no file of ours has");
-    Err(fault.versus("0755 or fewer bits, readable by its owner", format!("{bits:04o}")))
+    Err(fault.expected_found("0755 or fewer bits, readable by its owner", format!("{bits:04o}")))
 }

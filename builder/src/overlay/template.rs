@@ -92,9 +92,11 @@ impl Values {
                 let known: Vec<_> = self.names().collect();
                 let fault = text.fault(open..close + 2, format!("unknown value `{name}`"));
                 return Err(match crate::base::text::nearest(name, &known) {
-                    Some(near) => fault.mend(format!("write `{{{{ {near} }}}}`")),
-                    None => fault
-                        .versus("a value of recipes/site.toml, the line or the role", format!("`{name}`")),
+                    Some(near) => fault.help(format!("write `{{{{ {near} }}}}`")),
+                    None => fault.expected_found(
+                        "a value of recipes/site.toml, the line or the role",
+                        format!("`{name}`"),
+                    ),
                 });
             };
             used.insert(name.to_owned());
@@ -164,7 +166,7 @@ fn site_values(recipe: &Recipe) -> Result<BTreeMap<String, String>> {
 
 /// `TABLE.key` for every key of a table of the site.
 fn flatten(table: &str, value: &impl Serialize, values: &mut BTreeMap<String, String>) -> Result<()> {
-    let value = serde_json::to_value(value).map_err(|e| Fault::bug("a site has no JSON form").because(e))?;
+    let value = serde_json::to_value(value).map_err(|e| Fault::bug("a site has no JSON form").cause(e))?;
     for (key, value) in value.as_object().into_iter().flatten() {
         let text = match value {
             serde_json::Value::String(text) => text.clone(),

@@ -99,9 +99,9 @@ impl Plan {
             (Some(one), None) => Ok(one),
             (None, _) => {
                 let labels: Vec<_> = self.iter().map(|(_, planned)| planned.label.as_str()).collect();
-                Err(Fault::user(format!("no step is called {name}")).versus(labels.join(", "), name))
+                Err(Fault::user(format!("no step is called {name}")).expected_found(labels.join(", "), name))
             }
-            _ => Err(Fault::user(format!("several steps' ids begin with {name}")).mend("give more digits")),
+            _ => Err(Fault::user(format!("several steps' ids begin with {name}")).help("give more digits")),
         }
     }
 
@@ -122,7 +122,7 @@ impl Plan {
 
     /// Reads [`Plan::to_json`]'s form.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
-        serde_json::from_slice(bytes).map_err(|e| Fault::integrity("not a plan").because(e))
+        serde_json::from_slice(bytes).map_err(|e| Fault::integrity("not a plan").cause(e))
     }
 }
 

@@ -59,7 +59,7 @@ pub fn why(old: &Plan, new: &Plan, label: &str, contents: &dyn Contents) -> Resu
 }
 
 fn text(step: &Step) -> Result<Value> {
-    serde_json::from_slice(&step.text()?).map_err(|e| Fault::bug("a step's text is no JSON").because(e))
+    serde_json::from_slice(&step.text()?).map_err(|e| Fault::bug("a step's text is no JSON").cause(e))
 }
 
 type Changed = Option<(String, Option<Value>, Option<Value>)>;

@@ -117,9 +117,8 @@ impl Recipe {
         if !files.contains_key(&line_file) {
             let known: Vec<_> = names_in(files, "lines").map(|(name, _)| name).collect();
             let known: Vec<_> = known.iter().map(String::as_str).collect();
-            return Err(
-                Fault::user(format!("no line `{line}`")).versus(crate::base::text::one_of(&known), line)
-            );
+            return Err(Fault::user(format!("no line `{line}`"))
+                .expected_found(crate::base::text::one_of(&known), line));
         }
         let line = Line::parse(line.clone(), text_of(files, &line_file)?)?;
         let components = components(files, &line, text_of(files, &line_file)?)?;
@@ -151,7 +150,7 @@ impl Recipe {
         self.roles.get(name).ok_or_else(|| {
             let known: Vec<_> = self.roles.keys().map(RoleName::as_str).collect();
             Fault::user(format!("no role `{name}`"))
-                .versus(crate::base::text::one_of(&known), format!("`{name}`"))
+                .expected_found(crate::base::text::one_of(&known), format!("`{name}`"))
         })
     }
 
@@ -220,7 +219,7 @@ impl Recipe {
                 && version < at_least
             {
                 let fault = Fault::user(format!("the source package `{package}` is too old for `{name}`"));
-                return Err(fault.versus(format!("{at_least} or later"), version));
+                return Err(fault.expected_found(format!("{at_least} or later"), version));
             }
         }
         Ok(())
@@ -268,7 +267,7 @@ impl Recipe {
             let at = text.find(&format!("pins.{name}]"));
             let Some(component) = self.components.get(name) else {
                 let fault = text.fault(at, format!("a pin for `{name}`, which is no component"));
-                return Err(fault.mend(format!("write recipes/components/{name}.toml, or take the pin out")));
+                return Err(fault.help(format!("write recipes/components/{name}.toml, or take the pin out")));
             };
             source(component, pin, self.line.arch).map_err(|fault| text.blame(at, fault))?;
         }
@@ -286,14 +285,14 @@ impl Recipe {
                     format!("line {} has no `{name}`", self.line.name),
                 );
                 return Err(match crate::base::text::nearest(name.as_str(), &known) {
-                    Some(near) => fault.mend(format!("write `{near}`")),
-                    None => fault.versus(crate::base::text::one_of(&known), format!("`{name}`")),
+                    Some(near) => fault.help(format!("write `{near}`")),
+                    None => fault.expected_found(crate::base::text::one_of(&known), format!("`{name}`")),
                 });
             }
             if let Some(name) = role.groups.iter().find(|name| !self.groups.contains_key(*name)) {
                 let known: Vec<_> = self.groups.keys().map(GroupName::as_str).collect();
                 let fault = text.fault(text.find(&format!("\"{name}\"")), format!("no group `{name}`"));
-                return Err(fault.versus(crate::base::text::one_of(&known), format!("`{name}`")));
+                return Err(fault.expected_found(crate::base::text::one_of(&known), format!("`{name}`")));
             }
             if self.groups.contains_key(role.name.as_str()) {
                 return Err(Fault::user(format!("`{}` is both a role and a group", role.name)));
@@ -301,7 +300,7 @@ impl Recipe {
             if !self.site.pods.contains_key(role.name.as_str()) {
                 let site = text_of(files, "recipes/site.toml")?;
                 let fault = site.fault(site.find("[pods]"), format!("no pod range for role `{}`", role.name));
-                return Err(fault.mend(format!("add `{} = \"FIRST-LAST\"`", role.name)));
+                return Err(fault.help(format!("add `{} = \"FIRST-LAST\"`", role.name)));
             }
         }
         Ok(())
@@ -319,7 +318,7 @@ fn components(files: &Files, line: &Line, text: Text<'_>) -> Result<BTreeMap<Com
             let at = text.find(&format!("pins.{name}]"));
             let expected: Vec<_> = offered.kinds().map(OriginKind::pin).collect();
             let fault = text.fault(at, format!("the pin does not fit where `{name}` comes from"));
-            return Err(fault.versus(expected.join(", or "), pin.origin().pin()));
+            return Err(fault.expected_found(expected.join(", or "), pin.origin().pin()));
         };
         components.insert(name, component);
     }
@@ -349,7 +348,7 @@ fn source(component: &Component, pin: &Pin, arch: Arch) -> Result<ResolvedOrigin
         (Origin::Download { address, .. }, Pin::Published { version, checksums }) => {
             let checksum = *checksums.get(&arch).ok_or_else(|| {
                 Fault::user(format!("no checksum of `{}` for {arch}", component.name))
-                    .mend(format!("add `checksum.{arch}`"))
+                    .help(format!("add `checksum.{arch}`"))
             })?;
             ResolvedOrigin::Download { url: address.fill(version.as_str(), arch), checksum }
         }

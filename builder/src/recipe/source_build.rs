@@ -61,7 +61,7 @@ impl SourceBuild {
         let names: BTreeSet<&str> = outputs.iter().map(TreePath::file_name).collect();
         if names.is_empty() || names.len() != outputs.len() {
             let fault = text.fault(raw.outputs.span(), "not the programs of a build");
-            return Err(fault.versus("one or more, each with a name of its own", outputs.len()));
+            return Err(fault.expected_found("one or more, each with a name of its own", outputs.len()));
         }
         let compilation = Compilation {
             command: raw.command.into_inner(),

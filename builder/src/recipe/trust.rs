@@ -44,14 +44,14 @@ impl Trust {
         let mut raw: Raw = text.toml()?;
         let Some(raw) = raw.suites.remove(suite) else {
             let fault = Fault::user(format!("nobody is trusted to sign the suite {suite}"));
-            return Err(fault.mend(format!("write [suites.{suite}] in {FILE}")));
+            return Err(fault.help(format!("write [suites.{suite}] in {FILE}")));
         };
         let mut certificates = Vec::new();
         for pin in &raw.signed_by {
             let file = format!("recipes/keys/{}.asc", pin.get_ref());
             let certificate = files.get(&file).ok_or_else(|| {
                 let fault = text.fault(pin.span(), "a key without its certificate");
-                fault.mend(format!("put the armored certificate into {file}"))
+                fault.help(format!("put the armored certificate into {file}"))
             })?;
             certificates.push(certificate.as_bytes());
         }

@@ -47,7 +47,7 @@ pub(super) fn write(
         }
         triggers.read(package, contents)?;
         let conffiles = conffiles(package, &root.tree, contents)?;
-        let paragraph = paragraph(&package.control, conffiles).map_err(|f| f.within(&package.name))?;
+        let paragraph = paragraph(&package.control, conffiles).map_err(|f| f.context(&package.name))?;
         let _ = writeln!(status, "{paragraph}");
     }
     files.insert("status".to_owned(), new.file(status, 0o644));
@@ -100,7 +100,7 @@ fn conffiles(package: &UnpackedPackage, root: &Tree, contents: &dyn Contents) ->
 
 fn md5(reader: &mut dyn Read) -> Result<String> {
     let mut bytes = Vec::new();
-    reader.read_to_end(&mut bytes).map_err(|e| Fault::machine("cannot read a conffile").because(e))?;
+    reader.read_to_end(&mut bytes).map_err(|e| Fault::machine("cannot read a conffile").cause(e))?;
     Ok(Md5::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 

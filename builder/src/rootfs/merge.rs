@@ -39,7 +39,7 @@ pub(super) fn merge(packages: &[UnpackedPackage]) -> Result<Merged> {
     }
     for (index, package) in packages.iter().enumerate() {
         for (path, node) in package.data.iter() {
-            merging.add(index, path, node).map_err(|fault| fault.within(&package.name))?;
+            merging.add(index, path, node).map_err(|fault| fault.context(&package.name))?;
         }
     }
     Ok(Merged { tree: merging.tree, lost: merging.lost })
@@ -110,7 +110,7 @@ impl Merging<'_> {
             self.lost.entry(index).or_default().push(shipped.clone());
             return Ok(());
         }
-        Err(Fault::user(format!("/{path} is in {} and in {}", theirs.name, ours.name)).mend(format!(
+        Err(Fault::user(format!("/{path} is in {} and in {}", theirs.name, ours.name)).help(format!(
             "leave one of the two out of the recipe, or let one say `Replaces: {}`",
             theirs.name
         )))

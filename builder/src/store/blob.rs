@@ -97,7 +97,7 @@ impl<'s> Checked<'s> {
         let file =
             OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|e| match e.kind() {
                 io::ErrorKind::NotFound => Fault::integrity(format!("the store has no {content}"))
-                    .mend("run `cargo xtask verify`, then `cargo xtask fetch` and build again"),
+                    .help("run `cargo xtask verify`, then `cargo xtask fetch` and build again"),
                 _ => Fault::io("open", path, e),
             })?;
         let found = file.metadata().map_err(|e| Fault::io("look at", path, e))?;
@@ -118,8 +118,8 @@ impl<'s> Checked<'s> {
         if found == self.content {
             return Ok(());
         }
-        let fault = Fault::integrity("a blob of the store is damaged").versus(self.content, found);
-        Err(io::Error::other(fault.mend("cargo xtask verify")))
+        let fault = Fault::integrity("a blob of the store is damaged").expected_found(self.content, found);
+        Err(io::Error::other(fault.help("cargo xtask verify")))
     }
 }
 

@@ -85,7 +85,7 @@ impl Store {
             }
             Err(fs::TryLockError::WouldBlock) => {
                 Err(Fault::machine(format!("the store {} is in use by a build or a fetch", root.display()))
-                    .mend("wait until that has ended, then run the command again"))
+                    .help("wait until that has ended, then run the command again"))
             }
             Err(fs::TryLockError::Error(e)) => Err(Fault::io("lock", root.join("lock"), e)),
         }
@@ -232,8 +232,8 @@ impl Exclusive {
             let root = serde_json::from_slice(&bytes).map_err(|e| {
                 // Failing is safer than collecting what it kept.
                 Fault::integrity(format!("{} is not a root of the store", path.display()))
-                    .because(e)
-                    .mend(format!("remove it, and fetch and build again: rm {}", path.display()))
+                    .cause(e)
+                    .help(format!("remove it, and fetch and build again: rm {}", path.display()))
             })?;
             Ok((path, root))
         };

@@ -192,7 +192,7 @@ impl Store {
 
     /// Reads a tree back.
     pub fn tree(&self, digest: &Digest) -> Result<Tree> {
-        Tree::from_json(&self.read(digest)?).map_err(|fault| fault.within(digest))
+        Tree::from_json(&self.read(digest)?).map_err(|fault| fault.context(digest))
     }
 
     /// What a step made, if its output is still there.

@@ -107,7 +107,7 @@ fn fill(root: &Path, size: u64) -> Result<()> {
         source: Locations::Urls(vec![Url::new(format!("file://{}", place.display()))?]),
         size: Some(size),
         checksum: Some(Checksum::Sha256(Digest::of(&big))),
-        mend: String::new(),
+        help: String::new(),
     };
     let client = Client::new(Limits::default(), None)?;
     let tries = [
@@ -120,9 +120,9 @@ fn fill(root: &Path, size: u64) -> Result<()> {
     ];
     for tried in tries {
         let fault = tried.err().ok_or_else(|| Fault::bug("the disk is not full"))?;
-        let mended = fault.how_to_mend().is_some_and(|mend| mend.contains("cargo xtask gc"));
+        let mended = fault.help_text().is_some_and(|help| help.contains("cargo xtask gc"));
         if fault.class() != Class::Machine || !mended {
-            return Err(fault.within("another fault than a full disk"));
+            return Err(fault.context("another fault than a full disk"));
         }
         println!("{fault}");
     }
@@ -132,7 +132,7 @@ fn fill(root: &Path, size: u64) -> Result<()> {
     }
     let left = (names(&root.join("blobs/sha256")), names(store.scratch()));
     if left != (2, 0) {
-        return Err(Fault::bug("a full disk left something").versus("two blobs", format!("{left:?}")));
+        return Err(Fault::bug("a full disk left something").expected_found("two blobs", format!("{left:?}")));
     }
     // What was fetched so far waits to be resumed; gc makes room of it.
     drop(store);

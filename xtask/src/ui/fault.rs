@@ -18,12 +18,12 @@ pub(crate) fn draw(fault: &Fault, colour: bool) -> String {
     for cause in fault.causes() {
         group = group.element(Level::NOTE.message(cause.as_str()));
     }
-    if let Some((expected, found)) = fault.expected_found() {
+    if let Some((expected, found)) = fault.mismatch() {
         group = group.element(Level::NOTE.message(format!("expected {expected}")));
         group = group.element(Level::NOTE.message(format!("found {found}")));
     }
-    if let Some(mend) = fault.how_to_mend() {
-        group = group.element(Level::HELP.message(mend));
+    if let Some(help) = fault.help_text() {
+        group = group.element(Level::HELP.message(help));
     }
     renderer.render(&[group])
 }
@@ -38,8 +38,8 @@ mod tests {
         let text = "[bridge]\nnmae = \"lxcbr0\"\n";
         let fault = Fault::user("unknown key `nmae`")
             .at(Place::new("recipes/site.toml", text, 9..13))
-            .versus("`name`", "`nmae`")
-            .mend("write `name`");
+            .expected_found("`name`", "`nmae`")
+            .help("write `name`");
         let drawn = draw(&fault, false);
         for part in [
             "error: unknown key `nmae`",

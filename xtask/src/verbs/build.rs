@@ -135,7 +135,7 @@ impl Bundle<'_> {
                 .collect();
         let mut missing = BTreeMap::new();
         for name in &recipe.role(self.order.role.as_str())?.components {
-            let (why, mend) = match recipe.source(name)? {
+            let (why, help) = match recipe.source(name)? {
                 ResolvedOrigin::Debian { .. } => ("it is Debian's own package", "nothing: apt brings it"),
                 ResolvedOrigin::Image { .. } => {
                     ("it is an image", "nothing: the node pulls it by its digest")
@@ -147,7 +147,7 @@ impl Bundle<'_> {
                 }
             };
             let version = lock.version_of(recipe, name)?.to_string();
-            let apart = || Lack { version, why, mend: mend.to_owned() };
+            let apart = || Lack { version, why, help: help.to_owned() };
             missing.insert(name.to_string(), absent.remove(name).unwrap_or_else(apart));
         }
         Ok(missing)

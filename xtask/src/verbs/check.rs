@@ -100,7 +100,7 @@ impl Subject {
                 let planned = components::plan(&project.files()?, &recipe, &lock, store)?;
                 if planned.goal.is_none() {
                     let fault = Fault::user(format!("no component of line {line} is here"));
-                    return Err(fault.mend(format!("cargo xtask fetch {line}, or cargo xtask input add")));
+                    return Err(fault.help(format!("cargo xtask fetch {line}, or cargo xtask input add")));
                 }
                 let missing = planned.missing.iter().map(|missing| missing.component.to_string());
                 Ok((planned.plan, missing.collect()))
@@ -129,7 +129,7 @@ impl Check {
             let verdict = Verdict { missing, ..again(context, &subject, &plan, &store)? };
             verdict.show(context)?;
             if let Some(parting) = verdict.parting {
-                return Err(Fault::integrity("two builds of one checkout differ").because(parting));
+                return Err(Fault::integrity("two builds of one checkout differ").cause(parting));
             }
         }
         Ok(())
@@ -153,8 +153,7 @@ impl Check {
 /// The command that builds again. What is made in a sandbox needs the ids of who may have one: it is built
 /// again by the same user.
 fn second(subject: &Subject, plan: &Plan, store: &Path, proof: &Path) -> Result<Command> {
-    let program =
-        std::env::current_exe().map_err(|e| Fault::machine("cannot find this program").because(e))?;
+    let program = std::env::current_exe().map_err(|e| Fault::machine("cannot find this program").cause(e))?;
     let sandboxed =
         |step: &Step| matches!(step, Step::Root { .. } | Step::Install { .. } | Step::Compile { .. });
     let mut child = if plan.iter().any(|(_, planned)| sandboxed(&planned.step)) {
@@ -174,16 +173,16 @@ fn second(subject: &Subject, plan: &Plan, store: &Path, proof: &Path) -> Result<
 
 fn again(context: &Context, subject: &Subject, plan: &Plan, store: &Store) -> Result<Verdict> {
     let scratch = tempfile::Builder::new().prefix("hale check \u{fc} ").tempdir();
-    let scratch = scratch.map_err(|e| Fault::machine("no scratch directory").because(e))?;
+    let scratch = scratch.map_err(|e| Fault::machine("no scratch directory").cause(e))?;
     let copy = scratch.path().join("a path with spaces");
     checkout::copy(&context.root, &copy)?;
     let (other, proof) = (scratch.path().join("store"), scratch.path().join("conditions"));
     hand_over_inputs(plan, store, &Store::open(&other)?)?;
     let output = second(subject, plan, &other, &proof)?.env("HALE_ROOT", &copy).output();
-    let output = output.map_err(|e| Fault::io("run", "unshare", e).mend("apt-get install util-linux"))?;
+    let output = output.map_err(|e| Fault::io("run", "unshare", e).help("apt-get install util-linux"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        return Err(Fault::machine("the second build failed").because(said));
+        return Err(Fault::machine("the second build failed").cause(said));
     }
     let conditions = fs::read_to_string(&proof).map_err(|e| Fault::io("read", &proof, e))?;
     let other = Store::open(&other)?;

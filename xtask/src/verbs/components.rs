@@ -55,12 +55,13 @@ pub(crate) fn show_overridden(overridden: &BTreeMap<String, Overridden>) {
 pub(crate) struct Lack {
     pub(crate) version: String,
     pub(crate) why: &'static str,
-    pub(crate) mend: String,
+    #[serde(rename = "mend")]
+    pub(crate) help: String,
 }
 
 impl From<Missing> for Lack {
     fn from(missing: Missing) -> Self {
-        Self { version: missing.version.to_string(), why: missing.why, mend: missing.mend }
+        Self { version: missing.version.to_string(), why: missing.why, help: missing.help }
     }
 }
 
@@ -71,7 +72,7 @@ pub(crate) fn show_missing(missing: &BTreeMap<String, Lack>) {
     }
     let mut table = Table::new(["not included", "version", "because", "do"]);
     for (name, lack) in missing {
-        table.row([name.clone(), lack.version.clone(), lack.why.to_owned(), lack.mend.clone()]);
+        table.row([name.clone(), lack.version.clone(), lack.why.to_owned(), lack.help.clone()]);
     }
     print!("{table}");
 }

@@ -55,7 +55,8 @@ struct Fetched {
 struct Missing {
     name: String,
     why: String,
-    mend: Option<String>,
+    #[serde(rename = "mend")]
+    help: Option<String>,
 }
 
 impl Fetch {
@@ -109,7 +110,7 @@ fn finish(context: &Context, lock: &Lock, summary: Summary) -> Result<()> {
             summary.missing.iter().filter(|(_, fault)| fault.class() != builder::base::Class::User).count();
         let (class, what) = (gravest.class(), format!("{count} inputs could not be fetched"));
         Fault::new(class, what)
-            .mend("see above; what came is kept, and `cargo xtask fetch` goes on from there")
+            .help("see above; what came is kept, and `cargo xtask fetch` goes on from there")
     });
     let report = Report::new(lock, summary);
     if context.json {
@@ -135,7 +136,7 @@ impl Report {
                 .chain(fault.causes().iter().map(String::as_str))
                 .collect::<Vec<_>>()
                 .join(": "),
-            mend: fault.how_to_mend().map(str::to_owned),
+            help: fault.help_text().map(str::to_owned),
         });
         let added = lock.inputs.values().filter(|input| matches!(input.from, LockedOrigin::Supplied { .. }));
         let local = added.map(|input| format!("{} {}", input.component, input.version)).collect();
@@ -151,8 +152,8 @@ impl Report {
         }
         for missing in &self.missing {
             println!("MISSING: {}: {}", missing.name, missing.why);
-            if let Some(mend) = &missing.mend {
-                println!("         {mend}");
+            if let Some(help) = &missing.help {
+                println!("         {help}");
             }
         }
         for name in &self.local {

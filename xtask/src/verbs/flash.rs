@@ -75,7 +75,7 @@ fn write(image: &Path, target: &Target, seed: Option<&Seed>, progress: &dyn Prog
 /// Shows what the disk is and takes nothing but `yes` for a yes.
 fn ask(device: &Device) -> Result<()> {
     if !std::io::stdin().is_terminal() {
-        return Err(Fault::user("flashing a disk needs a yes").mend("run it in a terminal, or add --yes"));
+        return Err(Fault::user("flashing a disk needs a yes").help("run it in a terminal, or add --yes"));
     }
     eprintln!("{device}");
     eprint!("Everything on it will be lost. Type yes to go on: ");

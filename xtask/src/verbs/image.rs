@@ -124,7 +124,7 @@ impl Summary {
 fn refusal(left_out: &LeftOut) -> Fault {
     let mut fault = Fault::user("packages of the role cannot be installed: what they depend on is not here");
     for (name, lacks) in left_out {
-        fault = fault.because(format!("{name} wants {}", lacks.join(", ")));
+        fault = fault.cause(format!("{name} wants {}", lacks.join(", ")));
     }
-    fault.mend("cargo xtask fetch; or give --without-components")
+    fault.help("cargo xtask fetch; or give --without-components")
 }

@@ -59,7 +59,7 @@ impl Lock {
     fn last(&self, project: &Project, line: &LineName) -> Result<Option<Locked>> {
         match (project.last_lock(line), &self.update) {
             (Ok(None), Some(package)) => Err(Fault::user(format!("no lock in which `{package}` could move"))
-                .mend(format!("cargo xtask lock {line}"))),
+                .help(format!("cargo xtask lock {line}"))),
             (Err(fault), None) => {
                 eprintln!("note: the old lock cannot be read and is made anew: {fault}");
                 Ok(None)

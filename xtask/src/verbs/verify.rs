@@ -49,7 +49,7 @@ impl Verify {
             0 => Ok(()),
             count => {
                 Err(Fault::integrity(format!("{count} files of the store were damaged, and are removed"))
-                    .mend("run `cargo xtask fetch` and build again: both make anew what is missing"))
+                    .help("run `cargo xtask fetch` and build again: both make anew what is missing"))
             }
         }
     }

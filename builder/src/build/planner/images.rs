@@ -86,7 +86,7 @@ fn layer(
                 component: name.clone(),
                 version: lock.version_of(recipe, name)?.clone(),
                 why: "Debian's packages that it is made of were not fetched yet",
-                mend: format!("cargo xtask fetch {}", lock.line),
+                help: format!("cargo xtask fetch {}", lock.line),
             });
             return Ok(None);
         }

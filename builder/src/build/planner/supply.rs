@@ -38,7 +38,7 @@ pub struct Missing {
     /// Why its bytes are not here.
     pub why: &'static str,
     /// How a person brings it.
-    pub mend: String,
+    pub help: String,
 }
 
 impl ComponentsPlan {
@@ -136,7 +136,7 @@ impl Supply<'_> {
 }
 
 fn missing(component: &Component, input: &LockedInput, line: &LineName) -> Missing {
-    let (why, mend) = match (&component.from, &input.from) {
+    let (why, help) = match (&component.from, &input.from) {
         (_, LockedOrigin::Supplied { file, .. }) => {
             ("its file left the store", format!("hand {file} over again with cargo xtask input add"))
         }
@@ -148,7 +148,7 @@ fn missing(component: &Component, input: &LockedInput, line: &LineName) -> Missi
         }
         _ => ("it was not fetched yet", format!("cargo xtask fetch --only {}", component.name)),
     };
-    Missing { component: component.name.clone(), version: input.version.clone(), why, mend }
+    Missing { component: component.name.clone(), version: input.version.clone(), why, help }
 }
 
 fn release(

@@ -157,7 +157,7 @@ impl Shop<'_> {
     fn deb(&self, package: &DebMetadata, tree: &Tree, epoch: Epoch) -> Result<Output> {
         if let Some((path, node)) = tree.iter().find(|(_, node)| (node.uid, node.gid) != (0, 0)) {
             return Err(Fault::integrity(format!("/{path} of a package is not root's"))
-                .versus("0:0", format!("{}:{}", node.uid, node.gid)));
+                .expected_found("0:0", format!("{}:{}", node.uid, node.gid)));
         }
         let mut control = Paragraph::new();
         for (name, value) in &package.control {
@@ -353,5 +353,5 @@ fn blobs<'a>(inputs: &Inputs, debs: impl Iterator<Item = &'a StepId>) -> Result<
 }
 
 fn missing(checksum: &Checksum) -> Fault {
-    Fault::remote(format!("the bytes of {checksum} are not in the store")).mend("cargo xtask fetch")
+    Fault::remote(format!("the bytes of {checksum} are not in the store")).help("cargo xtask fetch")
 }

@@ -74,7 +74,7 @@ fn words(node: &Node) -> String {
 
 fn open(dist: &Path) -> Result<Opened> {
     let entries = fs::read_dir(dist).map_err(|e| {
-        Fault::user(format!("no bundle in {}", dist.display())).because(e).mend("cargo xtask build all")
+        Fault::user(format!("no bundle in {}", dist.display())).cause(e).help("cargo xtask build all")
     })?;
     let mut opened = Opened::default();
     for entry in entries {
@@ -90,7 +90,7 @@ fn open(dist: &Path) -> Result<Opened> {
         opened.files.extend(deb.tree.iter().map(|(path, node)| (path.to_string(), node.clone())));
     }
     if opened.packages.is_empty() {
-        return Err(Fault::user(format!("no packages in {}", dist.display())).mend("cargo xtask build all"));
+        return Err(Fault::user(format!("no packages in {}", dist.display())).help("cargo xtask build all"));
     }
     Ok(opened)
 }

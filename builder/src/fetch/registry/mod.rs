@@ -42,8 +42,10 @@ impl Image {
         };
         if registry.scheme() == Scheme::File || repository.len() > 255 || !repository.split('/').all(part) {
             let shown: String = repository.chars().take(80).collect();
-            return Err(Fault::user("not an image's repository")
-                .versus("a-z 0-9 . _ - between slashes, in a registry", format!("{shown:?} in {registry}")));
+            return Err(Fault::user("not an image's repository").expected_found(
+                "a-z 0-9 . _ - between slashes, in a registry",
+                format!("{shown:?} in {registry}"),
+            ));
         }
         Ok(Self { registry, repository, arch })
     }
@@ -72,7 +74,9 @@ impl Image {
         progress: &dyn Progress,
     ) -> Result<Got> {
         let Checksum::Sha256(pinned) = *wanted.checksum else {
-            return Err(Fault::user("an image is pinned by SHA-256").versus("sha256:", wanted.checksum));
+            return Err(
+                Fault::user("an image is pinned by SHA-256").expected_found("sha256:", wanted.checksum)
+            );
         };
         let pull = Pull { image: self, store, client, progress, wants_token: Cell::new(None) };
         let size = pull.document(&pinned, wanted.size, None)?;
@@ -132,7 +136,7 @@ impl Pull<'_> {
             .map_err(Failure::fault)?;
         if Digest::of(&bytes) != *digest || size.is_some_and(|size| size != bytes.len() as u64) {
             let found = format!("{}, {} bytes", Digest::of(&bytes), bytes.len());
-            return Err(Fault::integrity(format!("{url} has the wrong bytes")).versus(digest, found));
+            return Err(Fault::integrity(format!("{url} has the wrong bytes")).expected_found(digest, found));
         }
         Document::read(&bytes, served.as_deref().map(without_parameters))?;
         Document::read(&bytes, kind)?;
@@ -146,9 +150,8 @@ impl Pull<'_> {
             return Ok(0);
         }
         if part.size > self.client.limits.bytes {
-            return Err(
-                Fault::integrity("an image's layer is too long").versus(self.client.limits.bytes, part.size)
-            );
+            return Err(Fault::integrity("an image's layer is too long")
+                .expected_found(self.client.limits.bytes, part.size));
         }
         let url = self.url("blobs", &part.digest)?;
         let token = match self.wants_token.get() {

@@ -59,7 +59,7 @@ pub fn parse_list(source: ControlText<'_>) -> Result<Vec<Archive>> {
         let wrong = || {
             source
                 .fault(span.clone(), "not a line of apt's sources")
-                .versus("`deb URI SUITE COMPONENT`", format!("{words:?}"))
+                .expected_found("`deb URI SUITE COMPONENT`", format!("{words:?}"))
         };
         let rest = match rest.trim_start().strip_prefix('[') {
             Some(options) => options.split_once(']').ok_or_else(wrong)?.1,

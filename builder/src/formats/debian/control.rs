@@ -51,7 +51,7 @@ impl<'a> ControlText<'a> {
             return fault.at(Place::new(self.file, self.text, span));
         }
         let line = Place::new("", &self.text[..span.start.min(self.text.len())], span).line();
-        fault.within(format!("{}:{line}", self.file))
+        fault.context(format!("{}:{line}", self.file))
     }
 
     /// The paragraphs' spans: stretches of lines that are not empty. Comment lines (`#`) stay in them.
@@ -104,7 +104,7 @@ impl<'a> ControlText<'a> {
             (Some(paragraph), true) => Ok(paragraph),
             (found, _) => Err(self
                 .fault(0..0, "not a control file")
-                .versus("one paragraph", paragraphs.len() + usize::from(found.is_some()))),
+                .expected_found("one paragraph", paragraphs.len() + usize::from(found.is_some()))),
         }
     }
 }
@@ -171,7 +171,9 @@ impl<'a> Iterator for Fields<'a> {
         let Some(colon) = colon.filter(|colon| is_name(&bytes[start..*colon])) else {
             self.at = self.end;
             let fault = self.source.fault(start..first_end, "not a line of a control file");
-            return Some(Err(fault.versus("`Name: value`", shown(&self.source.text[start..first_end]))));
+            return Some(Err(
+                fault.expected_found("`Name: value`", shown(&self.source.text[start..first_end]))
+            ));
         };
         let value = self.source.text[colon + 1..end].trim_matches([' ', '\t', '\r']);
         Some(Ok(RawField { name: &self.source.text[start..colon], value, span: start..end }))
@@ -236,7 +238,7 @@ impl Paragraph {
         let value = value.into();
         let first_line = value.split('\n').next().unwrap_or_default();
         if !is_name(name.as_bytes()) || first_line.trim() != first_line || value.contains('\r') {
-            return Err(Fault::bug(format!("cannot write the field {name:?}")).because(shown(&value)));
+            return Err(Fault::bug(format!("cannot write the field {name:?}")).cause(shown(&value)));
         }
         let at = self.fields.iter().position(|field| field.name.eq_ignore_ascii_case(name));
         match at {

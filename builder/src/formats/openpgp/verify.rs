@@ -36,7 +36,7 @@ pub fn verify_detached(
 }
 
 fn parse(armored: &str) -> Result<Vec<Signature>> {
-    let wrong = |error: pgp::errors::Error| Fault::integrity("not an OpenPGP signature").because(error);
+    let wrong = |error: pgp::errors::Error| Fault::integrity("not an OpenPGP signature").cause(error);
     let (packets, _) = DetachedSignature::from_armor_many(armored.as_bytes()).map_err(wrong)?;
     packets.map(|packet| packet.map(|packet| packet.signature).map_err(wrong)).collect()
 }
@@ -64,7 +64,7 @@ fn signers(
         let pins: Vec<String> =
             keyring.certificates().iter().map(|c| Fingerprint::of(&c.primary_key).to_string()).collect();
         let found: Vec<String> = signatures.iter().map(issuer).collect();
-        return Err(Fault::integrity("not signed by a pinned key").versus(
+        return Err(Fault::integrity("not signed by a pinned key").expected_found(
             pins.join(" or "),
             if found.is_empty() { "no signature".to_owned() } else { found.join(", ") },
         ));

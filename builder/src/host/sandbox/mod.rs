@@ -60,7 +60,7 @@ impl Sandbox {
     /// Helpers are the running program.
     pub fn of_this_program() -> Result<Self> {
         let program = std::env::current_exe();
-        program.map(Self::new).map_err(|e| Fault::machine("cannot find the running program").because(e))
+        program.map(Self::new).map_err(|e| Fault::machine("cannot find the running program").cause(e))
     }
 
     /// Removes a work folder whose files may have owners that this user cannot act for.
@@ -130,7 +130,7 @@ impl Outer {
         if let Err(error) = maps.write(self.child.id(), job.owner) {
             return Ok(Answer::Refused { part: Part::Ids, error });
         }
-        let text = serde_json::to_vec(job).map_err(|e| Fault::bug("a job has no JSON form").because(e))?;
+        let text = serde_json::to_vec(job).map_err(|e| Fault::bug("a job has no JSON form").cause(e))?;
         if let Some(mut stdin) = self.stdin.take() {
             stdin.write_all(&text).map_err(|e| self.broken(&e))?;
         }
@@ -144,7 +144,7 @@ impl Outer {
             Ok(status) => status.to_string(),
             Err(error) => error.to_string(),
         };
-        Fault::machine("the sandbox's helper broke off").because(end).because(error)
+        Fault::machine("the sandbox's helper broke off").cause(end).cause(error)
     }
 }
 
@@ -170,7 +170,7 @@ pub fn helper(role: Option<OsString>) -> ExitCode {
 }
 
 fn refused(part: Part, error: &str) -> Fault {
-    Fault::machine(format!("the sandbox was refused {}", part.name())).because(error).mend(part.mend())
+    Fault::machine(format!("the sandbox was refused {}", part.name())).cause(error).help(part.help())
 }
 
 /// A program that failed; on a full disk that is no fault of the program's.
@@ -187,10 +187,10 @@ fn failed(what: &str, how: &Failure, work: &Path) -> Fault {
         }
     };
     let fault = match is_full(work) {
-        true => Fault::machine(format!("{what} {how}, and the disk is full")).mend("free some space"),
+        true => Fault::machine(format!("{what} {how}, and the disk is full")).help("free some space"),
         false => Fault::user(format!("{what} {how}")),
     };
-    fault.because(format!("its last lines:\n{}", last_lines(&work.join("log"))))
+    fault.cause(format!("its last lines:\n{}", last_lines(&work.join("log"))))
 }
 
 /// Whether a folder's file system has no room for another MiB.

@@ -142,7 +142,7 @@ impl Part {
         }
     }
 
-    pub(super) fn mend(self) -> &'static str {
+    pub(super) fn help(self) -> &'static str {
         match self {
             Self::User | Self::Namespaces => {
                 "allow user namespaces: as root, `sysctl -w user.max_user_namespaces=10000`, and where they \

@@ -101,8 +101,8 @@ fn verify(target: &Target, what: &str, at: u64, wanted: &[u8]) -> Result<()> {
     }
     let same = wanted.iter().zip(&found).take_while(|(wanted, found)| wanted == found).count();
     Err(Fault::integrity(format!("{target} does not hold its {what}"))
-        .versus("what was written to it", format!("something else at byte {}", at + same as u64))
-        .mend("try again; if it happens twice, the disk is broken"))
+        .expected_found("what was written to it", format!("something else at byte {}", at + same as u64))
+        .help("try again; if it happens twice, the disk is broken"))
 }
 
 /// What is put, piece by piece.

@@ -71,7 +71,9 @@ impl FromStr for Bus {
     fn from_str(text: &str) -> Result<Self> {
         let found = Self::NAMES.iter().find(|(name, _)| *name == text).map(|(_, bus)| *bus);
         let names = Self::NAMES.map(|(name, _)| name);
-        found.ok_or_else(|| Fault::user("not a bus of disks").versus(one_of(&names), format!("{text:?}")))
+        found.ok_or_else(|| {
+            Fault::user("not a bus of disks").expected_found(one_of(&names), format!("{text:?}"))
+        })
     }
 }
 
@@ -109,7 +111,8 @@ impl FromStr for Forward {
             .split_once(':')
             .and_then(|(host, guest)| Some(Self { host: host.parse().ok()?, guest: guest.parse().ok()? }));
         ports.filter(|ports| ports.host != 0 && ports.guest != 0).ok_or_else(|| {
-            Fault::user("not a forwarded port").versus("HOST:GUEST, such as 2222:22", format!("{text:?}"))
+            Fault::user("not a forwarded port")
+                .expected_found("HOST:GUEST, such as 2222:22", format!("{text:?}"))
         })
     }
 }
@@ -143,7 +146,7 @@ impl FromStr for Card {
                 Ok(Self::Cable { own: full(own)?, other: full(other)? })
             }
             _ => Err(Fault::user("not the ends of a cable")
-                .versus("OWN:OTHER, two short paths such as dist/a:dist/b", format!("{text:?}"))),
+                .expected_found("OWN:OTHER, two short paths such as dist/a:dist/b", format!("{text:?}"))),
         }
     }
 }

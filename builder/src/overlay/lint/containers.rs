@@ -114,7 +114,7 @@ pub(super) fn crio_agrees(text: Text<'_>, document: &Node) -> Result<()> {
     if uid.and_then(Node::text) != gid.and_then(Node::text) {
         let at = uid.or(gid).unwrap_or(runtime).span.clone();
         let fault = text.fault(at, "`uid_mappings` and `gid_mappings` differ, and one alone is ignored");
-        return Err(fault.mend("give both the same mapping"));
+        return Err(fault.help("give both the same mapping"));
     }
     let default = runtime.get("default_runtime");
     for name in ["runc", default.and_then(Node::text).unwrap_or("runc")] {
@@ -122,7 +122,7 @@ pub(super) fn crio_agrees(text: Text<'_>, document: &Node) -> Result<()> {
             let at = default.unwrap_or(runtime).span.clone();
             let fault = text.fault(at, format!("no [crio.runtime.runtimes.{name}]"));
             return Err(
-                fault.mend("CRI-O 1.17 checks `runc` and the default runtime; give each a runtime_path")
+                fault.help("CRI-O 1.17 checks `runc` and the default runtime; give each a runtime_path")
             );
         }
     }

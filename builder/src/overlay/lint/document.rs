@@ -108,7 +108,7 @@ pub(super) fn json(text: Text<'_>) -> Result<Node> {
         let start: usize =
             text.text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
         let at = (start + error.column().saturating_sub(1)).min(text.text.len());
-        return Err(text.fault(at..at, "not JSON").because(error));
+        return Err(text.fault(at..at, "not JSON").cause(error));
     }
     yaml(text)
 }
@@ -119,7 +119,7 @@ pub(super) fn yaml(text: Text<'_>) -> Result<Node> {
     for event in Parser::new_from_str(text.text) {
         let (event, span) = event.map_err(|error| {
             let at = byte(text.text, error.marker().index());
-            text.fault(at..at, "not YAML").because(error.info())
+            text.fault(at..at, "not YAML").cause(error.info())
         })?;
         let range = byte(text.text, span.start.index())..byte(text.text, span.end.index());
         match event {
@@ -204,7 +204,7 @@ impl<'a> Yaml<'a> {
             return Err(self.text.fault(span, "a key that is no word"));
         };
         if before.iter().any(|entry| entry.key == key) {
-            return Err(self.text.fault(span, format!("`{key}` stands here twice")).mend("take one out"));
+            return Err(self.text.fault(span, format!("`{key}` stands here twice")).help("take one out"));
         }
         let value = self.next()?;
         Ok(Entry { key: key.into_owned(), span, node: self.node(value)? })

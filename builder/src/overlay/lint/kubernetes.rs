@@ -325,11 +325,11 @@ pub(super) fn check(text: Text<'_>, document: &Node) -> Result<()> {
         let known: Vec<_> = KINDS.iter().map(|(name, ..)| *name).collect();
         return Err(text
             .fault(kind.span.clone(), "a kind without a schema")
-            .versus(one_of(&known), kind.text().unwrap_or("")));
+            .expected_found(one_of(&known), kind.text().unwrap_or("")));
     };
     if version.text() != Some(right) {
         let fault = text.fault(version.span.clone(), "another version than 1.17 has");
-        return Err(fault.versus(right, version.text().unwrap_or("")));
+        return Err(fault.expected_found(right, version.text().unwrap_or("")));
     }
     schema.check(text, document, "")
 }

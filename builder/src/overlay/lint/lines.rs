@@ -177,16 +177,20 @@ pub(super) fn sysusers(text: Text<'_>) -> Result<()> {
         let lengths = if words[0].text == "u" { 4..=6 } else { 3..=3 };
         if !lengths.contains(&words.len()) {
             let expected = "`u NAME ID \"COMMENT\" HOME SHELL` or `g NAME ID`";
-            return Err(text.fault(line.span(), "an entry of another form").versus(expected, words.len()));
+            return Err(text
+                .fault(line.span(), "an entry of another form")
+                .expected_found(expected, words.len()));
         }
         let ids: Vec<_> = words[2].text.split(':').map(str::parse::<u32>).collect();
         if ids.len() > 2 || ids.iter().any(std::result::Result::is_err) {
-            return Err(text.fault(words[2].span(), "not an id").versus("ID or UID:GID", words[2].text));
+            return Err(text
+                .fault(words[2].span(), "not an id")
+                .expected_found("ID or UID:GID", words[2].text));
         }
         match words.get(5) {
             Some(shell) if shell.text != "/usr/sbin/nologin" => Err(text
                 .fault(shell.span(), "a shell for somebody who never logs in")
-                .versus("/usr/sbin/nologin", shell.text)),
+                .expected_found("/usr/sbin/nologin", shell.text)),
             _ => Ok(()),
         }
     })
@@ -204,11 +208,13 @@ pub(super) fn tmpfiles(text: Text<'_>) -> Result<()> {
             return Err(text.fault(path.span(), "not an absolute path"));
         }
         if mode.text.len() != 4 || u16::from_str_radix(mode.text, 8).is_err() {
-            return Err(text.fault(mode.span(), "not a mode").versus("four octal digits", mode.text));
+            return Err(text.fault(mode.span(), "not a mode").expected_found("four octal digits", mode.text));
         }
         match age.text {
             "-" => Ok(()),
-            _ => Err(text.fault(age.span(), "an age would delete what pods keep").versus("-", age.text)),
+            _ => Err(text
+                .fault(age.span(), "an age would delete what pods keep")
+                .expected_found("-", age.text)),
         }
     })
 }
@@ -272,12 +278,16 @@ pub(super) fn apt_preferences(text: Text<'_>) -> Result<()> {
             known(text, &word, PREFERENCES)?;
             let value = field.text();
             if name == "Pin-Priority" && value.parse::<i32>().is_err() {
-                return Err(text.fault(word.span(), "not a priority").versus("a whole number", value));
+                return Err(text
+                    .fault(word.span(), "not a priority")
+                    .expected_found("a whole number", value));
             }
             if name == "Pin"
                 && !["release ", "version ", "origin "].iter().any(|kind| value.starts_with(kind))
             {
-                return Err(text.fault(word.span(), "not a pin").versus("release, version or origin", value));
+                return Err(text
+                    .fault(word.span(), "not a pin")
+                    .expected_found("release, version or origin", value));
             }
             found.push(name);
         }
@@ -299,7 +309,7 @@ pub(super) fn apt_conf(text: Text<'_>) -> Result<()> {
             value if open => {
                 let inner = value.strip_prefix('"').and_then(|rest| rest.strip_suffix("\";"));
                 if inner.is_none_or(|inner| inner.is_empty() || inner.contains('"')) {
-                    return Err(text.fault(line.span(), "not a value").versus("\"VALUE\";", value));
+                    return Err(text.fault(line.span(), "not a value").expected_found("\"VALUE\";", value));
                 }
             }
             head => {

@@ -165,7 +165,7 @@ pub fn check_file(path: &str, text: Text<'_>) -> Result<&'static str> {
         let what = format!("no schema knows /{path}");
         return Err(text
             .fault(0..0, what)
-            .mend("add one in builder/src/overlay/lint, or put the file where one is known"));
+            .help("add one in builder/src/overlay/lint, or put the file where one is known"));
     };
     format.check(text)?;
     Ok(format.name())
@@ -234,7 +234,7 @@ fn check_used<'a>(
         let at = site.text[start..].find(&format!("\n{key} =")).map(|offset| start + offset + 1);
         if let Some(at) = at {
             let fault = site.fault(at..at + key.len(), format!("no overlay uses `{name}`"));
-            return Err(fault.mend(format!("write `{{{{ {name} }}}}` where it belongs, or take it out")));
+            return Err(fault.help(format!("write `{{{{ {name} }}}}` where it belongs, or take it out")));
         }
     }
     Ok(())
@@ -246,7 +246,7 @@ fn check_wipe(recipe: &Recipe, common: &Overlay) -> Result<()> {
         return Ok(());
     }
     Err(Fault::user("crio-wipe.service is not masked: this CRI-O would delete its images at every boot")
-        .mend("link etc/systemd/system/crio-wipe.service to /dev/null in overlays/common.toml"))
+        .help("link etc/systemd/system/crio-wipe.service to /dev/null in overlays/common.toml"))
 }
 
 #[cfg(test)]

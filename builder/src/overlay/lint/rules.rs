@@ -46,12 +46,12 @@ fn agrees(text: Text<'_>, node: &Node, line: &Line, values: &Values, value: &str
         .filter(|_| value != "line.apparmor-profile");
     let fault = match rule {
         Some((name, rule)) => {
-            text.fault(node.span.clone(), format!("against rule `{name}`")).because(&rule.because)
+            text.fault(node.span.clone(), format!("against rule `{name}`")).cause(&rule.because)
         }
         None => text.fault(
             node.span.clone(),
             "not the profile that this line's CRI-O loads: its name follows CRI-O's version",
         ),
     };
-    Err(fault.versus(expected, found).mend(format!("write `{{{{ {value} }}}}`")))
+    Err(fault.expected_found(expected, found).help(format!("write `{{{{ {value} }}}}`")))
 }

@@ -131,5 +131,6 @@ fn mismatch(text: Text<'_>, node: &Node, path: &str, expected: &str) -> Fault {
         Value::Table(_) => "a table".to_owned(),
         Value::Other(what) => (*what).to_owned(),
     };
-    text.fault(node.span.clone(), format!("`{path}` has a value that it cannot have")).versus(expected, found)
+    text.fault(node.span.clone(), format!("`{path}` has a value that it cannot have"))
+        .expected_found(expected, found)
 }

@@ -85,7 +85,7 @@ fn every_misspelt_key_is_refused_by_name() {
             let place = fault.place().unwrap();
             assert_eq!((place.file.as_str(), place.line()), (file.as_str(), line), "{fault}");
             assert_eq!(fault.what(), format!("unknown key `{wrong}`"), "{file}:{line}");
-            let hint = fault.how_to_mend().or(fault.expected_found().map(|(expected, _)| expected));
+            let hint = fault.help_text().or(fault.mismatch().map(|(expected, _)| expected));
             assert!(hint.is_some_and(|hint| hint.contains(name)), "{file}:{line}: {fault}");
             tried += 1;
         }
@@ -202,5 +202,5 @@ fn a_file_without_a_schema_and_a_value_without_a_file_are_refused() {
     *crio = crio.replace("containers.pids-limit", "containers.pid-limit");
     let fault = lint(&files, &recipe).unwrap_err();
     assert_eq!(fault.what(), "unknown value `containers.pid-limit`");
-    assert_eq!(fault.how_to_mend(), Some("write `{{ containers.pids-limit }}`"));
+    assert_eq!(fault.help_text(), Some("write `{{ containers.pids-limit }}`"));
 }

@@ -234,7 +234,7 @@ pub(super) fn check(text: Text<'_>) -> Result<()> {
         // Of several conditions all must hold (systemd.unit(5), "Conditions and Asserts").
         let repeats = ["Exec", "Condition", "Assert"].iter().any(|kind| key.starts_with(kind));
         if !seen.insert((name, key.to_owned())) && !repeats && !LISTS.contains(&key) {
-            return Err(text.fault(span, format!("`{key}` stands here twice")).mend("take one out"));
+            return Err(text.fault(span, format!("`{key}` stands here twice")).help("take one out"));
         }
         // A mount's type is a file system's name (mount(8)).
         let is_free = (name, key) == ("Mount", "Type");
@@ -242,7 +242,7 @@ pub(super) fn check(text: Text<'_>) -> Result<()> {
             && !allowed.contains(&value)
         {
             let fault = text.fault(line.span(), format!("`{key}` has a value that it cannot have"));
-            return Err(fault.versus(crate::base::text::one_of(allowed), format!("`{value}`")));
+            return Err(fault.expected_found(crate::base::text::one_of(allowed), format!("`{value}`")));
         }
     }
     Ok(())

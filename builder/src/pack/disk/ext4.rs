@@ -94,7 +94,7 @@ fn plan<'a>(spec: &Ext4, tree: &'a Tree) -> Result<(Layout, Files<'a>)> {
         for (name, hex) in &node.xattrs {
             let value = unhex(hex).ok_or_else(|| {
                 Fault::integrity(format!("{path}: attribute {name}"))
-                    .versus("hexadecimal", format!("{hex:?}"))
+                    .expected_found("hexadecimal", format!("{hex:?}"))
             })?;
             builder.set_xattr(handle, name, &value).map_err(|e| refused(Some(path), e))?;
         }
@@ -135,16 +135,16 @@ fn seconds(epoch: Epoch) -> Result<i64> {
     let seconds = u32::try_from(epoch.seconds());
     seconds
         .map(i64::from)
-        .map_err(|_| Fault::user("a time that ext4 cannot hold").versus("before 2106", epoch))
+        .map_err(|_| Fault::user("a time that ext4 cannot hold").expected_found("before 2106", epoch))
 }
 
 fn refused(path: Option<&TreePath>, error: mkext4::Error) -> Fault {
     let place = path.map_or_else(String::new, |path| format!(" at {path}"));
     match error {
         mkext4::Error::Io(error) => {
-            Fault::machine(format!("cannot write the file system{place}")).because_io(&error)
+            Fault::machine(format!("cannot write the file system{place}")).cause_io(&error)
         }
-        other => Fault::integrity(format!("the tree does not become ext4{place}")).because(other),
+        other => Fault::integrity(format!("the tree does not become ext4{place}")).cause(other),
     }
 }
 

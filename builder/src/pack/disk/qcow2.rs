@@ -34,7 +34,7 @@ pub fn write(raw: &mut dyn Read, length: u64, out: &mut dyn Sink) -> Result<u64>
         let left = length - index as u64 * CLUSTER;
         let piece = &mut cluster[..left.min(CLUSTER) as usize];
         let read = raw.read_exact(piece);
-        read.map_err(|e| Fault::machine("cannot read the raw image").because(e))?;
+        read.map_err(|e| Fault::machine("cannot read the raw image").cause(e))?;
         if !is_zero(piece) {
             written(WHAT, out.put(next * CLUSTER, piece))?;
             *cell = next * CLUSTER | COPIED;
@@ -66,7 +66,7 @@ impl Layout {
         // One refcount table and one L1 table of a cluster each: disks up to 4 TiB.
         if length == 0 || length % 512 != 0 || l2_tables > CELLS {
             return Err(Fault::user("not a length for a qcow2 image")
-                .versus(format!("512 to {}, a multiple of 512", CELLS * CELLS * CLUSTER), length));
+                .expected_found(format!("512 to {}, a multiple of 512", CELLS * CELLS * CLUSTER), length));
         }
         let blocks = (clusters + l2_tables + 3).div_ceil(COUNTERS - 1);
         let l1_at = 2 + blocks;

@@ -151,7 +151,7 @@ fn u16_at(bytes: &[u8], at: usize) -> Result<u16> {
 }
 
 fn malformed(expected: &str) -> Fault {
-    Fault::integrity("not a UEFI stub that we can extend").versus(expected, "another file")
+    Fault::integrity("not a UEFI stub that we can extend").expected_found(expected, "another file")
 }
 
 #[cfg(test)]

@@ -162,7 +162,7 @@ fn id_text(name: &str) -> String {
 fn sha1(path: &TreePath, mut content: impl Read) -> Result<String> {
     let mut hasher = Sha1::new();
     io::copy(&mut content, &mut hasher)
-        .map_err(|error| Fault::integrity(format!("cannot read {path}")).because(error))?;
+        .map_err(|error| Fault::integrity(format!("cannot read {path}")).cause(error))?;
     Ok(hex(&hasher.finalize()))
 }
 

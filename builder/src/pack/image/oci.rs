@@ -52,7 +52,7 @@ pub struct Layer {
 pub fn write_layer(tree: &Tree, contents: &dyn Contents, epoch: Epoch, out: &mut dyn Write) -> Result<Layer> {
     if let Some((path, _)) = tree.iter().find(|(path, _)| path.file_name().starts_with(".wh.")) {
         return Err(Fault::user(format!("{path} would be a whiteout in a layer"))
-            .versus("a name that does not start with `.wh.`", path.file_name()));
+            .expected_found("a name that does not start with `.wh.`", path.file_name()));
     }
     let mut archive = Hashing::new(written("a layer", Gzip::new(Hashing::new(out)))?);
     tar::write(tree, contents, epoch, Style::Layer, &mut archive)?;
@@ -154,12 +154,12 @@ fn described<T: Serialize>(document: std::result::Result<T, OciSpecError>) -> Re
 }
 
 fn built<T>(part: std::result::Result<T, OciSpecError>) -> Result<T> {
-    part.map_err(|error| Fault::bug("an OCI document cannot be made").because(error))
+    part.map_err(|error| Fault::bug("an OCI document cannot be made").cause(error))
 }
 
 fn descriptor(media_type: MediaType, (content, size): (Digest, u64)) -> Result<DescriptorBuilder> {
     let digest: image::Digest =
-        content.to_string().parse().map_err(|e| Fault::bug("a digest OCI does not take").because(e))?;
+        content.to_string().parse().map_err(|e| Fault::bug("a digest OCI does not take").cause(e))?;
     Ok(DescriptorBuilder::default().media_type(media_type).digest(digest).size(size))
 }
 
@@ -167,7 +167,7 @@ fn architecture(arch: Arch) -> Result<Architecture> {
     match arch {
         Arch::Amd64 => Ok(Architecture::Amd64),
         Arch::Arm64 => Ok(Architecture::ARM64),
-        Arch::All => Err(Fault::user("an image is for one machine").versus("amd64 or arm64", "all")),
+        Arch::All => Err(Fault::user("an image is for one machine").expected_found("amd64 or arm64", "all")),
     }
 }
 
@@ -324,7 +324,7 @@ mod tests {
         let (mut tree, mut memory) = sample();
         let mut image = image(&tree, &memory);
         image.arch = Arch::All;
-        assert_eq!(layout(&image).unwrap_err().expected_found(), Some(("amd64 or arm64", "all")));
+        assert_eq!(layout(&image).unwrap_err().mismatch(), Some(("amd64 or arm64", "all")));
         tree.insert(TreePath::new("etc/.wh.passwd").unwrap(), memory.file("", 0o644)).unwrap();
         let fault = write_layer(&tree, &memory, image.epoch, &mut std::io::sink()).unwrap_err();
         assert!(fault.what().contains("etc/.wh.passwd would be a whiteout"), "{fault}");

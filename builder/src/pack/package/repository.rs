@@ -119,7 +119,7 @@ impl Writer {
             if arch != Arch::All && !suite.arches.contains(&arch) {
                 let served: Vec<_> = suite.arches.iter().map(Arch::to_string).collect();
                 return Err(Fault::user(format!("{file} is for no machine of this repository"))
-                    .versus(served.join(" or "), arch));
+                    .expected_found(served.join(" or "), arch));
             }
             let path = format!("pool/{COMPONENT}/{}/{package}/{file}", &package.as_str()[..1]);
             let (content, size) = (offer.content, offer.size);
@@ -127,8 +127,8 @@ impl Writer {
                 Some((_, other)) if other.content == content => {}
                 Some((_, other)) => {
                     return Err(Fault::integrity(format!("two packages claim to be {file}"))
-                        .versus(other.content, content)
-                        .mend("cargo xtask build all"));
+                        .expected_found(other.content, content)
+                        .help("cargo xtask build all"));
                 }
                 None => self.tree.insert(TreePath::new(path)?, Node::file(content, size, 0o644))?,
             }

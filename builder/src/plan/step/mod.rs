@@ -224,7 +224,7 @@ impl FromStr for DiskFormat {
         // What people call it before the file's whole name.
         let name = if text == "zstd" { "raw.zst" } else { text };
         Self::ALL.into_iter().find(|format| format.extension() == name).ok_or_else(|| {
-            Fault::user("not a format for a disk").versus("raw, qcow2 or zstd", format!("{text:?}"))
+            Fault::user("not a format for a disk").expected_found("raw, qcow2 or zstd", format!("{text:?}"))
         })
     }
 }

@@ -74,7 +74,7 @@ impl Offered {
         if raw.about.get_ref().is_empty() || raw.about.get_ref().contains('\n') {
             return Err(text
                 .fault(raw.about.span(), "not one line")
-                .versus("one line of text", "none or many"));
+                .expected_found("one line of text", "none or many"));
         }
         let from_span = raw.from.span();
         let from = origins(text, raw.from.into_inner())?;
@@ -90,7 +90,8 @@ impl Offered {
             from,
         };
         offered.check().map_err(|expected| {
-            text.fault(from_span, "what comes from here cannot become that").versus(expected, "otherwise")
+            text.fault(from_span, "what comes from here cannot become that")
+                .expected_found(expected, "otherwise")
         })?;
         Ok(offered)
     }
@@ -151,7 +152,7 @@ fn package(text: Text<'_>, published: Option<&Origin>, raw: Spanned<RawPackage>)
     let raw = raw.into_inner();
     if matches!(published, Some(Origin::Download { archive: Archive::None, .. })) && raw.files.len() != 1 {
         let fault = text.fault(span, "a bare download becomes exactly one file");
-        return Err(fault.versus("one file", raw.files.len()));
+        return Err(fault.expected_found("one file", raw.files.len()));
     }
     if raw.files.is_empty() {
         return Err(text.fault(span, "a package without files"));
@@ -161,7 +162,9 @@ fn package(text: Text<'_>, published: Option<&Origin>, raw: Spanned<RawPackage>)
         let mode = payload.get_ref().mode;
         if mode & !0o755 != 0 || mode & 0o400 == 0 {
             let fault = text.fault(payload.span(), "a mode that no program of ours has");
-            return Err(fault.versus("0755 or fewer bits, readable by its owner", format!("{mode:04o}")));
+            return Err(
+                fault.expected_found("0755 or fewer bits, readable by its owner", format!("{mode:04o}"))
+            );
         }
         files.insert(path, payload.into_inner());
     }
@@ -174,7 +177,7 @@ fn address(text: Text<'_>, raw: Spanned<String>) -> Result<Address> {
         address.split('{').skip(1).map(|rest| rest.split('}').next().unwrap_or("")).collect();
     if let Some(unknown) = placeholders.iter().find(|name| !["version", "arch"].contains(*name)) {
         let fault = text.fault(raw.span(), format!("unknown placeholder `{{{unknown}}}`"));
-        return Err(fault.versus("`{version}` or `{arch}`", format!("`{{{unknown}}}`")));
+        return Err(fault.expected_found("`{version}` or `{arch}`", format!("`{{{unknown}}}`")));
     }
     let filled = address.replace("{version}", "1").replace("{arch}", "amd64");
     if let Err(fault) = filled.parse::<Url>() {
@@ -196,11 +199,11 @@ fn image(
     if !fits(registry.get_ref(), ".-:") {
         return Err(text
             .fault(registry.span(), "not a registry's host")
-            .versus("host or host:port", registry.get_ref()));
+            .expected_found("host or host:port", registry.get_ref()));
     }
     if !fits(repository.get_ref(), "._-/") || repository.get_ref().split('/').any(str::is_empty) {
         let fault = text.fault(repository.span(), "not a repository");
-        return Err(fault.versus("parts of a-z 0-9 . _ - joined by `/`", repository.get_ref()));
+        return Err(fault.expected_found("parts of a-z 0-9 . _ - joined by `/`", repository.get_ref()));
     }
     let tag = tag.unwrap_or_else(|| "{version}".to_owned());
     Ok(Origin::Image { registry: registry.into_inner(), repository: repository.into_inner(), tag })

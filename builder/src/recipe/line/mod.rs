@@ -169,7 +169,7 @@ impl FromStr for Condition {
         let words: Vec<&str> = text.split(' ').collect();
         let wrong = || {
             Fault::user("not a condition")
-                .versus("`NAME < VERSION` or `NAME >= VERSION`", format!("{text:?}"))
+                .expected_found("`NAME < VERSION` or `NAME >= VERSION`", format!("{text:?}"))
         };
         let [component, than, version] = words[..] else { return Err(wrong()) };
         let than = match than {
@@ -309,7 +309,7 @@ impl Line {
         let asks = self.kernel_arguments.iter().any(|word| word == legacy);
         if !asks && self.needs(versions).contains(&Need::CgroupV1) {
             let fault = Fault::user(format!("line {} needs the legacy cgroups", self.name));
-            return Err(fault.mend(format!("add `{legacy}` to kernel-arguments")));
+            return Err(fault.help(format!("add `{legacy}` to kernel-arguments")));
         }
         Ok(())
     }
@@ -351,8 +351,8 @@ impl Rule {
 fn refused(name: &str, rule: &Rule) -> Fault {
     let when: Vec<_> = rule.when.iter().map(Condition::to_string).collect();
     Fault::user(format!("refused by rule `{name}`: {}", when.join(" and ")))
-        .because(&rule.because)
-        .mend(format!("take another version, or give `{name} = \"REASON\"` under [overrides]"))
+        .cause(&rule.because)
+        .help(format!("take another version, or give `{name} = \"REASON\"` under [overrides]"))
 }
 
 fn pins(
@@ -361,7 +361,7 @@ fn pins(
     rejected: &BTreeMap<Checksum, String>,
 ) -> Result<BTreeMap<ComponentName, Pin>> {
     let refuse = |checksum: &Spanned<Checksum>| match rejected.get(checksum.get_ref()) {
-        Some(why) => Err(text.fault(checksum.span(), "a rejected checksum").because(why)),
+        Some(why) => Err(text.fault(checksum.span(), "a rejected checksum").cause(why)),
         None => Ok(()),
     };
     let mut pins = BTreeMap::new();
@@ -384,7 +384,7 @@ fn pins(
             (Some(version), None, Some(at_least), None, None) => Pin::Source { version, at_least },
             (None, Some(at_least), None, None, None) => Pin::Debian { at_least },
             _ => {
-                return Err(text.fault(span, format!("the pin of `{name}` is none we know")).versus(
+                return Err(text.fault(span, format!("the pin of `{name}` is none we know")).expected_found(
                     "`version` and `checksum` (a file), `version` and `digest` (an image), `version` (provided), `version` and `source-at-least` (compiled) or `at-least` (Debian's)",
                     "another combination",
                 ));

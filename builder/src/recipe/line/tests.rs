@@ -68,7 +68,7 @@ fn an_override_needs_its_reason() {
     let old =
         LINE.replacen("[pins.kubelet]\nversion = \"1.17.17\"", "[pins.kubelet]\nversion = \"1.17.4\"", 1);
     let fault = parse(&old).unwrap_err();
-    assert!(fault.how_to_mend().is_some_and(|mend| mend.contains("[overrides]")), "{fault}");
+    assert!(fault.help_text().is_some_and(|help| help.contains("[overrides]")), "{fault}");
     let allowed = old.replacen(
         "[overrides]\n",
         "[overrides]\nold-kubernetes = \"to compare with the first report\"\n",

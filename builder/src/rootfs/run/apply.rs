@@ -46,7 +46,7 @@ fn node(change: &FileChange, upper: &Path, batch: &Batch) -> Result<Option<Node>
         }
         Now::Odd(what) => {
             return Err(Fault::user(format!("a maintainer script made {what} at /{}", change.path))
-                .because("a tree holds files, folders and symbolic links only"));
+                .cause("a tree holds files, folders and symbolic links only"));
         }
     };
     let Owner { uid, gid, mode, xattrs } = owner.clone();

@@ -48,7 +48,7 @@ const RUNS: usize = 3;
 
 /// Measures.
 pub(crate) fn run(context: &Context, tell: &mut dyn FnMut(Row)) -> Result<()> {
-    let scratch = tempfile::tempdir().map_err(|e| Fault::machine("no scratch folder").because(e))?;
+    let scratch = tempfile::tempdir().map_err(|e| Fault::machine("no scratch folder").cause(e))?;
     let (tools, boot) = (disks::tools(context)?, disks::group(context, system::BOOT)?);
     let image = scratch.path().join("ours.raw");
     hale(context, &boot, &image)?;
@@ -206,7 +206,7 @@ fn power_on(tools: &Tools, scratch: &Path, disk: &Path) -> Result<Boot> {
     let mut command = machine.command(tools, accelerator, scratch)?;
     let start = Instant::now();
     let started = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
-    let mut guest = started.map_err(|e| Fault::machine("cannot run QEMU").because(e))?;
+    let mut guest = started.map_err(|e| Fault::machine("cannot run QEMU").cause(e))?;
     let reached = loop {
         sleep(Duration::from_millis(25));
         let said = fs::read(&console).map_err(|e| Fault::io("read", &console, e))?;

@@ -241,12 +241,12 @@ fn timed(command: &mut Command) -> Result<(f64, Vec<u8>)> {
     let name = command.get_program().to_string_lossy().into_owned();
     let start = Instant::now();
     let output =
-        command.output().map_err(|e| Fault::io("run", &name, e).mend(format!("apt-get install {name}")))?;
+        command.output().map_err(|e| Fault::io("run", &name, e).help(format!("apt-get install {name}")))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         let lines: Vec<&str> = said.trim().lines().collect();
         let end = lines[lines.len().saturating_sub(30)..].join("\n");
-        return Err(Fault::machine(format!("{name} failed")).because(end));
+        return Err(Fault::machine(format!("{name} failed")).cause(end));
     }
     Ok((start.elapsed().as_secs_f64(), output.stdout))
 }

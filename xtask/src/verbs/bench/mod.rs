@@ -50,7 +50,9 @@ impl Bench {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         if let Some(unknown) = self.names.iter().find(|name| KINDS.iter().all(|kind| kind.name != **name)) {
             let known: Vec<_> = KINDS.iter().map(|kind| kind.name).collect();
-            return Err(Fault::user(format!("no bench `{unknown}`")).versus(known.join(", "), unknown));
+            return Err(
+                Fault::user(format!("no bench `{unknown}`")).expected_found(known.join(", "), unknown)
+            );
         }
         let wanted = |kind: &&Kind| self.names.is_empty() || self.names.iter().any(|name| name == kind.name);
         for kind in KINDS.iter().filter(wanted) {

@@ -39,7 +39,7 @@ fn config() -> String {
 }
 
 pub(super) fn run(context: &Context, tell: &mut dyn FnMut(Row)) -> Result<()> {
-    let scratch = tempfile::tempdir().map_err(|e| Fault::machine("no scratch directory").because(e))?;
+    let scratch = tempfile::tempdir().map_err(|e| Fault::machine("no scratch directory").cause(e))?;
     let (deb, root, bundle) = (scratch.path().join("hale.deb"), scratch.path().join("root"), scratch.path());
     let package = cargo::build(&context.root, &context.toolchain(), Epoch::new(0)?)?;
     fs::write(&deb, package.deb).map_err(|e| Fault::io("write", &deb, e))?;
@@ -72,12 +72,12 @@ fn time(root: &Path, bundle: &Path, program: &str) -> Result<f64> {
 
 fn succeed(command: &mut Command, packages: &str) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let mend = format!("apt-get install {packages}");
+    let help = format!("apt-get install {packages}");
     let output =
-        command.output().map_err(|e| Fault::machine(format!("cannot run {name}")).because(e).mend(&mend))?;
+        command.output().map_err(|e| Fault::machine(format!("cannot run {name}")).cause(e).help(&help))?;
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(Fault::machine(format!("{name} failed")).because(said).mend(mend))
+    Err(Fault::machine(format!("{name} failed")).cause(said).help(help))
 }

@@ -78,7 +78,7 @@ impl Vm {
             }
         }
         let tools = disks::tools(context)?;
-        let scratch = tempfile::tempdir().map_err(|e| Fault::machine("no scratch folder").because(e))?;
+        let scratch = tempfile::tempdir().map_err(|e| Fault::machine("no scratch folder").cause(e))?;
         let mut attached = vec![overlay(&tools, &image, self.disk, scratch.path())?];
         if let Some(folder) = &self.seed {
             let (seed, path) = (Seed::read(folder)?, scratch.path().join("seed.img"));
@@ -141,7 +141,7 @@ fn told(machine: &Machine, how: &str) -> String {
 
 /// Runs QEMU to its end, and writes the report when the machine has told all, and in the end.
 fn run(mut qemu: Command, port: PathBuf, draft: Option<&Draft>) -> Result<()> {
-    let failed = |e| Fault::machine("cannot run QEMU").because(e);
+    let failed = |e| Fault::machine("cannot run QEMU").cause(e);
     let mut listener = Listener::new(port);
     let mut child = qemu.spawn().map_err(failed)?;
     let status = match draft {
@@ -165,7 +165,7 @@ fn run(mut qemu: Command, port: PathBuf, draft: Option<&Draft>) -> Result<()> {
     };
     match status.success() {
         true => Ok(()),
-        false => Err(Fault::machine("QEMU stopped").because(status)),
+        false => Err(Fault::machine("QEMU stopped").cause(status)),
     }
 }
 

@@ -31,7 +31,7 @@ pub fn plan(files: &Files, recipe: &Recipe, lock: &Lock, store: &Store) -> Resul
         let Some(package) = component.package() else { continue };
         let input = lock.inputs.get(name).ok_or_else(|| {
             Fault::user(format!("the lock knows nothing of `{name}`"))
-                .mend(format!("cargo xtask lock {}", lock.line))
+                .help(format!("cargo xtask lock {}", lock.line))
         })?;
         let texts = BTreeMap::from([(copyright_path(&package.name)?, copyright(component, input))]);
         let from = Supply { recipe, lock, store };

@@ -33,7 +33,9 @@ impl<R: Read> Archive<R> {
         fill(&mut inner, &mut magic)?;
         if magic != MAGIC {
             let found = String::from_utf8_lossy(&magic).into_owned();
-            return Err(Fault::integrity("not a Debian package").versus("!<arch>", format!("{found:?}")));
+            return Err(
+                Fault::integrity("not a Debian package").expected_found("!<arch>", format!("{found:?}"))
+            );
         }
         Ok(Self { inner, left: 0 })
     }
@@ -42,12 +44,12 @@ impl<R: Read> Archive<R> {
     pub(super) fn member(&mut self, expect: &str, fits: impl Fn(&str) -> bool) -> Result<Member> {
         let mut header = [0; 60];
         fill(&mut self.inner, &mut header)
-            .map_err(|fault| fault.within(format!("the header of {expect}")))?;
-        let wrong = || Fault::integrity("a broken member header").versus(expect, shown(&header));
+            .map_err(|fault| fault.context(format!("the header of {expect}")))?;
+        let wrong = || Fault::integrity("a broken member header").expected_found(expect, shown(&header));
         let text = std::str::from_utf8(&header).ok().filter(|text| text.is_ascii()).ok_or_else(wrong)?;
         let name = text[..16].trim_end_matches(' ');
         if !fits(name) {
-            return Err(Fault::integrity("a member out of place").versus(expect, format!("{name:?}")));
+            return Err(Fault::integrity("a member out of place").expected_found(expect, format!("{name:?}")));
         }
         let digits = text[48..58].trim_end_matches(' ');
         let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -83,7 +85,7 @@ impl<R: Read> Archive<R> {
         if rest.is_empty() {
             return Ok(());
         }
-        Err(Fault::integrity("bytes after data.tar").versus("the end of the file", shown(&rest)))
+        Err(Fault::integrity("bytes after data.tar").expected_found("the end of the file", shown(&rest)))
     }
 }
 

@@ -66,13 +66,13 @@ pub struct Deb {
 impl Deb {
     /// Reads a package; `name` is what its errors call it. The contents of its files go to `sink`.
     pub fn read(name: &str, package: impl Read, limits: Limits, sink: &mut dyn Sink) -> Result<Self> {
-        read(package, limits, sink).map_err(|fault| fault.within(name))
+        read(package, limits, sink).map_err(|fault| fault.context(name))
     }
 
     /// Reads a package's control paragraph alone; what it installs is not looked at.
     pub fn read_control(name: &str, package: impl Read, limits: Limits) -> Result<Paragraph> {
         let read = begin(package, limits).and_then(|(_, members)| control(&members));
-        read.map_err(|fault| fault.within(name))
+        read.map_err(|fault| fault.context(name))
     }
 
     /// The text of a maintainer script.
@@ -102,7 +102,7 @@ fn begin<R: Read>(package: R, limits: Limits) -> Result<(ar::Archive<R>, BTreeMa
     archive.finish(&format)?;
     if version != b"2.0\n" {
         let found = String::from_utf8_lossy(&version).into_owned();
-        return Err(Fault::integrity("debian-binary").versus("2.0", format!("{found:?}")));
+        return Err(Fault::integrity("debian-binary").expected_found("2.0", format!("{found:?}")));
     }
     let members = part(&mut archive, "control.tar", limits.control, control_members)?;
     Ok((archive, members))
@@ -121,7 +121,7 @@ fn part<T, R: Read>(
         return Err(Fault::bug("a member that was matched does not match"));
     };
     let value = archive::read(archive.content(&member), compression, limit, work);
-    let value = value.map_err(|fault| fault.within(&member.name))?;
+    let value = value.map_err(|fault| fault.context(&member.name))?;
     archive.finish(&member)?;
     Ok(value)
 }
@@ -162,7 +162,7 @@ fn assemble(members: BTreeMap<String, Vec<u8>>, tree: Tree) -> Result<Deb> {
     let conffile = |line: &str| {
         let path =
             line.strip_prefix('/').ok_or_else(|| Fault::integrity("a conffile without a leading slash"));
-        path.and_then(TreePath::new).map_err(|fault| fault.within(format!("conffiles: {line:?}")))
+        path.and_then(TreePath::new).map_err(|fault| fault.context(format!("conffiles: {line:?}")))
     };
     // `remove-on-upgrade /path` names a file that is no longer in the package.
     let lines = text(&members, "conffiles")?.unwrap_or_default().lines().map(str::trim);
@@ -172,7 +172,7 @@ fn assemble(members: BTreeMap<String, Vec<u8>>, tree: Tree) -> Result<Deb> {
         return Err(Fault::integrity(format!("conffiles names {missing}, which the package does not hold")));
     }
     let field = |name: &str| control.need(name);
-    let wrong = |fault: Fault| Fault::integrity(format!("control: {}", fault.what())).because(&fault);
+    let wrong = |fault: Fault| Fault::integrity(format!("control: {}", fault.what())).cause(&fault);
     Ok(Deb {
         name: PackageName::new(field("Package")?).map_err(wrong)?,
         version: Version::new(field("Version")?).map_err(wrong)?,

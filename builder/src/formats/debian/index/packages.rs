@@ -73,7 +73,7 @@ pub fn parse(source: ControlText<'_>, suite: &SuiteName, arch: Arch) -> Result<V
         let stanza = Stanza::read(source, span.clone())?;
         if stanza.arch == "all" || stanza.arch == arch.as_str() {
             let package = stanza.package(suite);
-            packages.push(package.map_err(|fault| source.locate(span, fault.within(stanza.name)))?);
+            packages.push(package.map_err(|fault| source.locate(span, fault.context(stanza.name)))?);
         }
     }
     Ok(packages)
@@ -141,7 +141,7 @@ impl<'a> Stanza<'a> {
     fn package(&self, suite: &SuiteName) -> Result<IndexEntry> {
         // A name that the user could have got wrong elsewhere is here the archive's fault.
         let theirs = |fault: Fault| Fault::integrity(fault.to_string());
-        let size = || Fault::integrity("not a size").versus("bytes", format!("{:?}", self.size));
+        let size = || Fault::integrity("not a size").expected_found("bytes", format!("{:?}", self.size));
         Ok(IndexEntry {
             name: PackageName::new(self.name).map_err(theirs)?,
             version: Version::new(self.version).map_err(theirs)?,

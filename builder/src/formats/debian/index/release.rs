@@ -112,8 +112,9 @@ impl Release {
 fn files(paragraph: &Paragraph) -> Result<BTreeMap<String, Listed>> {
     let mut files = BTreeMap::new();
     for line in paragraph.need("SHA256")?.lines().filter(|line| !line.is_empty()) {
-        let wrong =
-            || Fault::integrity("not a line of SHA256").versus("`digest size path`", format!("{line:?}"));
+        let wrong = || {
+            Fault::integrity("not a line of SHA256").expected_found("`digest size path`", format!("{line:?}"))
+        };
         let mut words = line.split_whitespace();
         let (Some(digest), Some(size), Some(path), None) =
             (words.next(), words.next(), words.next(), words.next())

@@ -45,7 +45,7 @@ pub fn parse(
         let Some(name) = named.filter(|field| wanted.contains(field.value)) else { continue };
         let text = ControlText { text: &source.text[span.clone()], ..source };
         let package = text.read_one().and_then(|paragraph| package(&paragraph, suite));
-        packages.push(package.map_err(|fault| source.locate(span, fault.within(name.value)))?);
+        packages.push(package.map_err(|fault| source.locate(span, fault.context(name.value)))?);
     }
     Ok(packages)
 }
@@ -58,7 +58,7 @@ fn package(paragraph: &Paragraph, suite: &SuiteName) -> Result<SourcePackage> {
     for line in paragraph.need("Checksums-Sha256")?.lines().filter(|line| !line.is_empty()) {
         let wrong = || {
             Fault::integrity("not a line of Checksums-Sha256")
-                .versus("`digest size name`", format!("{line:?}"))
+                .expected_found("`digest size name`", format!("{line:?}"))
         };
         let words: Vec<&str> = line.split_whitespace().collect();
         let [digest, size, name] = words[..] else { return Err(wrong()) };
@@ -76,7 +76,7 @@ fn package(paragraph: &Paragraph, suite: &SuiteName) -> Result<SourcePackage> {
     }
     let descriptions = files.keys().filter(|name| name.ends_with(".dsc")).count();
     if descriptions != 1 {
-        return Err(Fault::integrity("not a source package").versus("one .dsc", descriptions));
+        return Err(Fault::integrity("not a source package").expected_found("one .dsc", descriptions));
     }
     Ok(SourcePackage {
         name: PackageName::new(paragraph.need("Package")?).map_err(theirs)?,

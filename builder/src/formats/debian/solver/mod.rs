@@ -49,9 +49,7 @@ impl Universe {
             Ok(solution) => solution,
             Err(UnsolvableOrCancelled::Unsolvable(conflict)) => {
                 let why = conflict.display_user_friendly(&solver).to_string();
-                return Err(
-                    Fault::user("these packages cannot be installed together").because(why.trim_end())
-                );
+                return Err(Fault::user("these packages cannot be installed together").cause(why.trim_end()));
             }
             Err(UnsolvableOrCancelled::Cancelled(why)) => {
                 return Err(why

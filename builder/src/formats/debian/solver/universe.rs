@@ -88,7 +88,7 @@ impl Universe {
 
     pub(super) fn clauses(&self, package: &IndexEntry, text: &str) -> Result<Vec<Clause>> {
         let clauses = relation::parse(text, self.arch);
-        clauses.map_err(|fault| fault.within(format!("{} {}", package.name, package.version)))
+        clauses.map_err(|fault| fault.context(format!("{} {}", package.name, package.version)))
     }
 }
 
@@ -102,7 +102,7 @@ fn add_version(packages: &[IndexEntry], versions: &mut Vec<usize>, index: usize)
         }
         if other.version.as_str() == new.version.as_str() {
             return Err(Fault::integrity(format!("two files for {} {}", new.name, new.version))
-                .versus(other.digest, new.digest));
+                .expected_found(other.digest, new.digest));
         }
     }
     versions.insert(at, index);

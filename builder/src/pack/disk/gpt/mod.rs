@@ -127,7 +127,7 @@ impl Gpt {
     fn check(&self, boot_code: &[u8]) -> Result<()> {
         if boot_code.len() > BOOT_CODE {
             return Err(Fault::integrity("boot code that does not fit in an MBR")
-                .versus(format!("at most {BOOT_CODE} bytes"), boot_code.len()));
+                .expected_found(format!("at most {BOOT_CODE} bytes"), boot_code.len()));
         }
         let mut free = MARGIN;
         for part in &self.partitions {
@@ -139,7 +139,9 @@ impl Gpt {
         }
         let needed = free + (ENTRY_SECTORS + 1) * SECTOR;
         if self.length % SECTOR != 0 || self.length < needed || self.partitions.len() > ENTRIES {
-            return Err(Fault::user("the disk is too small").versus(format!("{needed} bytes"), self.length));
+            return Err(
+                Fault::user("the disk is too small").expected_found(format!("{needed} bytes"), self.length)
+            );
         }
         Ok(())
     }

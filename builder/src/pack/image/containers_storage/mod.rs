@@ -55,7 +55,7 @@ pub fn write(images: &[Stored], mapping: Option<Mapping>, epoch: Epoch) -> Resul
         check(image)
             .and_then(|()| store.image(image))
             .map(|record| records.push(record))
-            .map_err(|fault| fault.within(&image.name))?;
+            .map_err(|fault| fault.context(&image.name))?;
     }
     let layers = std::mem::take(&mut store.layers);
     for (kind, document) in [("images", json::canonical(&records)?), ("layers", json::canonical(&layers)?)] {
@@ -67,14 +67,14 @@ pub fn write(images: &[Stored], mapping: Option<Mapping>, epoch: Epoch) -> Resul
 
 /// Manifest, config and layers must say the same (OCI image spec: manifest.md, config.md "rootfs").
 fn check(image: &Stored) -> Result<()> {
-    let read = |error: oci_spec::OciSpecError| Fault::integrity("not an OCI image").because(error);
+    let read = |error: oci_spec::OciSpecError| Fault::integrity("not an OCI image").cause(error);
     let manifest = ImageManifest::from_reader(image.manifest).map_err(read)?;
     let config = ImageConfiguration::from_reader(image.config).map_err(read)?;
     let same = |what: &str, expected: Vec<String>, found: Vec<String>| {
         if expected == found {
             return Ok(());
         }
-        Err(Fault::integrity(what).versus(expected.join(", "), found.join(", ")))
+        Err(Fault::integrity(what).expected_found(expected.join(", "), found.join(", ")))
     };
     same(
         "the manifest names another config",
@@ -191,7 +191,7 @@ impl Store {
         for (path, node) in files.iter() {
             uidset.insert(node.uid);
             gidset.insert(node.gid);
-            let node = self.mapped(node).map_err(|fault| fault.within(path))?;
+            let node = self.mapped(node).map_err(|fault| fault.context(path))?;
             self.tree.insert(top.join(path.as_str())?, node)?;
         }
         self.file(&format!("overlay/{id}/link"), short(id).into_bytes())?;
@@ -225,7 +225,7 @@ impl Store {
         let id = |id: u32| match first.checked_add(id) {
             Some(there) if id < count => Ok(there),
             _ => Err(Fault::integrity("an owner outside of the containers' range")
-                .versus(format!("below {count}"), id)),
+                .expected_found(format!("below {count}"), id)),
         };
         Ok(node.clone().owned_by(id(node.uid)?, id(node.gid)?))
     }

@@ -82,9 +82,9 @@ pub fn write(
 ) -> Result<()> {
     let name = file_name(deb.control)?;
     let start = written("the scratch file", scratch.stream_position())?;
-    let sums = write_data(deb, contents, epoch, scratch).map_err(|fault| fault.within(&name))?;
+    let sums = write_data(deb, contents, epoch, scratch).map_err(|fault| fault.context(&name))?;
     let length = written("the scratch file", scratch.stream_position())? - start;
-    let control = control_archive(deb, &sums, epoch).map_err(|fault| fault.within(&name))?;
+    let control = control_archive(deb, &sums, epoch).map_err(|fault| fault.context(&name))?;
     let mut members = || -> io::Result<()> {
         out.write_all(b"!<arch>\n")?;
         member(out, "debian-binary", epoch, 4, &mut &b"2.0\n"[..])?;
@@ -169,8 +169,10 @@ fn control_archive(deb: &Deb, sums: &Sums, epoch: Epoch) -> Result<Vec<u8>> {
     put("triggers", deb.triggers.iter().map(|line| format!("{line}\n")).collect(), 0o644)?;
     for (script, text) in deb.scripts {
         if !text.starts_with("#!/") {
-            return Err(Fault::user(format!("the {} script cannot be run", script.as_str()))
-                .versus("a first line `#!/…`", format!("{:?}", text.lines().next().unwrap_or_default())));
+            return Err(Fault::user(format!("the {} script cannot be run", script.as_str())).expected_found(
+                "a first line `#!/…`",
+                format!("{:?}", text.lines().next().unwrap_or_default()),
+            ));
         }
         put(script.as_str(), text.clone(), 0o755)?;
     }

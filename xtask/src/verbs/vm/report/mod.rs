@@ -113,7 +113,7 @@ fn composition(order: &Order, path: &Path, store: &Store) -> Result<Composition>
     match store.output(&planned.root)? {
         Some(Output::Tree { tree }) if same => Composition::of(&store.tree(&tree)?, store),
         _ => Err(Fault::user(format!("{} is not what this checkout makes", path.display()))
-            .mend(format!("cargo xtask image {} --line {}", order.role, order.line))),
+            .help(format!("cargo xtask image {} --line {}", order.role, order.line))),
     }
 }
 
