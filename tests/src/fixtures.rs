@@ -13,7 +13,7 @@ use builder::build::executor::build;
 use builder::build::planner::Order;
 use builder::build::planner::bundle;
 use builder::build::planner::components;
-use builder::build::steps::Shop;
+use builder::build::steps::StepRunner;
 use builder::dist;
 use builder::dist::repository::{Bundles, gather, publish};
 use builder::fetch::provide;
@@ -143,13 +143,13 @@ impl Shelf {
 
     /// Builds, and keeps the packages. `hale` is compiled where it has been compiled already.
     fn make(&self, store: &Store, plan: &Plan, goal: StepId, name: &str) -> Result<()> {
-        let shop = Shop {
+        let runner = StepRunner {
             store,
             checkout: checkout::top().to_owned(),
             toolchain: checkout::toolchain(),
             progress: Box::new(Silent),
         };
-        let built = build(plan, &shop, NonZero::<usize>::MIN)?;
+        let built = build(plan, &runner, NonZero::<usize>::MIN)?;
         let output: Output = built[&goal].0;
         dist::bundle::export(store, &output, plan, &self.path(name))?;
         let debs = fs::read_dir(self.path(name)).expect("a folder").flatten();

@@ -12,11 +12,11 @@ use builder::base::name::{LineName, RoleName};
 use builder::base::progress::Silent;
 use builder::base::tree::{Contents, Kind, Tree, TreePath};
 use builder::base::{Digest, Epoch, Fault, Result};
-use builder::build::executor::{Built, build};
+use builder::build::executor::{BuildResults, build};
 use builder::build::planner::Order;
 use builder::build::planner::inputs;
 use builder::build::planner::system;
-use builder::build::steps::Shop;
+use builder::build::steps::StepRunner;
 use builder::fetch::locked;
 use builder::fetch::mirror::{Mirrors, Reader};
 use builder::fetch::provide;
@@ -174,14 +174,14 @@ impl World {
     }
 
     /// Realises a plan.
-    pub fn build(&self, plan: &Plan) -> Result<Built> {
-        let shop = Shop {
+    pub fn build(&self, plan: &Plan) -> Result<BuildResults> {
+        let runner = StepRunner {
             store: &self.store,
             checkout: self.project.root().to_owned(),
             toolchain: crate::checkout::toolchain(),
             progress: Box::new(Silent),
         };
-        build(plan, &shop, std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN))
+        build(plan, &runner, std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN))
     }
 
     /// Realises a plan and gives the output of one step of it.

@@ -9,10 +9,10 @@ use std::sync::{Arc, LazyLock};
 
 use builder::base::progress::Silent;
 use builder::base::{Class, Digest, Fault};
-use builder::build::executor::{Built, Way, build};
+use builder::build::executor::{BuildResults, StepResult, build};
 use builder::build::planner::Order;
 use builder::build::planner::bundle::{self, BundlePlan};
-use builder::build::steps::Shop;
+use builder::build::steps::StepRunner;
 use builder::dist;
 use builder::host::checkout::Project;
 use builder::plan::Step;
@@ -52,7 +52,7 @@ struct Bench {
     top: tempfile::TempDir,
     store: Store,
     planned: BundlePlan,
-    built: Built,
+    built: BuildResults,
 }
 
 impl Bench {
@@ -111,15 +111,15 @@ fn order(root: &Path) -> Order {
     Order { project, line, role, toolchain: tests::checkout::toolchain() }
 }
 
-fn realise(planned: &BundlePlan, store: &Store, jobs: usize) -> Built {
+fn realise(planned: &BundlePlan, store: &Store, jobs: usize) -> BuildResults {
     let jobs = NonZero::new(jobs).expect("not zero");
-    let shop = Shop {
+    let runner = StepRunner {
         store,
         checkout: checkout().to_owned(),
         toolchain: tests::checkout::toolchain(),
         progress: Box::new(Silent),
     };
-    build(&planned.plan, &shop, jobs).unwrap_or_else(|fault| panic!("{fault}"))
+    build(&planned.plan, &runner, jobs).unwrap_or_else(|fault| panic!("{fault}"))
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
@@ -289,10 +289,10 @@ fn a_second_build_makes_nothing(bench: &Bench) {
     let planned = bundle::plan(&order(checkout()), &bench.store).unwrap_or_else(|fault| panic!("{fault}"));
     assert_eq!(planned.goal, bench.planned.goal);
     let built = realise(&planned, &bench.store, 1);
-    let made = built.values().filter(|(_, way)| *way == Way::Made).count();
+    let made = built.values().filter(|(_, way)| *way == StepResult::Built).count();
     assert_eq!(made, 0);
     assert_eq!(built[&planned.goal].0, bench.built[&bench.planned.goal].0);
-    let first = bench.built.values().filter(|(_, way)| *way == Way::Made).count();
+    let first = bench.built.values().filter(|(_, way)| *way == StepResult::Built).count();
     assert_eq!(first, bench.planned.plan.len(), "the first build makes every step");
 }
 
@@ -313,10 +313,10 @@ fn another_store_and_another_place_give_the_same(bench: &Bench) {
         carried += 1;
     }
     let built = realise(&planned, &store, 1);
-    let made = built.values().filter(|(_, way)| *way == Way::Made).count();
+    let made = built.values().filter(|(_, way)| *way == StepResult::Built).count();
     assert_eq!((made, carried), (planned.plan.len() - 1, 1));
     let outputs =
-        |built: &Built| -> BTreeMap<_, _> { built.iter().map(|(id, (out, _))| (*id, *out)).collect() };
+        |built: &BuildResults| -> BTreeMap<_, _> { built.iter().map(|(id, (out, _))| (*id, *out)).collect() };
     assert_eq!(outputs(&built), outputs(&bench.built));
 }
 

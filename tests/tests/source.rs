@@ -6,9 +6,9 @@ use std::process::{Command, ExitCode, Output};
 
 use builder::base::progress::Silent;
 use builder::base::{Digest, Result};
-use builder::build::executor::{Built, Way, build};
+use builder::build::executor::{BuildResults, StepResult, build};
 use builder::build::planner::components;
-use builder::build::steps::Shop;
+use builder::build::steps::StepRunner;
 use builder::host::checkout::Project;
 use builder::host::sandbox::{Sandbox, VERB, helper};
 use builder::lock::Lock;
@@ -100,14 +100,14 @@ impl World {
         planned.unwrap_or_else(|fault| panic!("{fault}")).plan
     }
 
-    fn build(&self, plan: &Plan) -> Built {
-        let shop = Shop {
+    fn build(&self, plan: &Plan) -> BuildResults {
+        let runner = StepRunner {
             store: &self.store,
             checkout: self.project.root().to_owned(),
             toolchain: tests::checkout::toolchain(),
             progress: Box::new(Silent),
         };
-        build(plan, &shop, NonZero::new(2).unwrap()).unwrap_or_else(|fault| panic!("{fault}"))
+        build(plan, &runner, NonZero::new(2).unwrap()).unwrap_or_else(|fault| panic!("{fault}"))
     }
 
     /// Writes the source package's recipe.
@@ -162,8 +162,8 @@ fn compiled_again(world: &World, planned: &Plan) {
 /// Nothing as long as nothing changes; what comes after the compiling, but not its root, when its recipe does.
 fn only_what_changed_is_made(world: &World, plan: &Plan) {
     let ways = |plan: &Plan| {
-        let made = |(id, (_, way)): (StepId, (_, Way))| {
-            (way == Way::Made).then(|| plan.get(&id).unwrap().label.clone())
+        let made = |(id, (_, way)): (StepId, (_, StepResult))| {
+            (way == StepResult::Built).then(|| plan.get(&id).unwrap().label.clone())
         };
         world.build(plan).into_iter().filter_map(made).collect::<BTreeSet<String>>()
     };

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use builder::base::{Epoch, Fault, Result};
-use builder::build::steps::Shop;
+use builder::build::steps::StepRunner;
 use builder::fetch::{Client, Limits};
 use builder::host::cargo::Toolchain;
 use builder::store::Store;
@@ -77,10 +77,10 @@ impl Context {
         Client::new(Limits::default(), own.or(debian).as_deref())
     }
 
-    /// The workshop of this checkout, which shows how far it is.
-    pub(crate) fn shop<'s>(&self, store: &'s Store) -> Shop<'s> {
+    /// Runs steps for this checkout, and shows how far it is.
+    pub(crate) fn runner<'s>(&self, store: &'s Store) -> StepRunner<'s> {
         let progress = Box::new(Bar::new(self.show(), Unit::Steps, 0));
-        Shop { store, checkout: self.root.clone(), toolchain: self.toolchain(), progress }
+        StepRunner { store, checkout: self.root.clone(), toolchain: self.toolchain(), progress }
     }
 
     /// Where the compiler is.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use builder::base::Result;
 use builder::base::tree::Kind;
-use builder::build::executor::{Built, Way};
+use builder::build::executor::{BuildResults, StepResult};
 use builder::build::planner::Order;
 use builder::build::planner::bundle::{self, BundlePlan};
 use builder::dist::repository::COMPONENTS;
@@ -94,7 +94,7 @@ impl Build {
 struct Bundle<'a> {
     order: &'a Order,
     planned: &'a BundlePlan,
-    built: &'a Built,
+    built: &'a BuildResults,
     output: Output,
     to: &'a Path,
 }
@@ -114,7 +114,7 @@ impl Bundle<'_> {
             dist: self.to.display().to_string(),
             seconds,
             steps: self.planned.plan.len(),
-            made: self.built.values().filter(|(_, way)| *way == Way::Made).count(),
+            made: self.built.values().filter(|(_, way)| *way == StepResult::Built).count(),
             files,
             missing: self.missing(store)?,
             local: local.map(|input| format!("{} {}", input.component, input.version)).collect(),

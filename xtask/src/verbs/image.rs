@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use builder::base::name::RoleName;
 use builder::base::{Fault, Result};
-use builder::build::executor::{Built, Way};
+use builder::build::executor::{BuildResults, StepResult};
 use builder::build::planner::Order;
 use builder::build::planner::system::{self, DiskPlan, LeftOut};
 use builder::dist::disk_image;
@@ -79,7 +79,7 @@ impl Image {
         let built = run::realise(context, &store, &planned.plan, self.jobs)?;
         let images = forms.into_iter().map(|(format, step)| publish(&order, &store, &built, format, step));
         let images = images.collect::<Result<Vec<_>>>()?;
-        let made = built.values().filter(|(_, way)| *way == Way::Made).count();
+        let made = built.values().filter(|(_, way)| *way == StepResult::Built).count();
         let DiskPlan { debian, own, left_out, .. } = planned;
         let (role, steps, seconds) = (order.role, built.len(), start.elapsed().as_secs_f64());
         let peak_memory = run::peak_memory();
@@ -88,7 +88,13 @@ impl Image {
 }
 
 /// Gives one form of the disk its name in `dist/images`, unless it has it already.
-fn publish(order: &Order, store: &Store, built: &Built, format: DiskFormat, step: StepId) -> Result<Made> {
+fn publish(
+    order: &Order,
+    store: &Store,
+    built: &BuildResults,
+    format: DiskFormat,
+    step: StepId,
+) -> Result<Made> {
     let output = built.get(&step).map(|(output, _)| *output);
     let Some(output @ Output::Blob { content, size }) = output else {
         return Err(Fault::bug("a disk is one file"));

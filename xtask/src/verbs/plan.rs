@@ -33,7 +33,7 @@ impl Plan {
         let store = Store::open(&context.store)?;
         for order in self.target.orders(context)? {
             let planned = bundle::plan(&order, &store)?;
-            let (kept, missing) = executor::survey(&planned.plan, &context.shop(&store))?;
+            let (kept, missing) = executor::survey(&planned.plan, &context.runner(&store))?;
             let state = |id: StepId| match (kept.contains_key(&id), missing.contains(&id)) {
                 (true, _) => "in the store",
                 (_, true) => "to be made",

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::Seek;
 use std::path::PathBuf;
 
-use super::executor::Workshop;
+use super::executor::Executor;
 use crate::base::digest::Checksum;
 use crate::base::name::Arch;
 use crate::base::progress::Progress;
@@ -31,7 +31,7 @@ use crate::rootfs::{self, Builder};
 use crate::store::Store;
 
 /// The store, and the checkout that programs are compiled from.
-pub struct Shop<'a> {
+pub struct StepRunner<'a> {
     /// Where inputs are and outputs go.
     pub store: &'a Store,
     /// The checkout's top folder.
@@ -45,7 +45,7 @@ pub struct Shop<'a> {
 /// Outputs of a step's inputs.
 type Inputs = BTreeMap<StepId, Output>;
 
-impl Workshop for Shop<'_> {
+impl Executor for StepRunner<'_> {
     fn recall(&self, id: StepId) -> Result<Option<Output>> {
         self.store.output(&id)
     }
@@ -60,7 +60,7 @@ impl Workshop for Shop<'_> {
         self.progress.expect(steps as u64);
     }
 
-    fn tell(&self, planned: &LabelledStep, done: bool) {
+    fn report(&self, planned: &LabelledStep, done: bool) {
         match done {
             true => self.progress.advance(1),
             false => self.progress.name(&planned.label),
@@ -68,7 +68,7 @@ impl Workshop for Shop<'_> {
     }
 }
 
-impl Shop<'_> {
+impl StepRunner<'_> {
     fn realise(&self, id: StepId, step: &Step, inputs: &Inputs) -> Result<Output> {
         match step {
             Step::Input { checksum } => Err(missing(checksum)),

@@ -81,7 +81,9 @@ fn skip_headers(mut rest: &str) -> Result<&str> {
             "" => return Ok(rest),
             line if line.starts_with("Hash: ") => {}
             _ => {
-                return Err(frame("a header that is not signed").expected_found("`Hash`", format!("{line:?}")));
+                return Err(
+                    frame("a header that is not signed").expected_found("`Hash`", format!("{line:?}"))
+                );
             }
         }
     }
