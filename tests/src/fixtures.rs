@@ -10,7 +10,7 @@ use builder::base::progress::Silent;
 use builder::base::tree::{Node, Tree, TreePath};
 use builder::base::{Epoch, Result};
 use builder::build::executor::build;
-use builder::build::planner::Order;
+use builder::build::planner::BuildTarget;
 use builder::build::planner::bundle;
 use builder::build::planner::components;
 use builder::build::steps::StepRunner;
@@ -112,13 +112,13 @@ impl Shelf {
         assert!(components.missing.is_empty(), "{:?}", components.missing);
         self.make(&store, &components.plan, components.goal.expect("there are components"), "components")?;
         for role in recipe.roles.values() {
-            let order = Order {
+            let target = BuildTarget {
                 project: self.project(),
                 line: self.line()?,
                 role: role.name.clone(),
                 toolchain: checkout::toolchain(),
             };
-            let planned = bundle::plan(&order, &store)?;
+            let planned = bundle::plan(&target, &store)?;
             self.make(&store, &planned.plan, planned.goal, role.name.as_str())?;
         }
         self.conmon(&lock)

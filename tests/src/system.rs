@@ -13,7 +13,7 @@ use builder::base::progress::Silent;
 use builder::base::tree::{Contents, Kind, Tree, TreePath};
 use builder::base::{Digest, Epoch, Fault, Result};
 use builder::build::executor::{BuildResults, build};
-use builder::build::planner::Order;
+use builder::build::planner::BuildTarget;
 use builder::build::planner::inputs;
 use builder::build::planner::system;
 use builder::build::steps::StepRunner;
@@ -100,7 +100,7 @@ impl World {
         let lock = project.lock(&recipe)?;
         let world = Self { project, store, recipe, lock, folder };
         for role in ["master", "node"] {
-            let left_out = system::plan(&world.order(role), &world.store)?.left_out;
+            let left_out = system::plan(&world.target(role), &world.store)?.left_out;
             if let Some((package, why)) = left_out.first_key_value() {
                 return Err(Fault::user(format!("{package} of role {role} lacks {why:?}"))
                     .help("cargo xtask input add hands over a component; HALE_STORE names the store"));
@@ -110,9 +110,9 @@ impl World {
     }
 
     /// What is built.
-    pub fn order(&self, role: &str) -> Order {
+    pub fn target(&self, role: &str) -> BuildTarget {
         let line: LineName = self.recipe.line.name.clone();
-        Order {
+        BuildTarget {
             project: self.project.clone(),
             line,
             role: RoleName::new(role).expect("a role"),

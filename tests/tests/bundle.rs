@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 use builder::base::progress::Silent;
 use builder::base::{Class, Digest, Fault};
 use builder::build::executor::{BuildResults, StepResult, build};
-use builder::build::planner::Order;
+use builder::build::planner::BuildTarget;
 use builder::build::planner::bundle::{self, BundlePlan};
 use builder::build::steps::StepRunner;
 use builder::dist;
@@ -59,7 +59,7 @@ impl Bench {
     fn new() -> Self {
         let top = tempfile::tempdir().expect("a temporary directory");
         let store = Store::open(&top.path().join("store")).unwrap_or_else(|fault| panic!("{fault}"));
-        let planned = bundle::plan(&order(checkout()), &store).unwrap_or_else(|fault| panic!("{fault}"));
+        let planned = bundle::plan(&target(checkout()), &store).unwrap_or_else(|fault| panic!("{fault}"));
         let built = realise(&planned, &store, 2);
         let output = built[&planned.goal].0;
         let to = top.path().join("dist/master");
@@ -104,11 +104,11 @@ fn checkout() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace")
 }
 
-fn order(root: &Path) -> Order {
+fn target(root: &Path) -> BuildTarget {
     let project = Project::at(root);
     let line = project.default_line().unwrap_or_else(|fault| panic!("{fault}"));
     let role = "master".parse().unwrap_or_else(|fault| panic!("{fault}"));
-    Order { project, line, role, toolchain: tests::checkout::toolchain() }
+    BuildTarget { project, line, role, toolchain: tests::checkout::toolchain() }
 }
 
 fn realise(planned: &BundlePlan, store: &Store, jobs: usize) -> BuildResults {
@@ -286,7 +286,7 @@ fn what_is_pinned_is_depended_on_exactly(bench: &Bench) {
 }
 
 fn a_second_build_makes_nothing(bench: &Bench) {
-    let planned = bundle::plan(&order(checkout()), &bench.store).unwrap_or_else(|fault| panic!("{fault}"));
+    let planned = bundle::plan(&target(checkout()), &bench.store).unwrap_or_else(|fault| panic!("{fault}"));
     assert_eq!(planned.goal, bench.planned.goal);
     let built = realise(&planned, &bench.store, 1);
     let made = built.values().filter(|(_, way)| *way == StepResult::Built).count();
@@ -303,7 +303,7 @@ fn another_store_and_another_place_give_the_same(bench: &Bench) {
     let place = top.path().join("another, longer path");
     copy_sources(&place);
     let store = Store::open(&top.path().join("store")).unwrap_or_else(|fault| panic!("{fault}"));
-    let planned = bundle::plan(&order(&place), &store).unwrap_or_else(|fault| panic!("{fault}"));
+    let planned = bundle::plan(&target(&place), &store).unwrap_or_else(|fault| panic!("{fault}"));
     let programs = planned.plan.iter().filter(|(_, planned)| matches!(planned.step, Step::Program { .. }));
     let mut carried = 0;
     for (id, _) in programs {
@@ -365,12 +365,12 @@ fn no_good_lock_no_build(bench: &Bench) {
     }
     put(&lock, locked);
     put(&line, recipe);
-    assert!(bundle::plan(&order(top.path()), &bench.store).is_ok(), "the copy is good otherwise");
+    assert!(bundle::plan(&target(top.path()), &bench.store).is_ok(), "the copy is good otherwise");
 }
 
 /// No plan, but a fault that says where and what to do.
 fn refused(place: &Path, store: &Store, words: &str, at: Option<usize>) -> Fault {
-    let Err(fault) = bundle::plan(&order(place), store) else { panic!("planned, though the lock {words}") };
+    let Err(fault) = bundle::plan(&target(place), store) else { panic!("planned, though the lock {words}") };
     assert!(fault.to_string().contains(words) && fault.to_string().contains("lock"), "{words}: {fault}");
     assert_eq!(fault.help_text(), Some("cargo xtask lock 1.17"), "{fault}");
     assert_eq!(fault.place().map(|place| place.line()), at, "{fault}");

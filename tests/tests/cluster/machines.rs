@@ -200,7 +200,7 @@ impl Machines {
     /// A disk of the role's image, larger than it.
     fn install(&self, role: Role) -> Result<()> {
         self.world.add_program()?;
-        let planned = system::plan(&self.world.order(role.name()), &self.world.store)?;
+        let planned = system::plan(&self.world.target(role.name()), &self.world.store)?;
         let root = self.world.output(&mut planned.plan.clone(), planned.root)?;
         let mut tree: Tree = self.world.store.tree(&root)?;
         if self.import {

@@ -143,7 +143,7 @@ impl Stage {
         let mut world = World::new()?;
         world.add_fixtures()?;
         world.add_program()?;
-        let planned = system::plan(&world.order("master"), &world.store)?;
+        let planned = system::plan(&world.target("master"), &world.store)?;
         assert!(planned.left_out.is_empty(), "{:?}", planned.left_out);
         let mut plan = planned.plan.clone();
         let shipped = world.output(&mut plan, planned.root)?;

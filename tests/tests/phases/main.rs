@@ -80,7 +80,7 @@ fn run() -> Result<Outcomes> {
     let mut world = World::of(&LineName::new(LINE)?)?;
     world.add_fixtures()?;
     world.add_program()?;
-    let planned = system::plan(&world.order("master"), &world.store)?;
+    let planned = system::plan(&world.target("master"), &world.store)?;
     assert!(planned.left_out.is_empty(), "{:?}", planned.left_out);
     let root = world.output(&mut planned.plan.clone(), planned.root)?;
     // Of Debian's container tools only the programs: our configuration is on trial.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use builder::base::Result;
 use builder::base::tree::Kind;
 use builder::build::executor::{BuildResults, StepResult};
-use builder::build::planner::Order;
+use builder::build::planner::BuildTarget;
 use builder::build::planner::bundle::{self, BundlePlan};
 use builder::dist::repository::COMPONENTS;
 use builder::host::checkout::Project;
@@ -77,13 +77,13 @@ impl Build {
     }
 
     fn roles(&self, context: &Context, store: &Store, dist: &Path) -> Result<()> {
-        for order in self.target.orders(context)? {
+        for target in self.target.targets(context)? {
             let start = Instant::now();
-            let planned = bundle::plan(&order, store)?;
+            let planned = bundle::plan(&target, store)?;
             let built = realise(context, store, &planned.plan, self.jobs)?;
-            let to = dist.join(order.role.as_str());
+            let to = dist.join(target.role.as_str());
             let output = publish(store, &planned.plan, planned.goal, &built, &to)?;
-            let bundle = Bundle { order: &order, planned: &planned, built: &built, output, to: &to };
+            let bundle = Bundle { target: &target, planned: &planned, built: &built, output, to: &to };
             bundle.summary(store, start.elapsed().as_secs_f64())?.show(context)?;
         }
         Ok(())
@@ -92,7 +92,7 @@ impl Build {
 
 /// A bundle that was built and put in its place.
 struct Bundle<'a> {
-    order: &'a Order,
+    target: &'a BuildTarget,
     planned: &'a BundlePlan,
     built: &'a BuildResults,
     output: Output,
@@ -110,7 +110,7 @@ impl Bundle<'_> {
         let local = self.planned.lock.inputs.values();
         let local = local.filter(|input| matches!(input.from, LockedOrigin::Supplied { .. }));
         Ok(Summary {
-            role: self.order.role.to_string(),
+            role: self.target.role.to_string(),
             dist: self.to.display().to_string(),
             seconds,
             steps: self.planned.plan.len(),
@@ -134,7 +134,7 @@ impl Bundle<'_> {
                 .map(|missing| (missing.component.clone(), Lack::from(missing)))
                 .collect();
         let mut missing = BTreeMap::new();
-        for name in &recipe.role(self.order.role.as_str())?.components {
+        for name in &recipe.role(self.target.role.as_str())?.components {
             let (why, help) = match recipe.source(name)? {
                 ResolvedOrigin::Debian { .. } => ("it is Debian's own package", "nothing: apt brings it"),
                 ResolvedOrigin::Image { .. } => {

@@ -8,7 +8,7 @@ use std::process::Command;
 use builder::base::name::LineName;
 use builder::base::tree::Contents;
 use builder::base::{Fault, Result};
-use builder::build::planner::Order;
+use builder::build::planner::BuildTarget;
 use builder::build::planner::bundle;
 use builder::build::planner::components;
 use builder::build::planner::system;
@@ -64,9 +64,9 @@ exec unshare --user --map-user=1111 --map-group=2222 -- sh -c "$@""#;
 /// Something that is built twice.
 enum Subject {
     /// A role's packages.
-    Role(Order),
+    Role(BuildTarget),
     /// A role's disk, from the root up, of what can be installed.
-    Disk(Order),
+    Disk(BuildTarget),
     /// The packages of a line's components and images whose bytes are here.
     Components(Project, LineName),
 }
@@ -74,7 +74,7 @@ enum Subject {
 impl Subject {
     fn name(&self) -> String {
         match self {
-            Self::Role(order) | Self::Disk(order) => order.role.to_string(),
+            Self::Role(target) | Self::Disk(target) => target.role.to_string(),
             Self::Components(..) => COMPONENTS.to_owned(),
         }
     }
@@ -83,8 +83,8 @@ impl Subject {
     fn of(&self, copy: &Path) -> Self {
         let project = Project::at(copy);
         match self {
-            Self::Role(order) => Self::Role(Order { project, ..order.clone() }),
-            Self::Disk(order) => Self::Disk(Order { project, ..order.clone() }),
+            Self::Role(target) => Self::Role(BuildTarget { project, ..target.clone() }),
+            Self::Disk(target) => Self::Disk(BuildTarget { project, ..target.clone() }),
             Self::Components(_, line) => Self::Components(project, line.clone()),
         }
     }
@@ -92,8 +92,8 @@ impl Subject {
     /// The steps, and components that are missing.
     fn plan(&self, store: &Store) -> Result<(Plan, Vec<String>)> {
         match self {
-            Self::Role(order) => Ok((bundle::plan(order, store)?.plan, Vec::new())),
-            Self::Disk(order) => Ok((system::plan(order, store)?.plan, Vec::new())),
+            Self::Role(target) => Ok((bundle::plan(target, store)?.plan, Vec::new())),
+            Self::Disk(target) => Ok((system::plan(target, store)?.plan, Vec::new())),
             Self::Components(project, line) => {
                 let recipe = project.recipe(line)?;
                 let lock = project.lock(&recipe)?;
@@ -111,8 +111,8 @@ impl Subject {
     /// The verb that builds it, and its arguments.
     fn words(&self) -> Vec<String> {
         let (verb, line) = match self {
-            Self::Role(order) => (&["build"][..], &order.line),
-            Self::Disk(order) => (&["image", "--without-components"][..], &order.line),
+            Self::Role(target) => (&["build"][..], &target.line),
+            Self::Disk(target) => (&["image", "--without-components"][..], &target.line),
             Self::Components(_, line) => (&["build"][..], line),
         };
         let words = verb.iter().map(|word| (*word).to_owned());
@@ -140,7 +140,7 @@ impl Check {
         let mut subjects = Vec::new();
         if self.target.has_roles() {
             let subject = if self.image { Subject::Disk } else { Subject::Role };
-            subjects.extend(self.target.orders(context)?.into_iter().map(subject));
+            subjects.extend(self.target.targets(context)?.into_iter().map(subject));
         }
         if self.target.has_components() {
             let line = self.target.line(&project)?;

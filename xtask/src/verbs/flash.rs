@@ -36,7 +36,7 @@ pub(crate) struct Flash {
 
 impl Flash {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
-        let image = disks::raw_image(&self.choice.order(context)?)?;
+        let image = disks::raw_image(&self.choice.target(context)?)?;
         let seed = self.seed.as_deref().map(Seed::read).transpose()?;
         let overwrite = if self.overwrite { Overwrite::Any } else { Overwrite::Own };
         check_outside(&context.store, &self.to)?;

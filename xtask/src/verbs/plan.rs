@@ -31,8 +31,8 @@ struct Row {
 impl Plan {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let store = Store::open(&context.store)?;
-        for order in self.target.orders(context)? {
-            let planned = bundle::plan(&order, &store)?;
+        for target in self.target.targets(context)? {
+            let planned = bundle::plan(&target, &store)?;
             let (kept, missing) = executor::survey(&planned.plan, &context.runner(&store))?;
             let state = |id: StepId| match (kept.contains_key(&id), missing.contains(&id)) {
                 (true, _) => "in the store",
@@ -79,9 +79,10 @@ struct Link {
 impl Why {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let store = Store::open(&context.store)?;
-        for order in self.target.orders(context)? {
-            let planned = bundle::plan(&order, &store)?;
-            let last = dist::bundle::last_plan(&order.project.dist(&order.line)?.join(order.role.as_str()))?;
+        for target in self.target.targets(context)? {
+            let planned = bundle::plan(&target, &store)?;
+            let last =
+                dist::bundle::last_plan(&target.project.dist(&target.line)?.join(target.role.as_str()))?;
             let old = last.unwrap_or_else(Steps::new);
             let chain = why::why(&old, &planned.plan, &self.step, &store)?;
             if context.json {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Order, packing};
+use super::{BuildTarget, packing};
 use crate::base::digest::Checksum;
 use crate::base::name::PackageName;
 use crate::base::tree::TreePath;
@@ -34,21 +34,21 @@ pub struct BundlePlan {
 }
 
 /// Reads the checkout and plans. No lock, no plan.
-pub fn plan(order: &Order, store: &Store) -> Result<BundlePlan> {
-    let files = order.project.files()?;
-    let recipe = Recipe::parse(&files, &order.line)?;
-    let lock = order.project.lock(&recipe)?;
-    let role = recipe.role(order.role.as_str())?;
-    let programs = cargo::packages(order.project.root())?;
+pub fn plan(target: &BuildTarget, store: &Store) -> Result<BundlePlan> {
+    let files = target.project.files()?;
+    let recipe = Recipe::parse(&files, &target.line)?;
+    let lock = target.project.lock(&recipe)?;
+    let role = recipe.role(target.role.as_str())?;
+    let programs = cargo::packages(target.project.root())?;
     let mut draft = Draft { plan: Plan::new(), parts: BTreeMap::new(), wares: Vec::new() };
     for (name, version) in &programs {
-        draft.program(name, version, order, &lock)?;
+        draft.program(name, version, target, &lock)?;
     }
     for bundle in bundles(&files, &recipe, role, Some(&lock), &programs)? {
         draft.bundle(&bundle, &lock, store)?;
     }
     let packages = draft.wares.iter().map(|ware| (ware.name.clone(), ware.version.clone())).collect();
-    let goal = draft.finish(order, &recipe, &lock)?;
+    let goal = draft.finish(target, &recipe, &lock)?;
     Ok(BundlePlan { plan: draft.plan, files, recipe, lock, packages, goal })
 }
 
@@ -59,8 +59,14 @@ struct Draft {
 }
 
 impl Draft {
-    fn program(&mut self, name: &PackageName, version: &Version, order: &Order, lock: &Lock) -> Result<()> {
-        let sources = cargo::identity(order.project.root(), &order.toolchain)?;
+    fn program(
+        &mut self,
+        name: &PackageName,
+        version: &Version,
+        target: &BuildTarget,
+        lock: &Lock,
+    ) -> Result<()> {
+        let sources = cargo::identity(target.project.root(), &target.toolchain)?;
         let deb = self.plan.add(format!("deb {name}"), Step::Program { sources, epoch: lock.epoch })?;
         let tree = self.plan.add(format!("unpack {name}"), Step::Unpack { deb })?;
         self.parts.insert(TreePath::new(format!("{name}_{version}_{}.deb", lock.arch))?, deb);
@@ -93,17 +99,17 @@ impl Draft {
         Ok(())
     }
 
-    fn finish(&mut self, order: &Order, recipe: &Recipe, lock: &Lock) -> Result<StepId> {
+    fn finish(&mut self, target: &BuildTarget, recipe: &Recipe, lock: &Lock) -> Result<StepId> {
         let own = self.wares.last().ok_or_else(|| Fault::bug("a role without packages"))?;
         let annotation = |name: &str, value: String| (name.to_owned(), value);
         let image = Step::Image {
             title: own.name.to_string(),
             version: own.version.clone(),
-            about: format!("Files of a {} of line {}, one layer a package", order.role, order.line),
+            about: format!("Files of a {} of line {}, one layer a package", target.role, target.line),
             licences: "MIT OR Apache-2.0".to_owned(),
             annotations: BTreeMap::from([
-                annotation("hale.line", order.line.to_string()),
-                annotation("hale.role", order.role.to_string()),
+                annotation("hale.line", target.line.to_string()),
+                annotation("hale.role", target.role.to_string()),
                 annotation("hale.lock", lock.digest()?.to_string()),
             ]),
             arch: lock.arch,
@@ -113,15 +119,15 @@ impl Draft {
         let image = self.plan.add("image", image)?;
         self.parts.insert(TreePath::new("oci")?, image);
         let bill = Some(Bill {
-            line: order.line.clone(),
-            role: order.role.clone(),
+            line: target.line.clone(),
+            role: target.role.clone(),
             arch: lock.arch,
             epoch: lock.epoch,
             recipe: lock.recipe,
             lock: lock.digest()?,
-            builder: cargo::digest_of(order.project.root(), BUILDER)?,
+            builder: cargo::digest_of(target.project.root(), BUILDER)?,
             packages: self.wares.clone(),
-            inputs: inputs(recipe.role(order.role.as_str())?, recipe, lock)?,
+            inputs: inputs(recipe.role(target.role.as_str())?, recipe, lock)?,
         });
         let goal = self.plan.add("bundle", Step::Bundle { parts: self.parts.clone(), bill })?;
         self.plan.want(goal);

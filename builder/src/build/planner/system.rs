@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::inputs::{inputs, steps, tools};
-use super::{Order, bundle, components, packing};
+use super::{BuildTarget, bundle, components, packing};
 use crate::base::name::{Arch, PackageName};
 use crate::base::{Fault, Result};
 use crate::formats::debian::relation::{self, Clause, Relation};
@@ -55,10 +55,10 @@ struct Own {
 }
 
 /// Plans a role's disk. Debian's packages must have been fetched.
-pub fn plan(order: &Order, store: &Store) -> Result<DiskPlan> {
-    let role_packages = bundle::plan(order, store)?;
+pub fn plan(target: &BuildTarget, store: &Store) -> Result<DiskPlan> {
+    let role_packages = bundle::plan(target, store)?;
     let (recipe, lock) = (&role_packages.recipe, &role_packages.lock);
-    let role = recipe.role(order.role.as_str())?;
+    let role = recipe.role(target.role.as_str())?;
     let mut plan = Plan::new();
     let files = &role_packages.files;
     plan.absorb(components::plan(files, recipe, lock, store)?.plan)?;

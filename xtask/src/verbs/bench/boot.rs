@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use builder::base::tree::{Memory, Node, TreePath};
 use builder::base::{Digest, Fault, Result};
-use builder::build::planner::Order;
+use builder::build::planner::BuildTarget;
 use builder::build::planner::system;
 use builder::build::steps::disk;
 use builder::dist::disk_image;
@@ -89,9 +89,14 @@ impl Boot {
     }
 }
 
-fn order(context: &Context) -> Result<Order> {
+fn target(context: &Context) -> Result<BuildTarget> {
     let project = Project::at(&context.root);
-    Ok(Order { line: project.default_line()?, role: ROLE.parse()?, project, toolchain: context.toolchain() })
+    Ok(BuildTarget {
+        line: project.default_line()?,
+        role: ROLE.parse()?,
+        project,
+        toolchain: context.toolchain(),
+    })
 }
 
 fn unit() -> String {
@@ -104,7 +109,7 @@ fn unit() -> String {
 /// Makes the role's disk as it is shipped but for the unit.
 fn hale(context: &Context, boot: &Tools, to: &Path) -> Result<()> {
     let store = Store::open(&context.store)?;
-    let planned = system::plan(&order(context)?, &store)?;
+    let planned = system::plan(&target(context)?, &store)?;
     let mut plan = Plan::new();
     plan.absorb(planned.plan)?;
     plan.want(planned.root);
@@ -125,7 +130,7 @@ fn hale(context: &Context, boot: &Tools, to: &Path) -> Result<()> {
 
 /// Debian's packages of the role's disk, and what makes the initramfs that they would have.
 fn packages(context: &Context) -> Result<Vec<String>> {
-    let plan = system::plan(&order(context)?, &Store::open(&context.store)?)?.plan;
+    let plan = system::plan(&target(context)?, &Store::open(&context.store)?)?.plan;
     let initramfs = ["initramfs-tools".to_owned()];
     Ok(debs(&plan)?.keys().map(|name| name.to_string()).chain(initramfs).collect())
 }

@@ -12,7 +12,7 @@ use builder::base::digest::Hashing;
 use builder::base::name::PackageName;
 use builder::base::tree::{Contents, Kind};
 use builder::base::{Digest, Fault, Result};
-use builder::build::planner::Order;
+use builder::build::planner::BuildTarget;
 use builder::build::planner::system;
 use builder::host::checkout::Project;
 use builder::pack::stream::zstd::{self, Effort};
@@ -86,11 +86,15 @@ struct Ours {
 /// The plan of the copy's disk, with its inputs in the copy's store.
 fn hand_over(context: &Context, lab: &Lab) -> Result<(Plan, Store)> {
     let project = Project::at(lab.checkout());
-    let order =
-        Order { line: project.default_line()?, role: ROLE.parse()?, project, toolchain: context.toolchain() };
+    let target = BuildTarget {
+        line: project.default_line()?,
+        role: ROLE.parse()?,
+        project,
+        toolchain: context.toolchain(),
+    };
     let (from, to) = (Store::open(&context.store)?, Store::open(&lab.store())?);
-    hand_over_inputs(&system::plan(&order, &from)?.plan, &from, &to)?;
-    Ok((system::plan(&order, &to)?.plan, to))
+    hand_over_inputs(&system::plan(&target, &from)?.plan, &from, &to)?;
+    Ok((system::plan(&target, &to)?.plan, to))
 }
 
 /// Makes the root of Debian's packages, then the rest, then the disk, each by itself. Lays the packages out as

@@ -69,8 +69,8 @@ const GLANCE: Duration = Duration::from_millis(100);
 
 impl Vm {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
-        let order = self.choice.order(context)?;
-        let image = disks::raw_image(&order)?;
+        let target = self.choice.target(context)?;
+        let image = disks::raw_image(&target)?;
         for (form, path) in [(Form::Page, &self.report), (Form::Join, &self.join)] {
             if let Some(path) = path {
                 check_outside(&context.store, path)?;
@@ -106,9 +106,9 @@ impl Vm {
         let accelerator = Accelerator::probe(&tools)?;
         let how = if accelerator == Accelerator::Kvm { "KVM" } else { "emulation" };
         let store = Store::open(&context.store)?;
-        let draft = |to: PathBuf| Draft::new(&to, order.clone(), image, told(&machine, how), &store);
+        let draft = |to: PathBuf| Draft::new(&to, target.clone(), image, told(&machine, how), &store);
         let draft = self.report.map(draft).transpose()?;
-        eprintln!("{} by {how}; Ctrl-A X ends it, and what it wrote is forgotten", order.role);
+        eprintln!("{} by {how}; Ctrl-A X ends it, and what it wrote is forgotten", target.role);
         run(machine.command(&tools, accelerator, scratch.path())?, port, draft.as_ref())
     }
 }
