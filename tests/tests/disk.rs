@@ -12,7 +12,7 @@ use builder::host::atomic::AtomicFile;
 use builder::host::overwrite::Overwrite;
 use builder::machine::flash::{Seed, Target, flash};
 use builder::pack::disk::grub::Grub;
-use builder::pack::disk::sink::{Layered, Sink as _};
+use builder::pack::disk::writer::{BlockWriter as _, Layered};
 use builder::pack::disk::{self, Boot, Disk, SLACK};
 use builder::pack::disk::{ext4, initramfs};
 use builder::plan::{DiskFormat, Output};
@@ -176,7 +176,7 @@ fn what_a_killed_process_left_goes_with_the_next() {
     holds(b"a disk");
     fs::write(dist.join(".hale-hale.raw"), [0xff; 9000]).unwrap();
     let mut file = AtomicFile::new(&path).unwrap();
-    file.put(4, b"whole").unwrap();
+    file.write_at(4, b"whole").unwrap();
     file.commit(10).unwrap();
     holds(b"\0\0\0\0whole\0");
     drop(AtomicFile::new(&path).unwrap());

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use builder::base::name::{Arch, PackageName};
 use builder::base::tree::{Kind, Memory, Node, Tree, TreePath};
 use builder::base::{Digest, Epoch};
-use builder::pack::disk::sink::Layered;
+use builder::pack::disk::writer::Layered;
 use builder::pack::image::containers_storage::{self, Stored};
 use builder::pack::image::erofs;
 use builder::pack::image::oci::{self, Image, Packed};

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::atomic::folder_of;
 use crate::base::{Fault, Result};
 use crate::pack::disk::gpt::Found;
-use crate::pack::disk::sink::is_zero;
+use crate::pack::disk::writer::is_zero;
 use crate::plan::DiskFormat;
 
 /// What Hale writes where a person says.

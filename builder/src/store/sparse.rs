@@ -22,7 +22,7 @@ use super::layout;
 use crate::base::digest::Hashing;
 use crate::base::{Digest, Fault, Result};
 use crate::host::atomic::{Temporary, sync_dir};
-use crate::pack::disk::sink::{Sink, filled};
+use crate::pack::disk::writer::{BlockWriter, filled};
 
 /// The least run of zeros that becomes a hole.
 const HOLE: usize = 1 << 16;
@@ -73,15 +73,15 @@ impl<'s> SparseWriter<'s> {
     }
 }
 
-impl Sink for SparseWriter<'_> {
-    fn put(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+impl BlockWriter for SparseWriter<'_> {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         if offset < self.settled {
             return Err(io::Error::other("bytes for a place that was settled"));
         }
         filled(bytes, HOLE).into_iter().try_for_each(|(at, piece)| self.file.write_all_at(piece, offset + at))
     }
 
-    fn settle(&mut self, end: u64) {
+    fn finalize_up_to(&mut self, end: u64) {
         if end >= self.settled + STRIDE {
             self.settled = end;
             self.digest.tell(end);

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::base::Class;
 use crate::base::tree::{Node, TreePath};
-use crate::pack::disk::sink::Sink;
+use crate::pack::disk::writer::BlockWriter;
 
 fn store() -> (TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
@@ -207,7 +207,7 @@ fn holes_are_read_as_zeros() {
         let mut file = store.sparse_writer().unwrap();
         for &at in stretches {
             expect[at as usize..at as usize + 7].fill(9);
-            file.put(at, &[9; 7]).unwrap();
+            file.write_at(at, &[9; 7]).unwrap();
         }
         let (content, size) = file.commit(length).unwrap();
         assert_eq!((content, size), (Digest::of(&expect), length), "{stretches:?}");
@@ -223,11 +223,11 @@ fn a_digest_follows_the_writer_of_a_disk() {
     // What was a hole when the first stretch was read is none when the next one is.
     for (at, settled) in [(70, 0), (3, 20), (21, 40), (45, 46), (50, 60)] {
         expect[at << 20..(at << 20) + 9].fill(at as u8);
-        file.put((at as u64) << 20, &[at as u8; 9]).unwrap();
-        file.settle(settled << 20);
+        file.write_at((at as u64) << 20, &[at as u8; 9]).unwrap();
+        file.finalize_up_to(settled << 20);
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    assert!(file.put(35 << 20, b"late").is_err(), "its digest is made already");
+    assert!(file.write_at(35 << 20, b"late").is_err(), "its digest is made already");
     assert_eq!(file.commit(80 << 20).unwrap(), (Digest::of(&expect), 80 << 20));
     assert_eq!((entries(&store.blobs()), entries(store.scratch())), (1, 0));
 }

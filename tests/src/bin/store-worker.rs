@@ -10,7 +10,7 @@ use builder::base::tree::{Contents, Node, Tree, TreePath};
 use builder::base::{Class, Digest, Fault, Result, Url};
 use builder::build::steps::disk;
 use builder::fetch::{Client, FetchRequest, Limits, Locations, fetch};
-use builder::pack::disk::sink::Sink;
+use builder::pack::disk::writer::BlockWriter;
 use builder::plan::{DiskFormat, Output, StepId};
 use builder::store::Store;
 
@@ -70,7 +70,7 @@ fn disks(root: &Path, count: u64) -> Result<()> {
         let (bytes, mut disk) = (bytes(number), store.sparse_writer()?);
         for at in (0..bytes.len()).step_by(1000).rev() {
             let piece = &bytes[at..bytes.len().min(at + 1000)];
-            disk.put(at as u64, piece).map_err(|e| Fault::io("write", root, e))?;
+            disk.write_at(at as u64, piece).map_err(|e| Fault::io("write", root, e))?;
         }
         let (content, size) = disk.commit(bytes.len() as u64)?;
         tree.insert(TreePath::new(format!("files/{number}"))?, Node::file(content, size, 0o644))?;

@@ -7,7 +7,7 @@ use crate::base::{Digest, Epoch, Fault, Result, json};
 use crate::pack::disk::grub::{self, Grub};
 use crate::pack::disk::initramfs::{self, Kernel};
 use crate::pack::disk::qcow2;
-use crate::pack::disk::sink::Layered;
+use crate::pack::disk::writer::Layered;
 use crate::pack::disk::{self, Boot, Disk};
 use crate::pack::stream::zstd::{self, Effort};
 use crate::plan::{DiskFormat, Output, StepId};

@@ -18,7 +18,7 @@ use crate::formats::debian::control::Paragraph;
 use crate::formats::debian::deb::{Deb, Limits};
 use crate::host::cargo::{self, Toolchain};
 use crate::host::sandbox::Sandbox;
-use crate::pack::disk::sink::Layered;
+use crate::pack::disk::writer::Layered;
 use crate::pack::disk::{Disk, SLACK};
 use crate::pack::document::{manifest, provenance, sbom};
 use crate::pack::image::containers_storage::{self, Stored};

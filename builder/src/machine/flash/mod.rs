@@ -14,8 +14,8 @@ use std::path::Path;
 
 use crate::base::{Fault, Result};
 use crate::pack::disk::gpt::{ALIGN, Found};
-use crate::pack::disk::sink::filled;
-use crate::pack::disk::sink::{Part, Sink};
+use crate::pack::disk::writer::filled;
+use crate::pack::disk::writer::{BlockWriter, Part};
 
 pub use crate::host::overwrite::SEED_LABEL;
 pub use device::Device;
@@ -109,8 +109,8 @@ fn verify(target: &Target, what: &str, at: u64, wanted: &[u8]) -> Result<()> {
 #[derive(Default)]
 struct Pieces(Vec<(u64, Vec<u8>)>);
 
-impl Sink for Pieces {
-    fn put(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+impl BlockWriter for Pieces {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.0.push((offset, bytes.to_vec()));
         Ok(())
     }

@@ -8,7 +8,7 @@ use crate::base::tree::{Contents, Memory, Tree, TreePath};
 use crate::base::{Fault, Result};
 use crate::host::overwrite::SEED_LABEL;
 use crate::pack::disk::fat::{self, Fat};
-use crate::pack::disk::sink::Sink;
+use crate::pack::disk::writer::BlockWriter;
 
 /// The file that every seed has.
 const IDENTITY: &str = "node.toml";
@@ -65,7 +65,7 @@ impl Seed {
     }
 
     /// Writes it as a file system: a partition, or the whole disk of a virtual machine.
-    pub fn write(&self, out: &mut dyn Sink) -> Result<()> {
+    pub fn write(&self, out: &mut dyn BlockWriter) -> Result<()> {
         // Any serial number will do, and a fixed one gives the same bytes for the same files.
         let spec = Fat { serial: 0x4841_4c45, label: SEED_LABEL.into(), length: self.length() };
         fat::write(&spec, &self.tree, &self.contents as &dyn Contents, out)

@@ -11,7 +11,7 @@ use rustix::fs::{Advice, FallocateFlags, OFlags, fadvise, fallocate};
 use super::device::Device;
 use crate::base::{Fault, Result};
 use crate::host::overwrite::{Form, Overwrite};
-use crate::pack::disk::sink::Sink;
+use crate::pack::disk::writer::BlockWriter;
 use crate::plan::DiskFormat;
 use crate::store::Store;
 
@@ -165,8 +165,8 @@ impl Target {
     }
 }
 
-impl Sink for &Target {
-    fn put(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+impl BlockWriter for &Target {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all_at(bytes, offset)
     }
 }

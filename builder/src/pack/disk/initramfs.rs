@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::cpio;
-use super::sink::Layered;
+use super::writer::Layered;
 use crate::base::tree::{Contents, Kind, Memory, Node, Tree, TreePath};
 use crate::base::{Epoch, Fault, Result};
 use crate::pack::stream::zstd::{self, Effort};

@@ -17,8 +17,8 @@ pub mod gpt;
 pub mod grub;
 pub mod initramfs;
 pub mod qcow2;
-pub mod sink;
 pub mod uki;
+pub mod writer;
 
 use super::written;
 use crate::base::tree::{Contents, Kind, Memory, Node, Tree, TreePath};
@@ -28,8 +28,8 @@ use fat::Fat;
 use gpt::{Gpt, Guid, MARGIN, Partition, Purpose, SECTOR};
 use grub::Grub;
 use initramfs::Kernel;
-use sink::{Layered, Part, Sink};
 use uki::Uki;
+use writer::{BlockWriter, Layered, Part};
 
 /// The root file system's label.
 pub const ROOT_LABEL: &str = "hale-root";
@@ -85,7 +85,7 @@ pub fn write(
     boot: &Boot<'_>,
     tree: &Tree,
     contents: &dyn Contents,
-    out: &mut dyn Sink,
+    out: &mut dyn BlockWriter,
 ) -> Result<u64> {
     let kernel = Kernel::find(tree)?;
     let mut own = Memory::default();
@@ -97,7 +97,7 @@ pub fn write(
     let (boot_code, core) = grub::place(&boot.grub, MARGIN / SECTOR)?;
 
     table(disk.identity, length, root_length).write(&boot_code, out)?;
-    written("the disk", out.put(MARGIN, &core))?;
+    written("the disk", out.write_at(MARGIN, &core))?;
     esp(disk, boot, &kernel, tree, contents, &mut Part::new(out, ESP_AT, ESP_LENGTH))?;
     let uuid = Guid::derive(&disk.identity, ROOT_LABEL).bytes();
     let spec = Ext4 { uuid, label: ROOT_LABEL.into(), epoch: disk.epoch, length: root_length };
@@ -123,7 +123,7 @@ fn esp(
     kernel: &Kernel,
     tree: &Tree,
     contents: &dyn Contents,
-    out: &mut dyn Sink,
+    out: &mut dyn BlockWriter,
 ) -> Result<()> {
     let image = file(tree, contents, kernel.image.as_str())?;
     let os_release = String::from_utf8(file(tree, contents, "usr/lib/os-release")?)

@@ -9,7 +9,7 @@
 
 use std::io::Read;
 
-use super::sink::{Sink, is_zero};
+use super::writer::{BlockWriter, is_zero};
 use crate::base::{Fault, Result};
 use crate::pack::written;
 
@@ -25,7 +25,7 @@ const COPIED: u64 = 1 << 63;
 const WHAT: &str = "the qcow2 image";
 
 /// Writes the disk of `length` bytes that `raw` gives; gives the image's own length.
-pub fn write(raw: &mut dyn Read, length: u64, out: &mut dyn Sink) -> Result<u64> {
+pub fn write(raw: &mut dyn Read, length: u64, out: &mut dyn BlockWriter) -> Result<u64> {
     let layout = Layout::of(length)?;
     let mut l2 = vec![0_u64; (layout.l2_tables * CELLS) as usize];
     let mut next = layout.data_at;
@@ -36,14 +36,14 @@ pub fn write(raw: &mut dyn Read, length: u64, out: &mut dyn Sink) -> Result<u64>
         let read = raw.read_exact(piece);
         read.map_err(|e| Fault::machine("cannot read the raw image").cause(e))?;
         if !is_zero(piece) {
-            written(WHAT, out.put(next * CLUSTER, piece))?;
+            written(WHAT, out.write_at(next * CLUSTER, piece))?;
             *cell = next * CLUSTER | COPIED;
             next += 1;
         }
     }
     let used = layout.tables(&l2, next);
     for (at, bytes) in used {
-        written(WHAT, out.put(at * CLUSTER, &bytes))?;
+        written(WHAT, out.write_at(at * CLUSTER, &bytes))?;
     }
     Ok(next * CLUSTER)
 }

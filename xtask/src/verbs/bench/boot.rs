@@ -21,7 +21,7 @@ use builder::machine::vm::{Accelerator, Bus, Console, Disk, Firmware, Machine};
 use builder::pack::disk::gpt::{Gpt, MARGIN, Partition, Purpose, SECTOR};
 use builder::pack::disk::grub::{self, Grub};
 use builder::pack::disk::initramfs::Kernel;
-use builder::pack::disk::sink::Sink as _;
+use builder::pack::disk::writer::BlockWriter as _;
 use builder::pack::disk::{Disk as DiskOf, SLACK};
 use builder::plan::{Plan, Step};
 use builder::rootfs::tools::Tools;
@@ -178,7 +178,7 @@ fn bootable(root: &Path, grub: &Grub<'_>, disk: &Path) -> Result<()> {
     let mut out = AtomicFile::new(disk)?;
     let (sector, core) = grub::place(grub, MARGIN / SECTOR)?;
     Gpt { seed: Digest::of("a Debian"), length: whole, partitions }.write(&sector, &mut out)?;
-    out.put(MARGIN, &core).map_err(|e| Fault::io("write", disk, e))?;
+    out.write_at(MARGIN, &core).map_err(|e| Fault::io("write", disk, e))?;
     out.copy(&mut file, root, 3 * MARGIN)?;
     out.commit(whole)
 }

@@ -14,7 +14,7 @@ mod entry;
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use super::sink::Sink;
+use super::writer::BlockWriter;
 use crate::base::tree::{Contents, Kind, Node, Tree, TreePath};
 use crate::base::{Fault, Result};
 use crate::pack::written;
@@ -49,16 +49,16 @@ pub fn length(tree: &Tree) -> u64 {
 }
 
 /// Writes `tree` as a file system into `out`; files are copied through, not held.
-pub fn write(spec: &Fat, tree: &Tree, contents: &dyn Contents, out: &mut dyn Sink) -> Result<()> {
+pub fn write(spec: &Fat, tree: &Tree, contents: &dyn Contents, out: &mut dyn BlockWriter) -> Result<()> {
     let label = spec.label()?;
     let geometry = Geometry::of(spec)?;
     let places = Places::of(&geometry, tree, label)?;
     for (sector, bytes) in geometry.boot_sectors(spec.serial, label, places.next) {
-        written(WHAT, out.put(sector * SECTOR, &bytes))?;
+        written(WHAT, out.write_at(sector * SECTOR, &bytes))?;
     }
     let table = places.table(&geometry);
     for copy in 0..2 {
-        written(WHAT, out.put((geometry.reserved + copy * geometry.fat_sectors) * SECTOR, &table))?;
+        written(WHAT, out.write_at((geometry.reserved + copy * geometry.fat_sectors) * SECTOR, &table))?;
     }
     let start_of = |path: &str| places.runs.get(path).map_or(0, |run| run.0);
     for (path, directory) in &places.directories {
@@ -66,7 +66,7 @@ pub fn write(spec: &Fat, tree: &Tree, contents: &dyn Contents, out: &mut dyn Sin
         let bytes = directory.bytes((!path.is_empty()).then(|| (start_of(path), parent)), |name| {
             start_of(&if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") })
         });
-        written(WHAT, out.put(geometry.directory_at(path, start_of(path)), &bytes))?;
+        written(WHAT, out.write_at(geometry.directory_at(path, start_of(path)), &bytes))?;
     }
     for (path, node) in tree.iter() {
         if let Kind::File { content, size } = &node.kind {
@@ -81,13 +81,13 @@ fn size_of(node: &Node) -> u64 {
     if let Kind::File { size, .. } = node.kind { size } else { 0 }
 }
 
-fn copy(path: &TreePath, reader: &mut dyn Read, size: u64, at: u64, out: &mut dyn Sink) -> Result<()> {
+fn copy(path: &TreePath, reader: &mut dyn Read, size: u64, at: u64, out: &mut dyn BlockWriter) -> Result<()> {
     let (mut buffer, mut done) = (vec![0; 1 << 16], 0);
     while done < size {
         let want = (size - done).min(buffer.len() as u64) as usize;
         let read = reader.read_exact(&mut buffer[..want]);
         read.map_err(|e| Fault::integrity(format!("{path} is shorter than its tree says")).cause(e))?;
-        written(WHAT, out.put(at + done, &buffer[..want]))?;
+        written(WHAT, out.write_at(at + done, &buffer[..want]))?;
         done += want as u64;
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use super::{ALIGN, ENTRIES, ENTRY, ENTRY_SECTORS, Guid, Partition, Purpose, SECTOR, crc32, put_table};
 use crate::base::{Digest, Fault, Result};
-use crate::pack::disk::sink::Sink;
+use crate::pack::disk::writer::BlockWriter;
 
 /// A disk's table as it was read: MBR, identity and entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl Found {
     }
 
     /// Writes the table for a disk of `length` bytes: the copy at the end first, the MBR last.
-    pub fn write(&self, length: u64, out: &mut dyn Sink) -> Result<()> {
+    pub fn write(&self, length: u64, out: &mut dyn BlockWriter) -> Result<()> {
         let needed = self.end() + (ENTRY_SECTORS + 1) * SECTOR;
         if length % SECTOR != 0 || length < needed {
             return Err(

@@ -10,7 +10,7 @@
 
 use flate2::Crc;
 
-use super::sink::Sink;
+use super::writer::BlockWriter;
 use crate::base::{Digest, Fault, Result};
 use crate::pack::written;
 
@@ -118,7 +118,7 @@ pub struct Gpt {
 
 impl Gpt {
     /// Writes both copies and the MBR with its boot code.
-    pub fn write(&self, boot_code: &[u8], out: &mut dyn Sink) -> Result<()> {
+    pub fn write(&self, boot_code: &[u8], out: &mut dyn BlockWriter) -> Result<()> {
         self.check(boot_code)?;
         let disk = Guid::derive(&self.seed, "disk").on_disk();
         put_table(&mbr(boot_code), disk, &self.entries(), self.length, out)
@@ -168,7 +168,13 @@ impl Partition {
 }
 
 /// Writes both copies of a table, and the MBR with the disk's length in it.
-fn put_table(mbr: &[u8], disk: [u8; 16], entries: &[u8], length: u64, out: &mut dyn Sink) -> Result<()> {
+fn put_table(
+    mbr: &[u8],
+    disk: [u8; 16],
+    entries: &[u8],
+    length: u64,
+    out: &mut dyn BlockWriter,
+) -> Result<()> {
     let last = length / SECTOR - 1;
     let header = |own, other, at| header(disk, entries, last, [own, other, at]);
     let mut mbr = mbr.to_vec();
@@ -177,7 +183,7 @@ fn put_table(mbr: &[u8], disk: [u8; 16], entries: &[u8], length: u64, out: &mut 
     let copies: [(u64, &[u8]); 5] =
         [(last - ENTRY_SECTORS, entries), (last, &backup), (2, entries), (1, &primary), (0, &mbr)];
     for (lba, bytes) in copies {
-        written("the partition table", out.put(lba * SECTOR, bytes))?;
+        written("the partition table", out.write_at(lba * SECTOR, bytes))?;
     }
     Ok(())
 }
