@@ -10,7 +10,7 @@ use builder::base::name::{Arch, PackageName};
 use builder::base::tree::{Memory, Tree, TreePath};
 use builder::formats::debian::control::Paragraph;
 use builder::formats::debian::script::Script;
-use builder::pack::image::oci::{self, Image, Packed};
+use builder::pack::image::oci::{self, Image, PackageLayer};
 use builder::pack::package::deb::{self, Deb};
 use tests::forms::{assert_same, of_debs, of_layout, of_tree, sample, write_tree};
 use tests::tools::{is_root, prefixed, put, run, said, succeed, tool};
@@ -48,7 +48,7 @@ fn write_layout(dir: &Path, trees: &[&Tree], memory: &Memory) -> Image {
         let layer = oci::write_layer(tree, memory, epoch, &mut bytes).unwrap();
         put(dir.join("blobs/sha256").join(layer.content.hex()), bytes);
         let package = PackageName::new(format!("hale-{index}")).unwrap();
-        layers.push(Packed { package, version: "1.17-1".into(), layer });
+        layers.push(PackageLayer { package, version: "1.17-1".into(), layer });
     }
     let image = Image {
         title: "hale-sample".into(),

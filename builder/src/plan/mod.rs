@@ -15,7 +15,7 @@ mod step;
 pub mod why;
 
 pub use id::{Output, StepId};
-pub use step::{DebMetadata, DiskFormat, Layer, Mapping, Preloaded, Step};
+pub use step::{DebMetadata, DiskFormat, LayerSpec, Mapping, Preloaded, Step};
 
 /// A step and what people call it: `deb hale-master`. Labels are unique within a plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -89,6 +89,6 @@ fn shipped(world: &World, image: &Preloaded, arch: Arch, epoch: Epoch) -> Result
         epoch,
         base: None,
         annotations: BTreeMap::new(),
-        layers: vec![oci::Packed { package, version, layer }],
+        layers: vec![oci::PackageLayer { package, version, layer }],
     })
 }

@@ -11,8 +11,8 @@ use crate::formats::debian::version::Version;
 use crate::host::cargo;
 use crate::lock::{Lock, LockedFile, LockedOrigin};
 use crate::overlay::role_package::{Bundle, bundles};
-use crate::plan::bill::{Bill, FileOrigin, Input, Ware};
-use crate::plan::{Layer, Plan, Step, StepId};
+use crate::plan::bill::{BillOfMaterials, BundlePackage, FileOrigin, Input};
+use crate::plan::{LayerSpec, Plan, Step, StepId};
 use crate::recipe::role::Role;
 use crate::recipe::{Files, Recipe, ResolvedOrigin};
 use crate::store::Store;
@@ -40,14 +40,15 @@ pub fn plan(target: &BuildTarget, store: &Store) -> Result<BundlePlan> {
     let lock = target.project.lock(&recipe)?;
     let role = recipe.role(target.role.as_str())?;
     let programs = cargo::packages(target.project.root())?;
-    let mut draft = Draft { plan: Plan::new(), parts: BTreeMap::new(), wares: Vec::new() };
+    let mut draft = Draft { plan: Plan::new(), parts: BTreeMap::new(), packages: Vec::new() };
     for (name, version) in &programs {
         draft.program(name, version, target, &lock)?;
     }
     for bundle in bundles(&files, &recipe, role, Some(&lock), &programs)? {
         draft.bundle(&bundle, &lock, store)?;
     }
-    let packages = draft.wares.iter().map(|ware| (ware.name.clone(), ware.version.clone())).collect();
+    let packages =
+        draft.packages.iter().map(|package| (package.name.clone(), package.version.clone())).collect();
     let goal = draft.finish(target, &recipe, &lock)?;
     Ok(BundlePlan { plan: draft.plan, files, recipe, lock, packages, goal })
 }
@@ -55,7 +56,7 @@ pub fn plan(target: &BuildTarget, store: &Store) -> Result<BundlePlan> {
 struct Draft {
     plan: Plan,
     parts: BTreeMap<TreePath, StepId>,
-    wares: Vec<Ware>,
+    packages: Vec<BundlePackage>,
 }
 
 impl Draft {
@@ -70,7 +71,7 @@ impl Draft {
         let deb = self.plan.add(format!("deb {name}"), Step::Program { sources, epoch: lock.epoch })?;
         let tree = self.plan.add(format!("unpack {name}"), Step::Unpack { deb })?;
         self.parts.insert(TreePath::new(format!("{name}_{version}_{}.deb", lock.arch))?, deb);
-        self.wares.push(Ware {
+        self.packages.push(BundlePackage {
             name: name.clone(),
             version: version.clone(),
             arch: lock.arch,
@@ -87,7 +88,7 @@ impl Draft {
         let (name, arch) = (&bundle.name, packing::field(bundle, "Architecture")?);
         let version: Version = packing::field(bundle, "Version")?.parse()?;
         self.parts.insert(TreePath::new(format!("{name}_{version}_{arch}.deb"))?, deb);
-        self.wares.push(Ware {
+        self.packages.push(BundlePackage {
             name: name.clone(),
             version,
             arch: arch.parse()?,
@@ -100,7 +101,7 @@ impl Draft {
     }
 
     fn finish(&mut self, target: &BuildTarget, recipe: &Recipe, lock: &Lock) -> Result<StepId> {
-        let own = self.wares.last().ok_or_else(|| Fault::bug("a role without packages"))?;
+        let own = self.packages.last().ok_or_else(|| Fault::bug("a role without packages"))?;
         let annotation = |name: &str, value: String| (name.to_owned(), value);
         let image = Step::Image {
             title: own.name.to_string(),
@@ -113,12 +114,12 @@ impl Draft {
                 annotation("hale.lock", lock.digest()?.to_string()),
             ]),
             arch: lock.arch,
-            layers: self.wares.iter().map(layer).collect(),
+            layers: self.packages.iter().map(layer).collect(),
             epoch: lock.epoch,
         };
         let image = self.plan.add("image", image)?;
         self.parts.insert(TreePath::new("oci")?, image);
-        let bill = Some(Bill {
+        let bill = Some(BillOfMaterials {
             line: target.line.clone(),
             role: target.role.clone(),
             arch: lock.arch,
@@ -126,7 +127,7 @@ impl Draft {
             recipe: lock.recipe,
             lock: lock.digest()?,
             builder: cargo::digest_of(target.project.root(), BUILDER)?,
-            packages: self.wares.clone(),
+            packages: self.packages.clone(),
             inputs: inputs(recipe.role(target.role.as_str())?, recipe, lock)?,
         });
         let goal = self.plan.add("bundle", Step::Bundle { parts: self.parts.clone(), bill })?;
@@ -138,8 +139,8 @@ impl Draft {
 /// What makes the builder: its sources, and the crates it is linked with.
 const BUILDER: &[&str] = &["Cargo.lock", "Cargo.toml", "rust-toolchain.toml", "builder", "xtask"];
 
-fn layer(ware: &Ware) -> Layer {
-    Layer { package: ware.name.clone(), version: ware.version.clone(), tree: ware.tree }
+fn layer(package: &BundlePackage) -> LayerSpec {
+    LayerSpec { package: package.name.clone(), version: package.version.clone(), tree: package.tree }
 }
 
 /// What the role's packages depend on, as the lock has it.

@@ -24,8 +24,8 @@ use crate::pack::document::{manifest, provenance, sbom};
 use crate::pack::image::containers_storage::{self, Stored};
 use crate::pack::image::{closure, erofs, oci};
 use crate::pack::package::deb;
-use crate::plan::bill::Bill;
-use crate::plan::{DebMetadata, LabelledStep, Layer, Output, Preloaded, Step, StepId};
+use crate::plan::bill::BillOfMaterials;
+use crate::plan::{DebMetadata, LabelledStep, LayerSpec, Output, Preloaded, Step, StepId};
 use crate::rootfs::tools::Tools;
 use crate::rootfs::{self, Builder};
 use crate::store::Store;
@@ -198,12 +198,16 @@ impl StepRunner<'_> {
         self.keep(&tree, &documents)
     }
 
-    fn layer(&self, layer: &Layer, epoch: Epoch, inputs: &Inputs) -> Result<oci::Packed> {
+    fn layer(&self, layer: &LayerSpec, epoch: Epoch, inputs: &Inputs) -> Result<oci::PackageLayer> {
         let tree = self.tree(inputs, &layer.tree)?;
         let mut writer = self.store.writer()?;
         let written = oci::write_layer(&tree, self.store, epoch, &mut writer)?;
         writer.commit()?;
-        Ok(oci::Packed { package: layer.package.clone(), version: layer.version.to_string(), layer: written })
+        Ok(oci::PackageLayer {
+            package: layer.package.clone(),
+            version: layer.version.to_string(),
+            layer: written,
+        })
     }
 
     /// Puts images into a store that is only read, one file system beside the package's other files.
@@ -234,7 +238,7 @@ impl StepRunner<'_> {
         arch: Arch,
         epoch: Epoch,
         inputs: &Inputs,
-    ) -> Result<(Tree, oci::Layer, oci::Documents)> {
+    ) -> Result<(Tree, oci::WrittenLayer, oci::Documents)> {
         let tree = self.tree(inputs, &image.tree)?;
         let layer = oci::write_layer(&tree, self.store, epoch, &mut std::io::sink())?;
         let (package, version) = (image.component.clone(), image.version.to_string());
@@ -248,7 +252,7 @@ impl StepRunner<'_> {
             epoch,
             base: None,
             annotations: BTreeMap::new(),
-            layers: vec![oci::Packed { package, version, layer }],
+            layers: vec![oci::PackageLayer { package, version, layer }],
         })?;
         Ok((tree, layer, documents))
     }
@@ -256,7 +260,7 @@ impl StepRunner<'_> {
     fn bundle(
         &self,
         parts: &BTreeMap<TreePath, StepId>,
-        bill: Option<&Bill>,
+        bill: Option<&BillOfMaterials>,
         inputs: &Inputs,
     ) -> Result<Output> {
         let mut tree = Tree::new();
@@ -283,7 +287,13 @@ impl StepRunner<'_> {
     }
 
     /// Adds the documents that say what a bundle is: each covers what was there before it.
-    fn describe(&self, bill: &Bill, inputs: &Inputs, tree: &mut Tree, documents: &mut Memory) -> Result<()> {
+    fn describe(
+        &self,
+        bill: &BillOfMaterials,
+        inputs: &Inputs,
+        tree: &mut Tree,
+        documents: &mut Memory,
+    ) -> Result<()> {
         let trees =
             bill.packages.iter().map(|ware| self.tree(inputs, &ware.tree)).collect::<Result<Vec<_>>>()?;
         let versions: Vec<_> = bill.packages.iter().map(|ware| ware.version.to_string()).collect();
@@ -292,7 +302,7 @@ impl StepRunner<'_> {
             let Output::Blob { content, size } = output(inputs, &ware.deb)? else {
                 return Err(Fault::bug(format!("{} is no file", ware.name)));
             };
-            packages.push(manifest::Packed {
+            packages.push(manifest::PackageContents {
                 name: &ware.name,
                 version,
                 arch: ware.arch,
@@ -302,7 +312,7 @@ impl StepRunner<'_> {
                 tree,
             });
         }
-        let whole = manifest::Bill {
+        let whole = manifest::BundleContents {
             line: &bill.line,
             role: &bill.role,
             arch: bill.arch,

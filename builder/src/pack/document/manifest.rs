@@ -16,7 +16,7 @@ pub const SCHEMA: u32 = 1;
 
 /// The bill of materials of a role's bundle: what all its documents are made from.
 #[derive(Clone, Debug)]
-pub struct Bill<'a> {
+pub struct BundleContents<'a> {
     /// The line.
     pub line: &'a LineName,
     /// The role.
@@ -30,14 +30,14 @@ pub struct Bill<'a> {
     /// The digest of the lock.
     pub lock: Digest,
     /// Packages whose files are in the bundle, those that others depend on first.
-    pub packages: Vec<Packed<'a>>,
+    pub packages: Vec<PackageContents<'a>>,
     /// What the packages depend on by exact version, from the lock.
     pub inputs: Vec<Input>,
 }
 
 /// A package in the bundle.
 #[derive(Clone, Debug)]
-pub struct Packed<'a> {
+pub struct PackageContents<'a> {
     /// Its name.
     pub name: &'a PackageName,
     /// Its version.
@@ -99,7 +99,7 @@ struct FileEntry<'a> {
 
 /// `manifest.json`: every path of every package, sorted by path. A directory that several packages hold
 /// is listed once for each; a file in two packages is a fault.
-pub fn document(bill: &Bill) -> Result<Vec<u8>> {
+pub fn document(bill: &BundleContents) -> Result<Vec<u8>> {
     let packages = bill.packages.iter().map(|packed| PackageEntry {
         name: packed.name,
         version: packed.version,
@@ -122,7 +122,7 @@ pub fn document(bill: &Bill) -> Result<Vec<u8>> {
     })
 }
 
-fn files<'a>(bill: &'a Bill) -> Result<Vec<FileEntry<'a>>> {
+fn files<'a>(bill: &'a BundleContents) -> Result<Vec<FileEntry<'a>>> {
     let mut entries = BTreeMap::new();
     let mut owners: BTreeMap<&str, &PackageName> = BTreeMap::new();
     for (order, packed) in bill.packages.iter().enumerate() {
@@ -195,8 +195,8 @@ pub(super) mod tests {
             }
         }
 
-        pub(in crate::pack) fn bill(&self) -> Bill<'_> {
-            let packed = |index: usize, overlay: &str| Packed {
+        pub(in crate::pack) fn bill(&self) -> BundleContents<'_> {
+            let packed = |index: usize, overlay: &str| PackageContents {
                 name: &self.names[index],
                 version: "1.17-1",
                 arch: Arch::All,
@@ -212,7 +212,7 @@ pub(super) mod tests {
                 location: (!local).then(|| format!("pool/{name}.deb")),
                 local,
             };
-            Bill {
+            BundleContents {
                 line: &self.line,
                 role: &self.role,
                 arch: Arch::Amd64,

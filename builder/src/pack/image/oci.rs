@@ -36,7 +36,7 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 /// A layer that has been written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Layer {
+pub struct WrittenLayer {
     /// The digest of the compressed bytes: the blob's name.
     pub content: Digest,
     /// Length of the compressed bytes.
@@ -49,7 +49,12 @@ pub struct Layer {
 
 /// Writes a tree as a compressed layer. Refuses names that would delete files of layers below
 /// (`.wh.`, layer.md, "Whiteouts").
-pub fn write_layer(tree: &Tree, contents: &dyn Contents, epoch: Epoch, out: &mut dyn Write) -> Result<Layer> {
+pub fn write_layer(
+    tree: &Tree,
+    contents: &dyn Contents,
+    epoch: Epoch,
+    out: &mut dyn Write,
+) -> Result<WrittenLayer> {
     if let Some((path, _)) = tree.iter().find(|(path, _)| path.file_name().starts_with(".wh.")) {
         return Err(Fault::user(format!("{path} would be a whiteout in a layer"))
             .expected_found("a name that does not start with `.wh.`", path.file_name()));
@@ -58,18 +63,18 @@ pub fn write_layer(tree: &Tree, contents: &dyn Contents, epoch: Epoch, out: &mut
     tar::write(tree, contents, epoch, Style::Layer, &mut archive)?;
     let (gzip, diff_id, diff_size) = archive.into_parts();
     let (content, size) = written("a layer", gzip.finish())?.finish();
-    Ok(Layer { content, size, diff_id, diff_size })
+    Ok(WrittenLayer { content, size, diff_id, diff_size })
 }
 
 /// A layer and the package whose tree it holds.
 #[derive(Clone, Debug)]
-pub struct Packed {
+pub struct PackageLayer {
     /// The package's name: the layer's title.
     pub package: PackageName,
     /// The package's version.
     pub version: String,
     /// The layer.
-    pub layer: Layer,
+    pub layer: WrittenLayer,
 }
 
 /// An image to describe. What is not known is not said.
@@ -94,14 +99,14 @@ pub struct Image {
     /// Annotations beside OCI's own, such as the lock's digest.
     pub annotations: BTreeMap<String, String>,
     /// Layers, lowest first.
-    pub layers: Vec<Packed>,
+    pub layers: Vec<PackageLayer>,
 }
 
 /// Describes an image: the layout's tree, and the contents of its documents. The layers' bytes are
 /// named by digest and stay where they are.
 pub fn layout(image: &Image) -> Result<(Tree, Memory)> {
     let (mut tree, mut memory) = (Tree::new(), Memory::default());
-    for Packed { layer, .. } in &image.layers {
+    for PackageLayer { layer, .. } in &image.layers {
         // Equal packages are equal layers; the second is there already.
         tree.replace(blob_path(&layer.content)?, Node::file(layer.content, layer.size, 0o644))?;
     }
@@ -195,13 +200,13 @@ fn config(image: &Image) -> Result<Vec<u8>> {
 }
 
 fn manifest(image: &Image, config: (Digest, u64)) -> Result<Vec<u8>> {
-    let layer = |packed: &Packed| -> Result<Descriptor> {
+    let layer = |packed: &PackageLayer| -> Result<Descriptor> {
         let about = [
             (image::ANNOTATION_TITLE, packed.package.as_str()),
             (image::ANNOTATION_VERSION, packed.version.as_str()),
         ];
         let about = about.map(|(key, value)| (key.to_owned(), value.to_owned())).into_iter().collect();
-        let Layer { content, size, .. } = packed.layer;
+        let WrittenLayer { content, size, .. } = packed.layer;
         built(
             descriptor(MediaType::ImageLayerGzip, (content, size))?.annotations::<Annotations>(about).build(),
         )
@@ -255,8 +260,11 @@ mod tests {
     fn image(tree: &Tree, memory: &Memory) -> Image {
         let epoch = Epoch::new(1_763_201_230).unwrap();
         let layer = write_layer(tree, memory, epoch, &mut std::io::sink()).unwrap();
-        let packed =
-            |name: &str| Packed { package: PackageName::new(name).unwrap(), version: "1.17~1".into(), layer };
+        let packed = |name: &str| PackageLayer {
+            package: PackageName::new(name).unwrap(),
+            version: "1.17~1".into(),
+            layer,
+        };
         Image {
             title: "hale-master".into(),
             version: "1:1.17~1".into(),
@@ -288,7 +296,7 @@ mod tests {
         let (diff_id, diff_size) = Digest::of_reader(plain).unwrap();
         assert_eq!(
             layer,
-            Layer { content: Digest::of(&bytes), size: bytes.len() as u64, diff_id, diff_size }
+            WrittenLayer { content: Digest::of(&bytes), size: bytes.len() as u64, diff_id, diff_size }
         );
     }
 

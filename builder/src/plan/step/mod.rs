@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::bill::Bill;
+use super::bill::BillOfMaterials;
 use super::id::StepId;
 use crate::base::digest::Checksum;
 use crate::base::name::{Arch, PackageName};
@@ -75,7 +75,7 @@ pub enum Step {
         /// What machine it is for.
         arch: Arch,
         /// From the bottom up.
-        layers: Vec<Layer>,
+        layers: Vec<LayerSpec>,
         /// Every file's time.
         epoch: Epoch,
     },
@@ -162,7 +162,7 @@ pub enum Step {
         /// Files and folders.
         parts: BTreeMap<TreePath, StepId>,
         /// What they are made of; a bundle without one gets checksums only.
-        bill: Option<Bill>,
+        bill: Option<BillOfMaterials>,
     },
 }
 
@@ -246,7 +246,7 @@ pub struct DebMetadata {
 /// One layer of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Layer {
+pub struct LayerSpec {
     /// The package that it is.
     pub package: PackageName,
     /// The package's version.
@@ -310,8 +310,8 @@ impl Step {
             }
             Self::Converted { disk, .. } => BTreeMap::from([("the disk".to_owned(), *disk)]),
             Self::Bundle { parts, bill } => {
-                let wares = bill.iter().flat_map(|bill| &bill.packages);
-                let trees = wares.map(|ware| (format!("tree of {}", ware.name), ware.tree));
+                let packages = bill.iter().flat_map(|bill| &bill.packages);
+                let trees = packages.map(|package| (format!("tree of {}", package.name), package.tree));
                 parts.iter().map(|(path, part)| (path.to_string(), *part)).chain(trees).collect()
             }
         }

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::base::name::{ComponentName, LineName, OverlayName, RoleName};
-use crate::plan::bill::{FileOrigin, Input, Ware};
+use crate::plan::bill::{BundlePackage, FileOrigin, Input};
 use crate::recipe::component::{Archive, WantedFile};
 
 /// One text a line, in the order of [`steps`].
@@ -29,8 +29,8 @@ fn texts<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
 }
 
-fn bill() -> Bill {
-    let ware = |of: &str, origin: FileOrigin, source: Checksum| Ware {
+fn bill() -> BillOfMaterials {
+    let package = |of: &str, origin: FileOrigin, source: Checksum| BundlePackage {
         name: name(of),
         version: version("0.1.0-1"),
         arch: Arch::Amd64,
@@ -47,7 +47,7 @@ fn bill() -> Bill {
         local: location.is_none(),
     };
     let sha256 = Checksum::Sha256(Digest::of("source"));
-    Bill {
+    BillOfMaterials {
         line: LineName::new("1.17").unwrap(),
         role: RoleName::new("master").unwrap(),
         arch: Arch::Amd64,
@@ -56,9 +56,9 @@ fn bill() -> Bill {
         lock: Digest::of("lock"),
         builder: Digest::of("builder"),
         packages: vec![
-            ware("hale", FileOrigin::Program(name("hale")), sha256),
-            ware("hale-common", FileOrigin::Overlay(OverlayName::new("common").unwrap()), sha256),
-            ware("kubelet", FileOrigin::Component(ComponentName::new("kubelet").unwrap()), sha256),
+            package("hale", FileOrigin::Program(name("hale")), sha256),
+            package("hale-common", FileOrigin::Overlay(OverlayName::new("common").unwrap()), sha256),
+            package("kubelet", FileOrigin::Component(ComponentName::new("kubelet").unwrap()), sha256),
         ],
         inputs: [input("crun", Some(sha256), Some("pool/main/c/crun.deb")), input("etcd", None, None)].into(),
     }
@@ -96,7 +96,7 @@ fn image(epoch: Epoch) -> Step {
         licences: "MIT OR Apache-2.0".to_owned(),
         annotations: texts([("hale.line", "1.17")]),
         arch: Arch::Amd64,
-        layers: vec![Layer { package: name("hale"), version: version("0.1.0-1"), tree: id("tree") }],
+        layers: vec![LayerSpec { package: name("hale"), version: version("0.1.0-1"), tree: id("tree") }],
         epoch,
     }
 }

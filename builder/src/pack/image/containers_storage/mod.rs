@@ -24,7 +24,7 @@ use node::text::base64;
 use oci_spec::image::{ImageConfiguration, ImageManifest};
 use serde::Serialize;
 
-use super::oci::Layer;
+use super::oci::WrittenLayer;
 use crate::base::tree::{Memory, Node, Tree, TreePath};
 use crate::base::{Digest, Epoch, Fault, Result, json};
 use crate::plan::Mapping;
@@ -39,7 +39,7 @@ pub struct Stored<'a> {
     /// The config's bytes.
     pub config: &'a [u8],
     /// The layers and what is in them, from the bottom up.
-    pub layers: Vec<(Layer, &'a Tree)>,
+    pub layers: Vec<(WrittenLayer, &'a Tree)>,
 }
 
 /// The store's tree and its documents; the layers' contents stay where they are. An image whose documents
@@ -181,7 +181,7 @@ impl Store {
     }
 
     /// Puts a layer's files and its record there, unless another image has brought it already.
-    fn layer(&mut self, id: &str, layer: &Layer, files: &Tree, below: &[String]) -> Result<()> {
+    fn layer(&mut self, id: &str, layer: &WrittenLayer, files: &Tree, below: &[String]) -> Result<()> {
         if self.layers.iter().any(|other| other.id == id) {
             return Ok(());
         }
@@ -238,7 +238,7 @@ impl Store {
 
 /// A layer's id: that of what it holds, and for all but the lowest of what lies below it. A store that
 /// pulls the same image gives it the same.
-fn layer_id(below: Option<&String>, layer: &Layer) -> String {
+fn layer_id(below: Option<&String>, layer: &WrittenLayer) -> String {
     match below {
         None => layer.diff_id.hex(),
         Some(below) => Digest::of(format!("{below}+{}", layer.diff_id.hex())).hex(),
