@@ -20,7 +20,7 @@ use builder::build::steps::StepRunner;
 use builder::fetch::locked;
 use builder::fetch::mirror::{Mirrors, Reader};
 use builder::fetch::provide;
-use builder::fetch::{self, Client, Limits};
+use builder::fetch::{self, Client, FetchLimits};
 use builder::host::cargo;
 use builder::host::checkout::Project;
 use builder::lock::resolve::{Moving, resolve};
@@ -279,7 +279,7 @@ pub fn copy_sources(to: &Path) {
 
 /// A lock of what the archive offers now.
 pub fn lock(project: &Project, recipe: &Recipe, store: &Store) -> Result<Lock> {
-    let client = Client::new(Limits::default(), None)?;
+    let client = Client::new(FetchLimits::default(), None)?;
     #[expect(clippy::disallowed_methods, reason = "signatures of the archive expire")]
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
     let cache = store.root().join("tmp/partial");
@@ -302,7 +302,7 @@ pub fn fetch_debian(lock: &Lock, store: &Store) -> Result<()> {
     debian.inputs.clear();
     let wanted =
         locked::wanted(&debian, &|suite| Ok(mirrors.of(&suite.name)?.into_iter().cloned().collect()))?;
-    let client = Client::new(Limits::default(), None)?;
+    let client = Client::new(FetchLimits::default(), None)?;
     let summary = fetch::fetch(store, &client, &wanted, &Silent)?;
     match summary.missing.into_iter().next() {
         Some((_, fault)) => Err(fault),

@@ -8,7 +8,7 @@ use builder::base::digest::Checksum;
 use builder::base::progress::Silent;
 use builder::base::tree::Contents;
 use builder::base::{Class, Digest, Fault, Url};
-use builder::fetch::{Client, FetchRequest, Limits, Locations, Summary, fetch};
+use builder::fetch::{Client, FetchLimits, FetchRequest, Locations, Summary, fetch};
 use builder::plan::Output;
 use builder::store::Store;
 use tempfile::TempDir;
@@ -18,14 +18,14 @@ use tests::server::{Answer, Request, Server};
 struct Bench {
     folder: TempDir,
     bytes: Vec<u8>,
-    limits: Limits,
+    limits: FetchLimits,
 }
 
 impl Bench {
     fn new() -> Self {
         let bytes =
             (0..150_000u32).flat_map(|n| (n.wrapping_mul(2_654_435_761) >> 8).to_le_bytes()).collect();
-        let limits = Limits {
+        let limits = FetchLimits {
             stall: Duration::from_millis(600),
             rate: 10_000,
             window: Duration::from_millis(300),

@@ -10,7 +10,7 @@ use builder::base::{Digest, Epoch};
 use builder::pack::disk::writer::Layered;
 use builder::pack::image::containers_storage::{self, Stored};
 use builder::pack::image::erofs;
-use builder::pack::image::oci::{self, Image, PackageLayer};
+use builder::pack::image::oci::{self, ImageSpec, PackageLayer};
 use builder::plan::Mapping;
 use tests::forms::{sample, write_tree};
 use tests::tools::{need_root, put, run, said, succeed, tool};
@@ -37,7 +37,7 @@ fn write_store(dir: &Path) -> Vec<u8> {
         trees.each_ref().map(|tree| oci::write_layer(tree, &memory, epoch, &mut std::io::sink()).unwrap());
     let packed =
         |layer| PackageLayer { package: PackageName::new("pause").unwrap(), version: "3.1".into(), layer };
-    let image = Image {
+    let image = ImageSpec {
         title: "pause".into(),
         version: "3.1".into(),
         description: None,

@@ -10,7 +10,7 @@ use builder::base::text::Text;
 use builder::base::{Class, Digest, Url};
 use builder::fetch::locked;
 use builder::fetch::provide;
-use builder::fetch::{Client, Limits, Locations, fetch};
+use builder::fetch::{Client, FetchLimits, Locations, fetch};
 use builder::formats::debian::version::Version;
 use builder::host::checkout::Project;
 use builder::lock::{Lock, LockedOrigin};
@@ -136,7 +136,7 @@ fn a_package_that_left_the_mirror_says_what_mends_it() {
     let one = wanted.iter().find(|one| one.name.starts_with("conmon ")).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
-    let client = Client::new(Limits::default(), None).unwrap();
+    let client = Client::new(FetchLimits::default(), None).unwrap();
     let summary = fetch(&store, &client, std::slice::from_ref(one), &Silent).unwrap();
     let fault = &summary.missing[0].1;
     assert_eq!((fault.class(), fault.help_text()), (Class::Remote, Some(&*one.help)));

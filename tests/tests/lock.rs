@@ -7,7 +7,7 @@ use std::time::Duration;
 use builder::base::name::{Arch, SuiteName};
 use builder::base::{Class, Digest, Epoch, Result};
 use builder::fetch::mirror::{Mirrors, Offered, Reader};
-use builder::fetch::{Client, Limits};
+use builder::fetch::{Client, FetchLimits};
 use builder::formats::debian::index::release::{Listed, Release};
 use builder::formats::openpgp::{Keyring, SigningKey};
 use builder::recipe::trust::Trust;
@@ -101,11 +101,11 @@ impl World {
     }
 
     fn read_from(&self, sources: &Path, seen: Option<Epoch>) -> Result<Offered> {
-        let limits = Limits {
+        let limits = FetchLimits {
             stall: Duration::from_millis(500),
             tries: 2,
             pause: Duration::from_millis(1),
-            ..Limits::default()
+            ..FetchLimits::default()
         };
         let client = Client::new(limits, None)?;
         let cache = self.top.path().join("cache");
@@ -292,7 +292,7 @@ fn apt_would_install_what_the_lock_holds() {
     let sources = ["/etc/apt/sources.list", "/etc/apt/sources.list.d"].map(Into::into);
     #[expect(clippy::disallowed_methods, reason = "signatures of the outside world expire")]
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    let client = Client::new(Limits::default(), None).unwrap();
+    let client = Client::new(FetchLimits::default(), None).unwrap();
     let cache = top.path().join("cache");
     let reader = Reader {
         client: &client,

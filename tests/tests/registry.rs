@@ -8,7 +8,7 @@ use builder::base::name::Arch;
 use builder::base::progress::Silent;
 use builder::base::tree::Contents;
 use builder::base::{Class, Digest, Fault, Url};
-use builder::fetch::{Client, FetchRequest, Image, Limits, Locations, Summary, fetch, parts};
+use builder::fetch::{Client, FetchLimits, FetchRequest, ImageRef, Locations, Summary, fetch, parts};
 use builder::store::Store;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -81,11 +81,11 @@ impl Bench {
     }
 
     fn pull(&self, server: &Server, digest: Digest) -> Summary {
-        let limits = Limits { pause: Duration::from_millis(2), tries: 3, ..Limits::default() };
+        let limits = FetchLimits { pause: Duration::from_millis(2), tries: 3, ..FetchLimits::default() };
         let registry = Url::new(server.url("")).unwrap();
         let wanted = FetchRequest {
             name: "thing".to_owned(),
-            source: Locations::Image(Image::new(registry, "team/thing", Arch::Amd64).unwrap()),
+            source: Locations::Image(ImageRef::new(registry, "team/thing", Arch::Amd64).unwrap()),
             size: None,
             checksum: Some(Checksum::Sha256(digest)),
             help: String::new(),

@@ -12,7 +12,7 @@ use builder::dist::repository::{Bundles, gather, publish};
 use builder::formats::debian::control::{ControlText, Paragraph};
 use builder::formats::openpgp::SigningKey;
 use builder::lock::{Lock, LockedPackage};
-use builder::pack::package::deb::{self, Deb};
+use builder::pack::package::deb::{self, DebSpec};
 use builder::pack::package::repository::Suite;
 use builder::store::Store;
 use tempfile::TempDir;
@@ -42,7 +42,8 @@ fn deb(package: &str, version: &str, arch: &str, depends: &str) -> (String, Vec<
     let path = TreePath::new(format!("usr/share/{package}/file")).unwrap();
     tree.insert(path, memory.file(package.as_bytes(), 0o644)).unwrap();
     let (conffiles, scripts) = (BTreeSet::new(), BTreeMap::new());
-    let deb = Deb { control: &control, conffiles: &conffiles, scripts: &scripts, triggers: &[], tree: &tree };
+    let deb =
+        DebSpec { control: &control, conffiles: &conffiles, scripts: &scripts, triggers: &[], tree: &tree };
     let mut bytes = Vec::new();
     let mut scratch = std::io::Cursor::new(Vec::new());
     deb::write(&deb, &memory, Epoch::new(EPOCH).unwrap(), &mut scratch, &mut bytes).unwrap();

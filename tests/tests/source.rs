@@ -13,7 +13,7 @@ use builder::host::checkout::Project;
 use builder::host::sandbox::{Sandbox, VERB, helper};
 use builder::lock::Lock;
 use builder::plan::{self, Plan, Step, StepId};
-use builder::rootfs::{Builder, Limits};
+use builder::rootfs::{Builder, Timeouts};
 use builder::store::Store;
 use libtest_mimic::{Arguments, Trial};
 use serde_json::Value;
@@ -154,7 +154,7 @@ fn compiled_again(world: &World, planned: &Plan) {
         source.iter().map(|(name, step)| (name.clone(), digest(step))).collect();
     let sandbox = Sandbox::of_this_program().unwrap();
     let builder =
-        Builder { store: &world.store, sandbox: &sandbox, epoch: *epoch, limits: Limits::default() };
+        Builder { store: &world.store, sandbox: &sandbox, epoch: *epoch, limits: Timeouts::default() };
     let again = builder.compile(&digest(root), &files, compilation).unwrap_or_else(|fault| panic!("{fault}"));
     assert_eq!(plan::Output::Tree { tree: again }, world.store.output(&id).unwrap().unwrap());
 }

@@ -10,7 +10,7 @@ use builder::base::digest::Checksum;
 use builder::base::progress::Silent;
 use builder::base::tree::Contents;
 use builder::base::{Class, Digest, Fault, Url};
-use builder::fetch::{Client, FetchRequest, Limits, Locations, fetch};
+use builder::fetch::{Client, FetchLimits, FetchRequest, Locations, fetch};
 use builder::store::Store;
 use tests::tools::{put, succeed, tool};
 
@@ -78,7 +78,7 @@ fn fetched(folder: &Path, server: &Server) -> Option<Fault> {
         checksum: Some(Checksum::Sha256(Digest::of(BYTES))),
         help: String::new(),
     };
-    let limits = Limits { tries: 1, stall: Duration::from_secs(20), ..Limits::default() };
+    let limits = FetchLimits { tries: 1, stall: Duration::from_secs(20), ..FetchLimits::default() };
     let client = Client::new(limits, Some(&folder.join("ca.pem"))).unwrap();
     let summary = fetch(&store, &client, &[wanted], &Silent).unwrap();
     let kept = store.read(&Digest::of(BYTES)).is_ok();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use builder::base::{Epoch, Fault, Result};
 use builder::build::steps::StepRunner;
-use builder::fetch::{Client, Limits};
+use builder::fetch::{Client, FetchLimits};
 use builder::host::cargo::Toolchain;
 use builder::store::Store;
 
@@ -74,7 +74,7 @@ impl Context {
     pub(crate) fn client(&self) -> Result<Client> {
         let own = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
         let debian = Some(PathBuf::from("/etc/ssl/certs/ca-certificates.crt")).filter(|path| path.exists());
-        Client::new(Limits::default(), own.or(debian).as_deref())
+        Client::new(FetchLimits::default(), own.or(debian).as_deref())
     }
 
     /// Runs steps for this checkout, and shows how far it is.

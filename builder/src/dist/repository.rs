@@ -8,7 +8,7 @@ use super::export::export;
 use crate::base::name::{Arch, GroupName, RoleName};
 use crate::base::tree::{Contents, Kind, Tree};
 use crate::base::{Digest, Fault, Result};
-use crate::formats::debian::deb::{Deb, Limits};
+use crate::formats::debian::deb::{UnpackLimits, UnpackedDeb};
 use crate::formats::debian::relation::{self, Relation, Test};
 use crate::formats::openpgp::SigningKey;
 use crate::lock::{Lock, LockedPackage};
@@ -140,7 +140,7 @@ pub(crate) fn debs_in(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn offer(store: &Store, name: &str, content: Digest, size: u64) -> Result<Offer> {
-    let control = Deb::read_control(name, store.open(&content)?, Limits::for_size(size))?;
+    let control = UnpackedDeb::read_control(name, store.open(&content)?, UnpackLimits::for_size(size))?;
     Ok(Offer { control, content, size })
 }
 

@@ -18,7 +18,7 @@ const REDIRECTS: usize = 5;
 
 /// How patient we are with a place that serves.
 #[derive(Clone, Debug)]
-pub struct Limits {
+pub struct FetchLimits {
     /// Longest wait for a connection, and for the next byte.
     pub stall: Duration,
     /// Bytes per second below which a place is too slow.
@@ -35,7 +35,7 @@ pub struct Limits {
     pub bytes: u64,
 }
 
-impl Default for Limits {
+impl Default for FetchLimits {
     fn default() -> Self {
         Self {
             stall: Duration::from_secs(30),
@@ -52,7 +52,7 @@ impl Default for Limits {
 /// Asks servers. One for a whole fetch; threads share it.
 pub struct Client {
     agent: ureq::Agent,
-    pub(super) limits: Limits,
+    pub(super) limits: FetchLimits,
 }
 
 /// What to ask for besides the address.
@@ -78,7 +78,7 @@ pub(super) struct Answer {
 impl Client {
     /// A client that trusts the certificate authorities in the PEM file `authorities`, or without one
     /// those that Mozilla trusts.
-    pub fn new(limits: Limits, authorities: Option<&Path>) -> Result<Self> {
+    pub fn new(limits: FetchLimits, authorities: Option<&Path>) -> Result<Self> {
         let roots = match authorities {
             Some(path) => RootCerts::Specific(Arc::new(certificates(path)?)),
             None => RootCerts::WebPki,
@@ -238,14 +238,14 @@ impl Answer {
 
 /// Tells when a place serves too slowly, or for too long.
 pub(super) struct Pace<'l> {
-    limits: &'l Limits,
+    limits: &'l FetchLimits,
     begun: Instant,
     window: Instant,
     bytes: u64,
 }
 
 impl<'l> Pace<'l> {
-    pub(super) fn new(limits: &'l Limits) -> Self {
+    pub(super) fn new(limits: &'l FetchLimits) -> Self {
         let now = Instant::now();
         Self { limits, begun: now, window: now, bytes: 0 }
     }
@@ -276,7 +276,7 @@ impl<'l> Pace<'l> {
     }
 }
 
-impl Limits {
+impl FetchLimits {
     /// Whether so many bytes in so much time are too few.
     pub(super) fn too_slow(&self, bytes: u64, passed: Duration) -> bool {
         bytes == 0 || passed >= self.window && (bytes as f64) < self.rate as f64 * passed.as_secs_f64()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{FetchRequest, Image, Locations};
+use super::{FetchRequest, ImageRef, Locations};
 use crate::base::digest::Checksum;
 use crate::base::{Fault, Result, Url};
 use crate::lock::{Lock, LockedFile, LockedInput, LockedOrigin, LockedPackage, LockedSource, LockedSuite};
@@ -56,7 +56,7 @@ fn wanted_input(lock: &Lock, input: &LockedInput) -> Result<Option<FetchRequest>
         }
         LockedOrigin::Image { registry, repository, digest } => {
             let registry = Url::new(format!("https://{registry}"))?;
-            let image = Image::new(registry, repository, lock.arch)?;
+            let image = ImageRef::new(registry, repository, lock.arch)?;
             (Locations::Image(image), None, Some(Checksum::Sha256(*digest)))
         }
         LockedOrigin::SourcePackage { .. } => return Ok(None),

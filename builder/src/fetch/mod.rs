@@ -22,8 +22,8 @@ use crate::plan::{Output, StepId};
 use crate::store::Store;
 
 use attempt::Pinned;
-pub use http::{Client, Limits};
-pub use registry::Image;
+pub use http::{Client, FetchLimits};
+pub use registry::ImageRef;
 pub use registry::image::{Descriptor, Parts, parts};
 
 /// Inputs that are fetched at the same time.
@@ -51,7 +51,7 @@ pub enum Locations {
     /// A file, from the first of these places that has it.
     Urls(Vec<Url>),
     /// An OCI image.
-    Image(Image),
+    Image(ImageRef),
     /// The operator hands it over.
     Provided,
 }

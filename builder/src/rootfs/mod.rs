@@ -29,7 +29,7 @@ use crate::host::sandbox::{Bind, FileChange, Job, Run, Sandbox};
 use crate::store::Store;
 
 use package::UnpackedPackage;
-pub use run::configure::Limits;
+pub use run::configure::Timeouts;
 pub(crate) use run::lower::write as write_tree;
 use run::work::Work;
 pub use unpack::unpack_all;
@@ -60,7 +60,7 @@ pub struct Builder<'a> {
     /// The lock's time.
     pub epoch: Epoch,
     /// How long scripts may take.
-    pub limits: Limits,
+    pub limits: Timeouts,
 }
 
 impl Builder<'_> {

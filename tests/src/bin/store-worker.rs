@@ -9,7 +9,7 @@ use builder::base::progress::Silent;
 use builder::base::tree::{Contents, Node, Tree, TreePath};
 use builder::base::{Class, Digest, Fault, Result, Url};
 use builder::build::steps::disk;
-use builder::fetch::{Client, FetchRequest, Limits, Locations, fetch};
+use builder::fetch::{Client, FetchLimits, FetchRequest, Locations, fetch};
 use builder::pack::disk::writer::BlockWriter;
 use builder::plan::{DiskFormat, Output, StepId};
 use builder::store::Store;
@@ -109,7 +109,7 @@ fn fill(root: &Path, size: u64) -> Result<()> {
         checksum: Some(Checksum::Sha256(Digest::of(&big))),
         help: String::new(),
     };
-    let client = Client::new(Limits::default(), None)?;
+    let client = Client::new(FetchLimits::default(), None)?;
     let tries = [
         store.put(&big[..]).map(drop),
         store.put_bytes(&big).map(drop),

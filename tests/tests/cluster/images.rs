@@ -79,7 +79,7 @@ fn shipped(world: &World, image: &Preloaded, arch: Arch, epoch: Epoch) -> Result
     let layer = oci::write_layer(&tree, &world.store, epoch, &mut writer)?;
     writer.commit()?;
     let (package, version) = (image.component.clone(), image.version.to_string());
-    oci::layout(&oci::Image {
+    oci::layout(&oci::ImageSpec {
         entrypoint: image.entrypoint.clone(),
         title: package.to_string(),
         version: version.clone(),

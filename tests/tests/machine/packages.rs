@@ -8,7 +8,7 @@ use builder::base::name::{PackageName, SuiteName};
 use builder::base::tree::{Contents, Kind, Node};
 use builder::base::{Digest, Result};
 use builder::dist::repository::{Gathered, publish};
-use builder::formats::debian::deb::{Deb, Limits};
+use builder::formats::debian::deb::{UnpackLimits, UnpackedDeb};
 use builder::formats::openpgp::SigningKey;
 use builder::pack::package::repository::{Offer, Suite};
 use tests::server::{Answer, Server};
@@ -100,7 +100,8 @@ impl Stage {
 }
 
 pub(crate) fn offer(world: &World, content: Digest, size: u64) -> Result<Offer> {
-    let control = Deb::read_control("a package", world.store.open(&content)?, Limits::for_size(size))?;
+    let control =
+        UnpackedDeb::read_control("a package", world.store.open(&content)?, UnpackLimits::for_size(size))?;
     Ok(Offer { control, content, size })
 }
 

@@ -15,7 +15,7 @@ use crate::base::progress::Progress;
 use crate::base::tree::{Contents, Kind, Memory, Node, Tree, TreePath};
 use crate::base::{Digest, Epoch, Fault, Result};
 use crate::formats::debian::control::Paragraph;
-use crate::formats::debian::deb::{Deb, Limits};
+use crate::formats::debian::deb::{UnpackLimits, UnpackedDeb};
 use crate::host::cargo::{self, Toolchain};
 use crate::host::sandbox::Sandbox;
 use crate::pack::disk::writer::Layered;
@@ -121,7 +121,7 @@ impl StepRunner<'_> {
     fn root(&self, epoch: Epoch, make: impl FnOnce(&Builder<'_>) -> Result<Digest>) -> Result<Output> {
         let sandbox = Sandbox::of_this_program()?;
         let builder =
-            Builder { store: self.store, sandbox: &sandbox, epoch, limits: rootfs::Limits::default() };
+            Builder { store: self.store, sandbox: &sandbox, epoch, limits: rootfs::Timeouts::default() };
         Ok(Output::Tree { tree: make(&builder)? })
     }
 
@@ -146,8 +146,12 @@ impl StepRunner<'_> {
     fn unpack(&self, deb: Output) -> Result<Output> {
         let Output::Blob { content, size } = deb else { return Err(Fault::bug("a package is a file")) };
         let batch = self.store.batch()?;
-        let read =
-            Deb::read(&content.short(), self.store.open(&content)?, Limits::for_size(size), &mut &batch)?;
+        let read = UnpackedDeb::read(
+            &content.short(),
+            self.store.open(&content)?,
+            UnpackLimits::for_size(size),
+            &mut &batch,
+        )?;
         batch.commit()?;
         Ok(Output::Tree { tree: self.store.put_tree(&read.tree)? })
     }
@@ -164,7 +168,7 @@ impl StepRunner<'_> {
             control.set(name, value.as_str())?;
         }
         let (conffiles, scripts) = (&package.conffiles, &package.scripts);
-        let deb = deb::Deb { control: &control, conffiles, scripts, triggers: &package.triggers, tree };
+        let deb = deb::DebSpec { control: &control, conffiles, scripts, triggers: &package.triggers, tree };
         let mut scratch = self.scratch()?;
         let mut writer = self.store.writer()?;
         deb::write(&deb, self.store, epoch, &mut scratch, &mut writer)?;
@@ -182,7 +186,7 @@ impl StepRunner<'_> {
         let Step::Image { title, version, about, licences, annotations, arch, layers, epoch } = step else {
             return Err(Fault::bug("not an image"));
         };
-        let image = oci::Image {
+        let image = oci::ImageSpec {
             entrypoint: Vec::new(),
             title: title.clone(),
             version: version.to_string(),
@@ -242,7 +246,7 @@ impl StepRunner<'_> {
         let tree = self.tree(inputs, &image.tree)?;
         let layer = oci::write_layer(&tree, self.store, epoch, &mut std::io::sink())?;
         let (package, version) = (image.component.clone(), image.version.to_string());
-        let documents = oci::documents(&oci::Image {
+        let documents = oci::documents(&oci::ImageSpec {
             entrypoint: image.entrypoint.clone(),
             title: package.to_string(),
             version: version.clone(),

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::base::tree::{Contents, Kind, Memory, Node};
 use crate::base::{Fault, Result};
-use crate::formats::debian::deb::{Deb, Limits};
+use crate::formats::debian::deb::{UnpackLimits, UnpackedDeb};
 
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -85,7 +85,7 @@ fn open(dist: &Path) -> Result<Opened> {
         let file = File::open(&path).map_err(|e| Fault::io("open", &path, e))?;
         let size = file.metadata().map_err(|e| Fault::io("examine", &path, e))?.len();
         let name = path.display().to_string();
-        let deb = Deb::read(&name, file, Limits::for_size(size), &mut opened.contents)?;
+        let deb = UnpackedDeb::read(&name, file, UnpackLimits::for_size(size), &mut opened.contents)?;
         opened.packages.insert(deb.name.to_string(), (deb.version.to_string(), size));
         opened.files.extend(deb.tree.iter().map(|(path, node)| (path.to_string(), node.clone())));
     }

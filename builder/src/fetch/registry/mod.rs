@@ -23,13 +23,13 @@ use image::{DOCUMENT, Descriptor, Document, INDEXES, MANIFESTS, Meaning, check_c
 
 /// An image in a registry.
 #[derive(Clone, Debug)]
-pub struct Image {
+pub struct ImageRef {
     registry: Url,
     repository: String,
     arch: Arch,
 }
 
-impl Image {
+impl ImageRef {
     /// An image of `registry` (scheme, host and port), for machines of `arch`. The repository's name is
     /// checked as the distribution spec says.
     pub fn new(registry: Url, repository: impl Into<String>, arch: Arch) -> Result<Self> {
@@ -99,7 +99,7 @@ impl Image {
 }
 
 struct Pull<'a> {
-    image: &'a Image,
+    image: &'a ImageRef,
     store: &'a Store,
     client: &'a Client,
     progress: &'a dyn Progress,
@@ -268,9 +268,9 @@ mod tests {
     #[test]
     fn repositories_are_names() {
         let registry = Url::new("https://registry.example.org").unwrap();
-        assert!(Image::new(registry.clone(), "library/core-dns", Arch::Amd64).is_ok());
+        assert!(ImageRef::new(registry.clone(), "library/core-dns", Arch::Amd64).is_ok());
         for bad in ["", "/", "a//b", "../x", "A", "a?b", "a/", "-a", "a b"] {
-            assert!(Image::new(registry.clone(), bad, Arch::Amd64).is_err(), "{bad:?}");
+            assert!(ImageRef::new(registry.clone(), bad, Arch::Amd64).is_err(), "{bad:?}");
         }
     }
 }

@@ -79,7 +79,7 @@ pub struct PackageLayer {
 
 /// An image to describe. What is not known is not said.
 #[derive(Clone, Debug)]
-pub struct Image {
+pub struct ImageSpec {
     /// Title, and the first part of the reference name.
     pub title: String,
     /// Version, and the second part of the reference name.
@@ -104,7 +104,7 @@ pub struct Image {
 
 /// Describes an image: the layout's tree, and the contents of its documents. The layers' bytes are
 /// named by digest and stay where they are.
-pub fn layout(image: &Image) -> Result<(Tree, Memory)> {
+pub fn layout(image: &ImageSpec) -> Result<(Tree, Memory)> {
     let (mut tree, mut memory) = (Tree::new(), Memory::default());
     for PackageLayer { layer, .. } in &image.layers {
         // Equal packages are equal layers; the second is there already.
@@ -136,7 +136,7 @@ pub struct Documents {
 }
 
 /// The image's config and manifest.
-pub fn documents(image: &Image) -> Result<Documents> {
+pub fn documents(image: &ImageSpec) -> Result<Documents> {
     let config = config(image)?;
     let manifest = manifest(image, (Digest::of(&config), config.len() as u64))?;
     Ok(Documents { config, manifest })
@@ -144,7 +144,7 @@ pub fn documents(image: &Image) -> Result<Documents> {
 
 /// The image's reference name, `TITLE-VERSION` with `_` for what a registry's tag cannot hold
 /// (distribution spec, "Pulling manifests").
-pub fn reference(image: &Image) -> String {
+pub fn reference(image: &ImageSpec) -> String {
     let allowed = |c: char| if c.is_ascii_alphanumeric() || "-._".contains(c) { c } else { '_' };
     format!("{}-{}", image.title, image.version).chars().map(allowed).collect()
 }
@@ -176,7 +176,7 @@ fn architecture(arch: Arch) -> Result<Architecture> {
     }
 }
 
-fn config(image: &Image) -> Result<Vec<u8>> {
+fn config(image: &ImageSpec) -> Result<Vec<u8>> {
     let created = image.epoch.rfc3339();
     let history = image.layers.iter().map(|packed| {
         let by = format!("{} {}", packed.package, packed.version);
@@ -199,7 +199,7 @@ fn config(image: &Image) -> Result<Vec<u8>> {
     described(config.build())
 }
 
-fn manifest(image: &Image, config: (Digest, u64)) -> Result<Vec<u8>> {
+fn manifest(image: &ImageSpec, config: (Digest, u64)) -> Result<Vec<u8>> {
     let layer = |packed: &PackageLayer| -> Result<Descriptor> {
         let about = [
             (image::ANNOTATION_TITLE, packed.package.as_str()),
@@ -220,7 +220,7 @@ fn manifest(image: &Image, config: (Digest, u64)) -> Result<Vec<u8>> {
     described(manifest.build())
 }
 
-fn annotations(image: &Image) -> BTreeMap<String, String> {
+fn annotations(image: &ImageSpec) -> BTreeMap<String, String> {
     let mut all = image.annotations.clone();
     let base = image.base.as_ref();
     let known = [
@@ -236,7 +236,7 @@ fn annotations(image: &Image) -> BTreeMap<String, String> {
     all
 }
 
-fn index(image: &Image, manifest: (Digest, u64)) -> Result<Vec<u8>> {
+fn index(image: &ImageSpec, manifest: (Digest, u64)) -> Result<Vec<u8>> {
     let platform = PlatformBuilder::default().architecture(architecture(image.arch)?).os(Os::Linux).build();
     let name = [(image::ANNOTATION_REF_NAME.to_owned(), reference(image))];
     let manifest = descriptor(MediaType::ImageManifest, manifest)?
@@ -257,7 +257,7 @@ type Annotations = std::collections::HashMap<String, String>;
 mod tests {
     use super::*;
 
-    fn image(tree: &Tree, memory: &Memory) -> Image {
+    fn image(tree: &Tree, memory: &Memory) -> ImageSpec {
         let epoch = Epoch::new(1_763_201_230).unwrap();
         let layer = write_layer(tree, memory, epoch, &mut std::io::sink()).unwrap();
         let packed = |name: &str| PackageLayer {
@@ -265,7 +265,7 @@ mod tests {
             version: "1.17~1".into(),
             layer,
         };
-        Image {
+        ImageSpec {
             title: "hale-master".into(),
             version: "1:1.17~1".into(),
             description: None,

@@ -16,7 +16,7 @@ use crate::base::name::Arch;
 use crate::base::tree::{Contents, Kind, Node, Tree, TreePath};
 use crate::base::{Digest, Fault, Result};
 use crate::formats::archive::{self, Compression, EntryKind, Sink};
-use crate::formats::debian::deb::{Deb, Limits};
+use crate::formats::debian::deb::{UnpackLimits, UnpackedDeb};
 use crate::plan::Output;
 use crate::recipe::component::{Archive, Release};
 use crate::store::Store;
@@ -79,7 +79,7 @@ fn bare(release: &Release, input: &mut dyn Read, sink: &mut Heads) -> Result<Tak
 fn unpacked(release: &Release, input: &mut dyn Read, size: u64, sink: &mut Heads) -> Result<Taken> {
     let is_wanted = |path: &TreePath| release.files.values().any(|wanted| wanted.places.contains(path));
     let (mut found, mut others) = (BTreeMap::new(), Vec::new());
-    archive::read(input, Compression::Gzip, Limits::for_size(size).data, |tar| {
+    archive::read(input, Compression::Gzip, UnpackLimits::for_size(size).data, |tar| {
         while let Some(entry) = tar.next()? {
             let Some(path) = entry.path()? else { continue };
             if !is_wanted(&path) {
@@ -105,7 +105,7 @@ fn unpacked(release: &Release, input: &mut dyn Read, size: u64, sink: &mut Heads
 }
 
 fn packaged(release: &Release, input: &mut dyn Read, size: u64, sink: &mut Heads) -> Result<Taken> {
-    let deb = Deb::read("the package", input, Limits::for_size(size), sink)?;
+    let deb = UnpackedDeb::read("the package", input, UnpackLimits::for_size(size), sink)?;
     if deb.arch != release.arch {
         return Err(Fault::integrity("a package for another machine").expected_found(release.arch, deb.arch));
     }

@@ -26,7 +26,7 @@ use crate::formats::archive::{self, Compression, EntryKind, Sink, Tar, broken};
 
 /// How much a package may unpack to, so that no small file fills the disk.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct UnpackLimits {
     /// Bytes of data.tar.
     pub data: u64,
     /// Bytes of control.tar.
@@ -35,7 +35,7 @@ pub struct Limits {
     pub entries: usize,
 }
 
-impl Limits {
+impl UnpackLimits {
     /// For a package of `size` bytes: 64 MiB, or 300 times its size if that is more, but never over
     /// 8 GiB. The densest real packages (fonts, documentation) stay under 50 times.
     pub fn for_size(size: u64) -> Self {
@@ -46,7 +46,7 @@ impl Limits {
 
 /// What a package is: its control members and its files as a tree.
 #[derive(Clone, Debug)]
-pub struct Deb {
+pub struct UnpackedDeb {
     /// Its name.
     pub name: PackageName,
     /// Its version.
@@ -63,14 +63,14 @@ pub struct Deb {
     pub tree: Tree,
 }
 
-impl Deb {
+impl UnpackedDeb {
     /// Reads a package; `name` is what its errors call it. The contents of its files go to `sink`.
-    pub fn read(name: &str, package: impl Read, limits: Limits, sink: &mut dyn Sink) -> Result<Self> {
+    pub fn read(name: &str, package: impl Read, limits: UnpackLimits, sink: &mut dyn Sink) -> Result<Self> {
         read(package, limits, sink).map_err(|fault| fault.context(name))
     }
 
     /// Reads a package's control paragraph alone; what it installs is not looked at.
-    pub fn read_control(name: &str, package: impl Read, limits: Limits) -> Result<Paragraph> {
+    pub fn read_control(name: &str, package: impl Read, limits: UnpackLimits) -> Result<Paragraph> {
         let read = begin(package, limits).and_then(|(_, members)| control(&members));
         read.map_err(|fault| fault.context(name))
     }
@@ -86,7 +86,7 @@ impl Deb {
     }
 }
 
-fn read(package: impl Read, limits: Limits, sink: &mut dyn Sink) -> Result<Deb> {
+fn read(package: impl Read, limits: UnpackLimits, sink: &mut dyn Sink) -> Result<UnpackedDeb> {
     let (mut archive, members) = begin(package, limits)?;
     let tree = part(&mut archive, "data.tar", limits.data, |tar| tar.tree(limits.entries, sink))?;
     archive.end()?;
@@ -94,7 +94,7 @@ fn read(package: impl Read, limits: Limits, sink: &mut dyn Sink) -> Result<Deb> 
 }
 
 /// Reads up to the data: the format's version, and the control members by name.
-fn begin<R: Read>(package: R, limits: Limits) -> Result<(ar::Archive<R>, BTreeMap<String, Vec<u8>>)> {
+fn begin<R: Read>(package: R, limits: UnpackLimits) -> Result<(ar::Archive<R>, BTreeMap<String, Vec<u8>>)> {
     let mut archive = ar::Archive::open(package)?;
     let format = archive.member("debian-binary", |name| name == "debian-binary")?;
     let mut version = Vec::new();
@@ -157,7 +157,7 @@ fn control(members: &BTreeMap<String, Vec<u8>>) -> Result<Paragraph> {
     ControlText { file: "control", text, class: Class::Integrity }.read_one()
 }
 
-fn assemble(members: BTreeMap<String, Vec<u8>>, tree: Tree) -> Result<Deb> {
+fn assemble(members: BTreeMap<String, Vec<u8>>, tree: Tree) -> Result<UnpackedDeb> {
     let control = control(&members)?;
     let conffile = |line: &str| {
         let path =
@@ -173,7 +173,7 @@ fn assemble(members: BTreeMap<String, Vec<u8>>, tree: Tree) -> Result<Deb> {
     }
     let field = |name: &str| control.need(name);
     let wrong = |fault: Fault| Fault::integrity(format!("control: {}", fault.what())).cause(&fault);
-    Ok(Deb {
+    Ok(UnpackedDeb {
         name: PackageName::new(field("Package")?).map_err(wrong)?,
         version: Version::new(field("Version")?).map_err(wrong)?,
         arch: field("Architecture")?.parse().map_err(wrong)?,

@@ -2,7 +2,7 @@ use super::*;
 use crate::base::Class;
 use crate::base::name::{Arch, PackageName};
 use crate::base::tree::{Contents, Kind};
-use crate::pack::image::oci::{self, Documents, Image, PackageLayer};
+use crate::pack::image::oci::{self, Documents, ImageSpec, PackageLayer};
 
 fn tree(text: &str, uid: u32) -> (Tree, Memory) {
     let (mut tree, mut memory) = (Tree::new(), Memory::default());
@@ -24,7 +24,7 @@ fn documents(layers: &[WrittenLayer]) -> Documents {
         version: "3.1".into(),
         layer: *layer,
     };
-    let image = Image {
+    let image = ImageSpec {
         title: "pause".into(),
         version: "3.1".into(),
         description: None,

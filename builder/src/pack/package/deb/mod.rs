@@ -54,7 +54,7 @@ const LAST: [&str; 2] = ["Homepage", "Description"];
 
 /// A package to write.
 #[derive(Clone, Copy)]
-pub struct Deb<'a> {
+pub struct DebSpec<'a> {
     /// The control file's fields, in any order; `Installed-Size` is the writer's.
     pub control: &'a Paragraph,
     /// Files of the tree that belong to the administrator once installed (deb-conffiles(5)).
@@ -74,7 +74,7 @@ impl<T: Read + Write + Seek> Scratch for T {}
 
 /// Writes the package. `scratch` is used from its position on; `contents` is read once per file.
 pub fn write(
-    deb: &Deb,
+    deb: &DebSpec,
     contents: &dyn Contents,
     epoch: Epoch,
     scratch: &mut dyn Scratch,
@@ -123,7 +123,7 @@ type Sums<'a> = BTreeMap<&'a TreePath, String>;
 
 /// Writes `data.tar.gz`, and takes every file's MD5 on the way.
 fn write_data<'a>(
-    deb: &Deb<'a>,
+    deb: &DebSpec<'a>,
     contents: &dyn Contents,
     epoch: Epoch,
     scratch: &mut dyn Scratch,
@@ -158,7 +158,7 @@ impl<R: Read> Read for Summing<R> {
 }
 
 /// `control.tar.gz`, in memory: it is small.
-fn control_archive(deb: &Deb, sums: &Sums, epoch: Epoch) -> Result<Vec<u8>> {
+fn control_archive(deb: &DebSpec, sums: &Sums, epoch: Epoch) -> Result<Vec<u8>> {
     let (mut tree, mut memory) = (Tree::new(), Memory::default());
     let mut put = |name: &str, text: String, mode: u16| {
         if text.is_empty() { Ok(()) } else { tree.insert(TreePath::new(name)?, memory.file(text, mode)) }
@@ -182,7 +182,7 @@ fn control_archive(deb: &Deb, sums: &Sums, epoch: Epoch) -> Result<Vec<u8>> {
 }
 
 /// The control file's fields in their fixed order.
-fn fields(deb: &Deb) -> Result<Paragraph> {
+fn fields(deb: &DebSpec) -> Result<Paragraph> {
     let size = installed_size(deb.tree).to_string();
     let mut ordered = Paragraph::new();
     for name in FIRST {
@@ -205,7 +205,7 @@ fn fields(deb: &Deb) -> Result<Paragraph> {
     Ok(ordered)
 }
 
-fn conffiles(deb: &Deb) -> Result<String> {
+fn conffiles(deb: &DebSpec) -> Result<String> {
     let mut text = String::new();
     for path in deb.conffiles {
         match deb.tree.get(path.as_str()).map(|node| &node.kind) {
@@ -217,7 +217,7 @@ fn conffiles(deb: &Deb) -> Result<String> {
 }
 
 /// dpkg keeps the sums of conffiles itself, so they are not listed (dh_md5sums(1)).
-fn md5sums(deb: &Deb, sums: &Sums) -> String {
+fn md5sums(deb: &DebSpec, sums: &Sums) -> String {
     let listed = sums.iter().filter(|(path, _)| !deb.conffiles.contains(**path));
     listed.map(|(path, sum)| format!("{sum}  {path}\n")).collect()
 }
@@ -249,7 +249,7 @@ fn member(
 pub(crate) fn sample(control: &str, tree: &Tree, contents: &dyn Contents) -> Vec<u8> {
     let control = crate::formats::debian::control::ControlText::user("control", control).read_one().unwrap();
     let (conffiles, scripts) = Default::default();
-    let deb = Deb { control: &control, conffiles: &conffiles, scripts: &scripts, triggers: &[], tree };
+    let deb = DebSpec { control: &control, conffiles: &conffiles, scripts: &scripts, triggers: &[], tree };
     let (mut scratch, mut out) = (io::Cursor::new(Vec::new()), Vec::new());
     write(&deb, contents, Epoch::new(1).unwrap(), &mut scratch, &mut out).unwrap();
     out
