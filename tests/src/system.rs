@@ -23,7 +23,7 @@ use builder::fetch::provide;
 use builder::fetch::{self, Client, FetchLimits};
 use builder::host::cargo;
 use builder::host::checkout::Project;
-use builder::lock::resolve::{Moving, resolve};
+use builder::lock::resolve::{UpdatePolicy, resolve};
 use builder::lock::{Lock, LockedOrigin, LockedPackage};
 use builder::plan::{Output, Plan, Step, StepId};
 use builder::recipe::Recipe;
@@ -291,8 +291,8 @@ pub fn lock(project: &Project, recipe: &Recipe, store: &Store) -> Result<Lock> {
         sources: recipe.sources.keys().cloned().collect(),
     };
     let mirrors = Mirrors::read(&["/etc/apt/sources.list", "/etc/apt/sources.list.d"].map(PathBuf::from))?;
-    let offer = reader.offer(&mirrors, &project.files()?, &recipe.line, None)?;
-    resolve(recipe, offer, Moving::All)
+    let snapshot = reader.snapshot(&mirrors, &project.files()?, &recipe.line, None)?;
+    resolve(recipe, snapshot, UpdatePolicy::All)
 }
 
 /// Fetches Debian's packages of a lock; what is not Debian's nobody here can reach.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use builder::base::name::{Arch, SuiteName};
 use builder::base::{Class, Digest, Epoch, Result};
-use builder::fetch::mirror::{Mirrors, Offered, Reader};
+use builder::fetch::mirror::{Mirrors, Reader, SuiteSnapshot};
 use builder::fetch::{Client, FetchLimits};
 use builder::formats::debian::index::release::{Listed, Release};
 use builder::formats::openpgp::{Keyring, SigningKey};
@@ -94,13 +94,13 @@ impl World {
         Trust { components: vec!["main".to_owned()], keyring }
     }
 
-    fn read_seen(&self, seen: Option<Epoch>) -> Result<Offered> {
+    fn read_seen(&self, seen: Option<Epoch>) -> Result<SuiteSnapshot> {
         let sources = self.top.path().join("apt.sources");
         put(&sources, format!("Types: deb\nURIs: {}\nSuites: demo\nComponents: main\n", self.server.url("")));
         self.read_from(&sources, seen)
     }
 
-    fn read_from(&self, sources: &Path, seen: Option<Epoch>) -> Result<Offered> {
+    fn read_from(&self, sources: &Path, seen: Option<Epoch>) -> Result<SuiteSnapshot> {
         let limits = FetchLimits {
             stall: Duration::from_millis(500),
             tries: 2,
@@ -284,7 +284,7 @@ fn apt_simulate(top: &Path, packages: &str, wanted: &[String]) -> BTreeSet<Strin
 fn apt_would_install_what_the_lock_holds() {
     use builder::host::checkout::Project;
     use builder::lock::diff::changes;
-    use builder::lock::resolve::{Moving, resolve};
+    use builder::lock::resolve::{UpdatePolicy, resolve};
 
     let top = tempfile::tempdir().unwrap();
     let project = Project::at(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap());
@@ -302,8 +302,9 @@ fn apt_would_install_what_the_lock_holds() {
         sources: recipe.sources.keys().cloned().collect(),
     };
     let mirrors = Mirrors::read(&sources).unwrap();
-    let offer = || reader.offer(&mirrors, &project.files().unwrap(), &recipe.line, None);
-    let lock = resolve(&recipe, offer().unwrap_or_else(|fault| panic!("{fault}")), Moving::All).unwrap();
+    let snapshot = || reader.snapshot(&mirrors, &project.files().unwrap(), &recipe.line, None);
+    let lock =
+        resolve(&recipe, snapshot().unwrap_or_else(|fault| panic!("{fault}")), UpdatePolicy::All).unwrap();
 
     let mut indices = String::new();
     for entry in std::fs::read_dir(&cache).unwrap() {
@@ -326,7 +327,7 @@ fn apt_would_install_what_the_lock_holds() {
 
     // A lock moves one package and leaves the others; a lock of now has nothing to move.
     let one = &lock.packages.values().next().unwrap().name;
-    let again = resolve(&recipe, offer().unwrap(), Moving::One(&lock, one)).unwrap();
+    let again = resolve(&recipe, snapshot().unwrap(), UpdatePolicy::One(&lock, one)).unwrap();
     assert_eq!(changes(Some(&lock), &again), []);
 }
 
@@ -336,7 +337,7 @@ fn synthetic(
     recipe: &builder::recipe::Recipe,
     version: u32,
     newer: &[&str],
-) -> builder::lock::resolve::Offer {
+) -> builder::lock::resolve::ArchiveSnapshot {
     use builder::formats::debian::control::ControlText;
     use builder::lock::LockedSuite;
 
@@ -362,7 +363,7 @@ fn synthetic(
         date: at(NOW + u64::from(version)),
         signed_by: BTreeSet::from(["0".repeat(40)]),
     };
-    builder::lock::resolve::Offer {
+    builder::lock::resolve::ArchiveSnapshot {
         suites: BTreeMap::from([(suite, locked)]),
         packages: packages.unwrap(),
         sources: Vec::new(),
@@ -374,35 +375,35 @@ fn one_package_moves_and_the_others_stay() {
     use builder::base::name::PackageName;
     use builder::host::checkout::Project;
     use builder::lock::diff::changes;
-    use builder::lock::resolve::{Moving, resolve};
+    use builder::lock::resolve::{UpdatePolicy, resolve};
 
     let project = Project::at(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap());
     let recipe = project.recipe(&project.default_line().unwrap()).unwrap();
-    let first = resolve(&recipe, synthetic(&recipe, 1, &[]), Moving::All).unwrap();
+    let first = resolve(&recipe, synthetic(&recipe, 1, &[]), UpdatePolicy::All).unwrap();
     assert_eq!(first.epoch, at(NOW + 1), "the epoch is the newest suite's date");
     let conmon = PackageName::new("conmon").unwrap();
-    let offer = || {
-        let (mut offer, old) = (synthetic(&recipe, 1, &["conmon", "kmod"]), synthetic(&recipe, 1, &[]));
-        offer.packages.extend(old.packages);
-        offer
+    let snapshot = || {
+        let (mut snapshot, old) = (synthetic(&recipe, 1, &["conmon", "kmod"]), synthetic(&recipe, 1, &[]));
+        snapshot.packages.extend(old.packages);
+        snapshot
     };
     let moved =
         |lock| -> Vec<String> { changes(Some(&first), lock).into_iter().map(|change| change.name).collect() };
-    let one = resolve(&recipe, offer(), Moving::One(&first, &conmon)).unwrap();
+    let one = resolve(&recipe, snapshot(), UpdatePolicy::One(&first, &conmon)).unwrap();
     assert_eq!(moved(&one), ["conmon"]);
-    let all = resolve(&recipe, offer(), Moving::All).unwrap();
+    let all = resolve(&recipe, snapshot(), UpdatePolicy::All).unwrap();
     assert_eq!(moved(&all), ["conmon", "kmod"]);
     let change = changes(Some(&first), &one).remove(0);
     assert_eq!((change.before.as_deref(), change.after.as_deref()), (Some("9:1"), Some("9:2")));
     assert_eq!(change.wanted_by.iter().map(|group| group.as_str()).collect::<Vec<_>>(), ["master", "node"]);
-    let gone = resolve(&recipe, synthetic(&recipe, 2, &[]), Moving::One(&first, &conmon)).unwrap();
+    let gone = resolve(&recipe, synthetic(&recipe, 2, &[]), UpdatePolicy::One(&first, &conmon)).unwrap();
     assert!(moved(&gone).len() > 2, "what the archive no longer has cannot stay");
 
     let stranger = PackageName::new("stranger").unwrap();
-    let fault = resolve(&recipe, offer(), Moving::One(&first, &stranger)).unwrap_err();
+    let fault = resolve(&recipe, snapshot(), UpdatePolicy::One(&first, &stranger)).unwrap_err();
     assert_eq!(fault.class(), Class::User, "{fault}");
-    let mut poor = offer();
+    let mut poor = snapshot();
     poor.packages.retain(|package| package.name != conmon);
-    let fault = resolve(&recipe, poor, Moving::All).unwrap_err();
+    let fault = resolve(&recipe, poor, UpdatePolicy::All).unwrap_err();
     assert!(fault.class() == Class::User && fault.to_string().contains("conmon"), "{fault}");
 }

@@ -27,7 +27,7 @@ use crate::formats::debian::index::release::{Listed, Release};
 use crate::formats::debian::index::sources::{self, SourcePackage};
 use crate::formats::openpgp::verify_clearsigned;
 use crate::host::atomic::write_whole;
-use crate::lock::resolve::Offer;
+use crate::lock::resolve::ArchiveSnapshot;
 use crate::lock::{Lock, LockedSuite};
 use crate::recipe::Files;
 use crate::recipe::line::Line;
@@ -100,7 +100,7 @@ fn files(path: &Path) -> Result<Vec<PathBuf>> {
 
 /// A suite that was read: how the lock names it, and what it offers.
 #[derive(Debug)]
-pub struct Offered {
+pub struct SuiteSnapshot {
     /// The suite as it is now.
     pub suite: LockedSuite,
     /// Its packages for one architecture.
@@ -125,19 +125,25 @@ pub struct Reader<'a> {
 
 impl Reader<'_> {
     /// Reads all suites of a line. `last` is its last lock, if there was one.
-    pub fn offer(&self, mirrors: &Mirrors, files: &Files, line: &Line, last: Option<&Lock>) -> Result<Offer> {
+    pub fn snapshot(
+        &self,
+        mirrors: &Mirrors,
+        files: &Files,
+        line: &Line,
+        last: Option<&Lock>,
+    ) -> Result<ArchiveSnapshot> {
         let read = |suite: &SuiteName| {
             let seen = last.and_then(|lock| lock.suites.get(suite)).map(|suite| suite.date);
             self.read(mirrors, suite, &Trust::parse(files, suite)?, seen)
         };
-        let read: Vec<Offered> = line.suites.par_iter().map(read).collect::<Result<_>>()?;
+        let read: Vec<SuiteSnapshot> = line.suites.par_iter().map(read).collect::<Result<_>>()?;
         let (mut suites, mut packages, mut sources) = (BTreeMap::new(), Vec::new(), Vec::new());
         for offered in read {
             suites.insert(offered.suite.name.clone(), offered.suite);
             packages.extend(offered.packages);
             sources.extend(offered.sources);
         }
-        Ok(Offer { suites, packages, sources })
+        Ok(ArchiveSnapshot { suites, packages, sources })
     }
 
     /// Reads a suite from the first mirror that serves it. `seen` is the date of the Release file that
@@ -148,7 +154,7 @@ impl Reader<'_> {
         suite: &SuiteName,
         trust: &Trust,
         seen: Option<Epoch>,
-    ) -> Result<Offered> {
+    ) -> Result<SuiteSnapshot> {
         let mut first = None;
         for url in mirrors.of(suite)? {
             match self.read_from(url, suite, trust, seen) {
@@ -165,7 +171,7 @@ impl Reader<'_> {
         suite: &SuiteName,
         trust: &Trust,
         seen: Option<Epoch>,
-    ) -> Result<Offered> {
+    ) -> Result<SuiteSnapshot> {
         let dist = archive.join(&format!("dists/{suite}"))?;
         let address = dist.join("InRelease")?;
         let bytes = self.client.get(&address, RELEASE)?;
@@ -193,7 +199,7 @@ impl Reader<'_> {
             date: release.date,
             signed_by: verified.signers.iter().map(ToString::to_string).collect(),
         };
-        Ok(Offered { suite, packages, sources })
+        Ok(SuiteSnapshot { suite, packages, sources })
     }
 
     /// Whether it is this suite's Release file, and the one of now.

@@ -12,7 +12,7 @@ use crate::recipe::role::Role;
 
 /// Versions on one role's machines.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pinned {
+pub struct RoleVersions {
     /// Upstream's (or Debian's) version of every component of the line.
     pub versions: BTreeMap<ComponentName, Version>,
     /// The package that each component of the line is, if it is one, and that package's version.
@@ -23,7 +23,7 @@ pub struct Pinned {
     pub own: Version,
 }
 
-impl Pinned {
+impl RoleVersions {
     /// As the lock found them; refused when a rule of the line refuses them. Without a lock, which is good
     /// enough for lint, Debian's packages stand at the least version that the line takes.
     pub fn new(recipe: &Recipe, role: &Role, lock: Option<&Lock>) -> Result<Self> {
@@ -117,7 +117,7 @@ mod tests {
         let recipe = shipped::recipe();
         let role = recipe.role("master").unwrap();
         let lock = handed_over(&recipe, "cri-o", "1.17.5");
-        let pinned = Pinned::new(&recipe, role, Some(&lock)).unwrap_or_else(|e| panic!("{e}"));
+        let pinned = RoleVersions::new(&recipe, role, Some(&lock)).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(pinned.packages["cri-o"].as_str(), "1.17.5+hale1+local");
         assert_eq!(pinned.packages["crun"].as_str(), "1.17+hale1");
         assert_eq!(recipe.line.apparmor_profile(&pinned.versions), "crio-default-1.17.5");
@@ -133,7 +133,7 @@ mod tests {
             assert!(role.contains(&format!("shim = {shim}")), "{role}");
         }
         let old = handed_over(&recipe, "kubelet", "1.17.4");
-        let fault = Pinned::new(&recipe, role, Some(&old)).unwrap_err();
+        let fault = RoleVersions::new(&recipe, role, Some(&old)).unwrap_err();
         assert!(fault.to_string().contains("rule `old-kubernetes`"), "{fault}");
     }
 }

@@ -15,7 +15,7 @@ use crate::recipe::source_build;
 
 /// What the suites of a line offer.
 #[derive(Debug)]
-pub struct Offer {
+pub struct ArchiveSnapshot {
     /// The suites, as the lock names them.
     pub suites: BTreeMap<SuiteName, LockedSuite>,
     /// Their packages.
@@ -26,7 +26,7 @@ pub struct Offer {
 
 /// Which versions may move.
 #[derive(Clone, Debug)]
-pub enum Moving<'a> {
+pub enum UpdatePolicy<'a> {
     /// All, to the newest.
     All,
     /// One package; the others stay where they are as long as the archive has that version and the
@@ -39,9 +39,9 @@ pub enum Moving<'a> {
 /// One solution holds for all of them, so that any of them may share a machine; each then gets the part
 /// of it that it needs. A group that no role draws in is a root tree of its own (the machine's, the
 /// tools'), and gets Debian's essential packages too.
-pub fn resolve(recipe: &Recipe, offer: Offer, moving: Moving<'_>) -> Result<Lock> {
+pub fn resolve(recipe: &Recipe, snapshot: ArchiveSnapshot, policy: UpdatePolicy<'_>) -> Result<Lock> {
     let arch = recipe.line.arch;
-    let epoch = offer.suites.values().map(|suite| suite.date).max();
+    let epoch = snapshot.suites.values().map(|suite| suite.date).max();
     let epoch = epoch.ok_or_else(|| Fault::user("a line without suites has no lock"))?;
     let parse = |text: &String| relation::parse(text, arch).map_err(|fault| user(&fault));
     let mut wanted: BTreeMap<GroupName, Vec<Clause>> = BTreeMap::new();
@@ -49,10 +49,10 @@ pub fn resolve(recipe: &Recipe, offer: Offer, moving: Moving<'_>) -> Result<Lock
         let clauses: Vec<_> = relations.iter().map(parse).collect::<Result<_>>()?;
         wanted.insert(name, clauses.into_iter().flatten().collect());
     }
-    let keep = kept(&moving)?;
-    let sources = sources(recipe, &offer.sources)?;
+    let keep = kept(&policy)?;
+    let sources = sources(recipe, &snapshot.sources)?;
     let all = Request { clauses: wanted.values().flatten().cloned().collect(), essential: true, keep };
-    let universe = Universe::new(offer.packages, arch)?;
+    let universe = Universe::new(snapshot.packages, arch)?;
     let together: Vec<IndexEntry> = universe.solve(&all)?.into_iter().cloned().collect();
     let part = Universe::new(together, arch)?;
     let mut packages = BTreeMap::new();
@@ -68,7 +68,7 @@ pub fn resolve(recipe: &Recipe, offer: Offer, moving: Moving<'_>) -> Result<Lock
         arch,
         recipe: recipe.lock_digest()?,
         epoch,
-        suites: offer.suites,
+        suites: snapshot.suites,
         inputs: Lock::inputs_of(recipe)?,
         packages,
         sources,
@@ -90,8 +90,8 @@ fn sources(recipe: &Recipe, offered: &[SourcePackage]) -> Result<BTreeMap<Packag
     Ok(sources)
 }
 
-fn kept(moving: &Moving<'_>) -> Result<BTreeMap<PackageName, Version>> {
-    let Moving::One(lock, package) = moving else { return Ok(BTreeMap::new()) };
+fn kept(policy: &UpdatePolicy<'_>) -> Result<BTreeMap<PackageName, Version>> {
+    let UpdatePolicy::One(lock, package) = policy else { return Ok(BTreeMap::new()) };
     if !lock.packages.keys().any(|(name, _)| name == *package) {
         let fault = Fault::user(format!("the lock has no package `{package}`"));
         return Err(fault.help(format!("cargo xtask lock {}", lock.line)));

@@ -14,7 +14,7 @@ use crate::base::text::Text;
 use crate::base::tree::{Memory, Node, Tree, TreePath};
 use crate::base::{Fault, Result, json};
 use crate::formats::debian::version::Version;
-use crate::lock::pins::Pinned;
+use crate::lock::pins::RoleVersions;
 use crate::recipe::Recipe;
 use crate::recipe::component::{Origin, Product};
 use crate::recipe::line::Need;
@@ -29,7 +29,7 @@ impl Values {
     /// role that role's own. Lists are written as JSON, which TOML and YAML read too.
     pub fn new(
         recipe: &Recipe,
-        pinned: &Pinned,
+        pinned: &RoleVersions,
         role: Option<(&Role, &BTreeMap<PackageName, Version>)>,
     ) -> Result<Self> {
         let (mut values, versions) = (site_values(recipe)?, &pinned.versions);

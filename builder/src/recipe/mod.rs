@@ -17,7 +17,7 @@ use crate::base::name::{Arch, ComponentName, GroupName, LineName, PackageName, R
 use crate::base::text::{Text, distinct};
 use crate::base::{Digest, Fault, Result, json};
 use crate::formats::debian::version::Version;
-use component::{Component, ComponentPackage, Offered, Origin, OriginKind, Product};
+use component::{Component, ComponentPackage, ComponentRecipe, Origin, OriginKind, Product};
 use line::{Line, Pin};
 use role::Role;
 use site::Site;
@@ -312,7 +312,7 @@ fn components(files: &Files, line: &Line, text: Text<'_>) -> Result<BTreeMap<Com
     let mut components = BTreeMap::new();
     for (name, file) in names_in(files, "components") {
         let name = ComponentName::new(name)?;
-        let offered = Offered::parse(name.clone(), text_of(files, &file)?)?;
+        let offered = ComponentRecipe::parse(name.clone(), text_of(files, &file)?)?;
         let Some(pin) = line.pins.get(&name) else { continue };
         let Some(component) = offered.choose(pin.origin()) else {
             let at = text.find(&format!("pins.{name}]"));

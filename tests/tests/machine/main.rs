@@ -30,7 +30,7 @@ use builder::host::overwrite::Overwrite;
 use builder::host::sandbox::{VERB, helper};
 use builder::machine::flash::{Target, flash};
 use builder::machine::vm::{Bus, Card, Disk, Firmware, Forward};
-use builder::pack::package::repository::Offer;
+use builder::pack::package::repository::RepositoryPackage;
 use builder::plan::{Output, Plan, Step};
 use libtest_mimic::{Arguments, Failed, Trial};
 use packages::offer;
@@ -130,7 +130,7 @@ struct Stage {
     shipped: Digest,
     /// Its image, for the machines that start with nothing else.
     image: OnceLock<PathBuf>,
-    packages: Vec<Offer>,
+    packages: Vec<RepositoryPackage>,
     found: BTreeMap<&'static str, OnceLock<std::result::Result<Outcomes, String>>>,
 }
 

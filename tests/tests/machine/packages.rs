@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use builder::base::name::{PackageName, SuiteName};
 use builder::base::tree::{Contents, Kind, Node};
 use builder::base::{Digest, Result};
-use builder::dist::repository::{Gathered, publish};
+use builder::dist::repository::{RepositoryContents, publish};
 use builder::formats::debian::deb::{UnpackLimits, UnpackedDeb};
 use builder::formats::openpgp::SigningKey;
-use builder::pack::package::repository::{Offer, Suite};
+use builder::pack::package::repository::{RepositoryPackage, Suite};
 use tests::server::{Answer, Server};
 use tests::system::World;
 use tests::tools::{put, succeed, tool};
@@ -58,7 +58,13 @@ impl Stage {
         let key = SigningKey::generate([7; 32], "Tests <tests@example.org>", suite.epoch)?;
         put(extra.join("hale.asc"), key.certificate_armor()?);
         let to = world.folder.path().join("repository");
-        publish(&world.store, &suite, Gathered { offers, ..Gathered::default() }, &key, &to)?;
+        publish(
+            &world.store,
+            &suite,
+            RepositoryContents { offers, ..RepositoryContents::default() },
+            &key,
+            &to,
+        )?;
         let server = Server::answering(move |request| match fs::read(to.join(decoded(&request.path))) {
             Ok(bytes) => Answer::file(request, &bytes),
             Err(_) => Answer::new(404, "not here"),
@@ -99,10 +105,10 @@ impl Stage {
     }
 }
 
-pub(crate) fn offer(world: &World, content: Digest, size: u64) -> Result<Offer> {
+pub(crate) fn offer(world: &World, content: Digest, size: u64) -> Result<RepositoryPackage> {
     let control =
         UnpackedDeb::read_control("a package", world.store.open(&content)?, UnpackLimits::for_size(size))?;
-    Ok(Offer { control, content, size })
+    Ok(RepositoryPackage { control, content, size })
 }
 
 /// A request's path below the server's folder; apt escapes the signs of versions (RFC 3986, 2.1).

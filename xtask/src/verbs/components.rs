@@ -6,7 +6,7 @@ use std::path::Path;
 use builder::base::Result;
 use builder::base::name::LineName;
 use builder::build::planner::components;
-use builder::build::planner::supply::Missing;
+use builder::build::planner::supply::MissingComponent;
 use builder::host::checkout::Project;
 use builder::lock::Lock;
 use builder::recipe::Recipe;
@@ -59,8 +59,8 @@ pub(crate) struct Lack {
     pub(crate) help: String,
 }
 
-impl From<Missing> for Lack {
-    fn from(missing: Missing) -> Self {
+impl From<MissingComponent> for Lack {
+    fn from(missing: MissingComponent) -> Self {
         Self { version: missing.version.to_string(), why: missing.why, help: missing.help }
     }
 }

@@ -8,7 +8,7 @@ use builder::fetch::mirror::{Mirrors, Reader};
 use builder::host::checkout::Project;
 use builder::lock::Lock as Locked;
 use builder::lock::diff::{self, LockChange};
-use builder::lock::resolve::{self, Moving};
+use builder::lock::resolve::{self, UpdatePolicy};
 
 use crate::context::Context;
 use crate::target::LineArg;
@@ -42,12 +42,12 @@ impl Lock {
             arch: recipe.line.arch,
             sources: recipe.sources.keys().cloned().collect(),
         };
-        let offer = reader.offer(&mirrors, &project.files()?, &recipe.line, last.as_ref())?;
-        let moving = match (&last, &self.update) {
-            (Some(last), Some(package)) => Moving::One(last, package),
-            _ => Moving::All,
+        let snapshot = reader.snapshot(&mirrors, &project.files()?, &recipe.line, last.as_ref())?;
+        let policy = match (&last, &self.update) {
+            (Some(last), Some(package)) => UpdatePolicy::One(last, package),
+            _ => UpdatePolicy::All,
         };
-        let lock = resolve::resolve(&recipe, offer, moving)?;
+        let lock = resolve::resolve(&recipe, snapshot, policy)?;
         let changes = diff::changes(last.as_ref(), &lock);
         if last.as_ref() != Some(&lock) {
             project.write_lock(&lock)?;

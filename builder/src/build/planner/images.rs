@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::supply::{ComponentsPlan, Missing, Supply};
+use super::supply::{ComponentsPlan, MissingComponent, Supply};
 use super::{inputs, packing};
 use crate::base::name::PackageName;
 use crate::base::tree::TreePath;
@@ -82,7 +82,7 @@ fn layer(
     let name = &component.name;
     let tree = match (&component.from, lock.inputs.get(name)) {
         (Origin::Debian { .. }, None) if !inputs::are_fetched(lock, store, IMAGES)? => {
-            planned.miss(Missing {
+            planned.note_missing(MissingComponent {
                 component: name.clone(),
                 version: lock.version_of(recipe, name)?.clone(),
                 why: "Debian's packages that it is made of were not fetched yet",

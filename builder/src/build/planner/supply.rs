@@ -25,12 +25,12 @@ pub struct ComponentsPlan {
     /// What it holds.
     pub packages: BTreeMap<PackageName, Version>,
     /// Components whose bytes are not here.
-    pub missing: Vec<Missing>,
+    pub missing: Vec<MissingComponent>,
 }
 
 /// A component that cannot be packed yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missing {
+pub struct MissingComponent {
     /// Which.
     pub component: ComponentName,
     /// The version that is wanted.
@@ -43,7 +43,7 @@ pub struct Missing {
 
 impl ComponentsPlan {
     /// Says what is missing, once.
-    pub(crate) fn miss(&mut self, missing: Missing) {
+    pub(crate) fn note_missing(&mut self, missing: MissingComponent) {
         if !self.missing.contains(&missing) {
             self.missing.push(missing);
         }
@@ -70,7 +70,7 @@ impl Supply<'_> {
         texts: BTreeMap<TreePath, String>,
     ) -> Result<Option<StepId>> {
         let Some((bytes, archive)) = self.here(&mut planned.plan, component, input)? else {
-            planned.miss(missing(component, input, &self.lock.line));
+            planned.note_missing(missing(component, input, &self.lock.line));
             return Ok(None);
         };
         let release = release(&component.name, files, archive, self.lock.arch, &input.version)?;
@@ -135,7 +135,7 @@ impl Supply<'_> {
     }
 }
 
-fn missing(component: &Component, input: &LockedInput, line: &LineName) -> Missing {
+fn missing(component: &Component, input: &LockedInput, line: &LineName) -> MissingComponent {
     let (why, help) = match (&component.from, &input.from) {
         (_, LockedOrigin::Supplied { file, .. }) => {
             ("its file left the store", format!("hand {file} over again with cargo xtask input add"))
@@ -148,7 +148,7 @@ fn missing(component: &Component, input: &LockedInput, line: &LineName) -> Missi
         }
         _ => ("it was not fetched yet", format!("cargo xtask fetch --only {}", component.name)),
     };
-    Missing { component: component.name.clone(), version: input.version.clone(), why, help }
+    MissingComponent { component: component.name.clone(), version: input.version.clone(), why, help }
 }
 
 fn release(

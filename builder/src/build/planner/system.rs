@@ -13,7 +13,7 @@ use crate::base::name::{Arch, PackageName};
 use crate::base::{Fault, Result};
 use crate::formats::debian::relation::{self, Clause, Relation};
 use crate::formats::debian::version::Version;
-use crate::lock::pins::Pinned;
+use crate::lock::pins::RoleVersions;
 use crate::overlay::role_package;
 use crate::plan::{DiskFormat, Plan, Step, StepId};
 use crate::store::Store;
@@ -71,7 +71,7 @@ pub fn plan(target: &BuildTarget, store: &Store) -> Result<DiskPlan> {
     let debian = inputs(&mut plan, lock, store, &wanted.collect::<Vec<_>>())?;
     let versions = debian.iter().map(|(package, _)| (package.name.clone(), package.version.clone()));
     let versions = versions.collect::<BTreeMap<_, _>>();
-    let pinned = Pinned::new(recipe, role, Some(lock))?.packages;
+    let pinned = RoleVersions::new(recipe, role, Some(lock))?.packages;
     let named: BTreeMap<_, _> = role_packages.packages.iter().cloned().collect();
     let mut own = own(&plan, &named, lock.arch)?;
     // Components of other roles stay out.

@@ -20,7 +20,7 @@ use super::template::{Values, render};
 use crate::base::name::OverlayName;
 use crate::base::text::Text;
 use crate::base::{Fault, Result};
-use crate::lock::pins::Pinned;
+use crate::lock::pins::RoleVersions;
 use crate::recipe::line::Need;
 use crate::recipe::{Files, Recipe, text_of};
 
@@ -182,7 +182,7 @@ pub fn lint(files: &Files, recipe: &Recipe) -> Result<Report> {
     let images = Overlay::parse(files, &OverlayName::new(IMAGES)?)?;
     for role in recipe.roles.values() {
         let own = Overlay::parse(files, &role.overlay)?;
-        let pinned = Pinned::new(recipe, role, None)?;
+        let pinned = RoleVersions::new(recipe, role, None)?;
         let values = Values::new(recipe, &pinned, None)?;
         let mut lint =
             |overlay, values: &Values| lint_overlay(overlay, recipe, values, &mut used, &mut report);

@@ -17,7 +17,7 @@ fn rendered() -> Vec<(String, String, String)> {
             crate::overlay::role_package::bundles(&files, &recipe, role, None, &BTreeMap::new()).unwrap();
         bundles.push(crate::overlay::role_package::machine(&files, &recipe, role, None).unwrap());
         let images = Overlay::parse(&files, &OverlayName::new(IMAGES).unwrap()).unwrap();
-        let values = Values::new(&recipe, &Pinned::new(&recipe, role, None).unwrap(), None).unwrap();
+        let values = Values::new(&recipe, &RoleVersions::new(&recipe, role, None).unwrap(), None).unwrap();
         let images = render(&images, &values, &mut BTreeSet::new()).unwrap();
         for rendered in bundles.into_iter().map(|bundle| bundle.rendered).chain([images]) {
             let texts = rendered.texts.into_iter();

@@ -32,7 +32,7 @@ const COMPONENT: &str = "main";
 
 /// A package to offer.
 #[derive(Clone, Debug)]
-pub struct Offer {
+pub struct RepositoryPackage {
     /// Its control file.
     pub control: Paragraph,
     /// The digest of the .deb.
@@ -59,7 +59,7 @@ pub struct Suite {
 /// Makes the repository: its tree, and the contents of all of it but the packages.
 pub fn repository(
     suite: &Suite,
-    offers: impl IntoIterator<Item = Offer>,
+    offers: impl IntoIterator<Item = RepositoryPackage>,
     key: &SigningKey,
 ) -> Result<(Tree, Memory)> {
     let mut writer = Writer { tree: Tree::new(), memory: Memory::default() };
@@ -87,7 +87,7 @@ pub fn repository(
 }
 
 /// Packages by identity, with their paths in the pool.
-type Pool = BTreeMap<(PackageName, Version, Arch), (String, Offer)>;
+type Pool = BTreeMap<(PackageName, Version, Arch), (String, RepositoryPackage)>;
 
 struct Writer {
     tree: Tree,
@@ -109,7 +109,7 @@ impl Writer {
     }
 
     /// Places the packages. The same package twice is one; two with one identity are refused.
-    fn pool(&mut self, suite: &Suite, offers: impl IntoIterator<Item = Offer>) -> Result<Pool> {
+    fn pool(&mut self, suite: &Suite, offers: impl IntoIterator<Item = RepositoryPackage>) -> Result<Pool> {
         let mut pool = Pool::new();
         for offer in offers {
             let file = file_name(&offer.control)?;
@@ -213,7 +213,7 @@ mod tests {
         }
     }
 
-    fn offer(name: &str, version: &str, arch: &str, content: &str) -> Offer {
+    fn offer(name: &str, version: &str, arch: &str, content: &str) -> RepositoryPackage {
         let mut control = Paragraph::new();
         for (field, value) in [
             ("Package", name),
@@ -225,10 +225,10 @@ mod tests {
         ] {
             control.set(field, value).unwrap();
         }
-        Offer { control, content: Digest::of(content), size: content.len() as u64 }
+        RepositoryPackage { control, content: Digest::of(content), size: content.len() as u64 }
     }
 
-    fn offers() -> Vec<Offer> {
+    fn offers() -> Vec<RepositoryPackage> {
         vec![
             offer("hale-master", "1:1.17-1", "all", "a"),
             offer("crun", "1.10-1", "amd64", "b"),

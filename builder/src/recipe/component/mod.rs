@@ -129,7 +129,7 @@ fn plain_tag() -> String {
 
 /// A component as its file has it, before a line has chosen where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Offered {
+pub struct ComponentRecipe {
     name: ComponentName,
     about: String,
     licence: String,
@@ -230,7 +230,7 @@ impl Payload {
     }
 }
 
-impl Offered {
+impl ComponentRecipe {
     /// The component as it is when it comes from there; nothing when it cannot.
     pub fn choose(&self, kind: OriginKind) -> Option<Component> {
         let from = self.from.get(&kind)?.clone();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Address, Archive, BuiltImage, ComponentPackage, Offered, Origin, OriginKind, Payload};
+use super::{Address, Archive, BuiltImage, ComponentPackage, ComponentRecipe, Origin, OriginKind, Payload};
 use crate::base::name::{ComponentName, PackageName};
 use crate::base::text::Text;
 use crate::base::tree::TreePath;
@@ -67,7 +67,7 @@ struct RawPackage {
     files: BTreeMap<TreePath, Spanned<Payload>>,
 }
 
-impl Offered {
+impl ComponentRecipe {
     /// Reads `recipes/components/NAME.toml`.
     pub fn parse(name: ComponentName, text: Text<'_>) -> Result<Self> {
         let raw: RawComponent = text.toml()?;

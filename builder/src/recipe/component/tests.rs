@@ -3,7 +3,7 @@ use crate::base::text::Text;
 
 fn check(text: &str, expect: Option<&str>) {
     let name = ComponentName::new("thing").unwrap();
-    let fault = Offered::parse(name, Text::new("recipes/components/thing.toml", text)).err();
+    let fault = ComponentRecipe::parse(name, Text::new("recipes/components/thing.toml", text)).err();
     let told = fault.map(|fault| fault.to_string());
     assert_eq!(told.is_none(), expect.is_none(), "{text}\n{told:?}");
     assert!(expect.is_none_or(|e| told.as_deref().unwrap_or("").contains(e)), "{text}\n{told:?}");
@@ -28,7 +28,7 @@ fn where_it_comes_from_decides_what_it_may_become() {
         .replace("[from.url]", "[from.apt]\npackage = \"thing\"\n[from.provided]\nhow = \"so\"\n[from.url]");
     check(&format!("{many}{deb}"), None);
     let offered =
-        Offered::parse(ComponentName::new("thing").unwrap(), Text::new("x", &format!("{many}{deb}")));
+        ComponentRecipe::parse(ComponentName::new("thing").unwrap(), Text::new("x", &format!("{many}{deb}")));
     let product = |kind| offered.as_ref().ok()?.choose(kind).map(|component| component.becomes);
     assert_eq!(product(OriginKind::Debian), Some(Product::AsIs));
     assert!(matches!(product(OriginKind::Provided), Some(Product::Deb(_))));
