@@ -12,7 +12,7 @@ use builder::build::planner::BuildTarget;
 use builder::build::planner::bundle;
 use builder::build::planner::components;
 use builder::build::planner::system;
-use builder::dist::compare::builds::{self, Side};
+use builder::dist::compare::builds::{self, BuildRecord};
 use builder::dist::repository::COMPONENTS;
 use builder::host::checkout::Project;
 use builder::plan::{Output, Plan, Step};
@@ -187,7 +187,8 @@ fn again(context: &Context, subject: &Subject, plan: &Plan, store: &Store) -> Re
     let conditions = fs::read_to_string(&proof).map_err(|e| Fault::io("read", &proof, e))?;
     let other = Store::open(&other)?;
     let second = subject.of(&copy).plan(&other)?.0;
-    let compared = builds::compare(&Side { plan, store }, &Side { plan: &second, store: &other })?;
+    let compared =
+        builds::compare(&BuildRecord { plan, store }, &BuildRecord { plan: &second, store: &other })?;
     let (agree, parting) =
         compared.map_or_else(|parting| (0, Some(parting.to_string())), |agree| (agree, None));
     let conditions = conditions.lines().map(str::to_owned).collect();
