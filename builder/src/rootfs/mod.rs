@@ -109,7 +109,7 @@ impl Builder<'_> {
     /// A root of the store for one run, laid out once for all of them.
     fn borrow(&self, root: &Digest, tree: &Tree) -> Result<Work> {
         let name = Digest::of(json::canonical(&("furnished root", 1, root, self.epoch))?);
-        let lower = self.store.laid_out(&name, |folder| {
+        let lower = self.store.checkout_tree(&name, |folder| {
             run::lower::write(tree, self.store, self.epoch, folder)?;
             run::lower::furnish(folder)
         })?;

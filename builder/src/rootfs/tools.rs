@@ -36,7 +36,7 @@ impl Tools {
     /// Lays the tree out in the store, once, and finds its loader.
     pub fn open(store: &Store, tree: &Digest, epoch: Epoch) -> Result<Self> {
         let nodes = store.tree(tree)?;
-        let folder = store.laid_out(tree, |folder| rootfs::write_tree(&nodes, store, epoch, folder))?;
+        let folder = store.checkout_tree(tree, |folder| rootfs::write_tree(&nodes, store, epoch, folder))?;
         let loader = loader(&nodes)?;
         let libraries = library_folders(&nodes).into_iter().map(|path| folder.join(path.as_str()));
         let libraries = std::env::join_paths(libraries)

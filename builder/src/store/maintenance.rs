@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::stats::Effort;
+use super::stats::IoCounters;
 use super::{Root, Store, blob, layout};
 use crate::base::tree::Kind;
 use crate::base::{Digest, Fault, Result};
@@ -19,7 +19,7 @@ use crate::plan::{Output, StepId};
 type StepFile = (PathBuf, Option<(StepId, Output)>);
 
 /// A store that nobody else has open.
-pub struct Exclusive {
+pub struct Maintenance {
     store: Store,
 }
 
@@ -74,14 +74,14 @@ impl Damage {
 
 impl Store {
     /// Opens the store for gc and verify, when nobody else has it open.
-    pub fn open_exclusive(root: &Path) -> Result<Exclusive> {
+    pub fn open_exclusive(root: &Path) -> Result<Maintenance> {
         layout::make_root(root)?;
         let lock = layout::lock_file(root)?;
         match lock.try_lock() {
             Ok(()) => {
                 layout::make_folders(root)?;
-                let effort = Effort::default();
-                Ok(Exclusive::new(Self { root: root.to_owned(), scratch: None, effort, _lock: lock }))
+                let counters = IoCounters::default();
+                Ok(Maintenance::new(Self { root: root.to_owned(), scratch: None, counters, _lock: lock }))
             }
             Err(fs::TryLockError::WouldBlock) => {
                 Err(Fault::machine(format!("the store {} is in use by a build or a fetch", root.display()))
@@ -92,7 +92,7 @@ impl Store {
     }
 }
 
-impl Exclusive {
+impl Maintenance {
     pub(super) fn new(store: Store) -> Self {
         Self { store }
     }

@@ -66,7 +66,7 @@ impl<'s> SparseWriter<'s> {
         self.flush.end().and_then(|ended| ended.map_err(|e| Fault::io("sync", shown, e)))?;
         layout::seal(&self.file, shown)?;
         let (content, size) = self.digest.end()?.map_err(|e| Fault::io("read", shown, e))?;
-        self.store.effort.wrote(size);
+        self.store.counters.wrote(size);
         self.store.publish(shown, &content, size)?;
         sync_dir(&self.store.blobs())?;
         Ok((content, size))

@@ -178,7 +178,7 @@ fn a_tree_is_laid_out_once_and_whole() {
     let (_folder, store) = store();
     let name = Digest::of("name");
     let lay = |text: &str| {
-        store.laid_out(&name, |folder| {
+        store.checkout_tree(&name, |folder| {
             fs::create_dir(folder).unwrap();
             fs::write(folder.join("file"), text).unwrap();
             if text == "half" { Err(Fault::machine("broken off")) } else { Ok(()) }
@@ -190,7 +190,7 @@ fn a_tree_is_laid_out_once_and_whole() {
     assert_eq!(fs::read_to_string(laid.join("file")).unwrap(), "first");
     // Somebody else lays the same out meanwhile.
     fs::remove_dir_all(&laid).unwrap();
-    let raced = store.laid_out(&name, |folder| {
+    let raced = store.checkout_tree(&name, |folder| {
         fs::create_dir(folder).unwrap();
         lay("faster").map(drop)
     });
@@ -245,7 +245,7 @@ fn verify_finds_every_flipped_bit_and_forgets_what_hangs_on_it() {
     damage(&store, &Digest::of("content"), |bytes| bytes[0] ^= 4);
     fs::remove_file(store.path_of(&plain.digest())).unwrap();
     fs::write(store.blobs().join("junk"), "").unwrap();
-    let laid = store.laid_out(&digest, |folder| Ok(fs::create_dir(folder).unwrap())).unwrap();
+    let laid = store.checkout_tree(&digest, |folder| Ok(fs::create_dir(folder).unwrap())).unwrap();
     drop(store);
 
     let report = Store::open_exclusive(&root).unwrap().verify().unwrap();

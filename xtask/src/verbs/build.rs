@@ -14,7 +14,7 @@ use builder::host::checkout::Project;
 use builder::lock::LockedOrigin;
 use builder::plan::Output;
 use builder::recipe::ResolvedOrigin;
-use builder::store::{Spent, Store};
+use builder::store::{IoStats, Store};
 use clap::Args;
 use serde::Serialize;
 
@@ -49,7 +49,7 @@ struct Summary {
     local: Vec<String>,
     overridden: BTreeMap<String, Overridden>,
     /// Bytes that the store has hashed and written for this process so far.
-    spent: Spent,
+    spent: IoStats,
     /// The most memory that this process has had, in bytes.
     peak_memory: u64,
 }
@@ -119,7 +119,7 @@ impl Bundle<'_> {
             missing: self.missing(store)?,
             local: local.map(|input| format!("{} {}", input.component, input.version)).collect(),
             overridden: components::overridden(&self.planned.recipe, &self.planned.lock),
-            spent: store.spent(),
+            spent: store.io_stats(),
             peak_memory: peak_memory(),
         })
     }
