@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use builder::base::name::{ComponentName, LineName};
 use builder::base::progress::Silent;
-use builder::base::text::Text;
+use builder::base::text::SourceText;
 use builder::base::{Class, Digest, Url};
 use builder::fetch::locked;
 use builder::fetch::provide;
@@ -106,7 +106,7 @@ const LOCK: &str = include_str!("../../recipes/lines/1.17.lock");
 
 #[test]
 fn a_lock_s_packages_are_asked_for_at_mirrors_then_snapshots() {
-    let lock = Lock::parse(Text::new("1.17.lock", LOCK)).unwrap();
+    let lock = Lock::parse(SourceText::new("1.17.lock", LOCK)).unwrap();
     let mirror = Url::new("http://127.0.0.1:9/debian/").unwrap();
     let wanted = locked::wanted(&lock, &|suite| {
         Ok(vec![mirror.clone(), locked::mirror_at("http://127.0.0.1:9/snapshot/{time}", suite)?])
@@ -129,7 +129,7 @@ fn a_lock_s_packages_are_asked_for_at_mirrors_then_snapshots() {
 
 #[test]
 fn a_package_that_left_the_mirror_says_what_mends_it() {
-    let lock = Lock::parse(Text::new("1.17.lock", LOCK)).unwrap();
+    let lock = Lock::parse(SourceText::new("1.17.lock", LOCK)).unwrap();
     let server = tests::server::Server::start();
     let mirror = Url::new(server.url("/debian")).unwrap();
     let wanted = locked::wanted(&lock, &|_| Ok(vec![mirror.clone()])).unwrap();

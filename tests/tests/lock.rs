@@ -10,7 +10,7 @@ use builder::fetch::mirror::{Mirrors, Reader, SuiteSnapshot};
 use builder::fetch::{Client, FetchLimits};
 use builder::formats::debian::index::release::{Listed, Release};
 use builder::formats::openpgp::{Keyring, SigningKey};
-use builder::recipe::trust::Trust;
+use builder::recipe::archive::SuiteTrust;
 use tests::apt::Apt;
 use tests::server::{Reply, Server};
 use tests::tools::{put, said, succeed, tool};
@@ -88,10 +88,10 @@ impl World {
         self.put("InRelease", Reply::Body(self.signed(release).into_bytes()));
     }
 
-    fn trust(&self) -> Trust {
+    fn trust(&self) -> SuiteTrust {
         let certificate = self.key.certificate_bytes().unwrap();
         let keyring = Keyring::pinned(&[&certificate], &BTreeSet::from([self.key.fingerprint()])).unwrap();
-        Trust { components: vec!["main".to_owned()], keyring }
+        SuiteTrust { components: vec!["main".to_owned()], keyring }
     }
 
     fn read_seen(&self, seen: Option<Epoch>) -> Result<SuiteSnapshot> {

@@ -11,14 +11,14 @@ use super::{Fault, Place, Result};
 
 /// A file's path as the user knows it, and its whole text.
 #[derive(Clone, Copy, Debug)]
-pub struct Text<'a> {
+pub struct SourceText<'a> {
     /// The path, relative to the checkout.
     pub file: &'a str,
     /// The whole text.
     pub text: &'a str,
 }
 
-impl<'a> Text<'a> {
+impl<'a> SourceText<'a> {
     /// Names a text.
     pub fn new(file: &'a str, text: &'a str) -> Self {
         Self { file, text }
@@ -40,7 +40,7 @@ impl<'a> Text<'a> {
     }
 
     /// `fault`, moved to a span of this text.
-    pub fn blame(&self, span: Range<usize>, fault: Fault) -> Fault {
+    pub fn attach_span(&self, span: Range<usize>, fault: Fault) -> Fault {
         fault.at(self.place(span))
     }
 
@@ -82,7 +82,7 @@ impl<'a> Text<'a> {
 
 /// A set out of a list in which nothing may stand twice.
 pub fn distinct<T: Ord + Display>(
-    text: Text<'_>,
+    text: SourceText<'_>,
     list: impl IntoIterator<Item = Spanned<T>>,
 ) -> Result<BTreeSet<T>> {
     let mut set = BTreeSet::new();
@@ -155,7 +155,7 @@ mod tests {
             ("name = \"a\"\n\nmtu = \"x\"", 3, "invalid type: string \"x\", expected u16", None),
             ("name = \"a\"\nname = \"b\"\n", 2, "duplicate key", None),
         ] {
-            let fault = Text::new("recipes/x.toml", text).toml::<Bridge>().unwrap_err();
+            let fault = SourceText::new("recipes/x.toml", text).toml::<Bridge>().unwrap_err();
             let place = fault.place().unwrap();
             assert_eq!((place.line(), fault.what(), fault.help_text()), (line, what, help), "{text}");
         }

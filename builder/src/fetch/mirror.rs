@@ -30,8 +30,8 @@ use crate::host::atomic::write_whole;
 use crate::lock::resolve::ArchiveSnapshot;
 use crate::lock::{Lock, LockedSuite};
 use crate::recipe::Files;
+use crate::recipe::archive::SuiteTrust;
 use crate::recipe::line::Line;
-use crate::recipe::trust::Trust;
 
 /// Longest InRelease in bytes; Debian's has 160 kB.
 const RELEASE: u64 = 16 << 20;
@@ -134,7 +134,7 @@ impl Reader<'_> {
     ) -> Result<ArchiveSnapshot> {
         let read = |suite: &SuiteName| {
             let seen = last.and_then(|lock| lock.suites.get(suite)).map(|suite| suite.date);
-            self.read(mirrors, suite, &Trust::parse(files, suite)?, seen)
+            self.read(mirrors, suite, &SuiteTrust::parse(files, suite)?, seen)
         };
         let read: Vec<SuiteSnapshot> = line.suites.par_iter().map(read).collect::<Result<_>>()?;
         let (mut suites, mut packages, mut sources) = (BTreeMap::new(), Vec::new(), Vec::new());
@@ -152,7 +152,7 @@ impl Reader<'_> {
         &self,
         mirrors: &Mirrors,
         suite: &SuiteName,
-        trust: &Trust,
+        trust: &SuiteTrust,
         seen: Option<Epoch>,
     ) -> Result<SuiteSnapshot> {
         let mut first = None;
@@ -169,7 +169,7 @@ impl Reader<'_> {
         &self,
         archive: &Url,
         suite: &SuiteName,
-        trust: &Trust,
+        trust: &SuiteTrust,
         seen: Option<Epoch>,
     ) -> Result<SuiteSnapshot> {
         let dist = archive.join(&format!("dists/{suite}"))?;

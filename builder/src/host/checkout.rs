@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::base::name::LineName;
-use crate::base::text::Text;
+use crate::base::text::SourceText;
 use crate::base::{Fault, Result};
 use crate::host::atomic::write_whole;
 use crate::lock::{Local, Lock};
@@ -78,7 +78,7 @@ impl Project {
             return Err(Fault::user(what).help(format!("cargo xtask lock {line}")));
         };
         let file = lock_file(line);
-        let text = Text::new(&file, &text);
+        let text = SourceText::new(&file, &text);
         let lock = Lock::parse(text)?;
         lock.check_fresh(recipe, text)?;
         Ok(lock.with_local(&self.local(line)?))
@@ -87,7 +87,7 @@ impl Project {
     /// A line's lock as it stands there, stale or not; nothing when there is none.
     pub fn last_lock(&self, line: &LineName) -> Result<Option<Lock>> {
         let text = read_if_there(&self.lock_path(line))?;
-        text.map(|text| Lock::parse(Text::new(&lock_file(line), &text))).transpose()
+        text.map(|text| Lock::parse(SourceText::new(&lock_file(line), &text))).transpose()
     }
 
     /// Writes a line's lock, whole or not at all.
@@ -100,7 +100,7 @@ impl Project {
     pub fn local(&self, line: &LineName) -> Result<Local> {
         let file = format!("recipes/lines/{line}.local.lock");
         match read_if_there(&self.local_lock_path(line))? {
-            Some(text) => Local::parse(Text::new(&file, &text)),
+            Some(text) => Local::parse(SourceText::new(&file, &text)),
             None => Ok(Local::default()),
         }
     }

@@ -49,7 +49,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::digest::Checksum;
 use crate::base::name::{Arch, ComponentName, GroupName, LineName, PackageName, SuiteName};
-use crate::base::text::Text;
+use crate::base::text::SourceText;
 use crate::base::tree::TreePath;
 use crate::base::{Digest, Epoch, Fault, Result};
 use crate::formats::debian::index::sources::{SourceFile, SourcePackage};
@@ -211,7 +211,7 @@ pub enum LockedOrigin {
 
 impl Lock {
     /// Whether it was made for this recipe; if not, the fault that says so.
-    pub fn check_fresh(&self, recipe: &Recipe, text: Text<'_>) -> Result<()> {
+    pub fn check_fresh(&self, recipe: &Recipe, text: SourceText<'_>) -> Result<()> {
         let now = recipe.lock_digest()?;
         if self.recipe == now {
             return Ok(());

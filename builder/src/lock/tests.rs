@@ -34,8 +34,8 @@ fn lock(recipe: &Recipe) -> Lock {
     }
 }
 
-fn text(text: &str) -> Text<'_> {
-    Text::new("recipes/lines/1.17.lock", text)
+fn text(text: &str) -> SourceText<'_> {
+    SourceText::new("recipes/lines/1.17.lock", text)
 }
 
 #[test]
@@ -143,13 +143,13 @@ fn what_was_handed_over_takes_its_place() {
     let input = LockedInput { component: name.clone(), version: Version::new("1.17.5").unwrap(), from };
     let local = Local { inputs: BTreeMap::from([(name.clone(), input)]) };
     let written = local.to_text().unwrap();
-    assert_eq!(Local::parse(Text::new("1.17.local.lock", &written)).unwrap(), local);
+    assert_eq!(Local::parse(SourceText::new("1.17.local.lock", &written)).unwrap(), local);
     let lock = lock(&recipe).with_local(&local);
     assert_eq!(lock.version_of(&recipe, &name).unwrap().as_str(), "1.17.5");
     let provided =
         written.lines().filter(|line| !["file", "digest", "size"].iter().any(|key| line.starts_with(key)));
     let provided = provided.collect::<Vec<_>>().join("\n");
-    assert!(Local::parse(Text::new("1.17.local.lock", &provided)).is_err());
+    assert!(Local::parse(SourceText::new("1.17.local.lock", &provided)).is_err());
 }
 
 /// A lock with a source package that a component is compiled from.

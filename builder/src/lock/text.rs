@@ -10,7 +10,7 @@ use super::{
 };
 use crate::base::digest::Checksum;
 use crate::base::name::{Arch, ComponentName, LineName, PackageName};
-use crate::base::text::Text;
+use crate::base::text::SourceText;
 use crate::base::{Digest, Epoch, Fault, Result};
 use crate::formats::debian::version::Version;
 
@@ -68,7 +68,7 @@ struct RawLocal {
 
 impl Lock {
     /// Reads a lock's text. It must be in the form that [`Lock::to_text`] writes, in its order.
-    pub fn parse(text: Text<'_>) -> Result<Self> {
+    pub fn parse(text: SourceText<'_>) -> Result<Self> {
         // A lock is never mended by hand, whatever is wrong with it.
         Self::read(text).map_err(|fault| match fault.help_text() {
             Some(_) => fault,
@@ -76,7 +76,7 @@ impl Lock {
         })
     }
 
-    fn read(text: Text<'_>) -> Result<Self> {
+    fn read(text: SourceText<'_>) -> Result<Self> {
         check_schema(text)?;
         let raw: RawLock = text.toml()?;
         let suites = keyed(text, raw.suite, |suite| suite.name.clone())?;
@@ -117,7 +117,7 @@ impl Lock {
         Ok(format!("{head}\ndigest = \"{digest}\"\n{body}"))
     }
 
-    fn check(&self, text: Text<'_>, digest: &Spanned<Digest>) -> Result<()> {
+    fn check(&self, text: SourceText<'_>, digest: &Spanned<Digest>) -> Result<()> {
         let help = format!("cargo xtask lock {}", self.line);
         for package in self.packages.values() {
             let at = || text.find(package.path.as_str());
@@ -158,7 +158,7 @@ impl Lock {
 }
 
 impl Lock {
-    fn check_source(&self, text: Text<'_>, source: &LockedSource) -> Result<()> {
+    fn check_source(&self, text: SourceText<'_>, source: &LockedSource) -> Result<()> {
         let name = &source.name;
         let at = || text.find(&format!("[[source]]\nname = \"{name}\""));
         if !self.suites.contains_key(&source.suite) {
@@ -181,7 +181,7 @@ impl Lock {
 
 impl Local {
     /// Reads a local lock's text.
-    pub fn parse(text: Text<'_>) -> Result<Self> {
+    pub fn parse(text: SourceText<'_>) -> Result<Self> {
         check_schema(text)?;
         let raw: RawLocal = text.toml()?;
         let inputs = inputs(text, raw.input)?;
@@ -208,7 +208,7 @@ fn unplaced<T>(value: T) -> Spanned<T> {
 }
 
 /// A newer program's lock is told apart before its unknown keys are stumbled over.
-fn check_schema(text: Text<'_>) -> Result<()> {
+fn check_schema(text: SourceText<'_>) -> Result<()> {
     #[derive(Deserialize)]
     struct Schema {
         schema: Spanned<u32>,
@@ -221,7 +221,11 @@ fn check_schema(text: Text<'_>) -> Result<()> {
     Err(fault.expected_found(SCHEMA, found.schema.get_ref()).help("make the lock anew: cargo xtask lock"))
 }
 
-fn keyed<K: Ord, T>(text: Text<'_>, list: Vec<Spanned<T>>, key: impl Fn(&T) -> K) -> Result<BTreeMap<K, T>> {
+fn keyed<K: Ord, T>(
+    text: SourceText<'_>,
+    list: Vec<Spanned<T>>,
+    key: impl Fn(&T) -> K,
+) -> Result<BTreeMap<K, T>> {
     let mut map = BTreeMap::new();
     for item in list {
         let span = item.span();
@@ -234,7 +238,10 @@ fn keyed<K: Ord, T>(text: Text<'_>, list: Vec<Spanned<T>>, key: impl Fn(&T) -> K
     Ok(map)
 }
 
-fn inputs(text: Text<'_>, list: Vec<Spanned<RawInput>>) -> Result<BTreeMap<ComponentName, LockedInput>> {
+fn inputs(
+    text: SourceText<'_>,
+    list: Vec<Spanned<RawInput>>,
+) -> Result<BTreeMap<ComponentName, LockedInput>> {
     let mut converted = Vec::new();
     for item in list {
         let span = item.span();

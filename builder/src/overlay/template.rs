@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::Overlay;
 use crate::base::name::{ComponentName, PackageName};
-use crate::base::text::Text;
+use crate::base::text::SourceText;
 use crate::base::tree::{Memory, Node, Tree, TreePath};
 use crate::base::{Fault, Result, json};
 use crate::formats::debian::version::Version;
@@ -78,7 +78,7 @@ impl Values {
     }
 
     /// Puts values in the place of their names; adds the names to `used`.
-    pub fn render(&self, text: Text<'_>, used: &mut BTreeSet<String>) -> Result<String> {
+    pub fn render(&self, text: SourceText<'_>, used: &mut BTreeSet<String>) -> Result<String> {
         let mut out = String::with_capacity(text.text.len());
         let mut at = 0;
         while let Some(open) = text.text[at..].find("{{").map(|offset| at + offset) {
@@ -129,7 +129,7 @@ pub fn render(overlay: &Overlay, values: &Values, used: &mut BTreeSet<String>) -
         rendered.tree.insert(path.clone(), Node::symlink(target))?;
     }
     for (path, file) in &overlay.files {
-        let text = values.render(Text::new(&file.file, &file.text), used)?;
+        let text = values.render(SourceText::new(&file.file, &file.text), used)?;
         let node = rendered.contents.file(text.as_bytes(), file.mode);
         rendered.tree.insert(path.clone(), node)?;
         rendered.texts.push((path.clone(), file.file.clone(), text));

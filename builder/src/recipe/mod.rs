@@ -1,11 +1,11 @@
 //! A recipe: site, line, components, roles and groups, read together and checked against each other.
 
+pub mod archive;
 pub mod component;
 pub mod line;
 pub mod role;
 pub mod site;
 pub mod source_build;
-pub mod trust;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use toml::Spanned;
 
 use crate::base::digest::Checksum;
 use crate::base::name::{Arch, ComponentName, GroupName, LineName, PackageName, RoleName, SuiteName};
-use crate::base::text::{Text, distinct};
+use crate::base::text::{SourceText, distinct};
 use crate::base::{Digest, Fault, Result, json};
 use crate::formats::debian::version::Version;
 use component::{Component, ComponentPackage, ComponentRecipe, Origin, OriginKind, Product};
@@ -97,7 +97,7 @@ struct RawGroup {
 
 impl Group {
     /// Reads `recipes/groups/NAME.toml`.
-    pub fn parse(text: Text<'_>) -> Result<Self> {
+    pub fn parse(text: SourceText<'_>) -> Result<Self> {
         let raw: RawGroup = text.toml()?;
         Ok(Self { about: raw.about, packages: distinct(text, raw.packages)? })
     }
@@ -262,14 +262,14 @@ impl Recipe {
         Ok(Digest::of(json::canonical(&deciding)?))
     }
 
-    fn check_pins(&self, text: Text<'_>) -> Result<()> {
+    fn check_pins(&self, text: SourceText<'_>) -> Result<()> {
         for (name, pin) in &self.line.pins {
             let at = text.find(&format!("pins.{name}]"));
             let Some(component) = self.components.get(name) else {
                 let fault = text.fault(at, format!("a pin for `{name}`, which is no component"));
                 return Err(fault.help(format!("write recipes/components/{name}.toml, or take the pin out")));
             };
-            source(component, pin, self.line.arch).map_err(|fault| text.blame(at, fault))?;
+            source(component, pin, self.line.arch).map_err(|fault| text.attach_span(at, fault))?;
         }
         Ok(())
     }
@@ -308,7 +308,11 @@ impl Recipe {
 }
 
 /// The components that a line pins, each from where its pin says.
-fn components(files: &Files, line: &Line, text: Text<'_>) -> Result<BTreeMap<ComponentName, Component>> {
+fn components(
+    files: &Files,
+    line: &Line,
+    text: SourceText<'_>,
+) -> Result<BTreeMap<ComponentName, Component>> {
     let mut components = BTreeMap::new();
     for (name, file) in names_in(files, "components") {
         let name = ComponentName::new(name)?;
@@ -367,10 +371,10 @@ fn source(component: &Component, pin: &Pin, arch: Arch) -> Result<ResolvedOrigin
     })
 }
 
-pub(crate) fn text_of<'a>(files: &'a Files, file: &str) -> Result<Text<'a>> {
+pub(crate) fn text_of<'a>(files: &'a Files, file: &str) -> Result<SourceText<'a>> {
     let found = files.get_key_value(file);
     let (name, text) = found.ok_or_else(|| Fault::user(format!("{file} is missing")))?;
-    Ok(Text::new(name, text))
+    Ok(SourceText::new(name, text))
 }
 
 /// `NAME` and `recipes/FOLDER/NAME.toml` of each file in a folder.

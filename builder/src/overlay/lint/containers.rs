@@ -3,7 +3,7 @@
 use super::document::Node;
 use super::schema::{ADDRESS, COUNT, Field, NETWORK, PATH, PORT, Schema, TEXT, TEXTS, may, must};
 use crate::base::Result;
-use crate::base::text::Text;
+use crate::base::text::SourceText;
 
 const MAPPING: Schema = Schema::Text("CONTAINER:HOST:COUNT", |text| {
     let parts: Vec<_> = text.split(':').map(str::parse::<u32>).collect();
@@ -108,7 +108,7 @@ pub(super) const CRIO: Schema = Schema::Table(&[must(
 )]);
 
 /// What a schema cannot say of a CRI-O drop-in: a `runc` entry, both mappings and the same, a known runtime.
-pub(super) fn crio_agrees(text: Text<'_>, document: &Node) -> Result<()> {
+pub(super) fn crio_agrees(text: SourceText<'_>, document: &Node) -> Result<()> {
     let Some(runtime) = document.get("crio").and_then(|crio| crio.get("runtime")) else { return Ok(()) };
     let (uid, gid) = (runtime.get("uid_mappings"), runtime.get("gid_mappings"));
     if uid.and_then(Node::text) != gid.and_then(Node::text) {

@@ -6,7 +6,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle};
 use toml::de::{DeTable, DeValue};
 
 use crate::base::Result;
-use crate::base::text::Text;
+use crate::base::text::SourceText;
 
 /// A value and where it stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,7 +75,7 @@ impl Node {
 }
 
 /// Reads TOML.
-pub(super) fn toml(text: Text<'_>) -> Result<Node> {
+pub(super) fn toml(text: SourceText<'_>) -> Result<Node> {
     let table = DeTable::parse(text.text).map_err(|error| text.toml_fault(&error))?;
     Ok(Node { span: table.span(), value: from_table(table.get_ref()) })
 }
@@ -103,7 +103,7 @@ fn from_toml(node: &toml::Spanned<DeValue<'_>>) -> Node {
 }
 
 /// Reads JSON: by JSON's own rules first, then for the spans as the YAML that it also is.
-pub(super) fn json(text: Text<'_>) -> Result<Node> {
+pub(super) fn json(text: SourceText<'_>) -> Result<Node> {
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text.text) {
         let start: usize =
             text.text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
@@ -114,7 +114,7 @@ pub(super) fn json(text: Text<'_>) -> Result<Node> {
 }
 
 /// Reads YAML: one document, no anchors, no tags, plain scalars by YAML 1.2's core schema.
-pub(super) fn yaml(text: Text<'_>) -> Result<Node> {
+pub(super) fn yaml(text: SourceText<'_>) -> Result<Node> {
     let mut reader = Yaml { text, events: Vec::new() };
     for event in Parser::new_from_str(text.text) {
         let (event, span) = event.map_err(|error| {
@@ -148,7 +148,7 @@ fn byte(text: &str, index: usize) -> usize {
 }
 
 struct Yaml<'a> {
-    text: Text<'a>,
+    text: SourceText<'a>,
     /// What is still to come, the next one last.
     events: Vec<(Event<'a>, Range<usize>)>,
 }

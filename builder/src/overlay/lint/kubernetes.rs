@@ -8,7 +8,7 @@ use super::schema::{
     ADDRESS, COUNT, DURATION, ENDPOINT, Field, NETWORK, PATH, PORT, Schema, TEXT, TEXTS, may, must,
 };
 use crate::base::Result;
-use crate::base::text::{Text, nearest, one_of};
+use crate::base::text::{SourceText, nearest, one_of};
 
 const BOOL: Schema = Schema::Bool;
 const WORDS: Schema = Schema::Map(&TEXT);
@@ -306,7 +306,7 @@ const KINDS: &[(&str, &str, &Schema)] = &[
 ];
 
 /// Checks a document by what it says it is.
-pub(super) fn check(text: Text<'_>, document: &Node) -> Result<()> {
+pub(super) fn check(text: SourceText<'_>, document: &Node) -> Result<()> {
     const HEAD: &[&str] = &["apiVersion", "kind"];
     for key in HEAD {
         if document.get(key).and_then(Node::text).is_none() {

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use crate::base::Result;
-use crate::base::text::{Text, one_of};
+use crate::base::text::{SourceText, one_of};
 use crate::formats::debian::control::ControlText;
 
 /// A line that is neither empty nor a comment, without white space around it.
@@ -40,7 +40,7 @@ impl<'a> Line<'a> {
 }
 
 /// The lines that say something.
-pub(super) fn lines<'a>(text: Text<'a>, comments: &[&str]) -> Vec<Line<'a>> {
+pub(super) fn lines<'a>(text: SourceText<'a>, comments: &[&str]) -> Vec<Line<'a>> {
     let mut start = 0;
     let mut found = Vec::new();
     for whole in text.text.split_inclusive('\n') {
@@ -125,7 +125,7 @@ const UNWANTED: &[&str] = &[
 const VARIABLES: &[&str] = &["KUBELET_EXTRA_ARGS"];
 
 /// sysctl.d(5): `name = value`.
-pub(super) fn sysctl(text: Text<'_>) -> Result<()> {
+pub(super) fn sysctl(text: SourceText<'_>) -> Result<()> {
     lines(text, &["#", ";"]).iter().try_for_each(|line| {
         let (key, value) = pair(text, line)?;
         known(text, &key, SYSCTLS)?;
@@ -137,12 +137,12 @@ pub(super) fn sysctl(text: Text<'_>) -> Result<()> {
 }
 
 /// modules-load.d(5): a name a line.
-pub(super) fn modules(text: Text<'_>) -> Result<()> {
+pub(super) fn modules(text: SourceText<'_>) -> Result<()> {
     lines(text, &["#", ";"]).iter().try_for_each(|line| known(text, line, MODULES))
 }
 
 /// modprobe.d(5), as far as we use it: `blacklist NAME`.
-pub(super) fn modprobe(text: Text<'_>) -> Result<()> {
+pub(super) fn modprobe(text: SourceText<'_>) -> Result<()> {
     lines(text, &["#"]).iter().try_for_each(|line| match &line.words()[..] {
         [command, name] => {
             known(text, command, &["blacklist"])?;
@@ -153,11 +153,11 @@ pub(super) fn modprobe(text: Text<'_>) -> Result<()> {
 }
 
 /// An environment file (systemd.exec(5)): `NAME=value`.
-pub(super) fn environment(text: Text<'_>) -> Result<()> {
+pub(super) fn environment(text: SourceText<'_>) -> Result<()> {
     lines(text, &["#", ";"]).iter().try_for_each(|line| known(text, &pair(text, line)?.0, VARIABLES))
 }
 
-fn pair<'a>(text: Text<'_>, line: &Line<'a>) -> Result<(Line<'a>, Line<'a>)> {
+fn pair<'a>(text: SourceText<'_>, line: &Line<'a>) -> Result<(Line<'a>, Line<'a>)> {
     let Some((key, value)) = line.text.split_once('=') else {
         return Err(text.fault(line.span(), "not `name = value`"));
     };
@@ -165,12 +165,12 @@ fn pair<'a>(text: Text<'_>, line: &Line<'a>) -> Result<(Line<'a>, Line<'a>)> {
     Ok((Line { text: key.trim_end(), start: line.start }, Line { text: value.trim(), start: value_start }))
 }
 
-fn known(text: Text<'_>, word: &Line<'_>, names: &[&str]) -> Result<()> {
+fn known(text: SourceText<'_>, word: &Line<'_>, names: &[&str]) -> Result<()> {
     if names.contains(&word.text) { Ok(()) } else { Err(text.unknown_key(word.span(), word.text, names)) }
 }
 
 /// sysusers.d(5): `u NAME ID "COMMENT" HOME SHELL`, `g NAME ID`. Ids are given, never found.
-pub(super) fn sysusers(text: Text<'_>) -> Result<()> {
+pub(super) fn sysusers(text: SourceText<'_>) -> Result<()> {
     lines(text, &["#"]).iter().try_for_each(|line| {
         let words = line.words();
         known(text, &words[0], &["u", "g"])?;
@@ -197,7 +197,7 @@ pub(super) fn sysusers(text: Text<'_>) -> Result<()> {
 }
 
 /// tmpfiles.d(5): `TYPE PATH MODE USER GROUP AGE`, of the types that only make what is missing.
-pub(super) fn tmpfiles(text: Text<'_>) -> Result<()> {
+pub(super) fn tmpfiles(text: SourceText<'_>) -> Result<()> {
     lines(text, &["#"]).iter().try_for_each(|line| {
         let words = line.words();
         known(text, &words[0], &["d", "L", "z"])?;
@@ -223,7 +223,7 @@ pub(super) fn tmpfiles(text: Text<'_>) -> Result<()> {
 const MOUNT_OPTIONS: &[&str] = &["errors=remount-ro", "ro", "rw"];
 
 /// fstab(5): `LABEL=NAME PLACE TYPE OPTIONS 0 PASS`. A disk is known by its label: its name depends on the machine.
-pub(super) fn fstab(text: Text<'_>) -> Result<()> {
+pub(super) fn fstab(text: SourceText<'_>) -> Result<()> {
     lines(text, &["#"]).iter().try_for_each(|line| {
         let words = line.words();
         let [device, _, kind, options, dump, pass] = &words[..] else {
@@ -243,17 +243,17 @@ pub(super) fn fstab(text: Text<'_>) -> Result<()> {
 }
 
 /// repart.d(5): one partition, found by its type.
-pub(super) fn repart(text: Text<'_>) -> Result<()> {
+pub(super) fn repart(text: SourceText<'_>) -> Result<()> {
     section(text, "[Partition]", &["Type", "Weight"])
 }
 
 /// journald.conf(5): how much is kept, and how soon it is.
-pub(super) fn journald(text: Text<'_>) -> Result<()> {
+pub(super) fn journald(text: SourceText<'_>) -> Result<()> {
     section(text, "[Journal]", &["RuntimeMaxUse", "SyncIntervalSec", "SystemMaxFileSize", "SystemMaxUse"])
 }
 
 /// One section, and keys that are known.
-fn section(text: Text<'_>, name: &str, keys: &[&str]) -> Result<()> {
+fn section(text: SourceText<'_>, name: &str, keys: &[&str]) -> Result<()> {
     let lines = lines(text, &["#"]);
     match lines.split_first() {
         Some((head, rest)) if head.text == name => {
@@ -266,7 +266,7 @@ fn section(text: Text<'_>, name: &str, keys: &[&str]) -> Result<()> {
 const PREFERENCES: &[&str] = &["Explanation", "Package", "Pin", "Pin-Priority"];
 
 /// apt_preferences(5).
-pub(super) fn apt_preferences(text: Text<'_>) -> Result<()> {
+pub(super) fn apt_preferences(text: SourceText<'_>) -> Result<()> {
     let source = ControlText::user(text.file, text.text);
     for paragraph in source.paragraphs() {
         let mut found = Vec::new();
@@ -301,7 +301,7 @@ pub(super) fn apt_preferences(text: Text<'_>) -> Result<()> {
 const APT_OPTIONS: &[&str] = &["Unattended-Upgrade::Package-Blacklist"];
 
 /// apt.conf(5), as far as we use it: `Option { "value"; … };`.
-pub(super) fn apt_conf(text: Text<'_>) -> Result<()> {
+pub(super) fn apt_conf(text: SourceText<'_>) -> Result<()> {
     let mut open = false;
     for line in lines(text, &["//", "#"]) {
         match line.text {
@@ -327,7 +327,7 @@ pub(super) fn apt_conf(text: Text<'_>) -> Result<()> {
 
 /// The spans of the first word of every line that is a key in one of these formats.
 #[cfg(test)]
-pub(super) fn keys(text: Text<'_>) -> Vec<Range<usize>> {
+pub(super) fn keys(text: SourceText<'_>) -> Vec<Range<usize>> {
     let is_key = |line: &Line<'_>| !line.text.starts_with(['"', '}', '[']);
     let key = |line: Line<'_>| {
         let end = line.text.find([' ', '=', '\t']).unwrap_or(line.text.len());

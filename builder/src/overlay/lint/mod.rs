@@ -18,7 +18,7 @@ use super::Overlay;
 use super::role_package::{COMMON, IMAGES, MACHINE};
 use super::template::{Values, render};
 use crate::base::name::OverlayName;
-use crate::base::text::Text;
+use crate::base::text::SourceText;
 use crate::base::{Fault, Result};
 use crate::lock::pins::RoleVersions;
 use crate::recipe::line::Need;
@@ -117,7 +117,7 @@ impl Format {
         }
     }
 
-    fn check(self, text: Text<'_>) -> Result<()> {
+    fn check(self, text: SourceText<'_>) -> Result<()> {
         let with = |document: document::Node, schema: &schema::Schema| schema.check(text, &document, "");
         match self {
             Self::AptConf => lines::apt_conf(text),
@@ -160,7 +160,7 @@ impl Format {
 }
 
 /// Reads one rendered file of a node by its format's schema.
-pub fn check_file(path: &str, text: Text<'_>) -> Result<&'static str> {
+pub fn check_file(path: &str, text: SourceText<'_>) -> Result<&'static str> {
     let Some(format) = Format::of(path) else {
         let what = format!("no schema knows /{path}");
         return Err(text
@@ -203,8 +203,8 @@ fn lint_overlay(
     report: &mut Report,
 ) -> Result<()> {
     for (path, file, text) in render(overlay, values, used)?.texts {
-        let format = check_file(path.as_str(), Text::new(&file, &text))?;
-        rules::check(path.as_str(), Text::new(&file, &text), &recipe.line, values)?;
+        let format = check_file(path.as_str(), SourceText::new(&file, &text))?;
+        rules::check(path.as_str(), SourceText::new(&file, &text), &recipe.line, values)?;
         report.files.insert(file, format);
     }
     Ok(())

@@ -3,12 +3,12 @@
 
 use super::document::{self, Node};
 use crate::base::Result;
-use crate::base::text::Text;
+use crate::base::text::SourceText;
 use crate::overlay::template::Values;
 use crate::recipe::line::{Line, Need};
 
 /// Reads a rendered file that the rules are about.
-pub(super) fn check(path: &str, text: Text<'_>, line: &Line, values: &Values) -> Result<()> {
+pub(super) fn check(path: &str, text: SourceText<'_>, line: &Line, values: &Values) -> Result<()> {
     let agrees = |node: Option<&Node>, value: &str| match node {
         Some(node) => agrees(text, node, line, values, value),
         None => Ok(()),
@@ -33,7 +33,7 @@ pub(super) fn check(path: &str, text: Text<'_>, line: &Line, values: &Values) ->
 }
 
 /// Whether what stands there is what the line has.
-fn agrees(text: Text<'_>, node: &Node, line: &Line, values: &Values, value: &str) -> Result<()> {
+fn agrees(text: SourceText<'_>, node: &Node, line: &Line, values: &Values, value: &str) -> Result<()> {
     let found = text.text[node.span.clone()].trim_matches('"');
     let expected = values.get(value).unwrap_or_default();
     if found == expected {

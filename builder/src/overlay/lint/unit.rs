@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::lines::{Line, lines};
 use crate::base::Result;
-use crate::base::text::Text;
+use crate::base::text::SourceText;
 
 const UNIT: &[&str] = &[
     "After",
@@ -209,7 +209,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] =
     &[("Unit", UNIT), ("Service", SERVICE), ("Timer", TIMER), ("Mount", MOUNT), ("Install", INSTALL)];
 
 /// Refuses a section or key that systemd would skip with a warning, and a value it would not take.
-pub(super) fn check(text: Text<'_>) -> Result<()> {
+pub(super) fn check(text: SourceText<'_>) -> Result<()> {
     let mut section: Option<(&str, &[&str])> = None;
     let mut seen = BTreeSet::new();
     for line in joined(text) {
@@ -249,7 +249,7 @@ pub(super) fn check(text: Text<'_>) -> Result<()> {
 }
 
 /// Lines that a backslash carries on are one.
-fn joined(text: Text<'_>) -> Vec<Line<'_>> {
+fn joined(text: SourceText<'_>) -> Vec<Line<'_>> {
     let mut carried = false;
     let mut kept = Vec::new();
     for line in lines(text, &["#", ";"]) {
@@ -263,7 +263,7 @@ fn joined(text: Text<'_>) -> Vec<Line<'_>> {
 
 /// The spans of all keys.
 #[cfg(test)]
-pub(super) fn keys(text: Text<'_>) -> Vec<std::ops::Range<usize>> {
+pub(super) fn keys(text: SourceText<'_>) -> Vec<std::ops::Range<usize>> {
     let key = |line: Line<'_>| line.text.find('=').map(|end| line.start..line.start + end);
     joined(text).into_iter().filter(|line| !line.text.starts_with('[')).filter_map(key).collect()
 }

@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::{Address, Archive, BuiltImage, ComponentPackage, ComponentRecipe, Origin, OriginKind, Payload};
 use crate::base::name::{ComponentName, PackageName};
-use crate::base::text::Text;
+use crate::base::text::SourceText;
 use crate::base::tree::TreePath;
 use crate::base::{Result, Url};
 
@@ -69,7 +69,7 @@ struct RawPackage {
 
 impl ComponentRecipe {
     /// Reads `recipes/components/NAME.toml`.
-    pub fn parse(name: ComponentName, text: Text<'_>) -> Result<Self> {
+    pub fn parse(name: ComponentName, text: SourceText<'_>) -> Result<Self> {
         let raw: RawComponent = text.toml()?;
         if raw.about.get_ref().is_empty() || raw.about.get_ref().contains('\n') {
             return Err(text
@@ -117,7 +117,7 @@ impl ComponentRecipe {
     }
 }
 
-fn built(text: Text<'_>, raw: Spanned<BuiltImage>) -> Result<BuiltImage> {
+fn built(text: SourceText<'_>, raw: Spanned<BuiltImage>) -> Result<BuiltImage> {
     let image = raw.get_ref();
     match (image.programs.len(), image.entrypoint.is_empty()) {
         (0, _) => Err(text.fault(raw.span(), "an image without programs")),
@@ -126,7 +126,7 @@ fn built(text: Text<'_>, raw: Spanned<BuiltImage>) -> Result<BuiltImage> {
     }
 }
 
-fn origins(text: Text<'_>, raw: RawOrigins) -> Result<BTreeMap<OriginKind, Origin>> {
+fn origins(text: SourceText<'_>, raw: RawOrigins) -> Result<BTreeMap<OriginKind, Origin>> {
     let mut origins = BTreeMap::new();
     if let Some(RawApt { package }) = raw.apt {
         origins.insert(OriginKind::Debian, Origin::Debian { package });
@@ -147,7 +147,11 @@ fn origins(text: Text<'_>, raw: RawOrigins) -> Result<BTreeMap<OriginKind, Origi
     Ok(origins)
 }
 
-fn package(text: Text<'_>, published: Option<&Origin>, raw: Spanned<RawPackage>) -> Result<ComponentPackage> {
+fn package(
+    text: SourceText<'_>,
+    published: Option<&Origin>,
+    raw: Spanned<RawPackage>,
+) -> Result<ComponentPackage> {
     let span = raw.span();
     let raw = raw.into_inner();
     if matches!(published, Some(Origin::Download { archive: Archive::None, .. })) && raw.files.len() != 1 {
@@ -171,7 +175,7 @@ fn package(text: Text<'_>, published: Option<&Origin>, raw: Spanned<RawPackage>)
     Ok(ComponentPackage { name: raw.name, depends: raw.depends, files })
 }
 
-fn address(text: Text<'_>, raw: Spanned<String>) -> Result<Address> {
+fn address(text: SourceText<'_>, raw: Spanned<String>) -> Result<Address> {
     let address = raw.get_ref();
     let placeholders: Vec<&str> =
         address.split('{').skip(1).map(|rest| rest.split('}').next().unwrap_or("")).collect();
@@ -181,13 +185,13 @@ fn address(text: Text<'_>, raw: Spanned<String>) -> Result<Address> {
     }
     let filled = address.replace("{version}", "1").replace("{arch}", "amd64");
     if let Err(fault) = filled.parse::<Url>() {
-        return Err(text.blame(raw.span(), fault));
+        return Err(text.attach_span(raw.span(), fault));
     }
     Ok(Address(raw.into_inner()))
 }
 
 fn image(
-    text: Text<'_>,
+    text: SourceText<'_>,
     registry: Spanned<String>,
     repository: Spanned<String>,
     tag: Option<String>,

@@ -10,7 +10,7 @@ use toml::Spanned;
 use super::component::OriginKind;
 use crate::base::digest::{Checksum, serde_as_text};
 use crate::base::name::{Arch, ComponentName, LineName, SuiteName};
-use crate::base::text::{Text, distinct};
+use crate::base::text::{SourceText, distinct};
 use crate::base::{Digest, Fault, Result};
 use crate::formats::debian::version::Version;
 
@@ -233,7 +233,7 @@ struct RawRule {
 
 impl Line {
     /// Reads `recipes/lines/NAME.toml`.
-    pub fn parse(name: LineName, text: Text<'_>) -> Result<Self> {
+    pub fn parse(name: LineName, text: SourceText<'_>) -> Result<Self> {
         let raw: RawLine = text.toml()?;
         let pins = pins(text, raw.pins, &raw.rejected)?;
         if *raw.revision.get_ref() == 0 {
@@ -322,20 +322,20 @@ impl Line {
         self.rules.iter().find(refuses)
     }
 
-    fn check_pins(&self, text: Text<'_>) -> Result<()> {
+    fn check_pins(&self, text: SourceText<'_>) -> Result<()> {
         let Some((name, rule)) = self.refusal(&self.versions()) else { return Ok(()) };
         let header = text.text.find(&format!("[rules.{name}]")).unwrap_or(0);
         let end = header + text.text[header..].find('\n').unwrap_or(0);
-        Err(text.blame(header..end, refused(name, rule)))
+        Err(text.attach_span(header..end, refused(name, rule)))
     }
 
     /// An argument is one word; and the pinned versions have the cgroups that they need.
-    fn check_arguments(&self, text: Text<'_>, at: std::ops::Range<usize>) -> Result<()> {
+    fn check_arguments(&self, text: SourceText<'_>, at: std::ops::Range<usize>) -> Result<()> {
         let plain = |word: &String| !word.is_empty() && !word.contains([' ', '\t', '\n', '"', '\'']);
         if let Some(word) = self.kernel_arguments.iter().find(|word| !plain(word)) {
             return Err(text.fault(at, format!("not an argument of the kernel: {word:?}")));
         }
-        self.check_cgroups(&self.versions()).map_err(|fault| text.blame(at, fault))
+        self.check_cgroups(&self.versions()).map_err(|fault| text.attach_span(at, fault))
     }
 }
 
@@ -356,7 +356,7 @@ fn refused(name: &str, rule: &Rule) -> Fault {
 }
 
 fn pins(
-    text: Text<'_>,
+    text: SourceText<'_>,
     raw: BTreeMap<ComponentName, Spanned<RawPin>>,
     rejected: &BTreeMap<Checksum, String>,
 ) -> Result<BTreeMap<ComponentName, Pin>> {
@@ -396,7 +396,7 @@ fn pins(
 }
 
 fn rules(
-    text: Text<'_>,
+    text: SourceText<'_>,
     raw: BTreeMap<String, RawRule>,
     pins: &BTreeMap<ComponentName, Pin>,
 ) -> Result<BTreeMap<String, Rule>> {
@@ -418,7 +418,7 @@ fn rules(
 }
 
 fn overrides(
-    text: Text<'_>,
+    text: SourceText<'_>,
     raw: BTreeMap<Spanned<String>, Spanned<String>>,
     rules: &BTreeMap<String, Rule>,
 ) -> Result<BTreeMap<String, String>> {

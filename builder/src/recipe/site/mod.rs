@@ -17,7 +17,7 @@ use toml::Spanned;
 
 use crate::base::digest::serde_as_text;
 use crate::base::name::LineName;
-use crate::base::text::Text;
+use crate::base::text::SourceText;
 use crate::base::{Fault, Result};
 
 use name::is_label;
@@ -155,7 +155,7 @@ struct RawHost {
 
 impl Site {
     /// Reads `recipes/site.toml`.
-    pub fn parse(text: Text<'_>) -> Result<Self> {
+    pub fn parse(text: SourceText<'_>) -> Result<Self> {
         let raw: RawSite = text.toml()?;
         let network = network(text, raw.network)?;
         let pods = pods(text, &network, &raw.pods)?;
@@ -171,7 +171,7 @@ impl Site {
     }
 }
 
-fn network(text: Text<'_>, raw: RawNetwork) -> Result<Network> {
+fn network(text: SourceText<'_>, raw: RawNetwork) -> Result<Network> {
     for net in [&raw.subnet, &raw.service_subnet] {
         let (found, right) = (net.get_ref(), net.get_ref().trunc());
         if *found != right {
@@ -222,7 +222,7 @@ fn hosts_of(subnet: &Ipv4Net) -> String {
 }
 
 fn pods(
-    text: Text<'_>,
+    text: SourceText<'_>,
     network: &Network,
     raw: &Spanned<BTreeMap<Spanned<String>, Spanned<Range>>>,
 ) -> Result<BTreeMap<String, Range>> {
@@ -258,7 +258,7 @@ fn pods(
     Ok(seen.into_iter().map(|(name, range)| (name.to_owned(), *range.get_ref())).collect())
 }
 
-fn containers(text: Text<'_>, raw: RawContainers) -> Result<Containers> {
+fn containers(text: SourceText<'_>, raw: RawContainers) -> Result<Containers> {
     let limit = *raw.pids_limit.get_ref();
     // pid_max of 64-bit Linux; below 16 not even the control plane's Go programs start.
     if !(16..=4_194_304).contains(&limit) {

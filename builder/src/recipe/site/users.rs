@@ -5,7 +5,7 @@ use toml::Spanned;
 
 use super::name::UserName;
 use crate::base::Result;
-use crate::base::text::Text;
+use crate::base::text::SourceText;
 
 /// One range of host ids, for users and groups alike, and the name of its first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -46,7 +46,7 @@ pub(super) struct RawUsers {
 const FIRST_FREE_ID: u32 = 65_536;
 
 /// Reads them: ids that are nobody else's.
-pub(super) fn parse(text: Text<'_>, raw: RawUsers) -> Result<Users> {
+pub(super) fn parse(text: SourceText<'_>, raw: RawUsers) -> Result<Users> {
     let (first, count) = (*raw.first_id.get_ref(), *raw.count.get_ref());
     if count < 65_536 {
         let fault = text.fault(raw.count.span(), "too few ids for a container");

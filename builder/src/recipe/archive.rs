@@ -17,7 +17,7 @@ const FILE: &str = "recipes/archive.toml";
 
 /// What is believed about one suite.
 #[derive(Clone, Debug)]
-pub struct Trust {
+pub struct SuiteTrust {
     /// The components that packages are taken from.
     pub components: Vec<String>,
     /// The certificates that may sign its Release file.
@@ -37,7 +37,7 @@ struct RawSuite {
     signed_by: Vec<Spanned<Fingerprint>>,
 }
 
-impl Trust {
+impl SuiteTrust {
     /// Reads what `recipes/archive.toml` says of one suite.
     pub fn parse(files: &Files, suite: &SuiteName) -> Result<Self> {
         let text = text_of(files, FILE)?;
