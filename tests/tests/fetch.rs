@@ -8,7 +8,7 @@ use builder::base::digest::Checksum;
 use builder::base::progress::Silent;
 use builder::base::tree::Contents;
 use builder::base::{Class, Digest, Fault, Url};
-use builder::fetch::{Client, FetchLimits, FetchRequest, Locations, Summary, fetch};
+use builder::fetch::{Client, FetchLimits, FetchRequest, FetchSummary, Locations, fetch};
 use builder::plan::Output;
 use builder::store::Store;
 use tempfile::TempDir;
@@ -51,14 +51,14 @@ impl Bench {
         }
     }
 
-    fn fetch(&self, wanted: &FetchRequest) -> Summary {
+    fn fetch(&self, wanted: &FetchRequest) -> FetchSummary {
         let store = Store::open(&self.root()).unwrap();
         let client = Client::new(self.limits.clone(), None).unwrap();
         fetch(&store, &client, std::slice::from_ref(wanted), &quiet()).unwrap()
     }
 
     /// The bytes must come, and nothing else may be left.
-    fn succeeds(&self, wanted: &FetchRequest) -> Summary {
+    fn succeeds(&self, wanted: &FetchRequest) -> FetchSummary {
         let summary = self.fetch(wanted);
         assert!(summary.missing.is_empty(), "{:?}", summary.missing);
         let store = Store::open(&self.root()).unwrap();

@@ -8,7 +8,7 @@ use builder::base::name::Arch;
 use builder::base::progress::Silent;
 use builder::base::tree::Contents;
 use builder::base::{Class, Digest, Fault, Url};
-use builder::fetch::{Client, FetchLimits, FetchRequest, ImageRef, Locations, Summary, fetch, parts};
+use builder::fetch::{Client, FetchLimits, FetchRequest, FetchSummary, ImageRef, Locations, fetch, parts};
 use builder::store::Store;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -80,7 +80,7 @@ impl Bench {
         Store::open(&self.folder.path().join("store")).unwrap()
     }
 
-    fn pull(&self, server: &Server, digest: Digest) -> Summary {
+    fn pull(&self, server: &Server, digest: Digest) -> FetchSummary {
         let limits = FetchLimits { pause: Duration::from_millis(2), tries: 3, ..FetchLimits::default() };
         let registry = Url::new(server.url("")).unwrap();
         let wanted = FetchRequest {

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Instant;
 
-use super::attempt::{Failure, Got, Pinned, Tried};
+use super::attempt::{Attempt, Download, Failure, PinnedBytes};
 use super::http::{Answer, Client, Pace, Question, cut};
 use super::partial::Partial;
 use crate::base::progress::Progress;
@@ -18,16 +18,16 @@ const MISFITS: u32 = 2;
 pub(super) fn from_places(
     store: &Store,
     client: &Client,
-    pinned: Pinned,
+    pinned: PinnedBytes,
     places: &[Url],
     token: Option<&str>,
     progress: &dyn Progress,
-) -> Result<Got> {
+) -> Result<Download> {
     let partial = Partial::open(store, pinned.checksum)?;
     if let Some(Output::Blob { content, size }) = store.output(&StepId::of_input(*pinned.checksum)?)? {
         // Another process fetched it while we waited for the lock.
         let from = places.first().cloned().ok_or_else(|| Fault::bug("an input without a place"))?;
-        return Ok(Got {
+        return Ok(Download {
             outputs: vec![Output::Blob { content, size }],
             bytes: 0,
             from,
@@ -35,16 +35,16 @@ pub(super) fn from_places(
         });
     }
     let mut download =
-        Download { store, client, pinned, token, progress, partial, version: None, page: false };
+        Transfer { store, client, pinned, token, progress, partial, version: None, page: false };
     let mut refused = Vec::new();
     for place in places {
         match download.try_place(place) {
             Ok(output) => {
                 let bytes = download.partial.length();
-                return Ok(Got { outputs: vec![output], bytes, from: place.clone(), refused });
+                return Ok(Download { outputs: vec![output], bytes, from: place.clone(), refused });
             }
-            Err(Failure::Fatal(fault)) => return Err(fault),
-            Err(Failure::Again(fault) | Failure::Elsewhere(fault)) => refused.push(fault),
+            Err(Failure::Abort(fault)) => return Err(fault),
+            Err(Failure::Retry(fault) | Failure::NextMirror(fault)) => refused.push(fault),
         }
     }
     let gravest = refused.iter().max_by_key(|fault| fault.class()).cloned();
@@ -53,10 +53,10 @@ pub(super) fn from_places(
     Err(others.fold(gravest.clone(), |fault, other| fault.cause(other)))
 }
 
-struct Download<'a> {
+struct Transfer<'a> {
     store: &'a Store,
     client: &'a Client,
-    pinned: Pinned<'a>,
+    pinned: PinnedBytes<'a>,
     token: Option<&'a str>,
     progress: &'a dyn Progress,
     partial: Partial,
@@ -66,9 +66,9 @@ struct Download<'a> {
     page: bool,
 }
 
-impl Download<'_> {
+impl Transfer<'_> {
     /// Asks one place until it has served all, or has too often brought nothing new.
-    fn try_place(&mut self, place: &Url) -> Tried<Output> {
+    fn try_place(&mut self, place: &Url) -> Attempt<Output> {
         let (begun, limits) = (Instant::now(), &self.client.limits);
         // What comes again after a misfit is nothing new, so a place cannot keep us for ever.
         let (mut best, mut in_vain, mut misfits) = (self.partial.length(), 0, 0);
@@ -83,19 +83,19 @@ impl Download<'_> {
                         let again = std::mem::take(&mut self.partial.pieced) && misfits <= MISFITS;
                         self.clear()?;
                         if !again {
-                            return Err(Failure::Elsewhere(fault));
+                            return Err(Failure::NextMirror(fault));
                         }
                         fault
                     }
                 },
-                Err(Failure::Again(fault)) => fault,
+                Err(Failure::Retry(fault)) => fault,
                 Err(other) => return Err(self.drop_wrong(other)),
             };
             let brought = self.partial.length().saturating_sub(best);
             best += brought;
             in_vain = if limits.too_slow(brought, asked.elapsed()) { in_vain + 1 } else { 0 };
             if in_vain >= limits.tries || begun.elapsed() > limits.deadline {
-                return Err(Failure::Elsewhere(fault));
+                return Err(Failure::NextMirror(fault));
             }
             self.client.rest(in_vain);
         }
@@ -104,20 +104,20 @@ impl Download<'_> {
     /// Bytes that are proven wrong are not worth resuming.
     fn drop_wrong(&mut self, failure: Failure) -> Failure {
         match &failure {
-            Failure::Elsewhere(fault) if fault.class() == Class::Integrity => {
+            Failure::NextMirror(fault) if fault.class() == Class::Integrity => {
                 self.clear().err().map_or(failure, |fatal| fatal)
             }
             _ => failure,
         }
     }
 
-    fn clear(&mut self) -> Tried<()> {
+    fn clear(&mut self) -> Attempt<()> {
         self.progress.retreat(self.partial.length());
-        self.partial.clear().map_err(Failure::Fatal)
+        self.partial.clear().map_err(Failure::Abort)
     }
 
     /// One question, and as much of the answer as comes.
-    fn attempt(&mut self, place: &Url) -> Tried<()> {
+    fn attempt(&mut self, place: &Url) -> Attempt<()> {
         let size = self.pinned.size;
         if size.is_some_and(|size| self.partial.length() > size) {
             self.clear()?;
@@ -134,21 +134,21 @@ impl Download<'_> {
             && size != total
         {
             let fault = Fault::integrity(format!("{place} has the wrong length"));
-            return Err(Failure::Elsewhere(self.hint(fault).expected_found(size, total)));
+            return Err(Failure::NextMirror(self.hint(fault).expected_found(size, total)));
         }
         self.version = answer.header("etag").filter(|tag| tag.starts_with('"')).map(str::to_owned);
-        self.partial.resume().map_err(Failure::Fatal)?;
+        self.partial.resume().map_err(Failure::Abort)?;
         self.receive(place, answer, size.or(total))
     }
 
     /// Makes the partial file fit the answer; gives the whole's length, if the server says it.
-    fn begin(&mut self, place: &Url, answer: &Answer) -> Tried<Option<u64>> {
+    fn begin(&mut self, place: &Url, answer: &Answer) -> Attempt<Option<u64>> {
         let from = self.partial.length();
         match (answer.status, answer.part()) {
             (206, Some((start, total))) if start == from => Ok(total),
             (206 | 416, _) => {
                 self.clear()?;
-                Err(Failure::Again(Fault::remote(format!("{place} does not resume at byte {from}"))))
+                Err(Failure::Retry(Fault::remote(format!("{place} does not resume at byte {from}"))))
             }
             _ => {
                 answer.must_serve(place)?;
@@ -160,7 +160,7 @@ impl Download<'_> {
         }
     }
 
-    fn receive(&mut self, place: &Url, mut answer: Answer, total: Option<u64>) -> Tried<()> {
+    fn receive(&mut self, place: &Url, mut answer: Answer, total: Option<u64>) -> Attempt<()> {
         let limit = total.unwrap_or(self.client.limits.bytes);
         let mut pace = Pace::new(&self.client.limits);
         let mut buffer = vec![0; 1 << 16];
@@ -172,9 +172,9 @@ impl Download<'_> {
             if self.partial.length() + count as u64 > limit {
                 let fault =
                     Fault::integrity(format!("{place} is too long")).expected_found(limit, "more bytes");
-                return Err(Failure::Elsewhere(fault));
+                return Err(Failure::NextMirror(fault));
             }
-            self.partial.append(&buffer[..count]).map_err(Failure::Fatal)?;
+            self.partial.append(&buffer[..count]).map_err(Failure::Abort)?;
             self.progress.advance(count as u64);
             pace.check(place, count)?;
         }
@@ -185,9 +185,9 @@ impl Download<'_> {
     }
 
     /// Compares all bytes with what is pinned; the right ones move into the store.
-    fn finish(&mut self, place: &Url) -> Tried<Result<Output>> {
+    fn finish(&mut self, place: &Url) -> Attempt<Result<Output>> {
         let pinned = self.pinned.checksum;
-        let (found, content) = self.partial.hash(pinned).map_err(Failure::Fatal)?;
+        let (found, content) = self.partial.hash(pinned).map_err(Failure::Abort)?;
         if found != *pinned {
             let fault =
                 Fault::integrity(format!("{place} has the wrong bytes")).expected_found(pinned, found);
@@ -200,7 +200,7 @@ impl Download<'_> {
             self.store.record(&StepId::of_input(*pinned)?, &output)?;
             Ok(output)
         };
-        keep().map(Ok).map_err(Failure::Fatal)
+        keep().map(Ok).map_err(Failure::Abort)
     }
 
     /// Adds the most likely reason when a web page came instead of a file.

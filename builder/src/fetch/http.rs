@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ureq::http::{HeaderMap, header};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
-use super::attempt::{Failure, Tried};
+use super::attempt::{Attempt, Failure};
 use crate::base::url::Scheme;
 use crate::base::{Fault, Result, Url};
 
@@ -108,7 +108,7 @@ impl Client {
     }
 
     /// The rest of an answer that must be whole.
-    pub(super) fn read_whole(&self, url: &Url, mut answer: Answer, limit: u64) -> Tried<Vec<u8>> {
+    pub(super) fn read_whole(&self, url: &Url, mut answer: Answer, limit: u64) -> Attempt<Vec<u8>> {
         answer.must_serve(url)?;
         let length = answer.length();
         let too_long = || {
@@ -116,7 +116,7 @@ impl Client {
                 .expected_found(format!("at most {limit} bytes"), "more")
         };
         if length.is_some_and(|length| length > limit) {
-            return Err(Failure::Elsewhere(too_long()));
+            return Err(Failure::NextMirror(too_long()));
         }
         let (mut bytes, mut pace) = (Vec::new(), Pace::new(&self.limits));
         let mut buffer = vec![0; 1 << 16];
@@ -124,7 +124,7 @@ impl Client {
             let count = answer.body.read(&mut buffer).map_err(|e| cut(url, e))?;
             bytes.extend_from_slice(&buffer[..count]);
             if bytes.len() as u64 > limit {
-                return Err(Failure::Elsewhere(too_long()));
+                return Err(Failure::NextMirror(too_long()));
             }
             if count == 0 {
                 break;
@@ -138,11 +138,11 @@ impl Client {
     }
 
     /// Repeats what may succeed the next time, with growing pauses.
-    pub(super) fn patiently<T>(&self, mut attempt: impl FnMut() -> Tried<T>) -> Tried<T> {
+    pub(super) fn patiently<T>(&self, mut attempt: impl FnMut() -> Attempt<T>) -> Attempt<T> {
         let mut tries = 1;
         loop {
             match attempt() {
-                Err(Failure::Again(_)) if tries < self.limits.tries => self.rest(tries),
+                Err(Failure::Retry(_)) if tries < self.limits.tries => self.rest(tries),
                 result => return result,
             }
             tries += 1;
@@ -155,7 +155,7 @@ impl Client {
     }
 
     /// Asks, and follows redirects within http and https, never from https to http.
-    pub(super) fn ask(&self, url: &Url, question: Question) -> Tried<Answer> {
+    pub(super) fn ask(&self, url: &Url, question: Question) -> Attempt<Answer> {
         let mut at = url.clone();
         for _ in 0..=REDIRECTS {
             let home = (at.scheme(), at.authority()) == (url.scheme(), url.authority());
@@ -165,7 +165,7 @@ impl Client {
                 None => self.ask_once(&at, Question { token, ..question })?,
             };
             let Some(location) = answer.redirect() else { return Ok(answer) };
-            let refused = |why: &str| Failure::Elsewhere(Fault::remote(format!("{at} redirects to {why}")));
+            let refused = |why: &str| Failure::NextMirror(Fault::remote(format!("{at} redirects to {why}")));
             let next = at
                 .redirected(location)
                 .map_err(|_| refused(&format!("{location:?}, which is no address")))?;
@@ -175,10 +175,10 @@ impl Client {
                 _ => at = next,
             }
         }
-        Err(Failure::Elsewhere(Fault::remote(format!("{url} redirects more than {REDIRECTS} times"))))
+        Err(Failure::NextMirror(Fault::remote(format!("{url} redirects more than {REDIRECTS} times"))))
     }
 
-    fn ask_once(&self, url: &Url, question: Question) -> Tried<Answer> {
+    fn ask_once(&self, url: &Url, question: Question) -> Attempt<Answer> {
         let mut request = self.agent.get(url.as_str());
         if question.from > 0 {
             request = request.header(header::RANGE, format!("bytes={}-", question.from));
@@ -224,14 +224,14 @@ impl Answer {
     }
 
     /// Sorts the answers without content into those worth another try and the others.
-    pub(super) fn must_serve(&self, url: &Url) -> Tried<()> {
+    pub(super) fn must_serve(&self, url: &Url) -> Attempt<()> {
         let says =
             |what: &str| Fault::remote(format!("{url} {what}")).expected_found("status 200", self.status);
         match self.status {
             200 | 206 => Ok(()),
-            408 | 425 | 429 | 500..=599 => Err(Failure::Again(says("does not serve now"))),
-            404 | 410 => Err(Failure::Elsewhere(says("is gone"))),
-            _ => Err(Failure::Elsewhere(says("is refused"))),
+            408 | 425 | 429 | 500..=599 => Err(Failure::Retry(says("does not serve now"))),
+            404 | 410 => Err(Failure::NextMirror(says("is gone"))),
+            _ => Err(Failure::NextMirror(says("is refused"))),
         }
     }
 }
@@ -251,12 +251,12 @@ impl<'l> Pace<'l> {
     }
 
     /// Counts what was read just now.
-    pub(super) fn check(&mut self, url: &Url, count: usize) -> Tried<()> {
+    pub(super) fn check(&mut self, url: &Url, count: usize) -> Attempt<()> {
         self.bytes += count as u64;
         let now = Instant::now();
         if now.duration_since(self.begun) > self.limits.deadline {
             let limit = format!("at most {} s", self.limits.deadline.as_secs());
-            return Err(Failure::Elsewhere(
+            return Err(Failure::NextMirror(
                 Fault::remote(format!("{url} takes too long")).expected_found(limit, "more"),
             ));
         }
@@ -269,7 +269,7 @@ impl<'l> Pace<'l> {
             let least = format!("{} bytes/s at least", self.limits.rate);
             let fault =
                 Fault::remote(format!("{url} is too slow")).expected_found(least, format!("{rate} bytes/s"));
-            return Err(Failure::Again(fault));
+            return Err(Failure::Retry(fault));
         }
         (self.window, self.bytes) = (now, 0);
         Ok(())
@@ -285,7 +285,7 @@ impl FetchLimits {
 
 /// A connection that ended before its time.
 pub(super) fn cut(url: &Url, error: io::Error) -> Failure {
-    Failure::Again(Fault::remote(format!("the connection to {url} was cut")).cause(error))
+    Failure::Retry(Fault::remote(format!("the connection to {url} was cut")).cause(error))
 }
 
 fn classify(url: &Url, error: ureq::Error) -> Failure {
@@ -293,22 +293,22 @@ fn classify(url: &Url, error: ureq::Error) -> Failure {
     match error {
         // A certificate does not get better by asking again.
         ureq::Error::Tls(_) | ureq::Error::Rustls(_) | ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
-            Failure::Elsewhere(fault)
+            Failure::NextMirror(fault)
         }
-        _ => Failure::Again(fault),
+        _ => Failure::Retry(fault),
     }
 }
 
 /// A file of this machine as an answer: a mirror on a disk.
-fn open_file(path: &Path) -> Tried<Answer> {
-    let gone = |what: &str| Failure::Elsewhere(Fault::remote(format!("{} {what}", path.display())));
+fn open_file(path: &Path) -> Attempt<Answer> {
+    let gone = |what: &str| Failure::NextMirror(Fault::remote(format!("{} {what}", path.display())));
     match fs::metadata(path) {
         Ok(found) if found.is_file() => {}
         Ok(_) => return Err(gone("is no regular file")),
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(gone("is gone")),
-        Err(e) => return Err(Failure::Fatal(Fault::io("look at", path, e))),
+        Err(e) => return Err(Failure::Abort(Fault::io("look at", path, e))),
     }
-    let file = File::open(path).map_err(|e| Failure::Fatal(Fault::io("open", path, e)))?;
+    let file = File::open(path).map_err(|e| Failure::Abort(Fault::io("open", path, e)))?;
     Ok(Answer { status: 200, headers: HeaderMap::new(), body: Box::new(file) })
 }
 

@@ -4,7 +4,7 @@ use builder::base::name::LineName;
 use builder::base::{Fault, Result, Url};
 use builder::fetch::locked;
 use builder::fetch::mirror::Mirrors;
-use builder::fetch::{self, FetchRequest, Summary};
+use builder::fetch::{self, FetchRequest, FetchSummary};
 use builder::host::checkout::Project;
 use builder::lock::{Lock, LockedOrigin, LockedSuite};
 use builder::store::Store;
@@ -104,7 +104,7 @@ impl Fetch {
     }
 }
 
-fn finish(context: &Context, lock: &Lock, summary: Summary) -> Result<()> {
+fn finish(context: &Context, lock: &Lock, summary: FetchSummary) -> Result<()> {
     let failed = summary.gravest().map(|gravest| {
         let count =
             summary.missing.iter().filter(|(_, fault)| fault.class() != builder::base::Class::User).count();
@@ -122,7 +122,7 @@ fn finish(context: &Context, lock: &Lock, summary: Summary) -> Result<()> {
 }
 
 impl Report {
-    fn new(lock: &Lock, summary: Summary) -> Self {
+    fn new(lock: &Lock, summary: FetchSummary) -> Self {
         let fetched = summary.fetched.into_iter().map(|fetched| Fetched {
             name: fetched.name,
             bytes: fetched.bytes,

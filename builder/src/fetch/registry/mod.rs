@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::attempt::{Failure, Got, Pinned, Tried};
+use super::attempt::{Attempt, Download, Failure, PinnedBytes};
 use super::download;
 use super::http::{Answer, Client, Question};
 use crate::base::digest::Checksum;
@@ -70,9 +70,9 @@ impl ImageRef {
         &self,
         store: &Store,
         client: &Client,
-        wanted: Pinned,
+        wanted: PinnedBytes,
         progress: &dyn Progress,
-    ) -> Result<Got> {
+    ) -> Result<Download> {
         let Checksum::Sha256(pinned) = *wanted.checksum else {
             return Err(
                 Fault::user("an image is pinned by SHA-256").expected_found("sha256:", wanted.checksum)
@@ -94,7 +94,7 @@ impl ImageRef {
         store.record(&StepId::of_input(*wanted.checksum)?, &output)?;
         let outputs =
             self.present(store, output)?.ok_or_else(|| Fault::bug("a pulled image is not whole"))?;
-        Ok(Got { outputs, bytes, from: self.registry.clone(), refused: Vec::new() })
+        Ok(Download { outputs, bytes, from: self.registry.clone(), refused: Vec::new() })
     }
 }
 
@@ -160,13 +160,13 @@ impl Pull<'_> {
         };
         self.progress.expect(part.size);
         let (checksum, token) = (Checksum::Sha256(part.digest), token.as_deref());
-        let file = Pinned { checksum: &checksum, size: Some(part.size) };
+        let file = PinnedBytes { checksum: &checksum, size: Some(part.size) };
         let got = download::from_places(self.store, self.client, file, &[url], token, self.progress)?;
         Ok(got.bytes)
     }
 
     /// A token for one blob: it lives for minutes, and the blob before may have taken longer.
-    fn blob_token(&self, url: &Url) -> Tried<Option<String>> {
+    fn blob_token(&self, url: &Url) -> Attempt<Option<String>> {
         let answer = self.client.ask(url, Question::default())?;
         match answer.status {
             401 => self.authorize(&answer).map(Some),
@@ -176,9 +176,9 @@ impl Pull<'_> {
 
     /// Gets a token for pulling, as the challenge of a 401 says. We send no secret, so all that a
     /// foreign realm could gain is a request; still it must be the registry's own or one below it.
-    fn authorize(&self, answer: &Answer) -> Tried<String> {
+    fn authorize(&self, answer: &Answer) -> Attempt<String> {
         let refused =
-            |why: String| Failure::Elsewhere(Fault::remote(format!("{}: {why}", self.image.registry)));
+            |why: String| Failure::NextMirror(Fault::remote(format!("{}: {why}", self.image.registry)));
         let challenge = answer.header("www-authenticate").and_then(|text| text.strip_prefix("Bearer "));
         let fields = challenge.map(challenge_fields).unwrap_or_default();
         let realm = fields.get("realm").and_then(|realm| Url::new(realm.as_str()).ok());
@@ -189,7 +189,7 @@ impl Pull<'_> {
         let service =
             fields.get("service").map(|service| format!("service={}&", encode(service))).unwrap_or_default();
         let scope = encode(&format!("repository:{}:pull", self.image.repository));
-        let url = Url::new(format!("{realm}?{service}scope={scope}")).map_err(Failure::Elsewhere)?;
+        let url = Url::new(format!("{realm}?{service}scope={scope}")).map_err(Failure::NextMirror)?;
         let answer = self.client.ask(&url, Question::default())?;
         let bytes = self.client.read_whole(&url, answer, DOCUMENT)?;
         #[derive(Deserialize)]
