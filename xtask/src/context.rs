@@ -9,7 +9,7 @@ use builder::fetch::{Client, FetchLimits};
 use builder::host::cargo::Toolchain;
 use builder::store::Store;
 
-use crate::ui::progress::{Bar, Show, Unit};
+use crate::ui::progress::{Bar, ProgressUnit, Show};
 
 /// The checkout, the store, and how to speak.
 pub(crate) struct Context {
@@ -79,7 +79,7 @@ impl Context {
 
     /// Runs steps for this checkout, and shows how far it is.
     pub(crate) fn runner<'s>(&self, store: &'s Store) -> StepRunner<'s> {
-        let progress = Box::new(Bar::new(self.show(), Unit::Steps, 0));
+        let progress = Box::new(Bar::new(self.show(), ProgressUnit::Steps, 0));
         StepRunner { store, checkout: self.root.clone(), toolchain: self.toolchain(), progress }
     }
 

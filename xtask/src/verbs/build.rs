@@ -22,7 +22,7 @@ use crate::context::Context;
 use crate::run::{peak_memory, publish, realise};
 use crate::target::{Jobs, Target};
 use crate::ui::table::{self, Table};
-use crate::verbs::components::{self, Lack, Overridden};
+use crate::verbs::components::{self, NotIncluded, Overridden};
 
 /// Arguments of `build`.
 #[derive(Args)]
@@ -38,14 +38,14 @@ pub(crate) struct Build {
 
 /// What a build tells.
 #[derive(Serialize)]
-struct Summary {
+struct BuildReport {
     role: String,
     dist: String,
     seconds: f64,
     steps: usize,
     made: usize,
-    files: BTreeMap<String, Made>,
-    missing: BTreeMap<String, Lack>,
+    files: BTreeMap<String, WrittenFile>,
+    missing: BTreeMap<String, NotIncluded>,
     local: Vec<String>,
     overridden: BTreeMap<String, Overridden>,
     /// Bytes that the store has hashed and written for this process so far.
@@ -56,7 +56,7 @@ struct Summary {
 
 /// One file of a bundle.
 #[derive(Serialize)]
-struct Made {
+struct WrittenFile {
     size: u64,
     digest: String,
 }
@@ -100,16 +100,16 @@ struct Bundle<'a> {
 }
 
 impl Bundle<'_> {
-    fn summary(&self, store: &Store, seconds: f64) -> Result<Summary> {
+    fn summary(&self, store: &Store, seconds: f64) -> Result<BuildReport> {
         let mut files = BTreeMap::new();
         for (path, node) in store.tree(&self.output.digest())?.iter() {
             if let Kind::File { content, size } = &node.kind {
-                files.insert(path.to_string(), Made { size: *size, digest: content.to_string() });
+                files.insert(path.to_string(), WrittenFile { size: *size, digest: content.to_string() });
             }
         }
         let local = self.planned.lock.inputs.values();
         let local = local.filter(|input| matches!(input.from, LockedOrigin::Supplied { .. }));
-        Ok(Summary {
+        Ok(BuildReport {
             role: self.target.role.to_string(),
             dist: self.to.display().to_string(),
             seconds,
@@ -125,13 +125,13 @@ impl Bundle<'_> {
     }
 
     /// The role's components. A bundle depends on their packages and holds none of them.
-    fn missing(&self, store: &Store) -> Result<BTreeMap<String, Lack>> {
+    fn missing(&self, store: &Store) -> Result<BTreeMap<String, NotIncluded>> {
         let BundlePlan { files, recipe, lock, .. } = self.planned;
         let mut absent: BTreeMap<_, _> =
             builder::build::planner::components::plan(files, recipe, lock, store)?
                 .missing
                 .into_iter()
-                .map(|missing| (missing.component.clone(), Lack::from(missing)))
+                .map(|missing| (missing.component.clone(), NotIncluded::from(missing)))
                 .collect();
         let mut missing = BTreeMap::new();
         for name in &recipe.role(self.target.role.as_str())?.components {
@@ -147,14 +147,14 @@ impl Bundle<'_> {
                 }
             };
             let version = lock.version_of(recipe, name)?.to_string();
-            let apart = || Lack { version, why, help: help.to_owned() };
+            let apart = || NotIncluded { version, why, help: help.to_owned() };
             missing.insert(name.to_string(), absent.remove(name).unwrap_or_else(apart));
         }
         Ok(missing)
     }
 }
 
-impl Summary {
+impl BuildReport {
     fn show(&self, context: &Context) -> Result<()> {
         if context.json {
             return table::json(self);

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::target::LineArg;
-use crate::ui::progress::{Bar, Unit};
+use crate::ui::progress::{Bar, ProgressUnit};
 use crate::ui::table;
 
 /// Arguments of `fetch`.
@@ -35,16 +35,16 @@ pub(crate) struct Fetch {
 
 /// What a fetch tells.
 #[derive(Serialize)]
-struct Report {
+struct FetchReport {
     line: LineName,
     present: Vec<String>,
-    fetched: Vec<Fetched>,
-    missing: Vec<Missing>,
+    fetched: Vec<FetchedInput>,
+    missing: Vec<MissingInput>,
     local: Vec<String>,
 }
 
 #[derive(Serialize)]
-struct Fetched {
+struct FetchedInput {
     name: String,
     bytes: u64,
     from: String,
@@ -52,7 +52,7 @@ struct Fetched {
 }
 
 #[derive(Serialize)]
-struct Missing {
+struct MissingInput {
     name: String,
     why: String,
     #[serde(rename = "mend")]
@@ -71,7 +71,7 @@ impl Fetch {
         for one in &wanted {
             to_do += if one.present(&store)?.is_some() { 0 } else { one.size.unwrap_or_default() };
         }
-        let progress = Bar::new(context.show(), Unit::Bytes, to_do);
+        let progress = Bar::new(context.show(), ProgressUnit::Bytes, to_do);
         let summary = fetch::fetch(&store, &context.client()?, &wanted, &progress);
         progress.finish();
         let mut kept = Vec::new();
@@ -112,7 +112,7 @@ fn finish(context: &Context, lock: &Lock, summary: FetchSummary) -> Result<()> {
         Fault::new(class, what)
             .help("see above; what came is kept, and `cargo xtask fetch` goes on from there")
     });
-    let report = Report::new(lock, summary);
+    let report = FetchReport::new(lock, summary);
     if context.json {
         table::json(&report)?
     } else {
@@ -121,15 +121,15 @@ fn finish(context: &Context, lock: &Lock, summary: FetchSummary) -> Result<()> {
     failed.map_or(Ok(()), Err)
 }
 
-impl Report {
+impl FetchReport {
     fn new(lock: &Lock, summary: FetchSummary) -> Self {
-        let fetched = summary.fetched.into_iter().map(|fetched| Fetched {
+        let fetched = summary.fetched.into_iter().map(|fetched| FetchedInput {
             name: fetched.name,
             bytes: fetched.bytes,
             from: fetched.from.to_string(),
             refused: fetched.refused.iter().map(Fault::to_string).collect(),
         });
-        let missing = summary.missing.into_iter().map(|(name, fault)| Missing {
+        let missing = summary.missing.into_iter().map(|(name, fault)| MissingInput {
             name,
             why: [fault.what()]
                 .into_iter()

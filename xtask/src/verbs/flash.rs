@@ -13,7 +13,7 @@ use clap::Args;
 use crate::context::Context;
 use crate::disks;
 use crate::target::Choice;
-use crate::ui::progress::{Bar, Unit};
+use crate::ui::progress::{Bar, ProgressUnit};
 
 /// Arguments of `flash`.
 #[derive(Args)]
@@ -45,7 +45,7 @@ impl Flash {
         if let (Some(device), false) = (target.device(), self.yes) {
             ask(device)?;
         }
-        write(&image, &target, seed.as_ref(), &Bar::new(context.show(), Unit::Bytes, 0))?;
+        write(&image, &target, seed.as_ref(), &Bar::new(context.show(), ProgressUnit::Bytes, 0))?;
         if context.json {
             println!("{}", serde_json::json!({ "flashed": self.to, "image": image }));
         } else {

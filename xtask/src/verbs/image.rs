@@ -39,9 +39,9 @@ pub(crate) struct Image {
 /// What making an image tells.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
-struct Summary {
+struct ImageReport {
     role: RoleName,
-    images: Vec<Made>,
+    images: Vec<WrittenImage>,
     debian: usize,
     own: usize,
     left_out: LeftOut,
@@ -53,7 +53,7 @@ struct Summary {
 
 /// One form of the disk.
 #[derive(Serialize)]
-struct Made {
+struct WrittenImage {
     path: PathBuf,
     bytes: u64,
     digest: String,
@@ -83,7 +83,7 @@ impl Image {
         let DiskPlan { debian, own, left_out, .. } = planned;
         let (role, steps, seconds) = (target.role, built.len(), start.elapsed().as_secs_f64());
         let peak_memory = run::peak_memory();
-        Summary { role, images, debian, own, left_out, steps, made, seconds, peak_memory }.show(context)
+        ImageReport { role, images, debian, own, left_out, steps, made, seconds, peak_memory }.show(context)
     }
 }
 
@@ -94,7 +94,7 @@ fn publish(
     built: &BuildResults,
     format: DiskFormat,
     step: StepId,
-) -> Result<Made> {
+) -> Result<WrittenImage> {
     let output = built.get(&step).map(|(output, _)| *output);
     let Some(output @ Output::Blob { content, size }) = output else {
         return Err(Fault::bug("a disk is one file"));
@@ -102,10 +102,10 @@ fn publish(
     let path = disks::image_path(target, format)?;
     disk_image::publish(store, &content, &path)?;
     store.add_root(&path, &[output])?;
-    Ok(Made { path, bytes: size, digest: content.to_string() })
+    Ok(WrittenImage { path, bytes: size, digest: content.to_string() })
 }
 
-impl Summary {
+impl ImageReport {
     fn show(&self, context: &Context) -> Result<()> {
         if context.json {
             return table::json(self);

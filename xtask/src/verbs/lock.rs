@@ -70,7 +70,7 @@ impl Lock {
 }
 
 #[derive(serde::Serialize)]
-struct Report<'a> {
+struct LockReport<'a> {
     line: &'a LineName,
     lock: PathBuf,
     packages: usize,
@@ -81,7 +81,7 @@ fn report(context: &Context, project: &Project, lock: &Locked, changes: &[LockCh
     let path = project.lock_path(&lock.line);
     if context.json {
         let packages = lock.packages.len();
-        let report = Report { line: &lock.line, lock: path, packages, changes };
+        let report = LockReport { line: &lock.line, lock: path, packages, changes };
         print!("{}", String::from_utf8_lossy(&json::pretty(&report)?));
         return Ok(());
     }

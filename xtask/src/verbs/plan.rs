@@ -22,7 +22,7 @@ pub(crate) struct Plan {
 }
 
 #[derive(Serialize)]
-struct Row {
+struct StepRow {
     label: String,
     id: String,
     state: &'static str,
@@ -39,7 +39,7 @@ impl Plan {
                 (_, true) => "to be made",
                 _ => "not needed",
             };
-            let row = |(id, step): (StepId, &LabelledStep)| Row {
+            let row = |(id, step): (StepId, &LabelledStep)| StepRow {
                 label: step.label.clone(),
                 state: state(id),
                 id: id.to_string(),

@@ -28,7 +28,7 @@ use builder::rootfs::tools::Tools;
 use builder::store::Store;
 
 use super::image::{debs, mke2fs, mmdebstrap, ratio, seconds};
-use super::measurement::{Goal, Row};
+use super::measurement::{Goal, Measurement};
 use crate::context::Context;
 use crate::disks;
 use crate::run::realise;
@@ -47,7 +47,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 const RUNS: usize = 3;
 
 /// Measures.
-pub(crate) fn run(context: &Context, tell: &mut dyn FnMut(Row)) -> Result<()> {
+pub(crate) fn run(context: &Context, tell: &mut dyn FnMut(Measurement)) -> Result<()> {
     let scratch = tempfile::tempdir().map_err(|e| Fault::machine("no scratch folder").cause(e))?;
     let (tools, boot) = (disks::tools(context)?, disks::group(context, system::BOOT)?);
     let image = scratch.path().join("ours.raw");

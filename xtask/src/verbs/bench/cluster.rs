@@ -8,7 +8,7 @@ use std::path::Path;
 use builder::base::{Fault, Result};
 
 use super::image::{ratio, seconds};
-use super::measurement::{Goal, Row};
+use super::measurement::{Goal, Measurement};
 use crate::context::Context;
 use crate::verbs::test;
 
@@ -18,7 +18,7 @@ const RUNS: usize = 3;
 const BOOTSTRAP: &str = "master: the bootstrap is done, since power-on";
 
 /// Runs the test with the user's own store; it fails if one run does, or if a component was not handed over.
-pub(crate) fn run(context: &Context, tell: &mut dyn FnMut(Row)) -> Result<()> {
+pub(crate) fn run(context: &Context, tell: &mut dyn FnMut(Measurement)) -> Result<()> {
     let folder = tempfile::tempdir().map_err(|e| Fault::machine("no scratch folder").cause(e))?;
     let mut preloaded: f64 = 0.0;
     for run in 1..=RUNS {

@@ -21,7 +21,7 @@ use builder::rootfs;
 use builder::store::Store;
 
 use super::lab::{Lab, number};
-use super::measurement::{Goal, Row, Unit};
+use super::measurement::{Goal, Measurement, Unit};
 use crate::context::Context;
 use crate::run::realise;
 use crate::target::Jobs;
@@ -33,7 +33,7 @@ const LINE: (&str, &str, &str) = ("overlays/common/etc/containers/registries.con
 const ROLE: &str = "master";
 
 /// Measures. Debian's packages must have been fetched into the user's own store.
-pub(crate) fn run(context: &Context, tell: &mut dyn FnMut(Row)) -> Result<()> {
+pub(crate) fn run(context: &Context, tell: &mut dyn FnMut(Measurement)) -> Result<()> {
     let lab = Lab::new(context)?;
     // `hale` is compiled before anything is measured.
     lab.run(&["build", ROLE])?;
@@ -255,18 +255,18 @@ fn timed(command: &mut Command) -> Result<(f64, Vec<u8>)> {
     Ok((start.elapsed().as_secs_f64(), output.stdout))
 }
 
-pub(super) fn seconds(what: &str, value: f64, goal: Option<Goal>) -> Row {
-    Row { what: what.to_owned(), value, unit: Unit::Seconds, goal }
+pub(super) fn seconds(what: &str, value: f64, goal: Option<Goal>) -> Measurement {
+    Measurement { what: what.to_owned(), value, unit: Unit::Seconds, goal }
 }
 
-fn bytes(what: &str, value: f64, most: Option<f64>) -> Row {
-    Row { what: what.to_owned(), value, unit: Unit::Bytes, goal: most.map(Goal::AtMost) }
+fn bytes(what: &str, value: f64, most: Option<f64>) -> Measurement {
+    Measurement { what: what.to_owned(), value, unit: Unit::Bytes, goal: most.map(Goal::AtMost) }
 }
 
-pub(super) fn ratio(what: &str, value: f64, goal: Goal) -> Row {
+pub(super) fn ratio(what: &str, value: f64, goal: Goal) -> Measurement {
     quotient(what, value, Some(goal))
 }
 
-fn quotient(what: &str, value: f64, goal: Option<Goal>) -> Row {
-    Row { what: what.to_owned(), value, unit: Unit::Ratio, goal }
+fn quotient(what: &str, value: f64, goal: Option<Goal>) -> Measurement {
+    Measurement { what: what.to_owned(), value, unit: Unit::Ratio, goal }
 }
