@@ -48,7 +48,7 @@ const ISO: &str =
     "about = \"What makes ISO 9660\"\npackages = [\n    \"genisoimage\",\n    \"usr-is-merged\",\n]\n";
 
 /// A checkout with a fresh lock, and a store with what it names of Debian.
-pub struct World {
+pub struct TestSystem {
     /// The checkout.
     pub project: Project,
     /// The store.
@@ -61,7 +61,7 @@ pub struct World {
     pub folder: TempDir,
 }
 
-impl World {
+impl TestSystem {
     /// The site's line: copies the checkout, locks, fetches. The store is `$HALE_STORE` if there is one, so
     /// that whoever works on the tests fetches nothing twice.
     pub fn new() -> Result<Self> {
@@ -98,15 +98,15 @@ impl World {
         let store = std::env::var_os("HALE_STORE").map_or_else(|| folder.path().join("store"), PathBuf::from);
         let (recipe, store) = (project.recipe(&line)?, Store::open(&store)?);
         let lock = project.lock(&recipe)?;
-        let world = Self { project, store, recipe, lock, folder };
+        let system = Self { project, store, recipe, lock, folder };
         for role in ["master", "node"] {
-            let left_out = system::plan(&world.target(role), &world.store)?.left_out;
+            let left_out = system::plan(&system.target(role), &system.store)?.left_out;
             if let Some((package, why)) = left_out.first_key_value() {
                 return Err(Fault::user(format!("{package} of role {role} lacks {why:?}"))
                     .help("cargo xtask input add hands over a component; HALE_STORE names the store"));
             }
         }
-        Ok(world)
+        Ok(system)
     }
 
     /// What is built.

@@ -15,7 +15,7 @@ use builder::machine::flash::Seed;
 use builder::machine::vm::Disk;
 use builder::pack::disk::{Disk as DiskOf, SLACK};
 
-use crate::system::World;
+use crate::system::TestSystem;
 use crate::tools::{put, succeed, tool};
 
 const UNIT: &str = "[Unit]\nDescription=Runs a test's checks\nAfter=multi-user.target\n\n[Service]\nType=exec\n\
@@ -35,17 +35,17 @@ pub fn checks(guest: &str) -> BTreeSet<String> {
 
 /// Writes to `to` the image of a root with the unit that runs what stands on the second disk. `name` is its
 /// identity.
-pub fn image(world: &World, mut tree: Tree, name: &str, to: &Path) -> Result<()> {
+pub fn image(system: &TestSystem, mut tree: Tree, name: &str, to: &Path) -> Result<()> {
     let mut own = Memory::default();
     let unit = own.file(UNIT, 0o644);
     let wanted = Node::symlink("/etc/systemd/system/hale-trial.service");
     tree.insert(TreePath::new("etc/systemd/system/hale-trial.service")?, unit)?;
     tree.insert(TreePath::new("etc/systemd/system/multi-user.target.wants/hale-trial.service")?, wanted)?;
-    world.store.put_all(&own)?;
-    let arguments = world.recipe.line.kernel_arguments.join(" ");
-    let disk = DiskOf { identity: Digest::of(name), epoch: world.epoch(), arguments, slack: SLACK };
-    let made = disk::assemble(&disk, &tree, &world.store, &world.tools("boot")?)?;
-    disk_image::take_out(&world.store, &made.digest(), to)
+    system.store.put_all(&own)?;
+    let arguments = system.recipe.line.kernel_arguments.join(" ");
+    let disk = DiskOf { identity: Digest::of(name), epoch: system.epoch(), arguments, slack: SLACK };
+    let made = disk::assemble(&disk, &tree, &system.store, &system.tools("boot")?)?;
+    disk_image::take_out(&system.store, &made.digest(), to)
 }
 
 /// Makes the disk of an image as long as `length` bytes, as if it had been flashed to a larger one.
