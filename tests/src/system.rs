@@ -18,7 +18,7 @@ use builder::build::planner::inputs;
 use builder::build::planner::system;
 use builder::build::steps::StepRunner;
 use builder::fetch::locked;
-use builder::fetch::mirror::{Mirrors, Reader};
+use builder::fetch::mirror::{Mirrors, SuiteReader};
 use builder::fetch::provide;
 use builder::fetch::{self, Client, FetchLimits};
 use builder::host::cargo;
@@ -283,7 +283,7 @@ pub fn lock(project: &Project, recipe: &Recipe, store: &Store) -> Result<Lock> {
     #[expect(clippy::disallowed_methods, reason = "signatures of the archive expire")]
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
     let cache = store.root().join("tmp/partial");
-    let reader = Reader {
+    let reader = SuiteReader {
         client: &client,
         cache: &cache,
         now: Epoch::new(now.as_secs())?,

@@ -13,7 +13,7 @@ use builder::host::overwrite::Overwrite;
 use builder::machine::flash::{Seed, Target, flash};
 use builder::pack::disk::grub::Grub;
 use builder::pack::disk::writer::{BlockWriter as _, Layered};
-use builder::pack::disk::{self, Boot, Disk, SLACK};
+use builder::pack::disk::{self, Boot, DiskSpec, SLACK};
 use builder::pack::disk::{ext4, initramfs};
 use builder::plan::{DiskFormat, Output};
 use builder::store::Store;
@@ -71,7 +71,7 @@ fn image(folder: &Path, name: &str) -> PathBuf {
     let (tree, contents) = root();
     let epoch = Epoch::new(1_763_201_230).unwrap();
     let disk =
-        Disk { identity: Digest::of("disk"), epoch, arguments: "console=ttyS0".into(), slack: SLACK / 8 };
+        DiskSpec { identity: Digest::of("disk"), epoch, arguments: "console=ttyS0".into(), slack: SLACK / 8 };
     let kernel = initramfs::Kernel::find(&tree).unwrap();
     let (first, own) = initramfs::tree(&kernel, &tree, &contents, b"init").unwrap();
     let initramfs = initramfs::pack(&first, &Layered(&own, &contents), epoch).unwrap();

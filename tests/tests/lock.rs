@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use builder::base::name::{Arch, SuiteName};
 use builder::base::{Class, Digest, Epoch, Result};
-use builder::fetch::mirror::{Mirrors, Reader, SuiteSnapshot};
+use builder::fetch::mirror::{Mirrors, SuiteReader, SuiteSnapshot};
 use builder::fetch::{Client, FetchLimits};
 use builder::formats::debian::index::release::{Listed, Release};
 use builder::formats::openpgp::{Keyring, SigningKey};
@@ -110,7 +110,7 @@ impl TestMirror {
         };
         let client = Client::new(limits, None)?;
         let cache = self.top.path().join("cache");
-        let reader = Reader {
+        let reader = SuiteReader {
             client: &client,
             cache: &cache,
             now: at(NOW),
@@ -295,7 +295,7 @@ fn apt_would_install_what_the_lock_holds() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let client = Client::new(FetchLimits::default(), None).unwrap();
     let cache = top.path().join("cache");
-    let reader = Reader {
+    let reader = SuiteReader {
         client: &client,
         cache: &cache,
         now: at(now),

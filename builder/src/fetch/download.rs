@@ -4,7 +4,7 @@ use std::io;
 use std::time::Instant;
 
 use super::attempt::{Attempt, Download, Failure, PinnedBytes};
-use super::http::{Answer, Client, Pace, Question, cut};
+use super::http::{Client, HttpRequest, HttpResponse, Pace, cut};
 use super::partial::Partial;
 use crate::base::progress::Progress;
 use crate::base::{Class, Fault, Result, Url};
@@ -62,7 +62,7 @@ struct Transfer<'a> {
     partial: Partial,
     /// The strong entity tag of the bytes so far, if this process got them.
     version: Option<String>,
-    /// Whether the last answer was a web page.
+    /// Whether the last response was a web page.
     page: bool,
 }
 
@@ -116,7 +116,7 @@ impl Transfer<'_> {
         self.partial.clear().map_err(Failure::Abort)
     }
 
-    /// One question, and as much of the answer as comes.
+    /// One request, and as much of the response as comes.
     fn attempt(&mut self, place: &Url) -> Attempt<()> {
         let size = self.pinned.size;
         if size.is_some_and(|size| self.partial.length() > size) {
@@ -127,45 +127,46 @@ impl Transfer<'_> {
         }
         let from = self.partial.length();
         let version = self.version.as_deref();
-        let answer = self.client.ask(place, Question { from, version, accept: None, token: self.token })?;
-        self.page = answer.is_page();
-        let total = self.begin(place, &answer)?;
+        let response =
+            self.client.ask(place, HttpRequest { from, version, accept: None, token: self.token })?;
+        self.page = response.is_page();
+        let total = self.begin(place, &response)?;
         if let (Some(size), Some(total)) = (size, total)
             && size != total
         {
             let fault = Fault::integrity(format!("{place} has the wrong length"));
             return Err(Failure::NextMirror(self.hint(fault).expected_found(size, total)));
         }
-        self.version = answer.header("etag").filter(|tag| tag.starts_with('"')).map(str::to_owned);
+        self.version = response.header("etag").filter(|tag| tag.starts_with('"')).map(str::to_owned);
         self.partial.resume().map_err(Failure::Abort)?;
-        self.receive(place, answer, size.or(total))
+        self.receive(place, response, size.or(total))
     }
 
-    /// Makes the partial file fit the answer; gives the whole's length, if the server says it.
-    fn begin(&mut self, place: &Url, answer: &Answer) -> Attempt<Option<u64>> {
+    /// Makes the partial file fit the response; gives the whole's length, if the server says it.
+    fn begin(&mut self, place: &Url, response: &HttpResponse) -> Attempt<Option<u64>> {
         let from = self.partial.length();
-        match (answer.status, answer.part()) {
+        match (response.status, response.part()) {
             (206, Some((start, total))) if start == from => Ok(total),
             (206 | 416, _) => {
                 self.clear()?;
                 Err(Failure::Retry(Fault::remote(format!("{place} does not resume at byte {from}"))))
             }
             _ => {
-                answer.must_serve(place)?;
+                response.must_serve(place)?;
                 if from > 0 {
                     self.clear()?;
                 }
-                Ok(answer.length())
+                Ok(response.length())
             }
         }
     }
 
-    fn receive(&mut self, place: &Url, mut answer: Answer, total: Option<u64>) -> Attempt<()> {
+    fn receive(&mut self, place: &Url, mut response: HttpResponse, total: Option<u64>) -> Attempt<()> {
         let limit = total.unwrap_or(self.client.limits.bytes);
         let mut pace = Pace::new(&self.client.limits);
         let mut buffer = vec![0; 1 << 16];
         loop {
-            let count = answer.body.read(&mut buffer).map_err(|e| cut(place, e))?;
+            let count = response.body.read(&mut buffer).map_err(|e| cut(place, e))?;
             if count == 0 {
                 break;
             }

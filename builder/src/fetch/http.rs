@@ -1,4 +1,4 @@
-//! One question to one server, and its answer. HTTP by ureq, behind this file only.
+//! One request to one server, and its response. HTTP by ureq, behind this file only.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -57,7 +57,7 @@ pub struct Client {
 
 /// What to ask for besides the address.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Question<'a> {
+pub(super) struct HttpRequest<'a> {
     /// Leave out so many bytes.
     pub(super) from: u64,
     /// Only if it still is this version (a strong entity tag).
@@ -68,8 +68,8 @@ pub(super) struct Question<'a> {
     pub(super) token: Option<&'a str>,
 }
 
-/// A server's answer; `body` is what is left to read.
-pub(super) struct Answer {
+/// A server's response; `body` is what is left to read.
+pub(super) struct HttpResponse {
     pub(super) status: u16,
     headers: HeaderMap,
     pub(super) body: Box<dyn Read>,
@@ -103,14 +103,14 @@ impl Client {
     /// All bytes of a small document, at most `limit`: an index, a signed Release file. Tries again as a
     /// download does. The caller must verify what it gets.
     pub fn get(&self, url: &Url, limit: u64) -> Result<Vec<u8>> {
-        self.patiently(|| self.read_whole(url, self.ask(url, Question::default())?, limit))
+        self.patiently(|| self.read_whole(url, self.ask(url, HttpRequest::default())?, limit))
             .map_err(Failure::fault)
     }
 
-    /// The rest of an answer that must be whole.
-    pub(super) fn read_whole(&self, url: &Url, mut answer: Answer, limit: u64) -> Attempt<Vec<u8>> {
-        answer.must_serve(url)?;
-        let length = answer.length();
+    /// The rest of a response that must be whole.
+    pub(super) fn read_whole(&self, url: &Url, mut response: HttpResponse, limit: u64) -> Attempt<Vec<u8>> {
+        response.must_serve(url)?;
+        let length = response.length();
         let too_long = || {
             Fault::integrity(format!("{url} is too long"))
                 .expected_found(format!("at most {limit} bytes"), "more")
@@ -121,7 +121,7 @@ impl Client {
         let (mut bytes, mut pace) = (Vec::new(), Pace::new(&self.limits));
         let mut buffer = vec![0; 1 << 16];
         loop {
-            let count = answer.body.read(&mut buffer).map_err(|e| cut(url, e))?;
+            let count = response.body.read(&mut buffer).map_err(|e| cut(url, e))?;
             bytes.extend_from_slice(&buffer[..count]);
             if bytes.len() as u64 > limit {
                 return Err(Failure::NextMirror(too_long()));
@@ -155,16 +155,16 @@ impl Client {
     }
 
     /// Asks, and follows redirects within http and https, never from https to http.
-    pub(super) fn ask(&self, url: &Url, question: Question) -> Attempt<Answer> {
+    pub(super) fn ask(&self, url: &Url, request: HttpRequest) -> Attempt<HttpResponse> {
         let mut at = url.clone();
         for _ in 0..=REDIRECTS {
             let home = (at.scheme(), at.authority()) == (url.scheme(), url.authority());
-            let token = question.token.filter(|_| home);
-            let answer = match at.file_path() {
+            let token = request.token.filter(|_| home);
+            let response = match at.file_path() {
                 Some(path) => open_file(&path)?,
-                None => self.ask_once(&at, Question { token, ..question })?,
+                None => self.ask_once(&at, HttpRequest { token, ..request })?,
             };
-            let Some(location) = answer.redirect() else { return Ok(answer) };
+            let Some(location) = response.redirect() else { return Ok(response) };
             let refused = |why: &str| Failure::NextMirror(Fault::remote(format!("{at} redirects to {why}")));
             let next = at
                 .redirected(location)
@@ -178,26 +178,30 @@ impl Client {
         Err(Failure::NextMirror(Fault::remote(format!("{url} redirects more than {REDIRECTS} times"))))
     }
 
-    fn ask_once(&self, url: &Url, question: Question) -> Attempt<Answer> {
-        let mut request = self.agent.get(url.as_str());
-        if question.from > 0 {
-            request = request.header(header::RANGE, format!("bytes={}-", question.from));
-            if let Some(version) = question.version {
-                request = request.header(header::IF_RANGE, version);
+    fn ask_once(&self, url: &Url, request: HttpRequest) -> Attempt<HttpResponse> {
+        let mut call = self.agent.get(url.as_str());
+        if request.from > 0 {
+            call = call.header(header::RANGE, format!("bytes={}-", request.from));
+            if let Some(version) = request.version {
+                call = call.header(header::IF_RANGE, version);
             }
         }
-        if let Some(accept) = question.accept {
-            request = request.header(header::ACCEPT, accept);
+        if let Some(accept) = request.accept {
+            call = call.header(header::ACCEPT, accept);
         }
-        if let Some(token) = question.token {
-            request = request.header(header::AUTHORIZATION, token);
+        if let Some(token) = request.token {
+            call = call.header(header::AUTHORIZATION, token);
         }
-        let (head, body) = request.call().map_err(|e| classify(url, e))?.into_parts();
-        Ok(Answer { status: head.status.as_u16(), headers: head.headers, body: Box::new(body.into_reader()) })
+        let (head, body) = call.call().map_err(|e| classify(url, e))?.into_parts();
+        Ok(HttpResponse {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body: Box::new(body.into_reader()),
+        })
     }
 }
 
-impl Answer {
+impl HttpResponse {
     /// A header as text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -299,8 +303,8 @@ fn classify(url: &Url, error: ureq::Error) -> Failure {
     }
 }
 
-/// A file of this machine as an answer: a mirror on a disk.
-fn open_file(path: &Path) -> Attempt<Answer> {
+/// A file of this machine as a response: a mirror on a disk.
+fn open_file(path: &Path) -> Attempt<HttpResponse> {
     let gone = |what: &str| Failure::NextMirror(Fault::remote(format!("{} {what}", path.display())));
     match fs::metadata(path) {
         Ok(found) if found.is_file() => {}
@@ -309,7 +313,7 @@ fn open_file(path: &Path) -> Attempt<Answer> {
         Err(e) => return Err(Failure::Abort(Fault::io("look at", path, e))),
     }
     let file = File::open(path).map_err(|e| Failure::Abort(Fault::io("open", path, e)))?;
-    Ok(Answer { status: 200, headers: HeaderMap::new(), body: Box::new(file) })
+    Ok(HttpResponse { status: 200, headers: HeaderMap::new(), body: Box::new(file) })
 }
 
 fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>> {

@@ -20,7 +20,7 @@ use super::Client;
 use crate::base::name::{Arch, PackageName, SuiteName};
 use crate::base::{Class, Digest, Epoch, Fault, Result, Url};
 use crate::formats::archive;
-use crate::formats::debian::apt_sources::{self, Archive};
+use crate::formats::debian::apt_sources::{self, AptSource};
 use crate::formats::debian::control::ControlText;
 use crate::formats::debian::index::packages::{self, IndexEntry};
 use crate::formats::debian::index::release::{Listed, Release};
@@ -43,7 +43,7 @@ const AHEAD: u64 = 600;
 /// The archives that this machine knows, in the order in which they are asked.
 #[derive(Clone, Debug, Default)]
 pub struct Mirrors {
-    archives: Vec<Archive>,
+    archives: Vec<AptSource>,
 }
 
 impl Mirrors {
@@ -69,7 +69,7 @@ impl Mirrors {
 
     /// The roots of the archives that offer a suite, in the order in which to ask them; never none.
     pub fn of(&self, suite: &SuiteName) -> Result<Vec<&Url>> {
-        let offers = |archive: &&Archive| archive.suites.iter().any(|name| name == suite.as_str());
+        let offers = |archive: &&AptSource| archive.suites.iter().any(|name| name == suite.as_str());
         let urls: Vec<&Url> = self.archives.iter().filter(offers).map(|archive| &archive.url).collect();
         if urls.is_empty() {
             let fault = Fault::user(format!("no mirror of the suite {suite} in apt's sources"));
@@ -110,7 +110,7 @@ pub struct SuiteSnapshot {
 }
 
 /// Reads suites.
-pub struct Reader<'a> {
+pub struct SuiteReader<'a> {
     /// Who asks the mirrors.
     pub client: &'a Client,
     /// The folder of unpacked indices; it is made when it is needed.
@@ -123,7 +123,7 @@ pub struct Reader<'a> {
     pub sources: BTreeSet<PackageName>,
 }
 
-impl Reader<'_> {
+impl SuiteReader<'_> {
     /// Reads all suites of a line. `last` is its last lock, if there was one.
     pub fn snapshot(
         &self,

@@ -9,7 +9,7 @@ use rustix::fs::OFlags;
 
 use super::Store;
 use super::layout;
-use super::sparse::Reader;
+use super::sparse::SparseReader;
 use super::stats::IoCounters;
 use crate::base::digest::Hashing;
 use crate::base::tree::Contents;
@@ -85,7 +85,7 @@ impl Write for BlobWriter<'_> {
 /// Reads a blob. The last bytes are handed out only when all of them have the digest, so whoever has
 /// read a blob's whole length has read the right bytes.
 pub(super) struct Checked<'s> {
-    file: Hashing<Reader<File>>,
+    file: Hashing<SparseReader<File>>,
     length: u64,
     content: Digest,
     counters: &'s IoCounters,
@@ -104,7 +104,7 @@ impl<'s> Checked<'s> {
         if !found.is_file() {
             return Err(layout::foreign(path));
         }
-        let (length, reader) = (found.len(), Reader::new(file, &found));
+        let (length, reader) = (found.len(), SparseReader::new(file, &found));
         Ok(Self { file: Hashing::new(reader), length, content: *content, counters })
     }
 
@@ -144,5 +144,5 @@ impl Read for Checked<'_> {
 pub(super) fn digest_of_file(path: &Path) -> Result<(Digest, u64)> {
     let file = File::open(path).map_err(|e| Fault::io("open", path, e))?;
     let found = file.metadata().map_err(|e| Fault::io("look at", path, e))?;
-    Digest::of_reader(Reader::new(file, &found)).map_err(|e| Fault::io("read", path, e))
+    Digest::of_reader(SparseReader::new(file, &found)).map_err(|e| Fault::io("read", path, e))
 }

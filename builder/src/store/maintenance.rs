@@ -57,7 +57,7 @@ pub struct Damage {
 
 /// What a verification read and found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Verified {
+pub struct VerifyReport {
     /// Blobs that were read.
     pub blobs: u64,
     /// Their bytes.
@@ -152,12 +152,12 @@ impl Maintenance {
     /// Reads every blob; removes those that are not what their name says, and with them the records of
     /// the steps that they belong to. Records whose blobs are missing go too, and so do trees that are laid
     /// out as files, which have no digest to be held against.
-    pub fn verify(&self) -> Result<Verified> {
+    pub fn verify(&self) -> Result<VerifyReport> {
         self.clear_trees(false)?;
         let blobs = list(&self.store.blobs())?;
         let checked: Vec<(u64, Option<String>)> =
             blobs.par_iter().map(|path| check(path)).collect::<Result<_>>()?;
-        let mut report = Verified { blobs: blobs.len() as u64, ..Verified::default() };
+        let mut report = VerifyReport { blobs: blobs.len() as u64, ..VerifyReport::default() };
         let mut wrong: BTreeMap<PathBuf, String> = BTreeMap::new();
         for (path, (size, damage)) in blobs.into_iter().zip(checked) {
             report.bytes += size;

@@ -41,7 +41,7 @@ use crate::plan::{Output, StepId};
 
 pub use batch::Batch;
 pub use blob::BlobWriter;
-pub use maintenance::{Collected, Damage, Maintenance, Verified};
+pub use maintenance::{Collected, Damage, Maintenance, VerifyReport};
 pub use sparse::SparseWriter;
 use stats::IoCounters;
 pub use stats::IoStats;

@@ -118,7 +118,7 @@ fn digest(file: &File, settled: &Receiver<u64>) -> io::Result<(Digest, u64)> {
     for end in settled {
         // Looks anew: beyond the last end there may have been a hole that is none any more.
         let at = hashing.length();
-        let stretch = Reader { file, at, until: at, hole: false }.take(end - at);
+        let stretch = SparseReader { file, at, until: at, hole: false }.take(end - at);
         io::copy(&mut BufReader::with_capacity(1 << 17, stretch), &mut hashing)?;
     }
     Ok(hashing.finish())
@@ -134,7 +134,7 @@ fn flush(file: &File, settled: &Receiver<u64>) -> io::Result<()> {
 }
 
 /// Reads a file, and its holes without asking the disk for them.
-pub(super) struct Reader<F> {
+pub(super) struct SparseReader<F> {
     file: F,
     at: u64,
     /// Where the stretch ends that `at` is in: all data, or all hole.
@@ -142,7 +142,7 @@ pub(super) struct Reader<F> {
     hole: bool,
 }
 
-impl Reader<File> {
+impl SparseReader<File> {
     pub(super) fn new(file: File, found: &Metadata) -> Self {
         // Sectors of a file are 512 bytes (stat(2)). Without holes it is one stretch.
         let until = if found.blocks() * 512 < found.len() { 0 } else { u64::MAX };
@@ -150,7 +150,7 @@ impl Reader<File> {
     }
 }
 
-impl<F: std::borrow::Borrow<File>> Reader<F> {
+impl<F: std::borrow::Borrow<File>> SparseReader<F> {
     /// Finds the next stretch (lseek(2), SEEK_DATA and SEEK_HOLE).
     fn look(&mut self) -> io::Result<()> {
         let file = self.file.borrow();
@@ -169,7 +169,7 @@ impl<F: std::borrow::Borrow<File>> Reader<F> {
     }
 }
 
-impl<F: std::borrow::Borrow<File>> Read for Reader<F> {
+impl<F: std::borrow::Borrow<File>> Read for SparseReader<F> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.at == self.until {
             self.look()?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use builder::base::tree::Tree;
 use builder::base::{Digest, Epoch, Result};
 use builder::build::planner::system;
-use builder::machine::vm::{Card, Disk, Firmware};
+use builder::machine::vm::{Card, Drive, Firmware};
 use tests::powercut::{Record, copy_disk};
 use tests::system::TestSystem;
 use tests::times::Times;
@@ -179,11 +179,11 @@ impl Machines {
             true => trial::seed(&self.told(role), &seed, |_| {})?,
             false => {
                 put(&seed, vec![0; EMPTY]);
-                Disk::Snapshot(seed)
+                Drive::Snapshot(seed)
             }
         };
         let archive = trial::archive(GUESTS, &self.file(role, "scripts"), &self.file(role, "tar"));
-        let disks = vec![if is_first { Disk::Kept(disk.clone()) } else { self.record(role) }, archive, seed];
+        let disks = vec![if is_first { Drive::Kept(disk.clone()) } else { self.record(role) }, archive, seed];
         let (memory, cards) = (role.memory(), self.cards[&role].clone());
         let clock = self.late.contains(&role).then(|| now().plus_days(DAYS)).transpose()?;
         let guest = Guest { memory, disks, cards, asked: true, clock, ..Guest::of(disk, Firmware::Bios) };
@@ -223,11 +223,11 @@ impl Machines {
     }
 
     /// The disk, of which every write is recorded from now on.
-    fn record(&self, role: Role) -> Disk {
+    fn record(&self, role: Role) -> Drive {
         let (disk, log) = (self.disk(role), self.file(role, "log"));
         copy_disk(&disk, &self.file(role, "before"));
         put(&log, "");
-        Disk::Recorded { disk, log }
+        Drive::Recorded { disk, log }
     }
 
     /// Takes a machine's power: its disk has what was flushed, and of the rest the half.

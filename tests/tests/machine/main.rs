@@ -29,7 +29,7 @@ use builder::build::steps::disk::INIT;
 use builder::host::overwrite::Overwrite;
 use builder::host::sandbox::{VERB, helper};
 use builder::machine::flash::{Target, flash};
-use builder::machine::vm::{Bus, Card, Disk, Firmware, Forward};
+use builder::machine::vm::{Bus, Card, Drive, Firmware, Forward};
 use builder::pack::package::repository::RepositoryPackage;
 use builder::plan::{Output, Plan, Step};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -195,7 +195,7 @@ impl Stage {
         fs::OpenOptions::new().write(true).open(&before).and_then(|f| f.set_len(DISK)).expect("a large disk");
         copy_disk(&before, &disk);
         put(&log, "");
-        let disks = vec![Disk::Recorded { disk: disk.clone(), log }, self.seed("seed", |_| {})];
+        let disks = vec![Drive::Recorded { disk: disk.clone(), log }, self.seed("seed", |_| {})];
         let outcomes = self.boot("first", "first", Guest { disks, ..Guest::of(&before, Firmware::Uefi) });
         remove(&disk);
         outcomes
@@ -221,7 +221,7 @@ impl Stage {
         record.cut(&self.file("before"), &disk, flush, |index| {
             Digest::of(format!("{flush} {index}")).bytes()[0] & 1 == 0
         });
-        let disks = vec![Disk::Kept(disk.clone()), self.seed(&format!("seed-{flush}"), |_| {})];
+        let disks = vec![Drive::Kept(disk.clone()), self.seed(&format!("seed-{flush}"), |_| {})];
         // Where e2fsck has mended the root, systemd starts the machine anew (systemd-fsck@.service(8)).
         let guest = Guest { disks, restarts: true, ..Guest::of(&disk, Firmware::Uefi) };
         let outcomes = self.boot(&format!("cut-{flush}"), "cut", guest);
@@ -256,7 +256,7 @@ impl Stage {
             bytes[at.expect("the seed's file")..][..SEED.len()].fill(0xff);
         });
         self.foreign();
-        let disks = vec![Disk::Snapshot(image.clone()), broken];
+        let disks = vec![Drive::Snapshot(image.clone()), broken];
         let guest = Guest { disks, memory: 2048, ..Guest::of(&image, Firmware::Bios) };
         let outcomes = self.boot("pods", "pods", guest);
         remove(&image);
@@ -270,7 +270,7 @@ impl Stage {
         let port = server.url("").rsplit(':').next().expect("a port").to_owned();
         put(extra.join("settings"), format!("PORT={port}\nSUITE={suite}\n"));
         put(extra.join("listing"), self.listing().expect("a listing"));
-        let (cards, disks) = (vec![Card::User(Vec::new())], vec![Disk::Snapshot(image.clone()), self.iso()]);
+        let (cards, disks) = (vec![Card::User(Vec::new())], vec![Drive::Snapshot(image.clone()), self.iso()]);
         let guest = Guest { cards, disks, ..Guest::of(&image, Firmware::Bios) };
         let outcomes = self.boot("plain", "plain", guest);
         remove(&image);
@@ -278,14 +278,14 @@ impl Stage {
     }
 
     /// A seed as a CD's image.
-    fn iso(&self) -> Disk {
+    fn iso(&self) -> Drive {
         let (folder, path) = (self.file("cd"), self.file("seed.iso"));
         put(folder.join("node.toml"), SEED);
         let words = ["-quiet", "-rational-rock", "-volid", "HALE-SEED", "-output"].map(std::ffi::OsStr::new);
         let words = words.into_iter().chain([path.as_os_str(), folder.as_os_str()]);
         let made = self.system.tools("iso").and_then(|tools| tools.run("genisoimage", words));
         made.unwrap_or_else(|fault| panic!("{fault}"));
-        Disk::Snapshot(path)
+        Drive::Snapshot(path)
     }
 
     /// A Debian of the machine's packages alone, with the program that our initramfs starts with.
@@ -316,7 +316,7 @@ impl Stage {
     }
 
     /// A seed disk of the master, spoilt.
-    fn seed(&self, name: &str, spoil: impl FnOnce(&mut [u8])) -> Disk {
+    fn seed(&self, name: &str, spoil: impl FnOnce(&mut [u8])) -> Drive {
         trial::seed(SEED, &self.file(name), spoil).unwrap_or_else(|fault| panic!("{fault}"))
     }
 

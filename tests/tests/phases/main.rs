@@ -20,7 +20,7 @@ use builder::build::planner::system;
 use builder::host::overwrite::Overwrite;
 use builder::host::sandbox::{VERB, helper};
 use builder::machine::flash::{Seed, Target, flash};
-use builder::machine::vm::{Disk, Firmware};
+use builder::machine::vm::{Drive, Firmware};
 use libtest_mimic::{Arguments, Failed, Trial};
 use tests::loops::Loop;
 use tests::system::TestSystem;
@@ -92,7 +92,7 @@ fn run() -> Result<Outcomes> {
     trial::grow(&disk, DISK)?;
     flashed(&image, &disk, &seed(system.folder.path()))?;
     let checks = trial::archive(GUEST, &file("payload"), &file("checks.tar"));
-    let disks = vec![Disk::Kept(disk.clone()), checks];
+    let disks = vec![Drive::Kept(disk.clone()), checks];
     let guest = Guest { memory: MEMORY, disks, ..Guest::of(disk, Firmware::Bios) };
     let host = Host::with(system.tools(system::TOOLS)?);
     let mut running = host.boot(GUEST, &guest, LIMIT);

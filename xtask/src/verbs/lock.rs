@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use builder::base::name::{LineName, PackageName};
 use builder::base::{Fault, Result, json};
-use builder::fetch::mirror::{Mirrors, Reader};
+use builder::fetch::mirror::{Mirrors, SuiteReader};
 use builder::host::checkout::Project;
 use builder::lock::Lock as Locked;
 use builder::lock::diff::{self, LockChange};
@@ -35,7 +35,7 @@ impl Lock {
         let last = self.last(&project, &line)?;
         let mirrors = Mirrors::read(&context.apt_sources(self.sources))?;
         let client = context.client()?;
-        let reader = Reader {
+        let reader = SuiteReader {
             client: &client,
             cache: &context.indices(),
             now: context.now()?,

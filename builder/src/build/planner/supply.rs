@@ -11,7 +11,7 @@ use crate::formats::debian::version::Version;
 use crate::lock::{Lock, LockedInput, LockedOrigin};
 use crate::plan::{Plan, Step, StepId};
 use crate::recipe::Recipe;
-use crate::recipe::component::{Archive, Component, Origin, Payload, Release, WantedFile};
+use crate::recipe::component::{ArchiveKind, Component, Origin, Payload, UpstreamRelease, WantedFile};
 use crate::recipe::source_build;
 use crate::store::Store;
 
@@ -85,13 +85,13 @@ impl Supply<'_> {
         plan: &mut Plan,
         component: &Component,
         input: &LockedInput,
-    ) -> Result<Option<(StepId, Archive)>> {
+    ) -> Result<Option<(StepId, ArchiveKind)>> {
         let (checksum, archive) = match (&input.from, &component.from) {
             (LockedOrigin::SourcePackage { source }, _) => {
-                return Ok(self.compiled(plan, source)?.map(|step| (step, Archive::None)));
+                return Ok(self.compiled(plan, source)?.map(|step| (step, ArchiveKind::None)));
             }
             (LockedOrigin::Supplied { file, digest, .. }, _) => {
-                (Checksum::Sha256(*digest), Archive::of_file(file))
+                (Checksum::Sha256(*digest), ArchiveKind::of_file(file))
             }
             (LockedOrigin::Download { checksum, .. }, Origin::Download { archive, .. }) => {
                 (*checksum, *archive)
@@ -154,14 +154,14 @@ fn missing(component: &Component, input: &LockedInput, line: &LineName) -> Missi
 fn release(
     name: &ComponentName,
     payloads: &BTreeMap<TreePath, Payload>,
-    archive: Archive,
+    archive: ArchiveKind,
     arch: Arch,
     version: &Version,
-) -> Result<Release> {
+) -> Result<UpstreamRelease> {
     let mut files = BTreeMap::new();
     for (path, payload) in payloads {
         let places = payload.places(path, version.as_str())?;
         files.insert(path.clone(), WantedFile { places, mode: payload.mode });
     }
-    Ok(Release { name: format!("{name} {version}"), archive, arch, files })
+    Ok(UpstreamRelease { name: format!("{name} {version}"), archive, arch, files })
 }

@@ -8,7 +8,7 @@ use crate::pack::disk::grub::{self, Grub};
 use crate::pack::disk::initramfs::{self, Kernel};
 use crate::pack::disk::qcow2;
 use crate::pack::disk::writer::Layered;
-use crate::pack::disk::{self, Boot, Disk};
+use crate::pack::disk::{self, Boot, DiskSpec};
 use crate::pack::stream::zstd::{self, Effort};
 use crate::plan::{DiskFormat, Output, StepId};
 use crate::rootfs::tools::Tools;
@@ -20,7 +20,7 @@ const STUB: &str = "usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 const GRUB: &str = "usr/lib/grub/i386-pc";
 
 /// Writes the disk of a root tree into the store.
-pub fn assemble(disk: &Disk, tree: &Tree, store: &Store, tools: &Tools) -> Result<Output> {
+pub fn assemble(disk: &DiskSpec, tree: &Tree, store: &Store, tools: &Tools) -> Result<Output> {
     let initramfs = initramfs(disk.epoch, tree, store)?;
     let (stub, boot) = (read(tools, STUB)?, grub_boot(tools)?);
     let core = grub_core(tools, &disk.grub_commands(tree)?)?;

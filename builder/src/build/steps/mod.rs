@@ -19,7 +19,7 @@ use crate::formats::debian::deb::{UnpackLimits, UnpackedDeb};
 use crate::host::cargo::{self, Toolchain};
 use crate::host::sandbox::Sandbox;
 use crate::pack::disk::writer::Layered;
-use crate::pack::disk::{Disk, SLACK};
+use crate::pack::disk::{DiskSpec, SLACK};
 use crate::pack::document::{manifest, provenance, sbom};
 use crate::pack::image::containers_storage::{self, Stored};
 use crate::pack::image::{closure, erofs, oci};
@@ -107,7 +107,7 @@ impl StepRunner<'_> {
             Step::Disk { root, tools, arguments, epoch } => {
                 let tools = Tools::open(self.store, &output(inputs, tools)?.digest(), *epoch)?;
                 let disk =
-                    Disk { identity: id.0, epoch: *epoch, arguments: arguments.join(" "), slack: SLACK };
+                    DiskSpec { identity: id.0, epoch: *epoch, arguments: arguments.join(" "), slack: SLACK };
                 disk::assemble(&disk, &self.tree(inputs, root)?, self.store, &tools)
             }
             Step::Converted { disk, format } => {

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::attempt::{Attempt, Download, Failure, PinnedBytes};
 use super::download;
-use super::http::{Answer, Client, Question};
+use super::http::{Client, HttpRequest, HttpResponse};
 use crate::base::digest::Checksum;
 use crate::base::name::Arch;
 use crate::base::progress::Progress;
@@ -123,15 +123,15 @@ impl Pull<'_> {
         let (served, bytes) = self
             .client
             .patiently(|| {
-                let question = Question { accept: Some(&accept), ..Question::default() };
-                let mut answer = self.client.ask(&url, question)?;
-                self.wants_token.set(Some(answer.status == 401));
-                if answer.status == 401 {
-                    let token = self.authorize(&answer)?;
-                    answer = self.client.ask(&url, Question { token: Some(&token), ..question })?;
+                let request = HttpRequest { accept: Some(&accept), ..HttpRequest::default() };
+                let mut response = self.client.ask(&url, request)?;
+                self.wants_token.set(Some(response.status == 401));
+                if response.status == 401 {
+                    let token = self.authorize(&response)?;
+                    response = self.client.ask(&url, HttpRequest { token: Some(&token), ..request })?;
                 }
-                let served = answer.header("content-type").map(str::to_owned);
-                Ok((served, self.client.read_whole(&url, answer, limit)?))
+                let served = response.header("content-type").map(str::to_owned);
+                Ok((served, self.client.read_whole(&url, response, limit)?))
             })
             .map_err(Failure::fault)?;
         if Digest::of(&bytes) != *digest || size.is_some_and(|size| size != bytes.len() as u64) {
@@ -167,19 +167,19 @@ impl Pull<'_> {
 
     /// A token for one blob: it lives for minutes, and the blob before may have taken longer.
     fn blob_token(&self, url: &Url) -> Attempt<Option<String>> {
-        let answer = self.client.ask(url, Question::default())?;
-        match answer.status {
-            401 => self.authorize(&answer).map(Some),
+        let response = self.client.ask(url, HttpRequest::default())?;
+        match response.status {
+            401 => self.authorize(&response).map(Some),
             _ => Ok(None),
         }
     }
 
     /// Gets a token for pulling, as the challenge of a 401 says. We send no secret, so all that a
     /// foreign realm could gain is a request; still it must be the registry's own or one below it.
-    fn authorize(&self, answer: &Answer) -> Attempt<String> {
+    fn authorize(&self, response: &HttpResponse) -> Attempt<String> {
         let refused =
             |why: String| Failure::NextMirror(Fault::remote(format!("{}: {why}", self.image.registry)));
-        let challenge = answer.header("www-authenticate").and_then(|text| text.strip_prefix("Bearer "));
+        let challenge = response.header("www-authenticate").and_then(|text| text.strip_prefix("Bearer "));
         let fields = challenge.map(challenge_fields).unwrap_or_default();
         let realm = fields.get("realm").and_then(|realm| Url::new(realm.as_str()).ok());
         let realm = realm.ok_or_else(|| refused("asks for a login that we do not know".to_owned()))?;
@@ -190,8 +190,8 @@ impl Pull<'_> {
             fields.get("service").map(|service| format!("service={}&", encode(service))).unwrap_or_default();
         let scope = encode(&format!("repository:{}:pull", self.image.repository));
         let url = Url::new(format!("{realm}?{service}scope={scope}")).map_err(Failure::NextMirror)?;
-        let answer = self.client.ask(&url, Question::default())?;
-        let bytes = self.client.read_whole(&url, answer, DOCUMENT)?;
+        let response = self.client.ask(&url, HttpRequest::default())?;
+        let bytes = self.client.read_whole(&url, response, DOCUMENT)?;
         #[derive(Deserialize)]
         struct Token {
             token: Option<String>,

@@ -17,7 +17,7 @@ use crate::base::{Result, Url};
 
 /// An archive that offers suites.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Archive {
+pub struct AptSource {
     /// Its root, above `dists/` and `pool/`.
     pub url: Url,
     /// The suites that it is asked for.
@@ -25,7 +25,7 @@ pub struct Archive {
 }
 
 /// Reads a `*.sources` file.
-pub fn parse_deb822(source: ControlText<'_>) -> Result<Vec<Archive>> {
+pub fn parse_deb822(source: ControlText<'_>) -> Result<Vec<AptSource>> {
     let mut archives = Vec::new();
     for paragraph in source.read()? {
         let words = |name: &str| {
@@ -39,14 +39,14 @@ pub fn parse_deb822(source: ControlText<'_>) -> Result<Vec<Archive>> {
         let span = paragraph.field("URIs").map_or(0..0, |field| field.span.clone());
         for address in words("URIs") {
             let url = url(&address).map_err(|fault| source.locate(span.clone(), fault))?;
-            archives.extend(url.map(|url| Archive { url, suites: words("Suites") }));
+            archives.extend(url.map(|url| AptSource { url, suites: words("Suites") }));
         }
     }
     Ok(archives)
 }
 
 /// Reads a `*.list` file.
-pub fn parse_list(source: ControlText<'_>) -> Result<Vec<Archive>> {
+pub fn parse_list(source: ControlText<'_>) -> Result<Vec<AptSource>> {
     let mut archives = Vec::new();
     let mut start = 0;
     for line in source.text.split('\n') {
@@ -68,7 +68,7 @@ pub fn parse_list(source: ControlText<'_>) -> Result<Vec<Archive>> {
         let mut words = rest.split_whitespace();
         let (Some(address), Some(suite)) = (words.next(), words.next()) else { return Err(wrong()) };
         let url = url(address).map_err(|fault| source.locate(span.clone(), fault))?;
-        archives.extend(url.map(|url| Archive { url, suites: vec![suite.to_owned()] }));
+        archives.extend(url.map(|url| AptSource { url, suites: vec![suite.to_owned()] }));
     }
     Ok(archives)
 }
@@ -86,8 +86,8 @@ fn url(text: &str) -> Result<Option<Url>> {
 mod tests {
     use super::*;
 
-    fn shown(archives: Result<Vec<Archive>>) -> String {
-        let archive = |archive: &Archive| format!("{} {}", archive.url, archive.suites.join(","));
+    fn shown(archives: Result<Vec<AptSource>>) -> String {
+        let archive = |archive: &AptSource| format!("{} {}", archive.url, archive.suites.join(","));
         archives.unwrap().iter().map(archive).collect::<Vec<_>>().join("; ")
     }
 

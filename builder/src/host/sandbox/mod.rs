@@ -39,7 +39,7 @@ use crate::base::{Fault, Result};
 
 pub use changes::{FileChange, Now, Owner};
 use ids::IdMaps;
-use protocol::{Answer, Failure, INNER, OUTER, Part, READY};
+use protocol::{Answer, Facility, INNER, OUTER, READY, RunFailure};
 pub use protocol::{Bind, Job, Run, Special, VERB};
 
 /// How many of the last lines a failing program said are shown.
@@ -128,7 +128,7 @@ impl Outer {
             return serde_json::from_str(&line).map_err(|e| self.broken(&e));
         }
         if let Err(error) = maps.write(self.child.id(), job.owner) {
-            return Ok(Answer::Refused { part: Part::Ids, error });
+            return Ok(Answer::Refused { part: Facility::Ids, error });
         }
         let text = serde_json::to_vec(job).map_err(|e| Fault::bug("a job has no JSON form").cause(e))?;
         if let Some(mut stdin) = self.stdin.take() {
@@ -169,20 +169,20 @@ pub fn helper(role: Option<OsString>) -> ExitCode {
     }
 }
 
-fn refused(part: Part, error: &str) -> Fault {
+fn refused(part: Facility, error: &str) -> Fault {
     Fault::machine(format!("the sandbox was refused {}", part.name())).cause(error).help(part.help())
 }
 
 /// A program that failed; on a full disk that is no fault of the program's.
-fn failed(what: &str, how: &Failure, work: &Path) -> Fault {
+fn failed(what: &str, how: &RunFailure, work: &Path) -> Fault {
     let how = match how {
-        Failure::Start(error) => format!("did not start ({error})"),
-        Failure::Exit(end) => format!("failed ({end})"),
-        Failure::Limit(seconds, None) => format!("ran longer than its {seconds} s and was killed"),
-        Failure::Limit(seconds, Some(script)) => {
+        RunFailure::Start(error) => format!("did not start ({error})"),
+        RunFailure::Exit(end) => format!("failed ({end})"),
+        RunFailure::Limit(seconds, None) => format!("ran longer than its {seconds} s and was killed"),
+        RunFailure::Limit(seconds, Some(script)) => {
             format!("ran longer than its {seconds} s and was killed in {script}")
         }
-        Failure::Network(packets) => {
+        RunFailure::Network(packets) => {
             format!("tried to use the network ({packets} packets), which no build step may")
         }
     };
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn every_refusal_names_the_part_and_the_mend() {
-        let fault = refused(Part::User, "Operation not permitted");
+        let fault = refused(Facility::User, "Operation not permitted");
         assert_eq!(fault.exit_code(), 5);
         let text = fault.to_string();
         assert!(text.contains("a user namespace") && text.contains("user.max_user_namespaces"), "{text}");
@@ -232,7 +232,7 @@ mod tests {
         let log = folder.path().join("log");
         let lines: Vec<String> = (0..50).map(|n| format!("line {n}")).collect();
         std::fs::write(&log, lines.join("\n")).unwrap();
-        let how = Failure::Limit(5, Some("postinst of crun".to_owned()));
+        let how = RunFailure::Limit(5, Some("postinst of crun".to_owned()));
         let text = failed("configuring", &how, folder.path()).to_string();
         assert!(text.contains("5 s and was killed in postinst of crun"), "{text}");
         assert!(

@@ -79,7 +79,7 @@ impl FromStr for Bus {
 
 /// A disk of the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Disk {
+pub enum Drive {
     /// Opened under a snapshot: what the guest writes is lost when it ends.
     Snapshot(PathBuf),
     /// The guest's own: what it writes stays.
@@ -170,7 +170,7 @@ pub struct Machine {
     /// Processors.
     pub processors: u32,
     /// Disks; it boots from the first.
-    pub disks: Vec<Disk>,
+    pub disks: Vec<Drive>,
     /// What the first is plugged into.
     pub bus: Bus,
     /// Network cards, in PCI order.
@@ -226,18 +226,18 @@ fn uefi(command: &mut Command, tools: &Tools, scratch: &Path) -> Result<()> {
 }
 
 /// Opens a disk, and gives the name that QEMU knows it by.
-fn attach_disk(command: &mut Command, index: usize, disk: &Disk) -> String {
+fn attach_disk(command: &mut Command, index: usize, disk: &Drive) -> String {
     let id = format!("disk{index}");
     match disk {
-        Disk::Snapshot(path) | Disk::Kept(path) => {
-            let snapshot = if matches!(disk, Disk::Snapshot(_)) { "on" } else { "off" };
+        Drive::Snapshot(path) | Drive::Kept(path) => {
+            let snapshot = if matches!(disk, Drive::Snapshot(_)) { "on" } else { "off" };
             let head = format!("if=none,format=raw,id={id},snapshot={snapshot},file=");
             command.arg("-drive").arg(joined(&[&head], path));
         }
-        Disk::Overlay(path) => {
+        Drive::Overlay(path) => {
             command.arg("-drive").arg(joined(&[&format!("if=none,format=qcow2,id={id},file=")], path));
         }
-        Disk::Recorded { disk, log } => {
+        Drive::Recorded { disk, log } => {
             let file = |name: &str, path| joined(&["driver=file,node-name=", name, ",filename="], path);
             command.arg("-blockdev").arg(file(&format!("{id}-file"), disk));
             command.arg("-blockdev").arg(file(&format!("{id}-log"), log));
@@ -294,9 +294,9 @@ mod tests {
             memory: 1024,
             processors: 2,
             disks: vec![
-                Disk::Snapshot("a,b.raw".into()),
-                Disk::Overlay("o.qcow2".into()),
-                Disk::Recorded { disk: "d".into(), log: "l".into() },
+                Drive::Snapshot("a,b.raw".into()),
+                Drive::Overlay("o.qcow2".into()),
+                Drive::Recorded { disk: "d".into(), log: "l".into() },
             ],
             cards: vec![
                 Card::User(vec!["2222:22".parse().unwrap()]),

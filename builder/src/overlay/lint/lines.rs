@@ -9,19 +9,19 @@ use crate::formats::debian::control::ControlText;
 
 /// A line that is neither empty nor a comment, without white space around it.
 #[derive(Clone, Debug)]
-pub(super) struct Line<'a> {
+pub(super) struct ConfigLine<'a> {
     pub(super) text: &'a str,
     /// Where it starts in the file.
     pub(super) start: usize,
 }
 
-impl<'a> Line<'a> {
+impl<'a> ConfigLine<'a> {
     pub(super) fn span(&self) -> Range<usize> {
         self.start..self.start + self.text.len()
     }
 
     /// Its words; a quoted one is one word.
-    fn words(&self) -> Vec<Line<'a>> {
+    fn words(&self) -> Vec<ConfigLine<'a>> {
         let mut words = Vec::new();
         let (mut begin, mut quoted) = (None, false);
         for (at, c) in self.text.char_indices().chain([(self.text.len(), ' ')]) {
@@ -29,7 +29,7 @@ impl<'a> Line<'a> {
             match begin {
                 None if !c.is_whitespace() => begin = Some(at),
                 Some(from) if c.is_whitespace() && !quoted => {
-                    words.push(Line { text: &self.text[from..at], start: self.start + from });
+                    words.push(ConfigLine { text: &self.text[from..at], start: self.start + from });
                     begin = None;
                 }
                 _ => {}
@@ -40,13 +40,13 @@ impl<'a> Line<'a> {
 }
 
 /// The lines that say something.
-pub(super) fn lines<'a>(text: SourceText<'a>, comments: &[&str]) -> Vec<Line<'a>> {
+pub(super) fn lines<'a>(text: SourceText<'a>, comments: &[&str]) -> Vec<ConfigLine<'a>> {
     let mut start = 0;
     let mut found = Vec::new();
     for whole in text.text.split_inclusive('\n') {
         let line = whole.trim();
         if !line.is_empty() && !comments.iter().any(|mark| line.starts_with(mark)) {
-            found.push(Line { text: line, start: start + whole.find(line).unwrap_or(0) });
+            found.push(ConfigLine { text: line, start: start + whole.find(line).unwrap_or(0) });
         }
         start += whole.len();
     }
@@ -157,15 +157,18 @@ pub(super) fn environment(text: SourceText<'_>) -> Result<()> {
     lines(text, &["#", ";"]).iter().try_for_each(|line| known(text, &pair(text, line)?.0, VARIABLES))
 }
 
-fn pair<'a>(text: SourceText<'_>, line: &Line<'a>) -> Result<(Line<'a>, Line<'a>)> {
+fn pair<'a>(text: SourceText<'_>, line: &ConfigLine<'a>) -> Result<(ConfigLine<'a>, ConfigLine<'a>)> {
     let Some((key, value)) = line.text.split_once('=') else {
         return Err(text.fault(line.span(), "not `name = value`"));
     };
     let value_start = line.start + line.text.len() - value.trim_start().len();
-    Ok((Line { text: key.trim_end(), start: line.start }, Line { text: value.trim(), start: value_start }))
+    Ok((
+        ConfigLine { text: key.trim_end(), start: line.start },
+        ConfigLine { text: value.trim(), start: value_start },
+    ))
 }
 
-fn known(text: SourceText<'_>, word: &Line<'_>, names: &[&str]) -> Result<()> {
+fn known(text: SourceText<'_>, word: &ConfigLine<'_>, names: &[&str]) -> Result<()> {
     if names.contains(&word.text) { Ok(()) } else { Err(text.unknown_key(word.span(), word.text, names)) }
 }
 
@@ -235,7 +238,7 @@ pub(super) fn fstab(text: SourceText<'_>) -> Result<()> {
         known(text, pass, &["0", "1", "2"])?;
         let mut start = options.start;
         options.text.split(',').try_for_each(|option| {
-            let word = Line { text: option, start };
+            let word = ConfigLine { text: option, start };
             start += option.len() + 1;
             known(text, &word, MOUNT_OPTIONS)
         })
@@ -274,7 +277,7 @@ pub(super) fn apt_preferences(text: SourceText<'_>) -> Result<()> {
         for field in source.fields(paragraph) {
             let field = field?;
             let name = field.name;
-            let word = Line { text: name, start: field.span.start };
+            let word = ConfigLine { text: name, start: field.span.start };
             known(text, &word, PREFERENCES)?;
             let value = field.text();
             if name == "Pin-Priority" && value.parse::<i32>().is_err() {
@@ -314,7 +317,7 @@ pub(super) fn apt_conf(text: SourceText<'_>) -> Result<()> {
             }
             head => {
                 let name = head.strip_suffix(" {").unwrap_or(head);
-                known(text, &Line { text: name, start: line.start }, APT_OPTIONS)?;
+                known(text, &ConfigLine { text: name, start: line.start }, APT_OPTIONS)?;
                 if name == head {
                     return Err(text.fault(line.span(), format!("`{name}` is {}", one_of(&["NAME {"]))));
                 }
@@ -328,8 +331,8 @@ pub(super) fn apt_conf(text: SourceText<'_>) -> Result<()> {
 /// The spans of the first word of every line that is a key in one of these formats.
 #[cfg(test)]
 pub(super) fn keys(text: SourceText<'_>) -> Vec<Range<usize>> {
-    let is_key = |line: &Line<'_>| !line.text.starts_with(['"', '}', '[']);
-    let key = |line: Line<'_>| {
+    let is_key = |line: &ConfigLine<'_>| !line.text.starts_with(['"', '}', '[']);
+    let key = |line: ConfigLine<'_>| {
         let end = line.text.find([' ', '=', '\t']).unwrap_or(line.text.len());
         let end = line.text[..end].strip_suffix(':').map_or(end, str::len);
         line.start..line.start + end

@@ -26,7 +26,7 @@ use crate::recipe::{Files, Recipe, text_of};
 
 /// What lint looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Report {
+pub struct LintReport {
     /// Every file, by its path in the checkout, with the format it was read as.
     pub files: BTreeMap<String, &'static str>,
 }
@@ -118,7 +118,7 @@ impl Format {
     }
 
     fn check(self, text: SourceText<'_>) -> Result<()> {
-        let with = |document: document::Node, schema: &schema::Schema| schema.check(text, &document, "");
+        let with = |document: document::YamlNode, schema: &schema::Schema| schema.check(text, &document, "");
         match self {
             Self::AptConf => lines::apt_conf(text),
             Self::AptPreferences => lines::apt_preferences(text),
@@ -172,8 +172,8 @@ pub fn check_file(path: &str, text: SourceText<'_>) -> Result<&'static str> {
 }
 
 /// Lints every overlay for every role of a recipe.
-pub fn lint(files: &Files, recipe: &Recipe) -> Result<Report> {
-    let mut report = Report::default();
+pub fn lint(files: &Files, recipe: &Recipe) -> Result<LintReport> {
+    let mut report = LintReport::default();
     let mut used = BTreeSet::new();
     let mut every = None;
     let common = Overlay::parse(files, &OverlayName::new(COMMON)?)?;
@@ -200,7 +200,7 @@ fn lint_overlay(
     recipe: &Recipe,
     values: &Values,
     used: &mut BTreeSet<String>,
-    report: &mut Report,
+    report: &mut LintReport,
 ) -> Result<()> {
     for (path, file, text) in render(overlay, values, used)?.texts {
         let format = check_file(path.as_str(), SourceText::new(&file, &text))?;

@@ -1,7 +1,7 @@
 //! What the line's rules ask of files, beside their own schemas: the crun that CRI-O calls, and the AppArmor profile,
 //! whose name follows CRI-O's version. A file that says it by itself, and not by the line's value, must say the same.
 
-use super::document::{self, Node};
+use super::document::{self, YamlNode};
 use crate::base::Result;
 use crate::base::text::SourceText;
 use crate::overlay::template::Values;
@@ -9,7 +9,7 @@ use crate::recipe::line::{Line, Need};
 
 /// Reads a rendered file that the rules are about.
 pub(super) fn check(path: &str, text: SourceText<'_>, line: &Line, values: &Values) -> Result<()> {
-    let agrees = |node: Option<&Node>, value: &str| match node {
+    let agrees = |node: Option<&YamlNode>, value: &str| match node {
         Some(node) => agrees(text, node, line, values, value),
         None => Ok(()),
     };
@@ -33,7 +33,7 @@ pub(super) fn check(path: &str, text: SourceText<'_>, line: &Line, values: &Valu
 }
 
 /// Whether what stands there is what the line has.
-fn agrees(text: SourceText<'_>, node: &Node, line: &Line, values: &Values, value: &str) -> Result<()> {
+fn agrees(text: SourceText<'_>, node: &YamlNode, line: &Line, values: &Values, value: &str) -> Result<()> {
     let found = text.text[node.span.clone()].trim_matches('"');
     let expected = values.get(value).unwrap_or_default();
     if found == expected {

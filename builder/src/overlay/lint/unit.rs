@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::lines::{Line, lines};
+use super::lines::{ConfigLine, lines};
 use crate::base::Result;
 use crate::base::text::SourceText;
 
@@ -249,7 +249,7 @@ pub(super) fn check(text: SourceText<'_>) -> Result<()> {
 }
 
 /// Lines that a backslash carries on are one.
-fn joined(text: SourceText<'_>) -> Vec<Line<'_>> {
+fn joined(text: SourceText<'_>) -> Vec<ConfigLine<'_>> {
     let mut carried = false;
     let mut kept = Vec::new();
     for line in lines(text, &["#", ";"]) {
@@ -264,6 +264,6 @@ fn joined(text: SourceText<'_>) -> Vec<Line<'_>> {
 /// The spans of all keys.
 #[cfg(test)]
 pub(super) fn keys(text: SourceText<'_>) -> Vec<std::ops::Range<usize>> {
-    let key = |line: Line<'_>| line.text.find('=').map(|end| line.start..line.start + end);
+    let key = |line: ConfigLine<'_>| line.text.find('=').map(|end| line.start..line.start + end);
     joined(text).into_iter().filter(|line| !line.text.starts_with('[')).filter_map(key).collect()
 }

@@ -44,7 +44,7 @@ pub const SLACK: u64 = 256 << 20;
 
 /// What a disk is, apart from the tree and the programs that boot it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Disk {
+pub struct DiskSpec {
     /// What every UUID, GUID and serial number is made from: the step's id.
     pub identity: Digest,
     /// The time of every file.
@@ -60,13 +60,13 @@ pub struct Disk {
 pub struct Boot<'a> {
     /// systemd's UEFI stub, `linuxx64.efi.stub`.
     pub stub: &'a [u8],
-    /// GRUB's two parts; the core has [`Disk::grub_commands`].
+    /// GRUB's two parts; the core has [`DiskSpec::grub_commands`].
     pub grub: Grub<'a>,
     /// The initramfs ([`initramfs::pack`]).
     pub initramfs: &'a [u8],
 }
 
-impl Disk {
+impl DiskSpec {
     /// The kernel's whole command line. Neither `ro` nor `rw`: our first root looks at the file system's state.
     pub fn command_line(&self) -> String {
         let root = Guid::derive(&self.identity, ROOT_LABEL);
@@ -81,7 +81,7 @@ impl Disk {
 
 /// Writes the disk and gives its length in bytes. What is not written is zero: `out` may be sparse.
 pub fn write(
-    disk: &Disk,
+    disk: &DiskSpec,
     boot: &Boot<'_>,
     tree: &Tree,
     contents: &dyn Contents,
@@ -118,7 +118,7 @@ fn table(seed: Digest, length: u64, root_length: u64) -> Gpt {
 
 /// The EFI system partition: one program, at the path that firmware tries without being told.
 fn esp(
-    disk: &Disk,
+    disk: &DiskSpec,
     boot: &Boot<'_>,
     kernel: &Kernel,
     tree: &Tree,

@@ -13,7 +13,7 @@ use crate::base::tree::TreePath;
 use crate::base::{Digest, Epoch, Fault, Result, json};
 use crate::formats::debian::script::Script;
 use crate::formats::debian::version::Version;
-use crate::recipe::component::Release;
+use crate::recipe::component::UpstreamRelease;
 use crate::recipe::source_build::Compilation;
 
 /// One derivation: everything that decides its output.
@@ -47,7 +47,7 @@ pub enum Step {
         /// The release's bytes.
         input: StepId,
         /// What is wanted of them.
-        release: Release,
+        release: UpstreamRelease,
         /// Texts of ours beside them, by path: the package's copyright file.
         texts: BTreeMap<TreePath, String>,
     },

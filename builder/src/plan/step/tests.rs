@@ -4,7 +4,7 @@
 use super::*;
 use crate::base::name::{ComponentName, LineName, OverlayName, RoleName};
 use crate::plan::bill::{BundlePackage, FileOrigin, Input};
-use crate::recipe::component::{Archive, WantedFile};
+use crate::recipe::component::{ArchiveKind, WantedFile};
 
 /// One text a line, in the order of [`steps`].
 const GOLDEN: &str = include_str!("golden.txt");
@@ -68,9 +68,9 @@ fn payload() -> Step {
     let wanted = WantedFile { places: vec![path("kubernetes/bin/kubelet"), path("kubelet")], mode: 0o755 };
     Step::Payload {
         input: id("input"),
-        release: Release {
+        release: UpstreamRelease {
             name: "kubelet 1.17.17".to_owned(),
-            archive: Archive::TarGz,
+            archive: ArchiveKind::TarGz,
             arch: Arch::Amd64,
             files: [(path("usr/bin/kubelet"), wanted)].into(),
         },

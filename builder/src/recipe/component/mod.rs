@@ -43,7 +43,7 @@ pub enum Origin {
         /// Where it is.
         address: Address,
         /// How its files are got out of it.
-        archive: Archive,
+        archive: ArchiveKind,
     },
     /// A container image.
     Image {
@@ -141,7 +141,7 @@ pub struct ComponentRecipe {
 /// How files are got out of a download.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Archive {
+pub enum ArchiveKind {
     /// The download is the one file.
     None,
     /// A gzipped tar archive.
@@ -150,7 +150,7 @@ pub enum Archive {
     Deb,
 }
 
-impl Archive {
+impl ArchiveKind {
     /// What a file's name says that it is, when it was handed over.
     pub fn of_file(name: &str) -> Self {
         match name {
@@ -187,11 +187,11 @@ pub struct Payload {
 /// A release, and what is wanted of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Release {
+pub struct UpstreamRelease {
     /// What people call it: `kubelet 1.17.17`.
     pub name: String,
     /// How its files are got out of it.
-    pub archive: Archive,
+    pub archive: ArchiveKind,
     /// The machine that its programs are for.
     pub arch: Arch,
     /// What is wanted, by path on the node.

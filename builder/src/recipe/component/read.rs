@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Address, Archive, BuiltImage, ComponentPackage, ComponentRecipe, Origin, OriginKind, Payload};
+use super::{
+    Address, ArchiveKind, BuiltImage, ComponentPackage, ComponentRecipe, Origin, OriginKind, Payload,
+};
 use crate::base::name::{ComponentName, PackageName};
 use crate::base::text::SourceText;
 use crate::base::tree::TreePath;
@@ -41,7 +43,7 @@ struct RawApt {
 #[serde(deny_unknown_fields)]
 struct RawUrl {
     address: Spanned<String>,
-    archive: Archive,
+    archive: ArchiveKind,
 }
 
 #[derive(Deserialize)]
@@ -154,7 +156,8 @@ fn package(
 ) -> Result<ComponentPackage> {
     let span = raw.span();
     let raw = raw.into_inner();
-    if matches!(published, Some(Origin::Download { archive: Archive::None, .. })) && raw.files.len() != 1 {
+    if matches!(published, Some(Origin::Download { archive: ArchiveKind::None, .. })) && raw.files.len() != 1
+    {
         let fault = text.fault(span, "a bare download becomes exactly one file");
         return Err(fault.expected_found("one file", raw.files.len()));
     }

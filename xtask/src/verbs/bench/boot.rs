@@ -17,12 +17,12 @@ use builder::build::steps::disk;
 use builder::dist::disk_image;
 use builder::host::atomic::AtomicFile;
 use builder::host::checkout::Project;
-use builder::machine::vm::{Accelerator, Bus, Console, Disk, Firmware, Machine};
+use builder::machine::vm::{Accelerator, Bus, Console, Drive, Firmware, Machine};
 use builder::pack::disk::gpt::{Gpt, MARGIN, Partition, Purpose, SECTOR};
 use builder::pack::disk::grub::{self, Grub};
 use builder::pack::disk::initramfs::Kernel;
 use builder::pack::disk::writer::BlockWriter as _;
-use builder::pack::disk::{Disk as DiskOf, SLACK};
+use builder::pack::disk::{DiskSpec, SLACK};
 use builder::plan::{Plan, Step};
 use builder::rootfs::tools::Tools;
 use builder::store::Store;
@@ -122,8 +122,12 @@ fn hale(context: &Context, boot: &Tools, to: &Path) -> Result<()> {
     let Step::Disk { arguments, epoch, .. } = &plan.find("disk")?.1.step else {
         return Err(Fault::bug("the disk is made in another way"));
     };
-    let disk =
-        DiskOf { identity: Digest::of("bench"), epoch: *epoch, arguments: arguments.join(" "), slack: SLACK };
+    let disk = DiskSpec {
+        identity: Digest::of("bench"),
+        epoch: *epoch,
+        arguments: arguments.join(" "),
+        slack: SLACK,
+    };
     let made = disk::assemble(&disk, &tree, &store, boot)?;
     disk_image::take_out(&store, &made.digest(), to)
 }
@@ -201,7 +205,7 @@ fn power_on(tools: &Tools, scratch: &Path, disk: &Path) -> Result<Boot> {
         firmware: Firmware::Bios,
         memory: 2048,
         processors: 2,
-        disks: vec![Disk::Snapshot(disk.to_owned())],
+        disks: vec![Drive::Snapshot(disk.to_owned())],
         bus: Bus::Virtio,
         cards: Vec::new(),
         console: Console::File(console.clone()),

@@ -12,7 +12,7 @@ use builder::base::{Fault, Result};
 use builder::host::atomic::AtomicFile;
 use builder::host::overwrite::{Form, Overwrite, check_outside};
 use builder::machine::flash::Seed;
-use builder::machine::vm::{Accelerator, Bus, Card, Console, Disk, Firmware, Forward, Machine};
+use builder::machine::vm::{Accelerator, Bus, Card, Console, Drive, Firmware, Forward, Machine};
 use builder::rootfs::tools::Tools;
 use builder::store::Store;
 use clap::Args;
@@ -85,7 +85,7 @@ impl Vm {
             let mut file = AtomicFile::secret(&path)?;
             seed.write(&mut file)?;
             file.commit(seed.length())?;
-            attached.push(Disk::Kept(path));
+            attached.push(Drive::Kept(path));
         }
         let port = scratch.path().join("port");
         let mut ports: Vec<_> = self.report.iter().map(|_| (report::PORT.to_owned(), port.clone())).collect();
@@ -125,12 +125,12 @@ fn secret(path: &Path) -> Result<PathBuf> {
 }
 
 /// A larger disk over the image, which takes only what the guest writes.
-fn overlay(tools: &Tools, image: &Path, gibibytes: u32, scratch: &Path) -> Result<Disk> {
+fn overlay(tools: &Tools, image: &Path, gibibytes: u32, scratch: &Path) -> Result<Drive> {
     let (overlay, size) = (scratch.join("disk.qcow2"), format!("{gibibytes}G"));
     let words = ["create", "-q", "-f", "qcow2", "-F", "raw", "-b"].map(OsStr::new);
     let rest = [image.as_os_str(), overlay.as_os_str(), OsStr::new(&size)];
     tools.run("qemu-img", words.into_iter().chain(rest))?;
-    Ok(Disk::Overlay(overlay))
+    Ok(Drive::Overlay(overlay))
 }
 
 /// A machine in words.

@@ -18,20 +18,20 @@ use crate::base::{Digest, Fault, Result};
 use crate::formats::archive::{self, Compression, EntryKind, Sink};
 use crate::formats::debian::deb::{UnpackLimits, UnpackedDeb};
 use crate::plan::Output;
-use crate::recipe::component::{Archive, Release};
+use crate::recipe::component::{ArchiveKind, UpstreamRelease};
 use crate::store::Store;
 
 /// Takes the wanted files out of a release of `size` bytes; their contents go to `sink`.
-pub fn tree(release: &Release, input: &mut dyn Read, size: u64, sink: &mut dyn Sink) -> Result<Tree> {
+pub fn tree(release: &UpstreamRelease, input: &mut dyn Read, size: u64, sink: &mut dyn Sink) -> Result<Tree> {
     take(release, input, size, sink).map_err(|fault| fault.context(&release.name))
 }
 
-fn take(release: &Release, input: &mut dyn Read, size: u64, sink: &mut dyn Sink) -> Result<Tree> {
+fn take(release: &UpstreamRelease, input: &mut dyn Read, size: u64, sink: &mut dyn Sink) -> Result<Tree> {
     let mut sink = Heads { sink, heads: BTreeMap::new() };
     let taken = match release.archive {
-        Archive::None => bare(release, input, &mut sink),
-        Archive::TarGz => unpacked(release, input, size, &mut sink),
-        Archive::Deb => packaged(release, input, size, &mut sink),
+        ArchiveKind::None => bare(release, input, &mut sink),
+        ArchiveKind::TarGz => unpacked(release, input, size, &mut sink),
+        ArchiveKind::Deb => packaged(release, input, size, &mut sink),
     }?;
     let mut tree = Tree::new();
     for (path, (content, size)) in taken {
@@ -45,7 +45,7 @@ fn take(release: &Release, input: &mut dyn Read, size: u64, sink: &mut dyn Sink)
 }
 
 /// Takes the wanted files out of a tree of programs that were compiled here.
-pub fn of_tree(release: &Release, from: &Tree, contents: &dyn Contents) -> Result<Tree> {
+pub fn of_tree(release: &UpstreamRelease, from: &Tree, contents: &dyn Contents) -> Result<Tree> {
     let mut tree = Tree::new();
     for (path, wanted) in &release.files {
         let node = wanted.places.iter().find_map(|place| from.get(place.as_str()));
@@ -66,7 +66,7 @@ pub fn of_tree(release: &Release, from: &Tree, contents: &dyn Contents) -> Resul
 /// Digest and length of each wanted file's bytes.
 type Taken = BTreeMap<TreePath, (Digest, u64)>;
 
-fn bare(release: &Release, input: &mut dyn Read, sink: &mut Heads) -> Result<Taken> {
+fn bare(release: &UpstreamRelease, input: &mut dyn Read, sink: &mut Heads) -> Result<Taken> {
     let mut paths = release.files.keys();
     match (paths.next(), paths.next()) {
         (Some(path), None) => Ok(BTreeMap::from([(path.clone(), sink.keep(input)?)])),
@@ -76,7 +76,7 @@ fn bare(release: &Release, input: &mut dyn Read, sink: &mut Heads) -> Result<Tak
     }
 }
 
-fn unpacked(release: &Release, input: &mut dyn Read, size: u64, sink: &mut Heads) -> Result<Taken> {
+fn unpacked(release: &UpstreamRelease, input: &mut dyn Read, size: u64, sink: &mut Heads) -> Result<Taken> {
     let is_wanted = |path: &TreePath| release.files.values().any(|wanted| wanted.places.contains(path));
     let (mut found, mut others) = (BTreeMap::new(), Vec::new());
     archive::read(input, Compression::Gzip, UnpackLimits::for_size(size).data, |tar| {
@@ -104,7 +104,7 @@ fn unpacked(release: &Release, input: &mut dyn Read, size: u64, sink: &mut Heads
     Ok(taken)
 }
 
-fn packaged(release: &Release, input: &mut dyn Read, size: u64, sink: &mut Heads) -> Result<Taken> {
+fn packaged(release: &UpstreamRelease, input: &mut dyn Read, size: u64, sink: &mut Heads) -> Result<Taken> {
     let deb = UnpackedDeb::read("the package", input, UnpackLimits::for_size(size), sink)?;
     if deb.arch != release.arch {
         return Err(Fault::integrity("a package for another machine").expected_found(release.arch, deb.arch));
@@ -183,7 +183,7 @@ fn check_program(head: &[u8], arch: Arch) -> Result<()> {
 pub fn unpack(
     store: &Store,
     input: Output,
-    release: &Release,
+    release: &UpstreamRelease,
     texts: &BTreeMap<TreePath, String>,
 ) -> Result<Output> {
     let batch = store.batch()?;

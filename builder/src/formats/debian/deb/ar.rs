@@ -14,7 +14,7 @@ use crate::formats::archive::broken;
 const MAGIC: &[u8] = b"!<arch>\n";
 
 /// An ar archive that is read once from front to back.
-pub(super) struct Archive<R> {
+pub(super) struct ArReader<R> {
     inner: R,
     /// Bytes of the current member that are still to come.
     left: u64,
@@ -27,7 +27,7 @@ pub(super) struct Member {
     size: u64,
 }
 
-impl<R: Read> Archive<R> {
+impl<R: Read> ArReader<R> {
     pub(super) fn open(mut inner: R) -> Result<Self> {
         let mut magic = [0; 8];
         fill(&mut inner, &mut magic)?;
@@ -59,8 +59,8 @@ impl<R: Read> Archive<R> {
     }
 
     /// The member's bytes.
-    pub(super) fn content(&mut self, _: &Member) -> Content<'_, R> {
-        Content { archive: self }
+    pub(super) fn content(&mut self, _: &Member) -> MemberContent<'_, R> {
+        MemberContent { archive: self }
     }
 
     /// Checks that the member was read to its end, and goes over the padding.
@@ -90,11 +90,11 @@ impl<R: Read> Archive<R> {
 }
 
 /// The bytes of the current member.
-pub(super) struct Content<'a, R> {
-    archive: &'a mut Archive<R>,
+pub(super) struct MemberContent<'a, R> {
+    archive: &'a mut ArReader<R>,
 }
 
-impl<R: Read> Read for Content<'_, R> {
+impl<R: Read> Read for MemberContent<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let most = usize::try_from(self.archive.left).unwrap_or(usize::MAX).min(buffer.len());
         if most == 0 {

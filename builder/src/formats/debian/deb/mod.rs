@@ -94,8 +94,8 @@ fn read(package: impl Read, limits: UnpackLimits, sink: &mut dyn Sink) -> Result
 }
 
 /// Reads up to the data: the format's version, and the control members by name.
-fn begin<R: Read>(package: R, limits: UnpackLimits) -> Result<(ar::Archive<R>, BTreeMap<String, Vec<u8>>)> {
-    let mut archive = ar::Archive::open(package)?;
+fn begin<R: Read>(package: R, limits: UnpackLimits) -> Result<(ar::ArReader<R>, BTreeMap<String, Vec<u8>>)> {
+    let mut archive = ar::ArReader::open(package)?;
     let format = archive.member("debian-binary", |name| name == "debian-binary")?;
     let mut version = Vec::new();
     archive.content(&format).take(16).read_to_end(&mut version).map_err(|error| broken(&error))?;
@@ -110,7 +110,7 @@ fn begin<R: Read>(package: R, limits: UnpackLimits) -> Result<(ar::Archive<R>, B
 
 /// Reads one of the two tar archives to its end with `work`.
 fn part<T, R: Read>(
-    archive: &mut ar::Archive<R>,
+    archive: &mut ar::ArReader<R>,
     stem: &str,
     limit: u64,
     work: impl FnOnce(&mut Tar<&mut dyn Read>) -> Result<T>,

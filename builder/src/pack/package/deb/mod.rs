@@ -23,7 +23,7 @@ use crate::formats::debian::script::Script;
 use crate::formats::debian::version::Version;
 use crate::pack::stream::gzip::Gzip;
 use crate::pack::stream::tar;
-use crate::pack::stream::tar::{Archive, Style};
+use crate::pack::stream::tar::{Style, TarWriter};
 use crate::pack::written;
 
 /// The order of a control file's fields, as dpkg writes them (deb-control(5)). Fields that are in neither
@@ -68,16 +68,16 @@ pub struct DebSpec<'a> {
 }
 
 /// A file to put bytes down in and take them up again: `data.tar.gz` before its length is known.
-pub trait Scratch: Read + Write + Seek {}
+pub trait ScratchFile: Read + Write + Seek {}
 
-impl<T: Read + Write + Seek> Scratch for T {}
+impl<T: Read + Write + Seek> ScratchFile for T {}
 
 /// Writes the package. `scratch` is used from its position on; `contents` is read once per file.
 pub fn write(
     deb: &DebSpec,
     contents: &dyn Contents,
     epoch: Epoch,
-    scratch: &mut dyn Scratch,
+    scratch: &mut dyn ScratchFile,
     out: &mut dyn Write,
 ) -> Result<()> {
     let name = file_name(deb.control)?;
@@ -126,11 +126,11 @@ fn write_data<'a>(
     deb: &DebSpec<'a>,
     contents: &dyn Contents,
     epoch: Epoch,
-    scratch: &mut dyn Scratch,
+    scratch: &mut dyn ScratchFile,
 ) -> Result<Sums<'a>> {
     let mut sums = Sums::new();
     let gzip = written("data.tar.gz", Gzip::new(scratch))?;
-    let mut archive = Archive::new(gzip, epoch, Style::Deb)?;
+    let mut archive = TarWriter::new(gzip, epoch, Style::Deb)?;
     for (path, node) in deb.tree.iter() {
         let Kind::File { content, .. } = &node.kind else {
             archive.append(path, node, &mut io::empty())?;

@@ -37,7 +37,7 @@ pub fn write(
     style: Style,
     out: impl Write,
 ) -> Result<()> {
-    let mut archive = Archive::new(out, epoch, style)?;
+    let mut archive = TarWriter::new(out, epoch, style)?;
     for (path, node) in tree.iter() {
         match &node.kind {
             Kind::File { content, .. } => archive.append(path, node, &mut contents.open(content)?)?,
@@ -48,13 +48,13 @@ pub fn write(
 }
 
 /// An archive being written. Entries appear in the order in which they are appended.
-pub struct Archive<W: Write> {
+pub struct TarWriter<W: Write> {
     out: W,
     epoch: Epoch,
     style: Style,
 }
 
-impl<W: Write> Archive<W> {
+impl<W: Write> TarWriter<W> {
     /// Begins an archive whose entries all carry `epoch`; for dpkg, writes the root's entry.
     pub fn new(out: W, epoch: Epoch, style: Style) -> Result<Self> {
         let mut archive = Self { out, epoch, style };
