@@ -105,7 +105,7 @@ impl Context {
 }
 
 /// Whether errors may carry colour (https://no-color.org).
-pub(crate) fn colour() -> bool {
+pub(crate) fn color() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 

@@ -84,7 +84,7 @@ fn shipped(system: &TestSystem, image: &Preloaded, arch: Arch, epoch: Epoch) -> 
         title: package.to_string(),
         version: version.clone(),
         description: None,
-        licenses: Some(image.licence.clone()),
+        licenses: Some(image.license.clone()),
         arch,
         epoch,
         base: None,

@@ -5,8 +5,8 @@ use builder::base::Fault;
 
 /// Draws a fault as lines of text: file, line and caret where a file is to blame, then expected and
 /// found, then what mends it.
-pub(crate) fn draw(fault: &Fault, colour: bool) -> String {
-    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+pub(crate) fn draw(fault: &Fault, color: bool) -> String {
+    let renderer = if color { Renderer::styled() } else { Renderer::plain() };
     let mut group =
         Level::ERROR.primary_title(fault.what()).elements(Vec::<annotate_snippets::Element<'_>>::new());
     if let Some(place) = fault.place() {

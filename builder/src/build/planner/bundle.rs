@@ -107,7 +107,7 @@ impl Draft {
             title: own.name.to_string(),
             version: own.version.clone(),
             about: format!("Files of a {} of line {}, one layer a package", target.role, target.line),
-            licences: "MIT OR Apache-2.0".to_owned(),
+            licenses: "MIT OR Apache-2.0".to_owned(),
             annotations: BTreeMap::from([
                 annotation("hale.line", target.line.to_string()),
                 annotation("hale.role", target.role.to_string()),

@@ -46,7 +46,7 @@ pub(crate) fn plan(
         let preloaded = Preloaded {
             component: PackageName::new(image.name.as_str())?,
             version: version.clone(),
-            licence: component.licence.clone(),
+            license: component.license.clone(),
             entrypoint: image.entrypoint(),
             tree,
         };

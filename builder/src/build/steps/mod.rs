@@ -183,7 +183,7 @@ impl StepRunner<'_> {
     }
 
     fn image(&self, step: &Step, inputs: &Inputs) -> Result<Output> {
-        let Step::Image { title, version, about, licences, annotations, arch, layers, epoch } = step else {
+        let Step::Image { title, version, about, licenses, annotations, arch, layers, epoch } = step else {
             return Err(Fault::bug("not an image"));
         };
         let image = oci::ImageSpec {
@@ -191,7 +191,7 @@ impl StepRunner<'_> {
             title: title.clone(),
             version: version.to_string(),
             description: Some(about.clone()),
-            licenses: Some(licences.clone()),
+            licenses: Some(licenses.clone()),
             arch: *arch,
             epoch: *epoch,
             base: None,
@@ -251,7 +251,7 @@ impl StepRunner<'_> {
             title: package.to_string(),
             version: version.clone(),
             description: None,
-            licenses: Some(image.licence.clone()),
+            licenses: Some(image.license.clone()),
             arch,
             epoch,
             base: None,

@@ -69,7 +69,8 @@ pub enum Step {
         /// One sentence for people.
         about: String,
         /// Licences as an SPDX expression.
-        licences: String,
+        #[serde(rename = "licences")]
+        licenses: String,
         /// True things about the image, beside OCI's own.
         annotations: BTreeMap<String, String>,
         /// What machine it is for.
@@ -175,7 +176,8 @@ pub struct Preloaded {
     /// The component's version.
     pub version: Version,
     /// Its licence, as an SPDX expression.
-    pub licence: String,
+    #[serde(rename = "licence")]
+    pub license: String,
     /// What it runs where a pod names no command.
     pub entrypoint: Vec<String>,
     /// What it holds.

@@ -93,7 +93,7 @@ fn image(epoch: Epoch) -> Step {
         title: "hale-master".to_owned(),
         version: version("1.17.17+hale1"),
         about: "Files of a master".to_owned(),
-        licences: "MIT OR Apache-2.0".to_owned(),
+        licenses: "MIT OR Apache-2.0".to_owned(),
         annotations: texts([("hale.line", "1.17")]),
         arch: Arch::Amd64,
         layers: vec![LayerSpec { package: name("hale"), version: version("0.1.0-1"), tree: id("tree") }],
@@ -115,7 +115,7 @@ fn preload(epoch: Epoch) -> Step {
     let image = Preloaded {
         component: name("etcd"),
         version: version("3.4.3"),
-        licence: "Apache-2.0".to_owned(),
+        license: "Apache-2.0".to_owned(),
         entrypoint: vec!["/usr/bin/etcd".to_owned()],
         tree: id("layer"),
     };

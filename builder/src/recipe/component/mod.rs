@@ -20,7 +20,8 @@ pub struct Component {
     /// What it is for, in one line.
     pub about: String,
     /// Its licence, as an SPDX expression.
-    pub licence: String,
+    #[serde(rename = "licence")]
+    pub license: String,
     /// Where its bytes come from.
     pub from: Origin,
     /// What it becomes.
@@ -132,7 +133,7 @@ fn plain_tag() -> String {
 pub struct ComponentRecipe {
     name: ComponentName,
     about: String,
-    licence: String,
+    license: String,
     from: BTreeMap<OriginKind, Origin>,
     package: Option<ComponentPackage>,
     image: Option<BuiltImage>,
@@ -244,8 +245,8 @@ impl ComponentRecipe {
             ) => Product::Deb(package.clone()),
             _ => Product::AsIs,
         };
-        let (name, about, licence) = (self.name.clone(), self.about.clone(), self.licence.clone());
-        Some(Component { name, about, licence, from, becomes })
+        let (name, about, license) = (self.name.clone(), self.about.clone(), self.license.clone());
+        Some(Component { name, about, license, from, becomes })
     }
 
     /// The kinds of origin that it has.

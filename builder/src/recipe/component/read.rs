@@ -17,7 +17,8 @@ use crate::base::{Result, Url};
 #[serde(deny_unknown_fields)]
 struct RawComponent {
     about: Spanned<String>,
-    licence: String,
+    #[serde(rename = "licence")]
+    license: String,
     from: Spanned<RawOrigins>,
     package: Option<Spanned<RawPackage>>,
     image: Option<Spanned<BuiltImage>>,
@@ -83,7 +84,7 @@ impl ComponentRecipe {
         let offered = Self {
             name,
             about: raw.about.into_inner(),
-            licence: raw.licence,
+            license: raw.license,
             package: raw
                 .package
                 .map(|raw| package(text, from.get(&OriginKind::Download), raw))

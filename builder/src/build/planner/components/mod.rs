@@ -109,7 +109,7 @@ fn copyright(component: &Component, input: &LockedInput) -> String {
     format!(
         "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\nUpstream-Name: {}\nSource: \
          {source}\n\nFiles: *\nCopyright: its authors, as its source names them\nLicense: {}\n",
-        component.name, component.licence
+        component.name, component.license
     )
 }
 
