@@ -41,22 +41,22 @@ pub fn program() -> &'static Path {
 }
 
 /// A copy of the checkout, and everything else that a person has: a home, a store, a place for bundles.
-pub struct Desk {
+pub struct TestCheckout {
     folder: TempDir,
 }
 
-impl Default for Desk {
+impl Default for TestCheckout {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Desk {
-    /// A desk with what git would commit.
+impl TestCheckout {
+    /// A checkout with what git would commit.
     pub fn new() -> Self {
-        let desk = Self { folder: tempfile::tempdir().expect("a temporary folder") };
-        checkout::copy(&desk.root());
-        desk
+        let checkout = Self { folder: tempfile::tempdir().expect("a temporary folder") };
+        checkout::copy(&checkout.root());
+        checkout
     }
 
     /// The same with `hale` in the store, so that building takes no compiler.
@@ -67,15 +67,15 @@ impl Desk {
 
     /// The same for another line than the site's.
     pub fn with_program_of(line: &str) -> Self {
-        let desk = Self::new();
+        let checkout = Self::new();
         let line = line.parse().expect("a line");
-        let lock = Project::at(desk.root()).last_lock(&line);
+        let lock = Project::at(checkout.root()).last_lock(&line);
         let lock = lock.unwrap_or_else(|fault| panic!("{fault}")).expect("a lock");
-        checkout::carry_program(&desk.root(), lock.epoch, &desk.store());
-        desk
+        checkout::carry_program(&checkout.root(), lock.epoch, &checkout.store());
+        checkout
     }
 
-    /// A path at the desk.
+    /// A path at the checkout.
     pub fn path(&self, below: &str) -> PathBuf {
         self.folder.path().join(below)
     }
@@ -98,7 +98,7 @@ impl Desk {
         fs::write(path, text.replacen(old, new, 1)).expect("a file can be written");
     }
 
-    /// `cargo xtask WORDS…` of this desk. Nothing of the user's own settings is seen, but for the toolchain.
+    /// `cargo xtask WORDS…` of this checkout. Nothing of the user's own settings is seen, but for the toolchain.
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(program());
         command.args(words).stdin(Stdio::null()).current_dir(self.folder.path());
@@ -129,7 +129,7 @@ impl Desk {
         String::from_utf8(output.stdout).expect("output is UTF-8")
     }
 
-    /// Fails with this exit code, and gives what was said about it, paths of the desk named by `DESK`.
+    /// Fails with this exit code, and gives what was said about it, paths of the checkout named by `DESK`.
     #[track_caller]
     pub fn refuses(&self, words: &[&str], code: i32) -> String {
         let output = self.run(words);
@@ -138,7 +138,7 @@ impl Desk {
         text.replace(self.folder.path().to_str().expect("UTF-8"), "DESK")
     }
 
-    /// Everything at the desk but the store: digest and permissions of each file, by path. What a verb that
+    /// Everything at the checkout but the store: digest and permissions of each file, by path. What a verb that
     /// fails must leave as it was: the checkout, `dist`, the home with its key.
     pub fn state(&self) -> BTreeMap<PathBuf, String> {
         state_of(self.folder.path(), &self.store())

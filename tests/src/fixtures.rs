@@ -10,10 +10,10 @@ use builder::base::progress::Silent;
 use builder::base::tree::{Node, Tree, TreePath};
 use builder::base::{Epoch, Result};
 use builder::build::executor::build;
-use builder::build::planner::Order;
+use builder::build::planner::BuildTarget;
 use builder::build::planner::bundle;
 use builder::build::planner::components;
-use builder::build::steps::Shop;
+use builder::build::steps::StepRunner;
 use builder::dist;
 use builder::dist::repository::{Bundles, gather, publish};
 use builder::fetch::provide;
@@ -112,13 +112,13 @@ impl Shelf {
         assert!(components.missing.is_empty(), "{:?}", components.missing);
         self.make(&store, &components.plan, components.goal.expect("there are components"), "components")?;
         for role in recipe.roles.values() {
-            let order = Order {
+            let target = BuildTarget {
                 project: self.project(),
                 line: self.line()?,
                 role: role.name.clone(),
                 toolchain: checkout::toolchain(),
             };
-            let planned = bundle::plan(&order, &store)?;
+            let planned = bundle::plan(&target, &store)?;
             self.make(&store, &planned.plan, planned.goal, role.name.as_str())?;
         }
         self.conmon(&lock)
@@ -143,13 +143,13 @@ impl Shelf {
 
     /// Builds, and keeps the packages. `hale` is compiled where it has been compiled already.
     fn make(&self, store: &Store, plan: &Plan, goal: StepId, name: &str) -> Result<()> {
-        let shop = Shop {
+        let runner = StepRunner {
             store,
             checkout: checkout::top().to_owned(),
             toolchain: checkout::toolchain(),
             progress: Box::new(Silent),
         };
-        let built = build(plan, &shop, NonZero::<usize>::MIN)?;
+        let built = build(plan, &runner, NonZero::<usize>::MIN)?;
         let output: Output = built[&goal].0;
         dist::bundle::export(store, &output, plan, &self.path(name))?;
         let debs = fs::read_dir(self.path(name)).expect("a folder").flatten();

@@ -13,7 +13,7 @@ use crate::tools::{is_root, prefixed, put, succeed, tool};
 
 /// A path's mode, owner, and what is there: `dir`, `file DIGEST` or `link TARGET`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct FileFacts {
     /// Permission bits.
     pub mode: u32,
     /// Owner and group.
@@ -23,23 +23,23 @@ pub struct Found {
 }
 
 /// Everything below a root, without the root itself.
-pub type Form = BTreeMap<String, Found>;
+pub type FileTree = BTreeMap<String, FileFacts>;
 
 /// What a tree promises.
-pub fn of_tree(tree: &Tree) -> Form {
+pub fn of_tree(tree: &Tree) -> FileTree {
     let form = tree.iter().map(|(path, node)| {
         let what = match &node.kind {
             Kind::Dir => "dir".to_owned(),
             Kind::File { content, .. } => format!("file {content}"),
             Kind::Symlink { target } => format!("link {target}"),
         };
-        (path.to_string(), Found { mode: node.mode.into(), owner: (node.uid, node.gid), what })
+        (path.to_string(), FileFacts { mode: node.mode.into(), owner: (node.uid, node.gid), what })
     });
     form.collect()
 }
 
 /// What packages hold together, unpacked by dpkg-deb in this order.
-pub fn of_debs<'a>(debs: impl IntoIterator<Item = &'a Path>) -> Form {
+pub fn of_debs<'a>(debs: impl IntoIterator<Item = &'a Path>) -> FileTree {
     let scratch = tempfile::tempdir().expect("a temporary directory");
     let mut listed = Listing::new();
     for deb in debs {
@@ -51,7 +51,7 @@ pub fn of_debs<'a>(debs: impl IntoIterator<Item = &'a Path>) -> Form {
 }
 
 /// What an image of a layout holds, unpacked by umoci.
-pub fn of_layout(layout: &Path, reference: &str) -> Form {
+pub fn of_layout(layout: &Path, reference: &str) -> FileTree {
     let scratch = tempfile::tempdir().expect("a temporary directory");
     let bundle = scratch.path().join("bundle");
     let mut umoci = tool("umoci", "umoci");
@@ -120,8 +120,8 @@ fn bits(mode: &str) -> u32 {
 }
 
 /// What lies under `root`. Owners are the archive's word unless root unpacked it: then both must agree.
-fn unpacked(root: &Path, listed: &Listing) -> Form {
-    let mut form = Form::new();
+fn unpacked(root: &Path, listed: &Listing) -> FileTree {
+    let mut form = FileTree::new();
     for entry in walkdir::WalkDir::new(root).min_depth(1) {
         let entry = entry.expect("an unpacked tree can be read");
         let path = entry.path();
@@ -145,13 +145,13 @@ fn unpacked(root: &Path, listed: &Listing) -> Form {
         if is_root() {
             assert_eq!((lstat.uid(), lstat.gid()), owner, "owner of {name} on disk and in the archive");
         }
-        form.insert(name, Found { mode, owner, what });
+        form.insert(name, FileFacts { mode, owner, what });
     }
     form
 }
 
 /// Fails with every path that differs, and how.
-pub fn assert_same(left_name: &str, left: &Form, right_name: &str, right: &Form) {
+pub fn assert_same(left_name: &str, left: &FileTree, right_name: &str, right: &FileTree) {
     let paths = left.keys().chain(right.keys()).collect::<std::collections::BTreeSet<_>>();
     let differ = paths.into_iter().filter(|path| left.get(*path) != right.get(*path));
     let lines: Vec<_> = differ

@@ -12,19 +12,19 @@ use builder::base::name::{LineName, RoleName};
 use builder::base::progress::Silent;
 use builder::base::tree::{Contents, Kind, Tree, TreePath};
 use builder::base::{Digest, Epoch, Fault, Result};
-use builder::build::executor::{Built, build};
-use builder::build::planner::Order;
+use builder::build::executor::{BuildResults, build};
+use builder::build::planner::BuildTarget;
 use builder::build::planner::inputs;
 use builder::build::planner::system;
-use builder::build::steps::Shop;
+use builder::build::steps::StepRunner;
 use builder::fetch::locked;
-use builder::fetch::mirror::{Mirrors, Reader};
+use builder::fetch::mirror::{Mirrors, SuiteReader};
 use builder::fetch::provide;
-use builder::fetch::{self, Client, Limits};
+use builder::fetch::{self, Client, FetchLimits};
 use builder::host::cargo;
 use builder::host::checkout::Project;
-use builder::lock::resolve::{Moving, resolve};
-use builder::lock::{From, Lock, LockedPackage};
+use builder::lock::resolve::{UpdatePolicy, resolve};
+use builder::lock::{Lock, LockedOrigin, LockedPackage};
 use builder::plan::{Output, Plan, Step, StepId};
 use builder::recipe::Recipe;
 use builder::recipe::component::Product;
@@ -48,7 +48,7 @@ const ISO: &str =
     "about = \"What makes ISO 9660\"\npackages = [\n    \"genisoimage\",\n    \"usr-is-merged\",\n]\n";
 
 /// A checkout with a fresh lock, and a store with what it names of Debian.
-pub struct World {
+pub struct TestSystem {
     /// The checkout.
     pub project: Project,
     /// The store.
@@ -61,7 +61,7 @@ pub struct World {
     pub folder: TempDir,
 }
 
-impl World {
+impl TestSystem {
     /// The site's line: copies the checkout, locks, fetches. The store is `$HALE_STORE` if there is one, so
     /// that whoever works on the tests fetches nothing twice.
     pub fn new() -> Result<Self> {
@@ -98,21 +98,21 @@ impl World {
         let store = std::env::var_os("HALE_STORE").map_or_else(|| folder.path().join("store"), PathBuf::from);
         let (recipe, store) = (project.recipe(&line)?, Store::open(&store)?);
         let lock = project.lock(&recipe)?;
-        let world = Self { project, store, recipe, lock, folder };
+        let system = Self { project, store, recipe, lock, folder };
         for role in ["master", "node"] {
-            let left_out = system::plan(&world.order(role), &world.store)?.left_out;
+            let left_out = system::plan(&system.target(role), &system.store)?.left_out;
             if let Some((package, why)) = left_out.first_key_value() {
                 return Err(Fault::user(format!("{package} of role {role} lacks {why:?}"))
-                    .mend("cargo xtask input add hands over a component; HALE_STORE names the store"));
+                    .help("cargo xtask input add hands over a component; HALE_STORE names the store"));
             }
         }
-        Ok(world)
+        Ok(system)
     }
 
     /// What is built.
-    pub fn order(&self, role: &str) -> Order {
+    pub fn target(&self, role: &str) -> BuildTarget {
         let line: LineName = self.recipe.line.name.clone();
-        Order {
+        BuildTarget {
             project: self.project.clone(),
             line,
             role: RoleName::new(role).expect("a role"),
@@ -130,7 +130,7 @@ impl World {
         }
         for (name, component) in &self.recipe.components {
             let from = self.lock.inputs.get(name).map(|input| &input.from);
-            if from.is_none_or(|from| matches!(from, From::Source { .. })) {
+            if from.is_none_or(|from| matches!(from, LockedOrigin::SourcePackage { .. })) {
                 continue;
             }
             let folder = fixtures.join(name.as_str());
@@ -174,14 +174,14 @@ impl World {
     }
 
     /// Realises a plan.
-    pub fn build(&self, plan: &Plan) -> Result<Built> {
-        let shop = Shop {
+    pub fn build(&self, plan: &Plan) -> Result<BuildResults> {
+        let runner = StepRunner {
             store: &self.store,
             checkout: self.project.root().to_owned(),
             toolchain: crate::checkout::toolchain(),
             progress: Box::new(Silent),
         };
-        build(plan, &shop, std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN))
+        build(plan, &runner, std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN))
     }
 
     /// Realises a plan and gives the output of one step of it.
@@ -279,11 +279,11 @@ pub fn copy_sources(to: &Path) {
 
 /// A lock of what the archive offers now.
 pub fn lock(project: &Project, recipe: &Recipe, store: &Store) -> Result<Lock> {
-    let client = Client::new(Limits::default(), None)?;
+    let client = Client::new(FetchLimits::default(), None)?;
     #[expect(clippy::disallowed_methods, reason = "signatures of the archive expire")]
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
     let cache = store.root().join("tmp/partial");
-    let reader = Reader {
+    let reader = SuiteReader {
         client: &client,
         cache: &cache,
         now: Epoch::new(now.as_secs())?,
@@ -291,8 +291,8 @@ pub fn lock(project: &Project, recipe: &Recipe, store: &Store) -> Result<Lock> {
         sources: recipe.sources.keys().cloned().collect(),
     };
     let mirrors = Mirrors::read(&["/etc/apt/sources.list", "/etc/apt/sources.list.d"].map(PathBuf::from))?;
-    let offer = reader.offer(&mirrors, &project.files()?, &recipe.line, None)?;
-    resolve(recipe, offer, Moving::All)
+    let snapshot = reader.snapshot(&mirrors, &project.files()?, &recipe.line, None)?;
+    resolve(recipe, snapshot, UpdatePolicy::All)
 }
 
 /// Fetches Debian's packages of a lock; what is not Debian's nobody here can reach.
@@ -302,7 +302,7 @@ pub fn fetch_debian(lock: &Lock, store: &Store) -> Result<()> {
     debian.inputs.clear();
     let wanted =
         locked::wanted(&debian, &|suite| Ok(mirrors.of(&suite.name)?.into_iter().cloned().collect()))?;
-    let client = Client::new(Limits::default(), None)?;
+    let client = Client::new(FetchLimits::default(), None)?;
     let summary = fetch::fetch(store, &client, &wanted, &Silent)?;
     match summary.missing.into_iter().next() {
         Some((_, fault)) => Err(fault),

@@ -12,10 +12,10 @@ use builder::base::{Digest, Fault, Result};
 use builder::build::steps::disk;
 use builder::dist::disk_image;
 use builder::machine::flash::Seed;
-use builder::machine::vm::Disk;
-use builder::pack::disk::{Disk as DiskOf, SLACK};
+use builder::machine::vm::Drive;
+use builder::pack::disk::{DiskSpec, SLACK};
 
-use crate::system::World;
+use crate::system::TestSystem;
 use crate::tools::{put, succeed, tool};
 
 const UNIT: &str = "[Unit]\nDescription=Runs a test's checks\nAfter=multi-user.target\n\n[Service]\nType=exec\n\
@@ -35,17 +35,17 @@ pub fn checks(guest: &str) -> BTreeSet<String> {
 
 /// Writes to `to` the image of a root with the unit that runs what stands on the second disk. `name` is its
 /// identity.
-pub fn image(world: &World, mut tree: Tree, name: &str, to: &Path) -> Result<()> {
+pub fn image(system: &TestSystem, mut tree: Tree, name: &str, to: &Path) -> Result<()> {
     let mut own = Memory::default();
     let unit = own.file(UNIT, 0o644);
     let wanted = Node::symlink("/etc/systemd/system/hale-trial.service");
     tree.insert(TreePath::new("etc/systemd/system/hale-trial.service")?, unit)?;
     tree.insert(TreePath::new("etc/systemd/system/multi-user.target.wants/hale-trial.service")?, wanted)?;
-    world.store.put_all(&own)?;
-    let arguments = world.recipe.line.kernel_arguments.join(" ");
-    let disk = DiskOf { identity: Digest::of(name), epoch: world.epoch(), arguments, slack: SLACK };
-    let made = disk::assemble(&disk, &tree, &world.store, &world.tools("boot")?)?;
-    disk_image::take_out(&world.store, &made.digest(), to)
+    system.store.put_all(&own)?;
+    let arguments = system.recipe.line.kernel_arguments.join(" ");
+    let disk = DiskSpec { identity: Digest::of(name), epoch: system.epoch(), arguments, slack: SLACK };
+    let made = disk::assemble(&disk, &tree, &system.store, &system.tools("boot")?)?;
+    disk_image::take_out(&system.store, &made.digest(), to)
 }
 
 /// Makes the disk of an image as long as `length` bytes, as if it had been flashed to a larger one.
@@ -56,7 +56,7 @@ pub fn grow(disk: &Path, length: u64) -> Result<()> {
 
 /// The disk of a guest's checks and of what else lies in `folder`, if it is there, written to `to`. Nothing is written
 /// into `folder`: guests that are made at once may share it.
-pub fn archive(guest: &str, folder: &Path, to: &Path) -> Disk {
+pub fn archive(guest: &str, folder: &Path, to: &Path) -> Drive {
     let own = tempfile::tempdir().expect("a temporary folder");
     put(own.path().join("run"), fs::read(guests().join("run.sh")).expect("the runner"));
     let files = walkdir::WalkDir::new(guests().join(guest)).into_iter().map(|entry| entry.expect("a check"));
@@ -70,11 +70,11 @@ pub fn archive(guest: &str, folder: &Path, to: &Path) -> Disk {
         tar.arg("-C").arg(folder).arg(".");
     }
     succeed(&mut tar);
-    Disk::Snapshot(to.to_owned())
+    Drive::Snapshot(to.to_owned())
 }
 
 /// A seed disk with this node.toml, written to `to`; `spoil` may change its bytes.
-pub fn seed(text: &str, to: &Path, spoil: impl FnOnce(&mut [u8])) -> Result<Disk> {
+pub fn seed(text: &str, to: &Path, spoil: impl FnOnce(&mut [u8])) -> Result<Drive> {
     let (mut tree, mut contents, mut bytes) = (Tree::new(), Memory::default(), Vec::new());
     tree.insert(TreePath::new("node.toml")?, contents.file(text, 0o600))?;
     let seed = Seed::new(tree, contents)?;
@@ -82,5 +82,5 @@ pub fn seed(text: &str, to: &Path, spoil: impl FnOnce(&mut [u8])) -> Result<Disk
     bytes.resize(seed.length() as usize, 0);
     spoil(&mut bytes);
     put(to, bytes);
-    Ok(Disk::Snapshot(to.to_owned()))
+    Ok(Drive::Snapshot(to.to_owned()))
 }

@@ -15,7 +15,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use builder::base::Epoch;
-use builder::machine::vm::{Accelerator, Bus, Card, Console, Disk, Firmware, Machine};
+use builder::machine::vm::{Accelerator, Bus, Card, Console, Drive, Firmware, Machine};
 use builder::rootfs::tools::Tools;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -100,7 +100,7 @@ pub struct Guest {
     /// Memory in MiB.
     pub memory: u32,
     /// Its disks.
-    pub disks: Vec<Disk>,
+    pub disks: Vec<Drive>,
     /// What the first is plugged into.
     pub bus: Bus,
     /// Its network cards.
@@ -116,7 +116,7 @@ pub struct Guest {
 impl Guest {
     /// One that boots an image under a snapshot, with no network.
     pub fn of(image: impl Into<PathBuf>, firmware: Firmware) -> Self {
-        let disks = vec![Disk::Snapshot(image.into())];
+        let disks = vec![Drive::Snapshot(image.into())];
         let (bus, cards) = (Bus::Virtio, Vec::new());
         Self { firmware, memory: 1024, disks, bus, cards, asked: false, clock: None, restarts: false }
     }

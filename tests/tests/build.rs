@@ -9,21 +9,21 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use tests::checkout;
-use tests::cli::{Desk, program, state_of};
+use tests::cli::{TestCheckout, program, state_of};
 use tests::tools::{run, said, succeed, tool};
 
 /// What an undisturbed build makes, by path below `dist` and below the store.
-struct Calm {
+struct Baseline {
     dist: BTreeMap<PathBuf, String>,
     store: BTreeSet<PathBuf>,
     time: Duration,
 }
 
-static CALM: LazyLock<Calm> = LazyLock::new(|| {
-    let desk = Desk::with_program();
+static BASELINE: LazyLock<Baseline> = LazyLock::new(|| {
+    let checkout = TestCheckout::with_program();
     let start = Instant::now();
-    desk.succeeds(&["build", "master"]);
-    Calm { time: start.elapsed(), dist: dist_of(&desk.root()), store: stored(&desk) }
+    checkout.succeeds(&["build", "master"]);
+    Baseline { time: start.elapsed(), dist: dist_of(&checkout.root()), store: stored(&checkout) }
 });
 
 /// `dist` of a checkout, by path below it: nothing but what was exported may be there.
@@ -34,25 +34,25 @@ fn dist_of(checkout: &Path) -> BTreeMap<PathBuf, String> {
 }
 
 /// The files of a store by name, but for the roots, which are named by where `dist` is.
-fn stored(desk: &Desk) -> BTreeSet<PathBuf> {
-    let store = desk.store();
+fn stored(checkout: &TestCheckout) -> BTreeSet<PathBuf> {
+    let store = checkout.store();
     let files = state_of(&store, &store.join("roots")).into_keys().filter(|path| path.is_file());
     files.map(|path| path.strip_prefix(&store).expect("below the store").to_owned()).collect()
 }
 
-/// The desk is as if nothing had happened, and the store is sound.
-fn assert_calm(desk: &Desk, what: &str) {
-    assert_eq!(dist_of(&desk.root()), CALM.dist, "{what}: dist");
-    assert_eq!(stored(desk), CALM.store, "{what}: the store");
-    assert_sound(desk, what);
+/// The checkout is as if nothing had happened, and the store is sound.
+fn assert_untouched(checkout: &TestCheckout, what: &str) {
+    assert_eq!(dist_of(&checkout.root()), BASELINE.dist, "{what}: dist");
+    assert_eq!(stored(checkout), BASELINE.store, "{what}: the store");
+    assert_sound(checkout, what);
 }
 
 /// The store is what it says. A child that a killed builder was about to start holds the store a moment
 /// longer, until it has become the other program.
-fn assert_sound(desk: &Desk, what: &str) {
+fn assert_sound(checkout: &TestCheckout, what: &str) {
     let start = Instant::now();
     loop {
-        let output = desk.run(&["verify"]);
+        let output = checkout.run(&["verify"]);
         if output.status.success() {
             assert!(said(&output).ends_with(" 0 damaged or missing\n"), "{what}: {}", said(&output));
             return;
@@ -88,24 +88,24 @@ fn killed_at_random_and_built_again() {
     let seed: u64 = seed.unwrap_or_else(|| u64::from(std::process::id()));
     println!("HALE_SEED={seed} repeats this run");
     let (mut dice, mut kills) = (Dice(seed), 0);
-    let limit = CALM.time.as_micros() as u64;
+    let limit = BASELINE.time.as_micros() as u64;
     for round in 0..6 {
-        let desk = Desk::with_program();
+        let checkout = TestCheckout::with_program();
         for _ in 0..4 {
             let pause = Duration::from_micros(dice.below(limit));
-            let mut build = desk.command(&["build", "master"]);
+            let mut build = checkout.command(&["build", "master"]);
             build.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
             kills += u32::from(killed(build, pause));
             // At no time is there half a bundle, and what the store names is right.
-            assert_sound(&desk, &format!("HALE_SEED={seed}, round {round}"));
-            let bundle = desk.root().join("dist/master");
+            assert_sound(&checkout, &format!("HALE_SEED={seed}, round {round}"));
+            let bundle = checkout.root().join("dist/master");
             if bundle.exists() {
                 let mut sums = tool("sha256sum", "coreutils");
                 succeed(sums.args(["--check", "--strict", "--quiet", "SHA256SUMS"]).current_dir(bundle));
             }
         }
-        desk.succeeds(&["build", "master"]);
-        assert_calm(&desk, &format!("HALE_SEED={seed}, round {round}"));
+        checkout.succeeds(&["build", "master"]);
+        assert_untouched(&checkout, &format!("HALE_SEED={seed}, round {round}"));
     }
     assert!(kills >= 8, "HALE_SEED={seed}: only {kills} of 24 builds were killed in time");
 }
@@ -113,17 +113,17 @@ fn killed_at_random_and_built_again() {
 /// The same with the compiler's part in it: the project's own checkout, whose `hale` cargo has compiled.
 #[test]
 fn killed_while_the_program_is_packed() {
-    let desk = Desk::new();
-    let dist = desk.root().join("dist");
+    let checkout = TestCheckout::new();
+    let dist = checkout.root().join("dist");
     let build = || {
-        let mut build = desk.command(&["build", "master", "--dist"]);
+        let mut build = checkout.command(&["build", "master", "--dist"]);
         build.arg(&dist).env("HALE_ROOT", checkout::top());
         build
     };
     let mut kills = 0;
     for pause in [20, 150, 400] {
         kills += u32::from(killed(build(), Duration::from_millis(pause)));
-        assert_sound(&desk, &format!("after {pause} ms"));
+        assert_sound(&checkout, &format!("after {pause} ms"));
     }
     assert!(kills > 0, "the build is too fast to be killed");
     succeed(&mut build());
@@ -131,16 +131,16 @@ fn killed_while_the_program_is_packed() {
     let local = fs::read_dir(checkout::top().join("recipes/lines")).expect("lines");
     let handed = local.flatten().any(|entry| entry.file_name().to_string_lossy().ends_with(".local.lock"));
     assert!(!handed, "the checkout has a .local.lock: cargo xtask input remove what it names");
-    assert_calm(&desk, "the project's own checkout");
+    assert_untouched(&checkout, "the project's own checkout");
 }
 
 #[test]
 fn several_builders_at_once() {
     for round in 0..4 {
-        let desk = Desk::with_program();
+        let checkout = TestCheckout::with_program();
         let mut children = Vec::new();
         for _ in 0..3 {
-            let mut build = desk.command(&["build", "master"]);
+            let mut build = checkout.command(&["build", "master"]);
             build.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
             children.push(build.spawn().expect("the program starts"));
         }
@@ -148,7 +148,7 @@ fn several_builders_at_once() {
             let output = child.wait_with_output().expect("a builder ends");
             assert!(output.status.success(), "round {round}: {}", said(&output));
         }
-        assert_calm(&desk, &format!("round {round}"));
+        assert_untouched(&checkout, &format!("round {round}"));
     }
 }
 
@@ -167,7 +167,7 @@ mkdir "$2.after" && cp -a "$2/." "$2.after"
 "#;
 
 /// What such a run said. `small` is the folder that lies on the small disk.
-fn on_a_full_disk(desk: &Desk, size: &str, small: &Path, dist: &Path) -> String {
+fn on_a_full_disk(checkout: &TestCheckout, size: &str, small: &Path, dist: &Path) -> String {
     let before = small.with_file_name(format!("{}.before", small.file_name().unwrap().to_string_lossy()));
     fs::create_dir_all(small.parent().expect("a folder")).expect("a folder can be made");
     match fs::rename(small, &before) {
@@ -176,7 +176,7 @@ fn on_a_full_disk(desk: &Desk, size: &str, small: &Path, dist: &Path) -> String 
     }
     fs::create_dir(small).expect("a folder can be made");
     let mut shell = tool("unshare", "util-linux");
-    shell.envs(desk.command(&[]).get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell.envs(checkout.command(&[]).get_envs().filter_map(|(name, value)| Some((name, value?))));
     shell.env("PROGRAM", program()).env("DIST", dist);
     shell.args(["--user", "--map-root-user", "--mount", "sh", "-c", FULL, "sh", size]).arg(small);
     let output = run(&mut shell);
@@ -187,26 +187,26 @@ fn on_a_full_disk(desk: &Desk, size: &str, small: &Path, dist: &Path) -> String 
 #[test]
 fn a_full_disk_stops_a_build_and_loses_nothing() {
     // Enough for `hale`, not for all that is made of it.
-    let desk = Desk::with_program();
-    let said = on_a_full_disk(&desk, "2500k", &desk.store(), &desk.root().join("dist"));
+    let checkout = TestCheckout::with_program();
+    let said = on_a_full_disk(&checkout, "2500k", &checkout.store(), &checkout.root().join("dist"));
     assert!(said.contains("No space left on device"), "{said}");
     assert!(said.contains("help: free some space, or run `cargo xtask gc`"), "{said}");
     let codes: Vec<_> = said.lines().filter(|line| line.starts_with("code ")).collect();
     assert_eq!(codes, ["code 5", "code 0", "code 0"], "{said}");
     assert!(!said.contains("there: "), "half a bundle: {said}");
-    assert_eq!(dist_of(&desk.root()), CALM.dist);
+    assert_eq!(dist_of(&checkout.root()), BASELINE.dist);
 }
 
 #[test]
 fn a_full_disk_leaves_the_last_bundle_where_it_was() {
-    let desk = Desk::with_program();
-    let dist = desk.path("disk/dist");
-    desk.succeeds(&["build", "master", "--dist", dist.to_str().expect("UTF-8")]);
-    desk.edit("overlays/common.toml", "that every machine", "which every machine");
+    let checkout = TestCheckout::with_program();
+    let dist = checkout.path("disk/dist");
+    checkout.succeeds(&["build", "master", "--dist", dist.to_str().expect("UTF-8")]);
+    checkout.edit("overlays/common.toml", "that every machine", "which every machine");
     // Room for what is there, in pages of 4 KiB, and for little more: files that stay are linked.
     let files = state_of(&dist, Path::new("")).into_keys().filter_map(|path| fs::metadata(path).ok());
     let pages: u64 = files.filter(|found| found.is_file()).map(|found| found.len().div_ceil(4096)).sum();
-    let said = on_a_full_disk(&desk, &format!("{}k", pages * 4 + 40), &desk.path("disk"), &dist);
+    let said = on_a_full_disk(&checkout, &format!("{}k", pages * 4 + 40), &checkout.path("disk"), &dist);
     assert!(said.contains("No space left on device"), "{said}");
     assert!(said.contains("help: free some space, or run `cargo xtask gc`"), "{said}");
     let codes: Vec<_> = said.lines().filter(|line| line.starts_with("code ")).collect();
@@ -221,9 +221,9 @@ fn a_full_disk_leaves_the_last_bundle_where_it_was() {
 /// with 4, or does not need it; `verify` finds it; and the next build mends it.
 #[test]
 fn a_flipped_bit_in_the_store_is_found_and_mended() {
-    let desk = Desk::with_program();
-    desk.succeeds(&["build", "master"]);
-    let blobs = desk.store().join("blobs/sha256");
+    let checkout = TestCheckout::with_program();
+    checkout.succeeds(&["build", "master"]);
+    let blobs = checkout.store().join("blobs/sha256");
     let mut names: Vec<_> = fs::read_dir(&blobs).expect("blobs").map(|entry| entry.unwrap().path()).collect();
     names.sort();
     // `hale` itself would have to be compiled again.
@@ -231,7 +231,7 @@ fn a_flipped_bit_in_the_store_is_found_and_mended() {
     let (mut dice, mut stopped) = (Dice(17), 0);
     // What goes into the bundle must be met; a part of the rest may be.
     let name = |path: &Path| path.file_name().expect("a name").to_str().expect("UTF-8").to_owned();
-    let exported = |path: &Path| CALM.dist.values().any(|what| what.contains(&name(path)));
+    let exported = |path: &Path| BASELINE.dist.values().any(|what| what.contains(&name(path)));
     let (met, others): (Vec<_>, Vec<_>) = names.iter().partition(|path| exported(path));
     for path in met.iter().step_by(2).chain(others.iter().step_by(4)) {
         let mut bytes = fs::read(path).expect("a blob");
@@ -239,12 +239,17 @@ fn a_flipped_bit_in_the_store_is_found_and_mended() {
         bytes[at] ^= 1 << dice.below(8);
         fs::remove_file(path).expect("a blob can be removed");
         fs::write(path, bytes).expect("a blob can be written");
-        let dist = desk.root().join("dist");
+        let dist = checkout.root().join("dist");
         fs::remove_dir_all(&dist).expect("dist can be removed");
-        let output = desk.run(&["build", "master"]);
+        let output = checkout.run(&["build", "master"]);
         match output.status.code() {
             Some(0) if !exported(path) => {
-                assert_eq!(dist_of(&desk.root()), CALM.dist, "{}: wrong bytes got out", path.display());
+                assert_eq!(
+                    dist_of(&checkout.root()),
+                    BASELINE.dist,
+                    "{}: wrong bytes got out",
+                    path.display()
+                );
             }
             Some(4) => {
                 assert!(!dist.join("master").exists(), "{}: half a bundle", path.display());
@@ -253,11 +258,11 @@ fn a_flipped_bit_in_the_store_is_found_and_mended() {
             }
             _ => panic!("{}: {}", path.display(), said(&output)),
         }
-        let found = desk.refuses(&["verify"], 4);
+        let found = checkout.refuses(&["verify"], 4);
         assert!(found.contains(&name(path)), "{found}");
-        desk.succeeds(&["build", "master"]);
-        assert_eq!(dist_of(&desk.root()), CALM.dist, "{}: not mended", path.display());
-        assert!(desk.succeeds(&["verify"]).ends_with(" 0 damaged or missing\n"), "{}", path.display());
+        checkout.succeeds(&["build", "master"]);
+        assert_eq!(dist_of(&checkout.root()), BASELINE.dist, "{}: not mended", path.display());
+        assert!(checkout.succeeds(&["verify"]).ends_with(" 0 damaged or missing\n"), "{}", path.display());
     }
     assert!(stopped > 3, "only {stopped} builds met the bit");
 }

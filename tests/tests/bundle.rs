@@ -9,27 +9,27 @@ use std::sync::{Arc, LazyLock};
 
 use builder::base::progress::Silent;
 use builder::base::{Class, Digest, Fault};
-use builder::build::executor::{Built, Way, build};
-use builder::build::planner::Order;
-use builder::build::planner::bundle::{self, Planned};
-use builder::build::steps::Shop;
+use builder::build::executor::{BuildResults, StepResult, build};
+use builder::build::planner::BuildTarget;
+use builder::build::planner::bundle::{self, BundlePlan};
+use builder::build::steps::StepRunner;
 use builder::dist;
 use builder::host::checkout::Project;
 use builder::plan::Step;
 use builder::store::Store;
 use libtest_mimic::{Arguments, Trial};
 use serde_json::Value;
-use tests::forms::{Form, Found, assert_same, of_debs, of_layout};
+use tests::forms::{FileFacts, FileTree, assert_same, of_debs, of_layout};
 use tests::system::copy_sources;
 use tests::tools::{prefixed, put, run, said, succeed, tool};
 
 /// Every test looks at the one bundle, which goes away with the last of them.
 fn main() -> ExitCode {
-    let bench: Arc<LazyLock<Bench>> = Arc::new(LazyLock::new(Bench::new));
-    let trial = |name: &str, test: fn(&Bench)| {
-        let bench = Arc::clone(&bench);
+    let bundle: Arc<LazyLock<BuiltBundle>> = Arc::new(LazyLock::new(BuiltBundle::new));
+    let trial = |name: &str, test: fn(&BuiltBundle)| {
+        let bundle = Arc::clone(&bundle);
         Trial::test(name, move || {
-            test(&bench);
+            test(&bundle);
             Ok(())
         })
     };
@@ -48,18 +48,18 @@ fn main() -> ExitCode {
 }
 
 /// A finished build.
-struct Bench {
+struct BuiltBundle {
     top: tempfile::TempDir,
     store: Store,
-    planned: Planned,
-    built: Built,
+    planned: BundlePlan,
+    built: BuildResults,
 }
 
-impl Bench {
+impl BuiltBundle {
     fn new() -> Self {
         let top = tempfile::tempdir().expect("a temporary directory");
         let store = Store::open(&top.path().join("store")).unwrap_or_else(|fault| panic!("{fault}"));
-        let planned = bundle::plan(&order(checkout()), &store).unwrap_or_else(|fault| panic!("{fault}"));
+        let planned = bundle::plan(&target(checkout()), &store).unwrap_or_else(|fault| panic!("{fault}"));
         let built = realise(&planned, &store, 2);
         let output = built[&planned.goal].0;
         let to = top.path().join("dist/master");
@@ -104,22 +104,22 @@ fn checkout() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace")
 }
 
-fn order(root: &Path) -> Order {
+fn target(root: &Path) -> BuildTarget {
     let project = Project::at(root);
     let line = project.default_line().unwrap_or_else(|fault| panic!("{fault}"));
     let role = "master".parse().unwrap_or_else(|fault| panic!("{fault}"));
-    Order { project, line, role, toolchain: tests::checkout::toolchain() }
+    BuildTarget { project, line, role, toolchain: tests::checkout::toolchain() }
 }
 
-fn realise(planned: &Planned, store: &Store, jobs: usize) -> Built {
+fn realise(planned: &BundlePlan, store: &Store, jobs: usize) -> BuildResults {
     let jobs = NonZero::new(jobs).expect("not zero");
-    let shop = Shop {
+    let runner = StepRunner {
         store,
         checkout: checkout().to_owned(),
         toolchain: tests::checkout::toolchain(),
         progress: Box::new(Silent),
     };
-    build(&planned.plan, &shop, jobs).unwrap_or_else(|fault| panic!("{fault}"))
+    build(&planned.plan, &runner, jobs).unwrap_or_else(|fault| panic!("{fault}"))
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
@@ -131,7 +131,7 @@ fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
 }
 
 /// What the manifest says of one package, or of all.
-fn promised(manifest: &Value, package: Option<&str>) -> Form {
+fn promised(manifest: &Value, package: Option<&str>) -> FileTree {
     let entries = list(manifest, "files").iter();
     let entries = entries.filter(|entry| package.is_none_or(|name| text(entry, "package") == name));
     let form = entries.map(|entry| {
@@ -144,7 +144,7 @@ fn promised(manifest: &Value, package: Option<&str>) -> Form {
         let number = |key: &str| entry[key].as_u64().expect("a number") as u32;
         let mode = u32::from_str_radix(text(entry, "mode"), 8).expect("an octal number");
         let path = text(entry, "path").strip_prefix('/').expect("an absolute path");
-        (path.to_owned(), Found { mode, owner: (number("uid"), number("gid")), what })
+        (path.to_owned(), FileFacts { mode, owner: (number("uid"), number("gid")), what })
     });
     form.collect()
 }
@@ -153,17 +153,17 @@ fn packages(manifest: &Value) -> Vec<&str> {
     list(manifest, "packages").iter().map(|package| text(package, "name")).collect()
 }
 
-fn packages_hold_what_the_manifest_says(bench: &Bench) {
-    let manifest = bench.json("manifest.json");
+fn packages_hold_what_the_manifest_says(bundle: &BuiltBundle) {
+    let manifest = bundle.json("manifest.json");
     assert_eq!(packages(&manifest), ["hale", "hale-common", "hale-master"]);
     for package in packages(&manifest) {
-        let form = of_debs([bench.deb(package).as_path()]);
+        let form = of_debs([bundle.deb(package).as_path()]);
         assert!(form.values().any(|found| found.what.starts_with("file ")), "{package} has no files");
         assert_same("manifest.json", &promised(&manifest, Some(package)), package, &form);
     }
-    let sums = bench.files();
+    let sums = bundle.files();
     for package in list(&manifest, "packages") {
-        let deb = bench.deb(text(package, "name"));
+        let deb = bundle.deb(text(package, "name"));
         let name = deb.file_name().and_then(|name| name.to_str()).expect("UTF-8");
         assert_eq!(sums[name].to_string(), text(package, "deb"), "{name}");
         assert_eq!(deb.metadata().expect("the package").len(), package["size"], "{name}");
@@ -171,25 +171,25 @@ fn packages_hold_what_the_manifest_says(bench: &Bench) {
 }
 
 /// The image's name in its layout's index.
-fn reference(bench: &Bench) -> String {
-    let index = bench.json("oci/index.json");
+fn reference(bundle: &BuiltBundle) -> String {
+    let index = bundle.json("oci/index.json");
     let [only] = list(&index, "manifests") else { panic!("an index of one image: {index}") };
     text(&only["annotations"], "org.opencontainers.image.ref.name").to_owned()
 }
 
-fn the_image_holds_what_the_manifest_says(bench: &Bench) {
-    let form = of_layout(&bench.dist().join("oci"), &reference(bench));
-    assert_same("manifest.json", &promised(&bench.json("manifest.json"), None), "the image", &form);
+fn the_image_holds_what_the_manifest_says(bundle: &BuiltBundle) {
+    let form = of_layout(&bundle.dist().join("oci"), &reference(bundle));
+    assert_same("manifest.json", &promised(&bundle.json("manifest.json"), None), "the image", &form);
 }
 
-fn one_layer_a_package(bench: &Bench) {
-    let image = format!("{}:{}", bench.dist().join("oci").display(), reference(bench));
+fn one_layer_a_package(bundle: &BuiltBundle) {
+    let image = format!("{}:{}", bundle.dist().join("oci").display(), reference(bundle));
     let image = prefixed("oci:", Path::new(&image));
     let inspect = |options: &[&str]| -> Value {
         let said = succeed(tool("skopeo", "skopeo").arg("inspect").args(options).arg(image.as_ref()));
         serde_json::from_slice(&said).expect("skopeo prints JSON")
     };
-    let (seen, raw, manifest) = (inspect(&[]), inspect(&["--raw"]), bench.json("manifest.json"));
+    let (seen, raw, manifest) = (inspect(&[]), inspect(&["--raw"]), bundle.json("manifest.json"));
     assert_eq!(list(&seen, "Layers").len(), packages(&manifest).len());
     assert_eq!(text(&seen, "Architecture"), text(&manifest, "arch"));
     let titles = list(&raw, "layers").iter();
@@ -208,25 +208,25 @@ fn one_layer_a_package(bench: &Bench) {
     }
 }
 
-fn the_sums_cover_everything(bench: &Bench) {
+fn the_sums_cover_everything(bundle: &BuiltBundle) {
     let check = |folder: &Path| {
         let mut sum = tool("sha256sum", "coreutils");
         run(sum.args(["--check", "--strict", "--quiet", "SHA256SUMS"]).current_dir(folder))
     };
-    let output = check(&bench.dist());
+    let output = check(&bundle.dist());
     assert!(output.status.success(), "{}", said(&output));
-    let sums = std::fs::read_to_string(bench.dist().join("SHA256SUMS")).expect("the sums");
+    let sums = std::fs::read_to_string(bundle.dist().join("SHA256SUMS")).expect("the sums");
     let covered: BTreeSet<_> =
         sums.lines().map(|line| line.split_once("  ").expect("a sum and a path").1.to_owned()).collect();
-    assert_eq!(covered, all_but(bench, &["SHA256SUMS", "plan.json", ".hale"]));
+    assert_eq!(covered, all_but(bundle, &["SHA256SUMS", "plan.json", ".hale"]));
 }
 
-fn all_but(bench: &Bench, names: &[&str]) -> BTreeSet<String> {
-    bench.files().into_keys().filter(|name| !names.contains(&name.as_str())).collect()
+fn all_but(bundle: &BuiltBundle, names: &[&str]) -> BTreeSet<String> {
+    bundle.files().into_keys().filter(|name| !names.contains(&name.as_str())).collect()
 }
 
-fn the_bill_and_the_provenance_cover_everything(bench: &Bench) {
-    let (manifest, bill) = (bench.json("manifest.json"), bench.json("sbom.spdx.json"));
+fn the_bill_and_the_provenance_cover_everything(bundle: &BuiltBundle) {
+    let (manifest, bill) = (bundle.json("manifest.json"), bundle.json("sbom.spdx.json"));
     let sha256 = |file: &Value| {
         let mut sums = list(file, "checksums").iter();
         let sum = sums.find(|sum| text(sum, "algorithm") == "SHA256").expect("a SHA-256");
@@ -239,11 +239,11 @@ fn the_bill_and_the_provenance_cover_everything(bench: &Bench) {
         files.map(|entry| (text(entry, "path").to_owned(), text(entry, "content").to_owned())).collect();
     assert_eq!(billed, expect);
 
-    let provenance = bench.json("provenance.intoto.json");
+    let provenance = bundle.json("provenance.intoto.json");
     let digest = |subject: &Value| text(&subject["digest"], "sha256").to_owned();
     let pair = |subject: &Value| (text(subject, "name").to_owned(), digest(subject));
     let subjects: BTreeMap<_, _> = list(&provenance, "subject").iter().map(pair).collect();
-    let mut before = bench.files();
+    let mut before = bundle.files();
     before.retain(|name, _| {
         !["SHA256SUMS", "plan.json", "provenance.intoto.json", ".hale"].contains(&name.as_str())
     });
@@ -257,9 +257,9 @@ fn field(deb: &Path, name: &str) -> String {
     String::from_utf8(said).expect("UTF-8").trim_end().to_owned()
 }
 
-fn what_is_pinned_is_depended_on_exactly(bench: &Bench) {
+fn what_is_pinned_is_depended_on_exactly(bundle: &BuiltBundle) {
     let depends = |package: &str| -> BTreeMap<String, Option<String>> {
-        let depends = field(&bench.deb(package), "Depends");
+        let depends = field(&bundle.deb(package), "Depends");
         let relation = |text: &str| match text.split_once(' ') {
             None => (text.to_owned(), None),
             Some((name, version)) => {
@@ -272,7 +272,7 @@ fn what_is_pinned_is_depended_on_exactly(bench: &Bench) {
     let own = depends("hale-master");
     let exact: BTreeSet<_> =
         own.iter().filter(|(_, version)| version.is_some()).map(|(name, _)| name).collect();
-    let lock = &bench.planned.lock;
+    let lock = &bundle.planned.lock;
     for name in ["cni-plugins", "cri-o", "crictl", "crun", "kube-proxy", "kubeadm", "kubectl", "kubelet"] {
         let locked = lock.inputs[name].version.to_string();
         let version = own.get(name).cloned().flatten().unwrap_or_else(|| panic!("{name} in {own:?}"));
@@ -280,47 +280,47 @@ fn what_is_pinned_is_depended_on_exactly(bench: &Bench) {
     }
     let conmon = lock.packages.values().find(|locked| locked.name.as_str() == "conmon").expect("conmon");
     assert_eq!(own["conmon"], Some(conmon.version.to_string()));
-    assert_eq!(own["hale-common"], Some(field(&bench.deb("hale-common"), "Version")));
+    assert_eq!(own["hale-common"], Some(field(&bundle.deb("hale-common"), "Version")));
     assert_eq!(exact.len(), 10, "{exact:?}");
-    assert_eq!(depends("hale-common")["hale"], Some(field(&bench.deb("hale"), "Version")));
+    assert_eq!(depends("hale-common")["hale"], Some(field(&bundle.deb("hale"), "Version")));
 }
 
-fn a_second_build_makes_nothing(bench: &Bench) {
-    let planned = bundle::plan(&order(checkout()), &bench.store).unwrap_or_else(|fault| panic!("{fault}"));
-    assert_eq!(planned.goal, bench.planned.goal);
-    let built = realise(&planned, &bench.store, 1);
-    let made = built.values().filter(|(_, way)| *way == Way::Made).count();
+fn a_second_build_makes_nothing(bundle: &BuiltBundle) {
+    let planned = bundle::plan(&target(checkout()), &bundle.store).unwrap_or_else(|fault| panic!("{fault}"));
+    assert_eq!(planned.goal, bundle.planned.goal);
+    let built = realise(&planned, &bundle.store, 1);
+    let made = built.values().filter(|(_, way)| *way == StepResult::Built).count();
     assert_eq!(made, 0);
-    assert_eq!(built[&planned.goal].0, bench.built[&bench.planned.goal].0);
-    let first = bench.built.values().filter(|(_, way)| *way == Way::Made).count();
-    assert_eq!(first, bench.planned.plan.len(), "the first build makes every step");
+    assert_eq!(built[&planned.goal].0, bundle.built[&bundle.planned.goal].0);
+    let first = bundle.built.values().filter(|(_, way)| *way == StepResult::Built).count();
+    assert_eq!(first, bundle.planned.plan.len(), "the first build makes every step");
 }
 
 /// A copy of the checkout elsewhere, planned and built with one worker in a store of its own. The program
 /// alone is carried over: its own test compiles it in two places.
-fn another_store_and_another_place_give_the_same(bench: &Bench) {
+fn another_store_and_another_place_give_the_same(bundle: &BuiltBundle) {
     let top = tempfile::tempdir().expect("a temporary directory");
     let place = top.path().join("another, longer path");
     copy_sources(&place);
     let store = Store::open(&top.path().join("store")).unwrap_or_else(|fault| panic!("{fault}"));
-    let planned = bundle::plan(&order(&place), &store).unwrap_or_else(|fault| panic!("{fault}"));
+    let planned = bundle::plan(&target(&place), &store).unwrap_or_else(|fault| panic!("{fault}"));
     let programs = planned.plan.iter().filter(|(_, planned)| matches!(planned.step, Step::Program { .. }));
     let mut carried = 0;
     for (id, _) in programs {
-        let output = bench.built[&id].0;
-        store.put(std::fs::File::open(bench.store.path_of(&output.digest())).expect("the program")).unwrap();
+        let output = bundle.built[&id].0;
+        store.put(std::fs::File::open(bundle.store.path_of(&output.digest())).expect("the program")).unwrap();
         store.record(&id, &output).unwrap_or_else(|fault| panic!("{fault}"));
         carried += 1;
     }
     let built = realise(&planned, &store, 1);
-    let made = built.values().filter(|(_, way)| *way == Way::Made).count();
+    let made = built.values().filter(|(_, way)| *way == StepResult::Built).count();
     assert_eq!((made, carried), (planned.plan.len() - 1, 1));
     let outputs =
-        |built: &Built| -> BTreeMap<_, _> { built.iter().map(|(id, (out, _))| (*id, *out)).collect() };
-    assert_eq!(outputs(&built), outputs(&bench.built));
+        |built: &BuildResults| -> BTreeMap<_, _> { built.iter().map(|(id, (out, _))| (*id, *out)).collect() };
+    assert_eq!(outputs(&built), outputs(&bundle.built));
 }
 
-fn no_good_lock_no_build(bench: &Bench) {
+fn no_good_lock_no_build(bundle: &BuiltBundle) {
     let top = tempfile::tempdir().expect("a temporary directory");
     copy_sources(top.path());
     let lock = top.path().join("recipes/lines/1.17.lock");
@@ -330,7 +330,7 @@ fn no_good_lock_no_build(bench: &Bench) {
         assert!(text.contains(old), "{old}");
         text.replacen(old, new, 1)
     };
-    let pinned = format!("recipe = \"{}\"", bench.planned.lock.recipe);
+    let pinned = format!("recipe = \"{}\"", bundle.planned.lock.recipe);
     let other = if pinned.ends_with("0\"") { "1\"" } else { "0\"" };
     let flipped = format!("{}{other}", &pinned[..pinned.len() - 2]);
     let recipe_line = locked[..locked.find(&pinned).expect("a recipe")].lines().count() + 1;
@@ -360,19 +360,19 @@ fn no_good_lock_no_build(bench: &Bench) {
         put(&line, line_text);
         let _ = std::fs::remove_file(&lock);
         lock_text.iter().for_each(|text| put(&lock, text));
-        let fault = refused(top.path(), &bench.store, words, at);
+        let fault = refused(top.path(), &bundle.store, words, at);
         assert_eq!(fault.class(), class, "{fault}");
     }
     put(&lock, locked);
     put(&line, recipe);
-    assert!(bundle::plan(&order(top.path()), &bench.store).is_ok(), "the copy is good otherwise");
+    assert!(bundle::plan(&target(top.path()), &bundle.store).is_ok(), "the copy is good otherwise");
 }
 
 /// No plan, but a fault that says where and what to do.
 fn refused(place: &Path, store: &Store, words: &str, at: Option<usize>) -> Fault {
-    let Err(fault) = bundle::plan(&order(place), store) else { panic!("planned, though the lock {words}") };
+    let Err(fault) = bundle::plan(&target(place), store) else { panic!("planned, though the lock {words}") };
     assert!(fault.to_string().contains(words) && fault.to_string().contains("lock"), "{words}: {fault}");
-    assert_eq!(fault.how_to_mend(), Some("cargo xtask lock 1.17"), "{fault}");
+    assert_eq!(fault.help_text(), Some("cargo xtask lock 1.17"), "{fault}");
     assert_eq!(fault.place().map(|place| place.line()), at, "{fault}");
     match fault.place() {
         Some(place) => assert_eq!(place.file, "recipes/lines/1.17.lock"),

@@ -9,19 +9,19 @@ use builder::base::name::LineName;
 use builder::host::checkout::Project;
 use serde_json::Value;
 use tests::checkout;
-use tests::cli::{Desk, program};
+use tests::cli::{TestCheckout, program};
 use tests::server::{Reply, Server};
 use tests::tools::{put, run, said, succeed, tool};
 
 const LOCK: &str = "recipes/lines/1.17.lock";
 const LINE: &str = "recipes/lines/1.17.toml";
 
-/// The program refuses with this code, says what the snapshot `name` holds, and changes nothing at the desk.
+/// The program refuses with this code, says what the snapshot `name` holds, and changes nothing at the checkout.
 #[track_caller]
-fn refuses(desk: &Desk, name: &str, words: &[&str], code: i32) {
-    let before = desk.state();
-    let text = without_digests(&desk.refuses(words, code));
-    assert!(desk.state() == before, "{name}: {words:?} changed something");
+fn refuses(checkout: &TestCheckout, name: &str, words: &[&str], code: i32) {
+    let before = checkout.state();
+    let text = without_digests(&checkout.refuses(words, code));
+    assert!(checkout.state() == before, "{name}: {words:?} changed something");
     let mut settings = insta::Settings::clone_current();
     settings.set_omit_expression(true);
     settings.set_prepend_module_to_snapshot(false);
@@ -44,7 +44,7 @@ fn without_digests(text: &str) -> String {
 
 #[test]
 fn words_that_mean_nothing() {
-    let desk = Desk::new();
+    let checkout = TestCheckout::new();
     for (name, words) in [
         ("unknown-verb", &["biuld"][..]),
         ("no-role", &["build"]),
@@ -59,46 +59,46 @@ fn words_that_mean_nothing() {
         ("nothing-to-remove", &["input", "remove", "kubelet"]),
         ("no-jobs", &["build", "master", "--jobs", "0"]),
     ] {
-        refuses(&desk, name, words, 2);
+        refuses(&checkout, name, words, 2);
     }
 }
 
 #[test]
 fn what_must_be_there_first() {
-    let desk = Desk::new();
-    refuses(&desk, "no-key", &["repo"], 2);
-    refuses(&desk, "no-key-to-show", &["key", "show"], 2);
-    refuses(&desk, "key-in-the-checkout", &["key", "new", "--key", "checkout/key.asc"], 2);
-    desk.succeeds(&["key", "new"]);
-    refuses(&desk, "a-key-already", &["key", "new"], 2);
-    refuses(&desk, "no-bundles", &["repo"], 2);
-    refuses(&desk, "no-bundles-to-compare", &["diff", "dist/master", "dist/node"], 2);
-    let key = desk.path("home/.config/hale/repository-key.asc");
+    let checkout = TestCheckout::new();
+    refuses(&checkout, "no-key", &["repo"], 2);
+    refuses(&checkout, "no-key-to-show", &["key", "show"], 2);
+    refuses(&checkout, "key-in-the-checkout", &["key", "new", "--key", "checkout/key.asc"], 2);
+    checkout.succeeds(&["key", "new"]);
+    refuses(&checkout, "a-key-already", &["key", "new"], 2);
+    refuses(&checkout, "no-bundles", &["repo"], 2);
+    refuses(&checkout, "no-bundles-to-compare", &["diff", "dist/master", "dist/node"], 2);
+    let key = checkout.path("home/.config/hale/repository-key.asc");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
-    refuses(&desk, "a-key-that-others-can-read", &["repo"], 2);
+    refuses(&checkout, "a-key-that-others-can-read", &["repo"], 2);
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
-    put(desk.path("suites.list"), "deb http://127.0.0.1:9/debian another main\n");
-    refuses(&desk, "no-mirror-of-the-suite", &["fetch", "--sources", "suites.list"], 2);
-    put(desk.path("suites.list"), "deb http://127.0.0.1:9/debian\n");
-    refuses(&desk, "a-line-that-is-no-source", &["fetch", "--sources", "suites.list"], 2);
+    put(checkout.path("suites.list"), "deb http://127.0.0.1:9/debian another main\n");
+    refuses(&checkout, "no-mirror-of-the-suite", &["fetch", "--sources", "suites.list"], 2);
+    put(checkout.path("suites.list"), "deb http://127.0.0.1:9/debian\n");
+    refuses(&checkout, "a-line-that-is-no-source", &["fetch", "--sources", "suites.list"], 2);
 }
 
 #[test]
 fn no_lock_or_a_stale_one() {
-    let desk = Desk::new();
-    desk.succeeds(&["key", "new"]);
-    desk.edit(LINE, "[pins.kubeadm]\nversion = \"1.17.17\"", "[pins.kubeadm]\nversion = \"1.17.16\"");
-    refuses(&desk, "stale-lock", &["build", "master"], 2);
+    let checkout = TestCheckout::new();
+    checkout.succeeds(&["key", "new"]);
+    checkout.edit(LINE, "[pins.kubeadm]\nversion = \"1.17.17\"", "[pins.kubeadm]\nversion = \"1.17.16\"");
+    refuses(&checkout, "stale-lock", &["build", "master"], 2);
     for words in
         [&["plan", "master"][..], &["fetch"], &["repo"], &["build", "components"], &["why", "node", "image"]]
     {
-        let text = desk.refuses(words, 2);
+        let text = checkout.refuses(words, 2);
         assert!(text.contains("the lock is stale") && text.contains("help: cargo xtask lock 1.17"), "{text}");
     }
-    fs::remove_file(desk.root().join(LOCK)).unwrap();
-    refuses(&desk, "no-lock", &["build", "master"], 2);
+    fs::remove_file(checkout.root().join(LOCK)).unwrap();
+    refuses(&checkout, "no-lock", &["build", "master"], 2);
     for words in [&["plan", "master"][..], &["fetch"], &["repo"], &["lock", "--update", "conmon"]] {
-        let text = desk.refuses(words, 2);
+        let text = checkout.refuses(words, 2);
         assert!(text.contains("lock") && text.contains("help: cargo xtask lock 1.17"), "{text}");
     }
 }
@@ -106,9 +106,9 @@ fn no_lock_or_a_stale_one() {
 /// Any digit of the lock: every verb that reads it refuses, names the line, and says what mends it.
 #[test]
 fn a_lock_edited_by_one_digit() {
-    let desk = Desk::new();
-    desk.succeeds(&["key", "new"]);
-    let path = desk.root().join(LOCK);
+    let checkout = TestCheckout::new();
+    checkout.succeeds(&["key", "new"]);
+    let path = checkout.root().join(LOCK);
     let lock = fs::read_to_string(&path).unwrap();
     let digits: Vec<usize> = lock.match_indices(|c: char| c.is_ascii_digit()).map(|(at, _)| at).collect();
     let spread = digits.iter().step_by(digits.len() / 12);
@@ -116,10 +116,10 @@ fn a_lock_edited_by_one_digit() {
         let mut edited = lock.clone().into_bytes();
         edited[*at] = b'0' + (edited[*at] - b'0' + 1) % 10;
         fs::write(&path, edited).unwrap();
-        let before = desk.state();
+        let before = checkout.state();
         for words in [&["build", "master"][..], &["fetch"], &["lint"], &["plan", "node"], &["repo"]] {
             // A text that is no lock of ours is the user's fault; one that is another lock is a broken seal.
-            let output = desk.run(words);
+            let output = checkout.run(words);
             let text = said(&output);
             assert!(matches!(output.status.code(), Some(2 | 4)), "digit {count}: {words:?}: {text}");
             assert!(
@@ -127,15 +127,15 @@ fn a_lock_edited_by_one_digit() {
                 "digit {count}: {words:?}: {text}"
             );
         }
-        assert!(desk.state() == before, "digit {count}: something was changed");
+        assert!(checkout.state() == before, "digit {count}: something was changed");
     }
     fs::write(&path, &lock).unwrap();
     let at = lock.find("size = ").unwrap() + "size = ".len();
     let digit = if lock[at..].starts_with('1') { "2" } else { "1" };
     fs::write(&path, format!("{}{digit}{}", &lock[..at], &lock[at + 1..])).unwrap();
-    refuses(&desk, "edited-lock", &["build", "master"], 4);
+    refuses(&checkout, "edited-lock", &["build", "master"], 4);
     fs::write(&path, &lock).unwrap();
-    desk.succeeds(&["lint"]);
+    checkout.succeeds(&["lint"]);
 }
 
 /// Recipes and overlays with a mistake in them: file, line and caret, and what would be right.
@@ -160,49 +160,49 @@ fn mistakes_in_the_checkout() {
             &["build", "node"],
         ),
     ] {
-        let desk = Desk::new();
-        desk.edit(file, old, new);
-        refuses(&desk, name, words, 2);
+        let checkout = TestCheckout::new();
+        checkout.edit(file, old, new);
+        refuses(&checkout, name, words, 2);
     }
 }
 
 #[test]
 fn places_that_are_none() {
-    let desk = Desk::new();
-    let nothing = desk.path("nothing");
+    let checkout = TestCheckout::new();
+    let nothing = checkout.path("nothing");
     fs::create_dir(&nothing).unwrap();
-    let output = run(desk.command(&["build", "master"]).env("HALE_ROOT", &nothing));
+    let output = run(checkout.command(&["build", "master"]).env("HALE_ROOT", &nothing));
     assert_eq!(output.status.code(), Some(2), "{}", said(&output));
     assert!(said(&output).contains("is no checkout of Hale: it has no recipes/"), "{}", said(&output));
     assert!(said(&output).contains("set HALE_ROOT"), "{}", said(&output));
     assert_eq!(fs::read_dir(&nothing).unwrap().count(), 0);
 
-    symlink(&nothing, desk.path("link")).unwrap();
-    put(desk.path("file"), "");
-    fs::create_dir(desk.path("open")).unwrap();
-    fs::set_permissions(desk.path("open"), fs::Permissions::from_mode(0o777)).unwrap();
+    symlink(&nothing, checkout.path("link")).unwrap();
+    put(checkout.path("file"), "");
+    fs::create_dir(checkout.path("open")).unwrap();
+    fs::set_permissions(checkout.path("open"), fs::Permissions::from_mode(0o777)).unwrap();
     for (name, store) in [
         ("store-below-a-file", "/dev/null/store"),
         ("store-is-a-file", "file"),
         ("store-is-a-link", "link"),
         ("store-open-to-everybody", "open"),
     ] {
-        refuses(&desk, name, &["build", "master", "--store", store], 5);
+        refuses(&checkout, name, &["build", "master", "--store", store], 5);
     }
 }
 
 /// A disk that cannot be written to, for the store.
 #[test]
 fn a_read_only_place() {
-    let desk = Desk::new();
-    fs::create_dir(desk.path("disk")).unwrap();
+    let checkout = TestCheckout::new();
+    fs::create_dir(checkout.path("disk")).unwrap();
     let script = "mount -t tmpfs -o ro none \"$1\" && exec \"$0\" --store \"$1/store\" build master";
     let mut shell = tool("unshare", "util-linux");
-    shell.envs(desk.command(&[]).get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell.envs(checkout.command(&[]).get_envs().filter_map(|(name, value)| Some((name, value?))));
     shell
         .args(["--user", "--map-root-user", "--mount", "sh", "-c", script])
         .arg(program())
-        .arg(desk.path("disk"));
+        .arg(checkout.path("disk"));
     let output = run(&mut shell);
     assert_eq!(output.status.code(), Some(5), "{}", said(&output));
     assert!(said(&output).contains("Read-only file system"), "{}", said(&output));
@@ -212,21 +212,21 @@ fn a_read_only_place() {
 /// Mirrors that are not there, or that serve something else.
 #[test]
 fn mirrors_that_misbehave() {
-    let desk = Desk::new();
+    let checkout = TestCheckout::new();
     let server = Server::start();
     let suites = "bookworm bookworm-updates bookworm-security";
     let sources = |uri: &str| {
         let uri = uri.trim_end_matches('/');
         put(
-            desk.path("apt.sources"),
+            checkout.path("apt.sources"),
             format!("Types: deb\nURIs: {uri}\nSuites: {suites}\nComponents: main\n"),
         );
     };
     let refused = |words: &[&str], code: i32, part: &str| {
-        let before = desk.state();
-        let text = desk.refuses(&[words, &["--sources", "apt.sources"]].concat(), code);
+        let before = checkout.state();
+        let text = checkout.refuses(&[words, &["--sources", "apt.sources"]].concat(), code);
         assert!(text.contains(part), "{part:?} in {text}");
-        assert!(desk.state() == before, "{words:?} changed something");
+        assert!(checkout.state() == before, "{words:?} changed something");
     };
     // Nobody listens on the port of discard (RFC 863).
     sources("http://127.0.0.1:9/debian");
@@ -238,7 +238,7 @@ fn mirrors_that_misbehave() {
     }
     refused(&["lock"], 3, "no InRelease file");
 
-    let lock = fs::read_to_string(desk.root().join(LOCK)).unwrap();
+    let lock = fs::read_to_string(checkout.root().join(LOCK)).unwrap();
     let package = lock.split("[[package]]").find(|entry| entry.contains("name = \"conmon\"")).unwrap();
     let path = package.split("path = \"").nth(1).unwrap().split('"').next().unwrap();
     let size = package.split("size = ").nth(1).unwrap().lines().next().unwrap().parse().unwrap();
@@ -248,14 +248,14 @@ fn mirrors_that_misbehave() {
     refused(&only, 4, "MISSING: conmon");
     server.put(&format!("/debian/{path}"), Reply::Body(vec![0; size / 2]));
     refused(&only, 4, "MISSING: conmon");
-    let blobs = fs::read_dir(desk.store().join("blobs/sha256")).unwrap().count();
+    let blobs = fs::read_dir(checkout.store().join("blobs/sha256")).unwrap().count();
     assert_eq!(blobs, 0, "something wrong was kept");
 }
 
 /// Each line of standard output is JSON; the last one is given.
 #[track_caller]
-fn json(desk: &Desk, words: &[&str]) -> Value {
-    let text = desk.succeeds(&[words, &["--json"]].concat());
+fn json(checkout: &TestCheckout, words: &[&str]) -> Value {
+    let text = checkout.succeeds(&[words, &["--json"]].concat());
     match serde_json::from_str(&text) {
         Ok(value) => value,
         Err(_) => {
@@ -270,13 +270,13 @@ fn json(desk: &Desk, words: &[&str]) -> Value {
 /// Every verb that needs neither network nor machine, for people and for machines.
 #[test]
 fn every_verb_on_a_good_day() {
-    let desk = Desk::with_program();
-    let (master, node) = (desk.root().join("dist/master"), desk.root().join("dist/node"));
+    let checkout = TestCheckout::with_program();
+    let (master, node) = (checkout.root().join("dist/master"), checkout.root().join("dist/node"));
     let (master, node) = (master.to_str().unwrap(), node.to_str().unwrap());
-    let built = json(&desk, &["build", "all"]);
+    let built = json(&checkout, &["build", "all"]);
     assert!(Path::new(master).join("SHA256SUMS").exists(), "{built}");
-    put(desk.path("kubelet"), b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\0\0\x3e\0kubelet");
-    put(desk.path("seed/node.toml"), "");
+    put(checkout.path("kubelet"), b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\0\0\x3e\0kubelet");
+    put(checkout.path("seed/node.toml"), "");
     for words in [
         &["build", "master"][..],
         &["plan", "master"],
@@ -296,31 +296,34 @@ fn every_verb_on_a_good_day() {
         &["completions", "bash"],
     ] {
         if words == ["key", "show"] {
-            assert!(json(&desk, &["key", "new"])["fingerprint"].is_string());
+            assert!(json(&checkout, &["key", "new"])["fingerprint"].is_string());
         }
-        json(&desk, words);
+        json(&checkout, words);
         if !words.starts_with(&["input", "remove"]) {
-            assert!(!desk.succeeds(words).is_empty(), "{words:?} says nothing");
+            assert!(!checkout.succeeds(words).is_empty(), "{words:?} says nothing");
         }
     }
-    let oracles = desk.succeeds(&["test", "--oracles"]);
+    let oracles = checkout.succeeds(&["test", "--oracles"]);
     assert!(oracles.split_whitespace().any(|package| package == "dpkg"), "{oracles}");
-    let changes = json(&desk, &["diff", master, node]);
+    let changes = json(&checkout, &["diff", master, node]);
     assert!(
         changes.as_array().is_some_and(|changes| changes.iter().any(|change| change["what"] == "hale-node"))
     );
-    assert_eq!(json(&desk, &["diff", master, master]), serde_json::json!([]));
+    assert_eq!(json(&checkout, &["diff", master, master]), serde_json::json!([]));
     // What gc leaves is enough: nothing is made again.
-    assert!(desk.succeeds(&["build", "master"]).contains("\nmaster: 0 of "), "gc took what a bundle needs");
+    assert!(
+        checkout.succeeds(&["build", "master"]).contains("\nmaster: 0 of "),
+        "gc took what a bundle needs"
+    );
 }
 
 /// What an operator hands over is under the line's rules, and is all that its component is.
 #[test]
 fn what_is_handed_over_is_judged() {
-    let desk = Desk::new();
-    put(desk.path("program"), b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\0\0\x3e\0a program");
+    let checkout = TestCheckout::new();
+    put(checkout.path("program"), b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\0\0\x3e\0a program");
     let add = |name: &str, version: &str, file: &str| {
-        desk.succeeds(&["input", "add", name, file, "--version", version]);
+        checkout.succeeds(&["input", "add", name, file, "--version", version]);
     };
     for (name, version, rule) in [
         ("crun", "0.13", "old-crun"),
@@ -330,65 +333,65 @@ fn what_is_handed_over_is_judged() {
     ] {
         add(name, version, "program");
         for verb in ["components", "master"] {
-            let refused = desk.refuses(&["build", verb], 2);
+            let refused = checkout.refuses(&["build", verb], 2);
             for part in [&*format!("refused by rule `{rule}`"), "[overrides]"] {
                 assert!(refused.contains(part), "{name} {version}, build {verb}: {refused}");
             }
         }
         if rule != "old-kubernetes" {
-            desk.succeeds(&["input", "remove", name]);
+            checkout.succeeds(&["input", "remove", name]);
         }
     }
-    desk.edit(LINE, "[overrides]\n", "[overrides]\nold-kubernetes = \"\"\n");
-    let refused = desk.refuses(&["build", "components"], 2);
+    checkout.edit(LINE, "[overrides]\n", "[overrides]\nold-kubernetes = \"\"\n");
+    let refused = checkout.refuses(&["build", "components"], 2);
     assert!(refused.contains("without a reason"), "{refused}");
-    desk.edit(LINE, "old-kubernetes = \"\"", "old-kubernetes = \"to compare with what was\"");
-    let told = desk.succeeds(&["build", "components"]);
+    checkout.edit(LINE, "old-kubernetes = \"\"", "old-kubernetes = \"to compare with what was\"");
+    let told = checkout.succeeds(&["build", "components"]);
     assert!(told.contains("OVERRIDDEN: rule old-kubernetes: every earlier 1.17"), "{told}");
     assert!(told.contains("taken all the same: to compare with what was"), "{told}");
-    assert!(desk.root().join("dist/components/kubelet_1.17.4+hale1+local_amd64.deb").is_file());
-    desk.succeeds(&["input", "remove", "kubelet"]);
+    assert!(checkout.root().join("dist/components/kubelet_1.17.4+hale1+local_amd64.deb").is_file());
+    checkout.succeeds(&["input", "remove", "kubelet"]);
     // Half a bundle.
-    put(desk.path("crio"), fs::read(desk.path("program")).unwrap());
-    succeed(tool("tar", "tar").args(["-czf", "crio.tar.gz", "crio"]).current_dir(desk.path(".")));
+    put(checkout.path("crio"), fs::read(checkout.path("program")).unwrap());
+    succeed(tool("tar", "tar").args(["-czf", "crio.tar.gz", "crio"]).current_dir(checkout.path(".")));
     add("cri-o", "1.17.4", "crio.tar.gz");
-    let refused = desk.refuses(&["build", "components"], 4);
+    let refused = checkout.refuses(&["build", "components"], 4);
     assert!(refused.contains("pinns is not in the archive"), "{refused}");
 }
 
 /// What is built of another line than the site's lies apart, and every verb looks for it there.
 #[test]
 fn lines_do_not_get_in_each_others_way() {
-    let desk = Desk::with_program();
+    let checkout = TestCheckout::with_program();
     let other: LineName = "1.20".parse().unwrap();
-    let lock = Project::at(desk.root()).last_lock(&other).unwrap().expect("a lock");
-    checkout::carry_program(&desk.root(), lock.epoch, &desk.store());
+    let lock = Project::at(checkout.root()).last_lock(&other).unwrap().expect("a lock");
+    checkout::carry_program(&checkout.root(), lock.epoch, &checkout.store());
     let bundles = |folder: &str| {
-        let entries = fs::read_dir(desk.root().join(folder)).unwrap();
+        let entries = fs::read_dir(checkout.root().join(folder)).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         names.filter(|name| name.starts_with("hale-node_")).collect::<Vec<_>>()
     };
-    desk.succeeds(&["build", "node"]);
-    let before = desk.state();
-    desk.succeeds(&["build", "node", "--line", "1.20"]);
-    let unchanged = before.iter().filter(|(path, _)| path.starts_with(desk.root().join("dist/node")));
-    let after = desk.state();
+    checkout.succeeds(&["build", "node"]);
+    let before = checkout.state();
+    checkout.succeeds(&["build", "node", "--line", "1.20"]);
+    let unchanged = before.iter().filter(|(path, _)| path.starts_with(checkout.root().join("dist/node")));
+    let after = checkout.state();
     assert!(unchanged.clone().count() > 10 && unchanged.clone().all(|(path, what)| after[path] == *what));
     let own = (bundles("dist/node"), bundles("dist/1.20/node"));
     let expect = |version: &str| vec![format!("hale-node_{version}+hale1_all.deb")];
     assert_eq!(own, (expect("1.17.17"), expect("1.20.2")));
     for line in ["1.17", "1.20"] {
-        let why = desk.succeeds(&["why", "node", "bundle", "--line", line]);
+        let why = checkout.succeeds(&["why", "node", "bundle", "--line", line]);
         assert!(why.contains("nothing changed"), "{line}: {why}");
     }
-    desk.succeeds(&["key", "new"]);
-    let repo = json(&desk, &["repo", "--line", "1.20"]);
+    checkout.succeeds(&["key", "new"]);
+    let repo = json(&checkout, &["repo", "--line", "1.20"]);
     assert!(repo["repository"].as_str().is_some_and(|path| path.ends_with("/dist/1.20/repo")), "{repo}");
     let packages = repo["packages"].to_string();
     assert!(packages.contains("hale-node_1.20.2") && !packages.contains("hale-node_1.17"), "{packages}");
     for words in [&["vm", "node"][..], &["flash", "node", "--to", "disk"]] {
         for (line, image) in [("1.17", "dist/images/"), ("1.20", "dist/1.20/images/")] {
-            let refused = desk.refuses(&[words, &["--line", line]].concat(), 2);
+            let refused = checkout.refuses(&[words, &["--line", line]].concat(), 2);
             assert!(refused.contains(&format!("{image}hale-node.raw")), "{line}: {refused}");
             assert!(refused.contains(&format!("cargo xtask image node --line {line}")), "{line}: {refused}");
         }
@@ -398,10 +401,10 @@ fn lines_do_not_get_in_each_others_way() {
 /// `why` names the file that somebody changed.
 #[test]
 fn why_names_the_file() {
-    let desk = Desk::with_program();
-    desk.succeeds(&["build", "master"]);
-    assert!(desk.succeeds(&["why", "master", "bundle"]).contains("nothing changed"));
-    desk.edit("overlays/common/etc/crictl.yaml", "timeout: ", "timeout: 1");
-    let why = desk.succeeds(&["why", "master", "bundle"]);
+    let checkout = TestCheckout::with_program();
+    checkout.succeeds(&["build", "master"]);
+    assert!(checkout.succeeds(&["why", "master", "bundle"]).contains("nothing changed"));
+    checkout.edit("overlays/common/etc/crictl.yaml", "timeout: ", "timeout: 1");
+    let why = checkout.succeeds(&["why", "master", "bundle"]);
     assert!(why.contains("etc/crictl.yaml"), "{why}");
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use builder::base::tree::Kind;
 use builder::formats::archive::Forget;
-use builder::formats::debian::deb::{Deb, Limits};
+use builder::formats::debian::deb::{UnpackLimits, UnpackedDeb};
 use builder::formats::debian::version::Version;
 use tests::tools::{put, run, succeed, tool};
 
@@ -69,7 +69,7 @@ fn packages_are_read_as_dpkg_reads_them() {
         let package = build(top.path(), compression);
         let size = package.metadata().unwrap().len();
         let reader = BufReader::new(File::open(&package).unwrap());
-        let deb = Deb::read("demo.deb", reader, Limits::for_size(size), &mut Forget).unwrap();
+        let deb = UnpackedDeb::read("demo.deb", reader, UnpackLimits::for_size(size), &mut Forget).unwrap();
         for field in ["Package", "Version", "Architecture", "Description"] {
             let said = succeed(tool("dpkg-deb", "dpkg").arg("-f").arg(&package).arg(field));
             assert_eq!(

@@ -12,8 +12,8 @@ use builder::host::atomic::AtomicFile;
 use builder::host::overwrite::Overwrite;
 use builder::machine::flash::{Seed, Target, flash};
 use builder::pack::disk::grub::Grub;
-use builder::pack::disk::sink::{Layered, Sink as _};
-use builder::pack::disk::{self, Boot, Disk, SLACK};
+use builder::pack::disk::writer::{BlockWriter as _, Layered};
+use builder::pack::disk::{self, Boot, DiskSpec, SLACK};
 use builder::pack::disk::{ext4, initramfs};
 use builder::plan::{DiskFormat, Output};
 use builder::store::Store;
@@ -71,7 +71,7 @@ fn image(folder: &Path, name: &str) -> PathBuf {
     let (tree, contents) = root();
     let epoch = Epoch::new(1_763_201_230).unwrap();
     let disk =
-        Disk { identity: Digest::of("disk"), epoch, arguments: "console=ttyS0".into(), slack: SLACK / 8 };
+        DiskSpec { identity: Digest::of("disk"), epoch, arguments: "console=ttyS0".into(), slack: SLACK / 8 };
     let kernel = initramfs::Kernel::find(&tree).unwrap();
     let (first, own) = initramfs::tree(&kernel, &tree, &contents, b"init").unwrap();
     let initramfs = initramfs::pack(&first, &Layered(&own, &contents), epoch).unwrap();
@@ -176,7 +176,7 @@ fn what_a_killed_process_left_goes_with_the_next() {
     holds(b"a disk");
     fs::write(dist.join(".hale-hale.raw"), [0xff; 9000]).unwrap();
     let mut file = AtomicFile::new(&path).unwrap();
-    file.put(4, b"whole").unwrap();
+    file.write_at(4, b"whole").unwrap();
     file.commit(10).unwrap();
     holds(b"\0\0\0\0whole\0");
     drop(AtomicFile::new(&path).unwrap());

@@ -11,7 +11,7 @@ use builder::base::{Class, Digest};
 use builder::host::overwrite::Overwrite;
 use builder::machine::flash::{Target, flash};
 use builder::pack::disk::gpt::{Found, Gpt, Partition, Purpose};
-use tests::cli::{Desk, program};
+use tests::cli::{TestCheckout, program};
 use tests::loops::Loop;
 use tests::tools::{need_root, put, run, said, succeed, tool};
 
@@ -81,12 +81,12 @@ fn a_disk_that_is_used_or_too_small_is_left_alone() {
 }
 
 /// `cargo xtask WORDS…` in a terminal in which somebody types.
-fn in_a_terminal(desk: &Desk, words: &[&str], typed: &str) -> Output {
+fn in_a_terminal(checkout: &TestCheckout, words: &[&str], typed: &str) -> Output {
     let line: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
     let line = format!("'{}' {}", program().display(), line.join(" "));
     let mut script = tool("script", "bsdutils");
-    script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).current_dir(desk.path("."));
-    script.envs(desk.command(&[]).get_envs().filter_map(|(name, value)| Some((name, value?))));
+    script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).current_dir(checkout.path("."));
+    script.envs(checkout.command(&[]).get_envs().filter_map(|(name, value)| Some((name, value?))));
     script.env("TERM", "xterm").stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut script = script.spawn().expect("a terminal");
     let mut keys = script.stdin.take().expect("a keyboard");
@@ -99,18 +99,18 @@ fn in_a_terminal(desk: &Desk, words: &[&str], typed: &str) -> Output {
 #[test]
 fn a_person_sees_which_disk_it_is_and_is_asked() {
     need_root();
-    let desk = Desk::new();
-    let (raw, file) = (desk.root().join("dist/images/hale-master.raw"), desk.path("disk"));
+    let checkout = TestCheckout::new();
+    let (raw, file) = (checkout.root().join("dist/images/hale-master.raw"), checkout.path("disk"));
     image(&raw);
     put(&file, vec![0x5a; 40 * MIB as usize]);
     let disk = Loop::over(&file);
     let before = fs::read(&file).unwrap();
     let device = disk.device().to_string_lossy().into_owned();
     let words = ["flash", "master", "--to", &device];
-    let refused = desk.refuses(&words, 2);
+    let refused = checkout.refuses(&words, 2);
     assert!(refused.contains("needs a yes") && refused.contains("--yes"), "{refused}");
     for typed in ["no\n", "y\n", "\n"] {
-        let output = in_a_terminal(&desk, &words, typed);
+        let output = in_a_terminal(&checkout, &words, typed);
         let text = said(&output);
         assert_eq!(output.status.code(), Some(2), "{typed:?}: {text}");
         for part in
@@ -120,7 +120,7 @@ fn a_person_sees_which_disk_it_is_and_is_asked() {
         }
     }
     assert!(fs::read(&file).unwrap() == before, "something was written");
-    let output = in_a_terminal(&desk, &words, "yes\n");
+    let output = in_a_terminal(&checkout, &words, "yes\n");
     let text = said(&output);
     assert!(output.status.success() && text.contains("read back and equal"), "{text}");
     for part in ["writing", "reading back", "MiB of ", "B/s, ", " left"] {
@@ -133,23 +133,23 @@ fn a_person_sees_which_disk_it_is_and_is_asked() {
     };
     assert!(holds());
     fs::write(&file, &before).unwrap();
-    desk.succeeds(&[&words[..], &["--yes"]].concat());
+    checkout.succeeds(&[&words[..], &["--yes"]].concat());
     assert!(holds());
     // Nobody is asked about a file that is a disk of Hale's.
-    desk.succeeds(&["flash", "master", "--to", "file"]);
-    assert!(Found::read(&fs::read(desk.path("file")).unwrap()).is_ok());
+    checkout.succeeds(&["flash", "master", "--to", "file"]);
+    assert!(Found::read(&fs::read(checkout.path("file")).unwrap()).is_ok());
 }
 
 #[test]
 fn a_seed_is_a_disk_of_its_own() {
-    let desk = Desk::new();
-    fs::create_dir(desk.path("seed")).unwrap();
+    let checkout = TestCheckout::new();
+    fs::create_dir(checkout.path("seed")).unwrap();
     let words = ["seed", "seed", "--to", "seed.img"];
-    assert!(desk.refuses(&words, 2).contains("node.toml"));
-    assert!(!desk.path("seed.img").exists());
-    put(desk.path("seed/node.toml"), "name = \"one\"\n");
-    assert!(desk.succeeds(&words).contains("HALE-SEED"));
-    let disk = desk.path("seed.img");
+    assert!(checkout.refuses(&words, 2).contains("node.toml"));
+    assert!(!checkout.path("seed.img").exists());
+    put(checkout.path("seed/node.toml"), "name = \"one\"\n");
+    assert!(checkout.succeeds(&words).contains("HALE-SEED"));
+    let disk = checkout.path("seed.img");
     succeed(tool("fsck.vfat", "dosfstools").arg("-n").arg(&disk));
     let text = succeed(tool("mtype", "mtools").arg("-i").arg(&disk).arg("::/node.toml"));
     assert_eq!(text, b"name = \"one\"\n");
@@ -157,16 +157,16 @@ fn a_seed_is_a_disk_of_its_own() {
     assert_eq!(&first[43..52], b"HALE-SEED");
     assert_eq!(mode(&disk), 0o600, "its token is for nobody else");
     fs::set_permissions(&disk, fs::Permissions::from_mode(0o644)).unwrap();
-    desk.succeeds(&words);
+    checkout.succeeds(&words);
     assert!(fs::read(&disk).unwrap() == first, "the same files are the same disk");
     assert_eq!(mode(&disk), 0o600);
     // A disk with a seed is as secret as the seed, and one without is an image as others.
-    image(&desk.root().join("dist/images/hale-node.raw"));
+    image(&checkout.root().join("dist/images/hale-node.raw"));
     for (seed, expect) in [(&[][..], 0o644), (&["--seed", "seed"], 0o600)] {
-        put(desk.path("disk"), "");
-        fs::set_permissions(desk.path("disk"), fs::Permissions::from_mode(0o644)).unwrap();
-        desk.succeeds(&[&["flash", "node", "--to", "disk"], seed].concat());
-        assert_eq!(mode(&desk.path("disk")), expect, "{seed:?}");
+        put(checkout.path("disk"), "");
+        fs::set_permissions(checkout.path("disk"), fs::Permissions::from_mode(0o644)).unwrap();
+        checkout.succeeds(&[&["flash", "node", "--to", "disk"], seed].concat());
+        assert_eq!(mode(&checkout.path("disk")), expect, "{seed:?}");
     }
 }
 

@@ -10,8 +10,8 @@ use builder::base::name::{Arch, PackageName};
 use builder::base::tree::{Memory, Tree, TreePath};
 use builder::formats::debian::control::Paragraph;
 use builder::formats::debian::script::Script;
-use builder::pack::image::oci::{self, Image, Packed};
-use builder::pack::package::deb::{self, Deb};
+use builder::pack::image::oci::{self, ImageSpec, PackageLayer};
+use builder::pack::package::deb::{self, DebSpec};
 use tests::forms::{assert_same, of_debs, of_layout, of_tree, sample, write_tree};
 use tests::tools::{is_root, prefixed, put, run, said, succeed, tool};
 
@@ -33,14 +33,15 @@ fn write_deb(dir: &Path, tree: &Tree, memory: &Memory) -> PathBuf {
     let scripts = BTreeMap::from([(Script::Postinst, "#!/bin/sh\nset -e\n".to_owned())]);
     let conffiles = BTreeSet::from([TreePath::new("etc/hale/node.toml").unwrap()]);
     let triggers = ["activate-noawait ldconfig".to_owned()];
-    let deb = Deb { control: &control, conffiles: &conffiles, scripts: &scripts, triggers: &triggers, tree };
+    let deb =
+        DebSpec { control: &control, conffiles: &conffiles, scripts: &scripts, triggers: &triggers, tree };
     let mut scratch = tempfile::tempfile().unwrap();
     let mut out = File::create(&path).unwrap();
     deb::write(&deb, memory, Epoch::new(EPOCH).unwrap(), &mut scratch, &mut out).unwrap();
     path
 }
 
-fn write_layout(dir: &Path, trees: &[&Tree], memory: &Memory) -> Image {
+fn write_layout(dir: &Path, trees: &[&Tree], memory: &Memory) -> ImageSpec {
     let epoch = Epoch::new(EPOCH).unwrap();
     let mut layers = Vec::new();
     for (index, tree) in trees.iter().enumerate() {
@@ -48,9 +49,9 @@ fn write_layout(dir: &Path, trees: &[&Tree], memory: &Memory) -> Image {
         let layer = oci::write_layer(tree, memory, epoch, &mut bytes).unwrap();
         put(dir.join("blobs/sha256").join(layer.content.hex()), bytes);
         let package = PackageName::new(format!("hale-{index}")).unwrap();
-        layers.push(Packed { package, version: "1.17-1".into(), layer });
+        layers.push(PackageLayer { package, version: "1.17-1".into(), layer });
     }
-    let image = Image {
+    let image = ImageSpec {
         title: "hale-sample".into(),
         version: "1.17-1".into(),
         description: None,

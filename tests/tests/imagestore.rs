@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use builder::base::name::{Arch, PackageName};
 use builder::base::tree::{Kind, Memory, Node, Tree, TreePath};
 use builder::base::{Digest, Epoch};
-use builder::pack::disk::sink::Layered;
+use builder::pack::disk::writer::Layered;
 use builder::pack::image::containers_storage::{self, Stored};
 use builder::pack::image::erofs;
-use builder::pack::image::oci::{self, Image, Packed};
+use builder::pack::image::oci::{self, ImageSpec, PackageLayer};
 use builder::plan::Mapping;
 use tests::forms::{sample, write_tree};
 use tests::tools::{need_root, put, run, said, succeed, tool};
@@ -35,8 +35,9 @@ fn write_store(dir: &Path) -> Vec<u8> {
     let trees = trees(&mut memory);
     let layers =
         trees.each_ref().map(|tree| oci::write_layer(tree, &memory, epoch, &mut std::io::sink()).unwrap());
-    let packed = |layer| Packed { package: PackageName::new("pause").unwrap(), version: "3.1".into(), layer };
-    let image = Image {
+    let packed =
+        |layer| PackageLayer { package: PackageName::new("pause").unwrap(), version: "3.1".into(), layer };
+    let image = ImageSpec {
         title: "pause".into(),
         version: "3.1".into(),
         description: None,

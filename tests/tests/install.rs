@@ -13,7 +13,7 @@ use builder::lock::Lock;
 use serde_json::Value;
 use tests::apt::{Action, Apt};
 use tests::checkout;
-use tests::cli::Desk;
+use tests::cli::TestCheckout;
 use tests::tools::{put, run, said, succeed, tool};
 
 /// A component that is handed over: name, version, and the files that upstream's archive holds; a program
@@ -75,7 +75,7 @@ const LINE_1_20: Line = Line {
 /// A release: everything up to the signed repository, made once.
 struct Release {
     line: Line,
-    desk: Desk,
+    checkout: TestCheckout,
     lock: Lock,
     /// What `repo` said.
     said: Value,
@@ -110,51 +110,51 @@ fn program(name: &str) -> Vec<u8> {
 }
 
 /// What the operator hands over for a component.
-fn fixture(desk: &Desk, name: &str, files: &[&str]) -> PathBuf {
-    let folder = desk.path("fixtures").join(name);
+fn fixture(checkout: &TestCheckout, name: &str, files: &[&str]) -> PathBuf {
+    let folder = checkout.path("fixtures").join(name);
     if files.is_empty() {
         put(folder.join(name), program(name));
         return folder.join(name);
     }
     files.iter().for_each(|file| put(folder.join(file), program(file)));
-    let archive = desk.path("fixtures").join(format!("{name}.tar.gz"));
+    let archive = checkout.path("fixtures").join(format!("{name}.tar.gz"));
     succeed(tool("tar", "tar").arg("-czf").arg(&archive).arg("-C").arg(&folder).args(files));
     archive
 }
 
 impl Release {
     fn new(line: Line) -> Self {
-        let desk = Desk::new();
+        let checkout = TestCheckout::new();
         // A locked package may leave the mirror any day, so the lock is made afresh.
-        let locked = desk.succeeds(&["lock", line.name, "--json"]);
+        let locked = checkout.succeeds(&["lock", line.name, "--json"]);
         let locked: Value = serde_json::from_str(&locked).expect("JSON");
         assert!(locked["packages"].as_u64().is_some_and(|count| count > 100), "{locked}");
-        let again = desk.succeeds(&["lock", line.name, "--update", "conmon"]);
+        let again = checkout.succeeds(&["lock", line.name, "--update", "conmon"]);
         assert!(again.ends_with(" packages, nothing changed\n"), "{again}");
         for (name, version, files) in line.packages.iter().chain(line.images) {
-            let path = fixture(&desk, name, files);
+            let path = fixture(&checkout, name, files);
             let path = path.to_str().expect("UTF-8");
-            desk.succeeds(&["input", "add", name, path, "--version", version, "--line", line.name]);
+            checkout.succeeds(&["input", "add", name, path, "--version", version, "--line", line.name]);
         }
-        let project = Project::at(desk.root());
+        let project = Project::at(checkout.root());
         let lock = project.lock(&project.recipe(&line.name.parse().unwrap()).unwrap());
         let lock = lock.unwrap_or_else(|fault| panic!("{fault}"));
-        checkout::carry_program(&desk.root(), lock.epoch, &desk.store());
+        checkout::carry_program(&checkout.root(), lock.epoch, &checkout.store());
         let wanted = ["master", "node", "images"].iter().flat_map(|role| lock.wanted_by(role));
         let wanted: BTreeSet<_> = wanted.map(|package| package.name.as_str()).collect();
         let only = wanted.iter().flat_map(|name| ["--only", name]);
-        desk.succeeds(&["fetch", line.name].into_iter().chain(only).collect::<Vec<_>>());
-        desk.succeeds(&["build", "all", "--line", line.name]);
-        desk.succeeds(&["key", "new", "--name", "A cluster's own"]);
+        checkout.succeeds(&["fetch", line.name].into_iter().chain(only).collect::<Vec<_>>());
+        checkout.succeeds(&["build", "all", "--line", line.name]);
+        checkout.succeeds(&["key", "new", "--name", "A cluster's own"]);
         let dist = project.dist(&lock.line).unwrap_or_else(|fault| panic!("{fault}"));
         let uri = format!("file:{}", dist.join("repo").display());
-        let said = desk.succeeds(&["repo", "--line", line.name, "--uri", &uri, "--json"]);
-        Self { line, desk, lock, said: serde_json::from_str(&said).expect("JSON") }
+        let said = checkout.succeeds(&["repo", "--line", line.name, "--uri", &uri, "--json"]);
+        Self { line, checkout, lock, said: serde_json::from_str(&said).expect("JSON") }
     }
 
     /// Where its bundles and its repository are.
     fn dist(&self) -> PathBuf {
-        Project::at(self.desk.root()).dist(&self.lock.line).unwrap_or_else(|fault| panic!("{fault}"))
+        Project::at(self.checkout.root()).dist(&self.lock.line).unwrap_or_else(|fault| panic!("{fault}"))
     }
 
     fn repo(&self) -> PathBuf {
@@ -181,7 +181,7 @@ impl Release {
 
     /// Debian's indices of packages as `lock` read them; those of sources name no file to install.
     fn indices(&self) -> String {
-        let folder = self.desk.path("store-indices");
+        let folder = self.checkout.path("store-indices");
         let entries = fs::read_dir(folder).expect("indices").map(|entry| entry.expect("an entry").path());
         let mut files: Vec<_> = entries.collect();
         files.sort();
@@ -343,7 +343,7 @@ fn a_missing_or_another_version_is_no_installation(release: &Release) {
 
 fn gpgv_and_apt_refuse_a_flipped_byte(release: &Release) {
     let folder = tempfile::tempdir().unwrap();
-    let shown = release.desk.succeeds(&["key", "show", "--json"]);
+    let shown = release.checkout.succeeds(&["key", "show", "--json"]);
     let shown: Value = serde_json::from_str(&shown).expect("JSON");
     assert_eq!(shown["fingerprint"], release.said["fingerprint"]);
     // A copy, since others look at the repository too.

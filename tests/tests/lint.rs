@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use builder::base::name::LineName;
-use builder::base::text::Text;
+use builder::base::text::SourceText;
 use builder::base::tree::Kind;
 use builder::host::checkout::Project;
 use builder::overlay::lint::check_file;
@@ -94,7 +94,8 @@ fn kubeadm_is_told_nothing_that_its_api_does_not_have() {
             let document =
                 text.split("---\n").find(|document| document.contains(kind)).expect("the document");
             let check = |text: &str| {
-                check_file("usr/lib/hale/kubeadm.yaml", Text::new(name, text)).map_err(|f| f.to_string())
+                check_file("usr/lib/hale/kubeadm.yaml", SourceText::new(name, text))
+                    .map_err(|f| f.to_string())
             };
             assert_eq!(check(document).err(), None, "{kind}");
             // The schema is not blind.

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use builder::base::name::{Arch, SuiteName};
 use builder::base::{Class, Digest, Epoch, Result};
-use builder::fetch::mirror::{Mirrors, Offered, Reader};
-use builder::fetch::{Client, Limits};
+use builder::fetch::mirror::{Mirrors, SuiteReader, SuiteSnapshot};
+use builder::fetch::{Client, FetchLimits};
 use builder::formats::debian::index::release::{Listed, Release};
 use builder::formats::openpgp::{Keyring, SigningKey};
-use builder::recipe::trust::Trust;
+use builder::recipe::archive::SuiteTrust;
 use tests::apt::Apt;
 use tests::server::{Reply, Server};
 use tests::tools::{put, said, succeed, tool};
@@ -34,7 +34,7 @@ fn xz(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A mirror with one suite of one package, and everything to read it with.
-struct World {
+struct TestMirror {
     server: Server,
     key: SigningKey,
     release: Release,
@@ -42,7 +42,7 @@ struct World {
     top: tempfile::TempDir,
 }
 
-impl World {
+impl TestMirror {
     fn new() -> Self {
         let key =
             SigningKey::generate([1; 32], "Archive <archive@example.org>", at(NOW - 100 * DAY)).unwrap();
@@ -65,11 +65,12 @@ impl World {
                 ("main/binary-amd64/Packages.xz".to_owned(), listed(&packed)),
             ]),
         };
-        let world = Self { server: Server::start(), key, release, packed, top: tempfile::tempdir().unwrap() };
-        world.publish(&world.release);
-        world.put("main/binary-amd64/Packages.xz", Reply::Body(world.packed.clone()));
-        world.put(&world.by_hash(), Reply::Body(world.packed.clone()));
-        world
+        let mirror =
+            Self { server: Server::start(), key, release, packed, top: tempfile::tempdir().unwrap() };
+        mirror.publish(&mirror.release);
+        mirror.put("main/binary-amd64/Packages.xz", Reply::Body(mirror.packed.clone()));
+        mirror.put(&mirror.by_hash(), Reply::Body(mirror.packed.clone()));
+        mirror
     }
 
     fn by_hash(&self) -> String {
@@ -88,28 +89,28 @@ impl World {
         self.put("InRelease", Reply::Body(self.signed(release).into_bytes()));
     }
 
-    fn trust(&self) -> Trust {
+    fn trust(&self) -> SuiteTrust {
         let certificate = self.key.certificate_bytes().unwrap();
         let keyring = Keyring::pinned(&[&certificate], &BTreeSet::from([self.key.fingerprint()])).unwrap();
-        Trust { components: vec!["main".to_owned()], keyring }
+        SuiteTrust { components: vec!["main".to_owned()], keyring }
     }
 
-    fn read_seen(&self, seen: Option<Epoch>) -> Result<Offered> {
+    fn read_seen(&self, seen: Option<Epoch>) -> Result<SuiteSnapshot> {
         let sources = self.top.path().join("apt.sources");
         put(&sources, format!("Types: deb\nURIs: {}\nSuites: demo\nComponents: main\n", self.server.url("")));
         self.read_from(&sources, seen)
     }
 
-    fn read_from(&self, sources: &Path, seen: Option<Epoch>) -> Result<Offered> {
-        let limits = Limits {
+    fn read_from(&self, sources: &Path, seen: Option<Epoch>) -> Result<SuiteSnapshot> {
+        let limits = FetchLimits {
             stall: Duration::from_millis(500),
             tries: 2,
             pause: Duration::from_millis(1),
-            ..Limits::default()
+            ..FetchLimits::default()
         };
         let client = Client::new(limits, None)?;
         let cache = self.top.path().join("cache");
-        let reader = Reader {
+        let reader = SuiteReader {
             client: &client,
             cache: &cache,
             now: at(NOW),
@@ -136,37 +137,37 @@ impl World {
 
 #[test]
 fn a_good_mirror_is_read_and_its_index_kept() {
-    let world = World::new();
-    let offered = world.read_seen(Some(at(NOW - DAY))).unwrap();
+    let mirror = TestMirror::new();
+    let offered = mirror.read_seen(Some(at(NOW - DAY))).unwrap();
     assert_eq!(offered.packages[0].name.as_str(), "demo");
-    assert_eq!(offered.suite.signed_by, BTreeSet::from([world.key.fingerprint().to_string()]));
-    let asked = world.server.requests().len();
-    assert_eq!(world.read_seen(None).unwrap().packages, offered.packages);
-    let again: Vec<_> = world.server.requests().drain(asked..).map(|request| request.path).collect();
+    assert_eq!(offered.suite.signed_by, BTreeSet::from([mirror.key.fingerprint().to_string()]));
+    let asked = mirror.server.requests().len();
+    assert_eq!(mirror.read_seen(None).unwrap().packages, offered.packages);
+    let again: Vec<_> = mirror.server.requests().drain(asked..).map(|request| request.path).collect();
     assert_eq!(again, ["/dists/demo/InRelease"], "the second time the index comes from the cache");
-    let kept = world.top.path().join("cache").join(Digest::of(PACKAGES).hex());
+    let kept = mirror.top.path().join("cache").join(Digest::of(PACKAGES).hex());
     put(&kept, "flipped");
-    assert_eq!(world.read_seen(None).unwrap().packages, offered.packages);
+    assert_eq!(mirror.read_seen(None).unwrap().packages, offered.packages);
     assert_eq!(std::fs::read_to_string(kept).unwrap(), PACKAGES, "a damaged index is fetched again");
 }
 
 #[test]
 fn a_missing_by_hash_falls_back_to_the_plain_name() {
-    let world = World::new();
-    world.put(&world.by_hash(), Reply::Status(404, "gone"));
-    assert!(world.read_seen(None).is_ok());
-    let world = World::new();
-    world.put("main/binary-amd64/Packages.xz", Reply::Status(404, "gone"));
-    assert!(world.read_seen(None).is_ok(), "by-hash alone is enough");
-    world.put(&world.by_hash(), Reply::Status(404, "gone"));
-    std::fs::remove_dir_all(world.top.path().join("cache")).unwrap();
-    world.refuses(Class::Remote, "is gone");
+    let mirror = TestMirror::new();
+    mirror.put(&mirror.by_hash(), Reply::Status(404, "gone"));
+    assert!(mirror.read_seen(None).is_ok());
+    let mirror = TestMirror::new();
+    mirror.put("main/binary-amd64/Packages.xz", Reply::Status(404, "gone"));
+    assert!(mirror.read_seen(None).is_ok(), "by-hash alone is enough");
+    mirror.put(&mirror.by_hash(), Reply::Status(404, "gone"));
+    std::fs::remove_dir_all(mirror.top.path().join("cache")).unwrap();
+    mirror.refuses(Class::Remote, "is gone");
 }
 
 #[test]
 fn mirrors_that_do_not_serve() {
-    let world = World::new();
-    let whole = world.signed(&world.release).into_bytes();
+    let mirror = TestMirror::new();
+    let whole = mirror.signed(&mirror.release).into_bytes();
     for (reply, class, words) in [
         (Reply::Html, Class::Remote, "no InRelease file"),
         (Reply::Status(404, "gone"), Class::Remote, "is gone"),
@@ -181,82 +182,82 @@ fn mirrors_that_do_not_serve() {
             "redirects to a file of this machine",
         ),
     ] {
-        world.put("InRelease", reply);
-        world.refuses(class, words);
+        mirror.put("InRelease", reply);
+        mirror.refuses(class, words);
     }
 }
 
 #[test]
 fn releases_that_are_not_to_be_believed() {
-    let world = World::new();
-    let good = world.signed(&world.release);
-    let text = world.release.to_text().unwrap();
+    let mirror = TestMirror::new();
+    let good = mirror.signed(&mirror.release);
+    let text = mirror.release.to_text().unwrap();
     let other = SigningKey::generate([2; 32], "Other <other@example.org>", at(NOW - 100 * DAY)).unwrap();
     for (message, words) in [
         (good.replace("Suite: stable", "Suite: stablf"), "does not match the text"),
         (other.clearsign(&text, at(NOW - DAY)).unwrap(), "not signed by a pinned key"),
-        (world.key.clearsign(&text, at(NOW + DAY)).unwrap(), "it was made later"),
+        (mirror.key.clearsign(&text, at(NOW + DAY)).unwrap(), "it was made later"),
         (good.clone() + "Origin: Debian\n", "text after the signature"),
         (good.replace("Hash: SHA512\n", "Hash: SHA512\nOrigin: Debian\n"), "a header that is not signed"),
         (good[..good.len() - 40].to_owned(), "without an end"),
         (good[..good.find("-----BEGIN PGP SIGNATURE").unwrap()].to_owned(), "without a signature"),
     ] {
-        world.put("InRelease", Reply::Body(message.into_bytes()));
-        world.refuses(Class::Integrity, words);
+        mirror.put("InRelease", Reply::Body(message.into_bytes()));
+        mirror.refuses(Class::Integrity, words);
     }
     for message in [text.clone(), format!("Origin: Debian\n{good}")] {
-        world.put("InRelease", Reply::Body(message.into_bytes()));
-        world.refuses(Class::Remote, "no InRelease file");
+        mirror.put("InRelease", Reply::Body(message.into_bytes()));
+        mirror.refuses(Class::Remote, "no InRelease file");
     }
 }
 
 #[test]
 fn releases_of_another_time_or_suite() {
-    let world = World::new();
-    world.refuses_seen(Some(at(NOW)), Class::Integrity, "an older Release file than the lock was made from");
+    let mirror = TestMirror::new();
+    mirror.refuses_seen(Some(at(NOW)), Class::Integrity, "an older Release file than the lock was made from");
     let other = SuiteName::new("other").unwrap();
     for (release, words) in [
-        (Release { valid_until: Some(at(NOW - 1)), ..world.release.clone() }, "has expired"),
-        (Release { date: at(NOW + DAY), ..world.release.clone() }, "of the future"),
-        (Release { codename: other, ..world.release.clone() }, "of another suite"),
-        (Release { files: BTreeMap::new(), ..world.release.clone() }, "SHA256"),
+        (Release { valid_until: Some(at(NOW - 1)), ..mirror.release.clone() }, "has expired"),
+        (Release { date: at(NOW + DAY), ..mirror.release.clone() }, "of the future"),
+        (Release { codename: other, ..mirror.release.clone() }, "of another suite"),
+        (Release { files: BTreeMap::new(), ..mirror.release.clone() }, "SHA256"),
     ] {
-        world.publish(&release);
-        world.refuses(Class::Integrity, words);
+        mirror.publish(&release);
+        mirror.refuses(Class::Integrity, words);
     }
 }
 
 #[test]
 fn indices_that_disagree_with_their_release() {
-    let world = World::new();
-    let mut flipped = world.packed.clone();
+    let mirror = TestMirror::new();
+    let mut flipped = mirror.packed.clone();
     let middle = flipped.len() / 2;
     flipped[middle] ^= 1;
-    let longer = [world.packed.clone(), vec![0; 9]].concat();
+    let longer = [mirror.packed.clone(), vec![0; 9]].concat();
     for (reply, class, words) in [
         (Reply::Body(flipped.clone()), Class::Integrity, "not what its Release file says"),
-        (Reply::Body(world.packed[..40].to_vec()), Class::Integrity, "not what its Release file says"),
+        (Reply::Body(mirror.packed[..40].to_vec()), Class::Integrity, "not what its Release file says"),
         (Reply::Body(longer), Class::Integrity, "is too long"),
         (Reply::Endless, Class::Integrity, "is too long"),
-        (Reply::Cut(world.packed.clone(), 40), Class::Remote, "was cut"),
+        (Reply::Cut(mirror.packed.clone(), 40), Class::Remote, "was cut"),
     ] {
-        world.put(&world.by_hash(), reply.clone());
-        world.put("main/binary-amd64/Packages.xz", reply);
-        world.refuses(class, words);
+        mirror.put(&mirror.by_hash(), reply.clone());
+        mirror.put("main/binary-amd64/Packages.xz", reply);
+        mirror.refuses(class, words);
     }
     // What it unpacks to must fit too: a bomb stops at the listed size.
-    let mut release = world.release.clone();
+    let mut release = mirror.release.clone();
     release
         .files
         .insert("main/binary-amd64/Packages".to_owned(), Listed { size: 10, digest: Digest::of("") });
-    world.put(&world.by_hash(), Reply::Body(world.packed.clone()));
-    world.publish(&release);
-    world.refuses(Class::Integrity, "not what its Release file says");
+    mirror.put(&mirror.by_hash(), Reply::Body(mirror.packed.clone()));
+    mirror.publish(&release);
+    mirror.refuses(Class::Integrity, "not what its Release file says");
 }
 
 #[test]
 fn a_second_mirror_is_asked_and_judged_by_itself() {
-    let (bad, good) = (World::new(), World::new());
+    let (bad, good) = (TestMirror::new(), TestMirror::new());
     let sources = good.top.path().join("two.list");
     put(&sources, format!("deb {} demo main\ndeb {} demo main\n", bad.server.url(""), good.server.url("")));
     bad.put("InRelease", Reply::Html);
@@ -284,7 +285,7 @@ fn apt_simulate(top: &Path, packages: &str, wanted: &[String]) -> BTreeSet<Strin
 fn apt_would_install_what_the_lock_holds() {
     use builder::host::checkout::Project;
     use builder::lock::diff::changes;
-    use builder::lock::resolve::{Moving, resolve};
+    use builder::lock::resolve::{UpdatePolicy, resolve};
 
     let top = tempfile::tempdir().unwrap();
     let project = Project::at(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap());
@@ -292,9 +293,9 @@ fn apt_would_install_what_the_lock_holds() {
     let sources = ["/etc/apt/sources.list", "/etc/apt/sources.list.d"].map(Into::into);
     #[expect(clippy::disallowed_methods, reason = "signatures of the outside world expire")]
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    let client = Client::new(Limits::default(), None).unwrap();
+    let client = Client::new(FetchLimits::default(), None).unwrap();
     let cache = top.path().join("cache");
-    let reader = Reader {
+    let reader = SuiteReader {
         client: &client,
         cache: &cache,
         now: at(now),
@@ -302,8 +303,9 @@ fn apt_would_install_what_the_lock_holds() {
         sources: recipe.sources.keys().cloned().collect(),
     };
     let mirrors = Mirrors::read(&sources).unwrap();
-    let offer = || reader.offer(&mirrors, &project.files().unwrap(), &recipe.line, None);
-    let lock = resolve(&recipe, offer().unwrap_or_else(|fault| panic!("{fault}")), Moving::All).unwrap();
+    let snapshot = || reader.snapshot(&mirrors, &project.files().unwrap(), &recipe.line, None);
+    let lock =
+        resolve(&recipe, snapshot().unwrap_or_else(|fault| panic!("{fault}")), UpdatePolicy::All).unwrap();
 
     let mut indices = String::new();
     for entry in std::fs::read_dir(&cache).unwrap() {
@@ -326,7 +328,7 @@ fn apt_would_install_what_the_lock_holds() {
 
     // A lock moves one package and leaves the others; a lock of now has nothing to move.
     let one = &lock.packages.values().next().unwrap().name;
-    let again = resolve(&recipe, offer().unwrap(), Moving::One(&lock, one)).unwrap();
+    let again = resolve(&recipe, snapshot().unwrap(), UpdatePolicy::One(&lock, one)).unwrap();
     assert_eq!(changes(Some(&lock), &again), []);
 }
 
@@ -336,8 +338,8 @@ fn synthetic(
     recipe: &builder::recipe::Recipe,
     version: u32,
     newer: &[&str],
-) -> builder::lock::resolve::Offer {
-    use builder::formats::debian::control::Source;
+) -> builder::lock::resolve::ArchiveSnapshot {
+    use builder::formats::debian::control::ControlText;
     use builder::lock::LockedSuite;
 
     let relations: BTreeSet<String> = recipe.wanted().unwrap().into_values().flatten().collect();
@@ -352,7 +354,7 @@ fn synthetic(
     }
     let suite = SuiteName::new("bookworm").unwrap();
     let packages = builder::formats::debian::index::packages::parse(
-        Source::integrity("Packages", &index),
+        ControlText::integrity("Packages", &index),
         &suite,
         Arch::Amd64,
     );
@@ -362,7 +364,7 @@ fn synthetic(
         date: at(NOW + u64::from(version)),
         signed_by: BTreeSet::from(["0".repeat(40)]),
     };
-    builder::lock::resolve::Offer {
+    builder::lock::resolve::ArchiveSnapshot {
         suites: BTreeMap::from([(suite, locked)]),
         packages: packages.unwrap(),
         sources: Vec::new(),
@@ -374,35 +376,35 @@ fn one_package_moves_and_the_others_stay() {
     use builder::base::name::PackageName;
     use builder::host::checkout::Project;
     use builder::lock::diff::changes;
-    use builder::lock::resolve::{Moving, resolve};
+    use builder::lock::resolve::{UpdatePolicy, resolve};
 
     let project = Project::at(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap());
     let recipe = project.recipe(&project.default_line().unwrap()).unwrap();
-    let first = resolve(&recipe, synthetic(&recipe, 1, &[]), Moving::All).unwrap();
+    let first = resolve(&recipe, synthetic(&recipe, 1, &[]), UpdatePolicy::All).unwrap();
     assert_eq!(first.epoch, at(NOW + 1), "the epoch is the newest suite's date");
     let conmon = PackageName::new("conmon").unwrap();
-    let offer = || {
-        let (mut offer, old) = (synthetic(&recipe, 1, &["conmon", "kmod"]), synthetic(&recipe, 1, &[]));
-        offer.packages.extend(old.packages);
-        offer
+    let snapshot = || {
+        let (mut snapshot, old) = (synthetic(&recipe, 1, &["conmon", "kmod"]), synthetic(&recipe, 1, &[]));
+        snapshot.packages.extend(old.packages);
+        snapshot
     };
     let moved =
         |lock| -> Vec<String> { changes(Some(&first), lock).into_iter().map(|change| change.name).collect() };
-    let one = resolve(&recipe, offer(), Moving::One(&first, &conmon)).unwrap();
+    let one = resolve(&recipe, snapshot(), UpdatePolicy::One(&first, &conmon)).unwrap();
     assert_eq!(moved(&one), ["conmon"]);
-    let all = resolve(&recipe, offer(), Moving::All).unwrap();
+    let all = resolve(&recipe, snapshot(), UpdatePolicy::All).unwrap();
     assert_eq!(moved(&all), ["conmon", "kmod"]);
     let change = changes(Some(&first), &one).remove(0);
     assert_eq!((change.before.as_deref(), change.after.as_deref()), (Some("9:1"), Some("9:2")));
     assert_eq!(change.wanted_by.iter().map(|group| group.as_str()).collect::<Vec<_>>(), ["master", "node"]);
-    let gone = resolve(&recipe, synthetic(&recipe, 2, &[]), Moving::One(&first, &conmon)).unwrap();
+    let gone = resolve(&recipe, synthetic(&recipe, 2, &[]), UpdatePolicy::One(&first, &conmon)).unwrap();
     assert!(moved(&gone).len() > 2, "what the archive no longer has cannot stay");
 
     let stranger = PackageName::new("stranger").unwrap();
-    let fault = resolve(&recipe, offer(), Moving::One(&first, &stranger)).unwrap_err();
+    let fault = resolve(&recipe, snapshot(), UpdatePolicy::One(&first, &stranger)).unwrap_err();
     assert_eq!(fault.class(), Class::User, "{fault}");
-    let mut poor = offer();
+    let mut poor = snapshot();
     poor.packages.retain(|package| package.name != conmon);
-    let fault = resolve(&recipe, poor, Moving::All).unwrap_err();
+    let fault = resolve(&recipe, poor, UpdatePolicy::All).unwrap_err();
     assert!(fault.class() == Class::User && fault.to_string().contains("conmon"), "{fault}");
 }

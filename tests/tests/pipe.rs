@@ -3,14 +3,14 @@
 use std::fs;
 use std::process::Stdio;
 
-use tests::cli::Desk;
+use tests::cli::TestCheckout;
 use tests::tools::said;
 
 /// A reader that has seen enough is no mistake of anybody's: the verb does its work to the end, and is silent.
 #[test]
 fn a_reader_that_goes_away() {
-    let desk = Desk::with_program();
-    desk.succeeds(&["key", "new"]);
+    let checkout = TestCheckout::with_program();
+    checkout.succeeds(&["key", "new"]);
     for words in [
         &["build", "all"][..],
         &["plan", "all"],
@@ -28,7 +28,7 @@ fn a_reader_that_goes_away() {
     ] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        let output = desk.command(words).stdout(writer).output().unwrap();
+        let output = checkout.command(words).stdout(writer).output().unwrap();
         let text = said(&output);
         assert!(
             output.status.success() && !text.contains("panicked"),
@@ -37,12 +37,12 @@ fn a_reader_that_goes_away() {
         );
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        let status = desk.command(words).stderr(writer).stdout(Stdio::null()).status().unwrap();
+        let status = checkout.command(words).stderr(writer).stdout(Stdio::null()).status().unwrap();
         assert!(status.success(), "{words:?} without anybody to complain to: {status}");
     }
-    assert!(desk.root().join("dist/node/SHA256SUMS").is_file());
+    assert!(checkout.root().join("dist/node/SHA256SUMS").is_file());
     // No room is one.
     let full = fs::File::options().write(true).open("/dev/full").unwrap();
-    let output = desk.command(&["key", "show"]).stdout(full).output().unwrap();
+    let output = checkout.command(&["key", "show"]).stdout(full).output().unwrap();
     assert_eq!(output.status.code(), Some(5), "{}", said(&output));
 }

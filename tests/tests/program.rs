@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use builder::base::Epoch;
-use builder::host::cargo::{self, Package};
+use builder::host::cargo::{self, BuiltDeb};
 use tests::checkout::{copy, top};
 use tests::tools::{succeed, tool};
 
@@ -12,7 +12,7 @@ fn output(command: &mut Command) -> String {
     String::from_utf8(succeed(command)).expect("UTF-8")
 }
 
-fn build(checkout: &Path) -> Package {
+fn build(checkout: &Path) -> BuiltDeb {
     cargo::build(checkout, &tests::checkout::toolchain(), Epoch::new(1_700_000_000).unwrap())
         .unwrap_or_else(|fault| panic!("{fault}"))
 }
@@ -51,7 +51,7 @@ fn two_places_give_the_same_package() {
     check_package(elsewhere.path(), &here);
 }
 
-fn check_package(scratch: &Path, package: &Package) {
+fn check_package(scratch: &Path, package: &BuiltDeb) {
     let deb = scratch.join("hale.deb");
     std::fs::write(&deb, &package.deb).unwrap();
     let (deb, root) = (deb.to_str().unwrap(), scratch.join("root"));

@@ -8,7 +8,7 @@ use builder::base::name::Arch;
 use builder::base::progress::Silent;
 use builder::base::tree::Contents;
 use builder::base::{Class, Digest, Fault, Url};
-use builder::fetch::{Client, Image, Limits, Source, Summary, Wanted, fetch, parts};
+use builder::fetch::{Client, FetchLimits, FetchRequest, FetchSummary, ImageRef, Locations, fetch, parts};
 use builder::store::Store;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -67,11 +67,11 @@ impl Registry {
     }
 }
 
-struct Bench {
+struct PullTest {
     folder: TempDir,
 }
 
-impl Bench {
+impl PullTest {
     fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap() }
     }
@@ -80,15 +80,15 @@ impl Bench {
         Store::open(&self.folder.path().join("store")).unwrap()
     }
 
-    fn pull(&self, server: &Server, digest: Digest) -> Summary {
-        let limits = Limits { pause: Duration::from_millis(2), tries: 3, ..Limits::default() };
+    fn pull(&self, server: &Server, digest: Digest) -> FetchSummary {
+        let limits = FetchLimits { pause: Duration::from_millis(2), tries: 3, ..FetchLimits::default() };
         let registry = Url::new(server.url("")).unwrap();
-        let wanted = Wanted {
+        let wanted = FetchRequest {
             name: "thing".to_owned(),
-            source: Source::Image(Image::new(registry, "team/thing", Arch::Amd64).unwrap()),
+            source: Locations::Image(ImageRef::new(registry, "team/thing", Arch::Amd64).unwrap()),
             size: None,
             checksum: Some(Checksum::Sha256(digest)),
-            mend: String::new(),
+            help: String::new(),
         };
         fetch(&self.store(), &Client::new(limits, None).unwrap(), &[wanted], &Silent).unwrap()
     }
@@ -107,23 +107,23 @@ fn an_image_comes_whole_and_once() {
     let (registry, digest) = Registry::with_image(|_| {});
     let served = registry.clone();
     let server = Server::answering(move |request| served.answer(request));
-    let bench = Bench::new();
-    let summary = bench.pull(&server, digest);
+    let test = PullTest::new();
+    let summary = test.pull(&server, digest);
     assert!(summary.missing.is_empty(), "{:?}", summary.missing);
     // The index, the manifest, the config and two layers; the other platform is left alone.
     assert_eq!((summary.outputs.len(), server.requests().len()), (5, 2 + 3));
-    let parts = parts(&bench.store(), &digest, Arch::Amd64).unwrap();
+    let parts = parts(&test.store(), &digest, Arch::Amd64).unwrap();
     assert_eq!(
         (parts.layers.len(), parts.layers[1].size, &*parts.manifest.media_type),
         (2, 300_000, MANIFEST)
     );
-    assert_eq!(bench.store().read(&parts.layers[0].digest).unwrap(), b"lower layer");
+    assert_eq!(test.store().read(&parts.layers[0].digest).unwrap(), b"lower layer");
     let before = server.requests().len();
-    assert_eq!(bench.pull(&server, digest).present, ["thing"]);
+    assert_eq!(test.pull(&server, digest).present, ["thing"]);
     assert_eq!(server.requests().len(), before);
     // A layer that is lost is fetched again, and it alone.
-    std::fs::remove_file(bench.store().path_of(&parts.layers[0].digest)).unwrap();
-    assert_eq!(bench.pull(&server, digest).fetched.len(), 1);
+    std::fs::remove_file(test.store().path_of(&parts.layers[0].digest)).unwrap();
+    assert_eq!(test.pull(&server, digest).fetched.len(), 1);
     let asked: Vec<String> = server.requests()[before..].iter().map(|request| request.path.clone()).collect();
     assert!(asked.iter().all(|path| path.ends_with(&parts.layers[0].digest.to_string())), "{asked:?}");
 }
@@ -153,7 +153,7 @@ fn a_token_is_fetched_and_kept_from_strangers() {
         }
         registry.answer(request)
     });
-    let summary = Bench::new().pull(&server, digest);
+    let summary = PullTest::new().pull(&server, digest);
     assert!(summary.missing.is_empty(), "{:?}", summary.missing);
     assert!(!storage.requests().is_empty());
 }
@@ -165,12 +165,12 @@ fn a_foreign_token_server_is_not_asked() {
     let server = Server::answering(move |_| {
         Answer::new(401, "{}").header("WWW-Authenticate", format!(r#"Bearer realm="{realm}""#))
     });
-    let fault = Bench::new().fails(&server, Digest::of("x"), Class::Remote);
+    let fault = PullTest::new().fails(&server, Digest::of("x"), Class::Remote);
     assert!(fault.to_string().contains("foreign server"), "{fault}");
     assert!(stranger.requests().is_empty());
     for challenge in ["Basic realm=\"x\"", "Bearer", "Bearer realm=\"file:///etc/passwd\""] {
         let server = Server::answering(move |_| Answer::new(401, "").header("WWW-Authenticate", challenge));
-        Bench::new().fails(&server, Digest::of("x"), Class::Remote);
+        PullTest::new().fails(&server, Digest::of("x"), Class::Remote);
     }
 }
 
@@ -184,7 +184,7 @@ fn check(
     let (mut registry, mut digest) = Registry::with_image(change);
     spoil(&mut registry, &mut digest);
     let server = Server::answering(move |request| registry.answer(request));
-    let fault = Bench::new().fails(&server, digest, class);
+    let fault = PullTest::new().fails(&server, digest, class);
     assert!(fault.to_string().contains(part), "{fault}");
 }
 
@@ -220,5 +220,5 @@ fn documents_and_blobs_that_are_not_what_was_pinned_are_refused() {
 #[test]
 fn a_document_without_end_ends() {
     let server = Server::answering(|_| Answer::new(200, vec![b' '; 65536]).endless());
-    Bench::new().fails(&server, Digest::of("x"), Class::Integrity);
+    PullTest::new().fails(&server, Digest::of("x"), Class::Integrity);
 }

@@ -9,15 +9,15 @@ use builder::base::name::{Arch, GroupName, LineName, PackageName, RoleName, Suit
 use builder::base::tree::{Memory, Tree, TreePath};
 use builder::base::{Class, Digest, Epoch};
 use builder::dist::repository::{Bundles, gather, publish};
-use builder::formats::debian::control::{Paragraph, Source};
+use builder::formats::debian::control::{ControlText, Paragraph};
 use builder::formats::openpgp::SigningKey;
 use builder::lock::{Lock, LockedPackage};
-use builder::pack::package::deb::{self, Deb};
+use builder::pack::package::deb::{self, DebSpec};
 use builder::pack::package::repository::Suite;
 use builder::store::Store;
 use tempfile::TempDir;
 use tests::apt::Apt;
-use tests::cli::Desk;
+use tests::cli::TestCheckout;
 use tests::fixtures::bundle;
 use tests::tools::{prefixed, put, run, said, succeed, tool};
 
@@ -42,7 +42,8 @@ fn deb(package: &str, version: &str, arch: &str, depends: &str) -> (String, Vec<
     let path = TreePath::new(format!("usr/share/{package}/file")).unwrap();
     tree.insert(path, memory.file(package.as_bytes(), 0o644)).unwrap();
     let (conffiles, scripts) = (BTreeSet::new(), BTreeMap::new());
-    let deb = Deb { control: &control, conffiles: &conffiles, scripts: &scripts, triggers: &[], tree: &tree };
+    let deb =
+        DebSpec { control: &control, conffiles: &conffiles, scripts: &scripts, triggers: &[], tree: &tree };
     let mut bytes = Vec::new();
     let mut scratch = std::io::Cursor::new(Vec::new());
     deb::write(&deb, &memory, Epoch::new(EPOCH).unwrap(), &mut scratch, &mut bytes).unwrap();
@@ -239,7 +240,7 @@ fn apt_ftparchive_finds_the_same_packages() {
     let ours = site.read("dists/hale-1.17/main/binary-amd64/Packages");
     let facts = |text: Vec<u8>| -> BTreeSet<Vec<String>> {
         let text = String::from_utf8(text).unwrap();
-        let paragraphs = Source::integrity("Packages", &text).read().unwrap();
+        let paragraphs = ControlText::integrity("Packages", &text).read().unwrap();
         let fields =
             ["Package", "Version", "Architecture", "Depends", "Filename", "Size", "SHA256", "Description"];
         paragraphs
@@ -269,7 +270,7 @@ fn a_fetched_package_that_is_another_is_refused() {
     let mut lock = lock();
     let mut bundles = Bundles::default();
     let nothing = gather(&store, &bundles, &roles, &lock).unwrap_err();
-    assert_eq!((nothing.class(), nothing.how_to_mend()), (Class::User, Some("cargo xtask build all")));
+    assert_eq!((nothing.class(), nothing.help_text()), (Class::User, Some("cargo xtask build all")));
     let (file, bytes) = deb("hale-master", "1.17-1", "all", "");
     put(dir.path().join(&file), bytes);
     bundles.roles.push(bundle(&store, &[dir.path().join(file)]));
@@ -278,7 +279,7 @@ fn a_fetched_package_that_is_another_is_refused() {
     want(&mut lock, "crun", "1.8.1-2", &file, &bytes);
     let lie = gather(&store, &bundles, &roles, &lock).unwrap_err();
     assert_eq!(lie.class(), Class::Integrity, "{lie}");
-    assert_eq!(lie.expected_found(), Some(("crun 1.8.1-2 amd64", "crun 1.8.1-1 amd64")));
+    assert_eq!(lie.mismatch(), Some(("crun 1.8.1-2 amd64", "crun 1.8.1-1 amd64")));
 }
 
 #[test]
@@ -296,42 +297,42 @@ fn both_keyrings_are_one_key() {
 }
 
 /// How many packages the repository gets.
-fn packages_of(desk: &Desk) -> usize {
-    let said: serde_json::Value = serde_json::from_str(&desk.succeeds(&["repo", "--json"])).unwrap();
+fn packages_of(checkout: &TestCheckout) -> usize {
+    let said: serde_json::Value = serde_json::from_str(&checkout.succeeds(&["repo", "--json"])).unwrap();
     said["packages"].as_array().unwrap().len()
 }
 
 /// What is signed is what the plan makes, and not what somebody laid beside it.
 #[test]
 fn a_stray_package_is_not_signed() {
-    let desk = Desk::with_program();
-    desk.succeeds(&["key", "new"]);
-    put(desk.path("program"), b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\0\0\x3e\0a program");
-    desk.succeeds(&["input", "add", "kubelet", "program", "--version", "1.17.17"]);
-    desk.succeeds(&["build", "all"]);
-    let own = packages_of(&desk);
-    let release = desk.root().join("dist/repo/dists/hale-1.17/InRelease");
+    let checkout = TestCheckout::with_program();
+    checkout.succeeds(&["key", "new"]);
+    put(checkout.path("program"), b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\0\0\x3e\0a program");
+    checkout.succeeds(&["input", "add", "kubelet", "program", "--version", "1.17.17"]);
+    checkout.succeeds(&["build", "all"]);
+    let own = packages_of(&checkout);
+    let release = checkout.root().join("dist/repo/dists/hale-1.17/InRelease");
     let signed = std::fs::read(&release).unwrap();
     let control =
         "Package: kubelet\nVersion: 99\nArchitecture: amd64\nMaintainer: T <t@example.org>\nDescription: t\n";
-    put(desk.path("stray/DEBIAN/control"), control);
+    put(checkout.path("stray/DEBIAN/control"), control);
     let any = |folder: &str| {
         let mut debs =
-            std::fs::read_dir(desk.root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+            std::fs::read_dir(checkout.root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
         debs.find(|path| path.extension().is_some_and(|end| end == "deb")).unwrap()
     };
     for folder in ["dist/master", "dist/components"] {
         // A whole package by a name of its own, and other bytes in the place of one.
-        let (deb, stray) = (any(folder), desk.root().join(folder).join("kubelet_99_amd64.deb"));
+        let (deb, stray) = (any(folder), checkout.root().join(folder).join("kubelet_99_amd64.deb"));
         let bytes = std::fs::read(&deb).unwrap();
         succeed(
             tool("dpkg-deb", "dpkg")
                 .args(["--root-owner-group", "--build"])
-                .arg(desk.path("stray"))
+                .arg(checkout.path("stray"))
                 .arg(&stray),
         );
         for spoilt in [&stray, &deb] {
-            let refused = desk.refuses(&["repo"], 2);
+            let refused = checkout.refuses(&["repo"], 2);
             let name = spoilt.file_name().unwrap().to_str().unwrap();
             assert!(refused.contains(name) && refused.contains("cargo xtask build"), "{refused}");
             assert!(std::fs::read(&release).unwrap() == signed, "{name} was signed");
@@ -341,9 +342,9 @@ fn a_stray_package_is_not_signed() {
         std::fs::write(&deb, bytes).unwrap();
     }
     // What was not built, or built of something else, is no part of it.
-    assert_eq!(packages_of(&desk), own);
-    desk.edit("overlays/common/etc/crictl.yaml", "timeout: ", "timeout: 1");
-    let refused = desk.refuses(&["repo"], 2);
+    assert_eq!(packages_of(&checkout), own);
+    checkout.edit("overlays/common/etc/crictl.yaml", "timeout: ", "timeout: 1");
+    let refused = checkout.refuses(&["repo"], 2);
     assert!(
         refused.contains("no bundle of a role") && refused.contains("cargo xtask build all"),
         "{refused}"

@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use serde_json::Value;
-use tests::cli::Desk;
+use tests::cli::TestCheckout;
 use tests::tools::{put, run, said, succeed, tool};
 
 /// `cargo build --target-dir DIR …` writes a program that ends in what `plant` prints; any other verb of
 /// cargo's is the real one's.
-fn cargo_that_plants(desk: &Desk, plant: &str) -> PathBuf {
+fn cargo_that_plants(checkout: &TestCheckout, plant: &str) -> PathBuf {
     let real = std::env::var_os("CARGO").expect("cargo runs the tests");
     let script = format!(
         "#!/bin/sh\nset -eu\n[ \"$1\" = build ] || exec '{1}' \"$@\"\n\
@@ -23,24 +23,24 @@ fn cargo_that_plants(desk: &Desk, plant: &str) -> PathBuf {
          folder=\"$2/x86_64-unknown-linux-gnu/node\"\nmkdir -p \"$folder\"\n\
          rm -f \"$folder/hale\" \"$folder/init\"\ncp '{0}' \"$folder/init\"\n\
          {{ cat '{0}'; {plant}; }} > \"$folder/hale\"\nchmod 755 \"$folder/hale\"\n",
-        desk.path("program").display(),
+        checkout.path("program").display(),
         Path::new(&real).display(),
     );
-    let folder = desk.path("bin");
+    let folder = checkout.path("bin");
     put(folder.join("cargo"), script);
     fs::set_permissions(folder.join("cargo"), fs::Permissions::from_mode(0o755)).unwrap();
     folder
 }
 
-/// A desk whose checkout git knows, as `check` copies what git would commit.
-fn desk() -> Desk {
-    let desk = Desk::new();
-    let git = |words: &[&str]| succeed(tool("git", "git").args(words).current_dir(desk.root()));
+/// A checkout whose checkout git knows, as `check` copies what git would commit.
+fn checkout() -> TestCheckout {
+    let checkout = TestCheckout::new();
+    let git = |words: &[&str]| succeed(tool("git", "git").args(words).current_dir(checkout.root()));
     git(&["init", "--quiet"]);
     git(&["add", "--all"]);
     // The smallest program: one that ends at once (elf(5); int 0x80 with eax 1).
-    put(desk.path("program"), ELF);
-    desk
+    put(checkout.path("program"), ELF);
+    checkout
 }
 
 /// An ELF file of one segment, whose code is `mov al, 1; int 0x80`.
@@ -51,18 +51,18 @@ const ELF: &[u8] = &[
     0x7c, 0, 0, 0, 0, 0, 0, 0, 0x7c, 0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0, 0xb0, 1, 0xcd, 0x80,
 ];
 
-fn check(desk: &Desk, plant: &str, words: &[&str]) -> Output {
+fn check(checkout: &TestCheckout, plant: &str, words: &[&str]) -> Output {
     let search = std::env::var_os("PATH").expect("a path");
-    let folders = [cargo_that_plants(desk, plant)].into_iter().chain(std::env::split_paths(&search));
+    let folders = [cargo_that_plants(checkout, plant)].into_iter().chain(std::env::split_paths(&search));
     let search = std::env::join_paths(folders).expect("folders without colons");
-    let mut check = desk.command(&[&["check", "master"], words].concat());
-    run(check.env("PATH", search).env("CARGO_TARGET_DIR", desk.path("target")))
+    let mut check = checkout.command(&[&["check", "master"], words].concat());
+    run(check.env("PATH", search).env("CARGO_TARGET_DIR", checkout.path("target")))
 }
 
 #[test]
 fn without_a_plant_it_says_yes() {
-    let desk = desk();
-    let output = check(&desk, "true", &["--json"]);
+    let checkout = checkout();
+    let output = check(&checkout, "true", &["--json"]);
     assert!(output.status.success(), "{}", said(&output));
     let verdict: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!((&verdict["role"], &verdict["parting"]), (&Value::from("master"), &Value::Null), "{verdict}");
@@ -72,7 +72,7 @@ fn without_a_plant_it_says_yes() {
     for part in ["umask 0077", "user 1111:2222", "time zone Pacific/Kiritimati", "locale tr_TR.UTF-8"] {
         assert!(conditions.contains(part), "{part:?} in {conditions}");
     }
-    let text = said(&check(&desk, "true", &[]));
+    let text = said(&check(&checkout, "true", &[]));
     assert!(text.contains(" outputs, all the same"), "{text}");
 }
 
@@ -82,8 +82,8 @@ fn what_varies_is_found_and_named() {
     for (what, plant) in
         [("the time", "date +%s%N"), ("the path", "pwd"), ("the umask", "umask"), ("the user", "id -u")]
     {
-        let desk = desk();
-        let output = check(&desk, plant, &[]);
+        let checkout = checkout();
+        let output = check(&checkout, plant, &[]);
         let text = said(&output);
         assert_eq!(output.status.code(), Some(4), "{what}: {text}");
         assert!(text.contains("error: two builds of one checkout differ"), "{what}: {text}");
@@ -98,10 +98,10 @@ fn what_varies_is_found_and_named() {
 /// An overlay that is not the same twice: a file that only this checkout has, and git does not know.
 #[test]
 fn an_overlay_that_varies_is_named() {
-    let desk = desk();
-    put(desk.root().join(".git/info/exclude"), "stray.conf\n");
-    put(desk.root().join("overlays/common/usr/lib/sysctl.d/stray.conf"), "vm.swappiness = 1\n");
-    let output = check(&desk, "true", &[]);
+    let checkout = checkout();
+    put(checkout.root().join(".git/info/exclude"), "stray.conf\n");
+    put(checkout.root().join("overlays/common/usr/lib/sysctl.d/stray.conf"), "vm.swappiness = 1\n");
+    let output = check(&checkout, "true", &[]);
     let text = said(&output);
     assert_eq!(output.status.code(), Some(4), "{text}");
     assert!(text.contains("step `files hale-common`") && text.contains("was given other inputs"), "{text}");

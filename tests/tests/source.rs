@@ -6,14 +6,14 @@ use std::process::{Command, ExitCode, Output};
 
 use builder::base::progress::Silent;
 use builder::base::{Digest, Result};
-use builder::build::executor::{Built, Way, build};
+use builder::build::executor::{BuildResults, StepResult, build};
 use builder::build::planner::components;
-use builder::build::steps::Shop;
+use builder::build::steps::StepRunner;
 use builder::host::checkout::Project;
 use builder::host::sandbox::{Sandbox, VERB, helper};
 use builder::lock::Lock;
 use builder::plan::{self, Plan, Step, StepId};
-use builder::rootfs::{Builder, Limits};
+use builder::rootfs::{Builder, Timeouts};
 use builder::store::Store;
 use libtest_mimic::{Arguments, Trial};
 use serde_json::Value;
@@ -58,14 +58,14 @@ fn pin(program: &str) -> String {
 }
 
 /// A checkout with those components, locked and fetched as far as it needs.
-struct World {
+struct TestProject {
     project: Project,
     lock: Lock,
     store: Store,
     folder: TempDir,
 }
 
-fn world() -> Result<World> {
+fn test() -> Result<TestProject> {
     let folder = tempfile::tempdir().expect("a folder");
     let top = folder.path().join("checkout");
     copy_sources(&top);
@@ -86,10 +86,10 @@ fn world() -> Result<World> {
     part.packages.retain(|_, package| package.wanted_by.contains("source-figlet"));
     assert!(part.packages.len() > 20, "what the build needs");
     fetch_debian(&part, &store)?;
-    Ok(World { project, lock, store, folder })
+    Ok(TestProject { project, lock, store, folder })
 }
 
-impl World {
+impl TestProject {
     /// A plan of the packages, by the recipe as it is now.
     fn plan(&self) -> Plan {
         let project = &self.project;
@@ -100,14 +100,14 @@ impl World {
         planned.unwrap_or_else(|fault| panic!("{fault}")).plan
     }
 
-    fn build(&self, plan: &Plan) -> Built {
-        let shop = Shop {
+    fn build(&self, plan: &Plan) -> BuildResults {
+        let runner = StepRunner {
             store: &self.store,
             checkout: self.project.root().to_owned(),
             toolchain: tests::checkout::toolchain(),
             progress: Box::new(Silent),
         };
-        build(plan, &shop, NonZero::new(2).unwrap()).unwrap_or_else(|fault| panic!("{fault}"))
+        build(plan, &runner, NonZero::new(2).unwrap()).unwrap_or_else(|fault| panic!("{fault}"))
     }
 
     /// Writes the source package's recipe.
@@ -123,61 +123,61 @@ impl World {
 }
 
 fn a_source_package_becomes_packages() {
-    let world = world().unwrap_or_else(|fault| panic!("{fault}"));
-    let plan = world.plan();
+    let test = test().unwrap_or_else(|fault| panic!("{fault}"));
+    let plan = test.plan();
     let compiles: Vec<_> =
         plan.iter().filter(|(_, step)| matches!(step.step, Step::Compile { .. })).collect();
     assert_eq!(compiles.len(), 1, "one compile serves them all");
-    let built = world.build(&plan);
-    let folder = world.folder.path().join("packages");
+    let built = test.build(&plan);
+    let folder = test.folder.path().join("packages");
     for program in PROGRAMS {
         let deb = plan.find(&format!("deb {program}")).expect("a package is planned").0;
-        let package = world.store.path_of(&built[&deb].0.digest());
+        let package = test.store.path_of(&built[&deb].0.digest());
         succeed(tool("dpkg-deb", "dpkg").arg("-x").arg(package).arg(&folder));
     }
     let version = succeed(Command::new(folder.join("usr/bin/figlet")).arg("-I1"));
     assert_eq!(String::from_utf8_lossy(&version), "20205\n", "figlet 2.2.5 says its version");
     let output = run(&mut Command::new(folder.join("usr/bin/chkfont")));
     assert!(said(&output).contains("chkfont"), "chkfont says who it is: {output:?}");
-    compiled_again(&world, &plan);
-    only_what_changed_is_made(&world, &plan);
-    what_goes_wrong_is_told(&world);
-    checked(&world);
+    compiled_again(&test, &plan);
+    only_what_changed_is_made(&test, &plan);
+    what_goes_wrong_is_told(&test);
+    checked(&test);
 }
 
 /// A second time it has the same bytes, with nothing kept.
-fn compiled_again(world: &World, planned: &Plan) {
+fn compiled_again(test: &TestProject, planned: &Plan) {
     let (id, compile) = planned.find("compile figlet").expect("a step");
     let Step::Compile { source, root, compilation, epoch } = &compile.step else { panic!("another step") };
-    let digest = |step| world.store.output(step).unwrap().expect("it was made").digest();
+    let digest = |step| test.store.output(step).unwrap().expect("it was made").digest();
     let files: BTreeMap<String, Digest> =
         source.iter().map(|(name, step)| (name.clone(), digest(step))).collect();
     let sandbox = Sandbox::of_this_program().unwrap();
     let builder =
-        Builder { store: &world.store, sandbox: &sandbox, epoch: *epoch, limits: Limits::default() };
+        Builder { store: &test.store, sandbox: &sandbox, epoch: *epoch, limits: Timeouts::default() };
     let again = builder.compile(&digest(root), &files, compilation).unwrap_or_else(|fault| panic!("{fault}"));
-    assert_eq!(plan::Output::Tree { tree: again }, world.store.output(&id).unwrap().unwrap());
+    assert_eq!(plan::Output::Tree { tree: again }, test.store.output(&id).unwrap().unwrap());
 }
 
 /// Nothing as long as nothing changes; what comes after the compiling, but not its root, when its recipe does.
-fn only_what_changed_is_made(world: &World, plan: &Plan) {
+fn only_what_changed_is_made(test: &TestProject, plan: &Plan) {
     let ways = |plan: &Plan| {
-        let made = |(id, (_, way)): (StepId, (_, Way))| {
-            (way == Way::Made).then(|| plan.get(&id).unwrap().label.clone())
+        let made = |(id, (_, way)): (StepId, (_, StepResult))| {
+            (way == StepResult::Built).then(|| plan.get(&id).unwrap().label.clone())
         };
-        world.build(plan).into_iter().filter_map(made).collect::<BTreeSet<String>>()
+        test.build(plan).into_iter().filter_map(made).collect::<BTreeSet<String>>()
     };
     assert!(ways(plan).is_empty());
-    world.source(&format!("{SOURCE}environment.CFLAGS = \"-O1\"\n"));
+    test.source(&format!("{SOURCE}environment.CFLAGS = \"-O1\"\n"));
     let labels =
         ["compile figlet", "components", "deb chkfont", "deb figlet", "payload chkfont", "payload figlet"];
-    assert_eq!(ways(&world.plan()), labels.map(str::to_owned).into());
-    world.source(SOURCE);
-    assert!(ways(&world.plan()).is_empty(), "the first packages are still there");
+    assert_eq!(ways(&test.plan()), labels.map(str::to_owned).into());
+    test.source(SOURCE);
+    assert!(ways(&test.plan()).is_empty(), "the first packages are still there");
 }
 
 /// By the verb that a person uses: what failed, what it said last, and where to mend it.
-fn what_goes_wrong_is_told(world: &World) {
+fn what_goes_wrong_is_told(test: &TestProject) {
     let failed = "compile figlet: compiling failed";
     for (from, to, told) in [
         (COMMAND, r#"["make", "of-nothing"]"#, [failed, "(exit status: 2)", "No rule to make target"]),
@@ -189,25 +189,25 @@ fn what_goes_wrong_is_told(world: &World) {
         ),
         (r#""make"]"#, r#""make", "cmake"]"#, ["lock", "recipe", "cargo xtask lock"]),
     ] {
-        world.source(&SOURCE.replacen(from, to, 1));
-        let output = world.xtask(&["build", "components"]);
+        test.source(&SOURCE.replacen(from, to, 1));
+        let output = test.xtask(&["build", "components"]);
         let text = said(&output);
         assert_eq!(output.status.code(), Some(2), "{to}: {text}");
         assert!(told.iter().all(|told| text.contains(told)), "{to}: {text}");
-        assert!(!world.project.root().join("dist/components").exists(), "{to}: nothing half made is seen");
+        assert!(!test.project.root().join("dist/components").exists(), "{to}: nothing half made is seen");
     }
-    world.source(SOURCE);
-    let output = world.xtask(&["build", "components"]);
-    let packed = world.project.root().join("dist/components/chkfont_2.2.5+hale1_amd64.deb");
+    test.source(SOURCE);
+    let output = test.xtask(&["build", "components"]);
+    let packed = test.project.root().join("dist/components/chkfont_2.2.5+hale1_amd64.deb");
     assert!(output.status.success() && packed.exists(), "{}", said(&output));
 }
 
 /// `check components` compiles once more, in another place: yes, until the build notes the time.
-fn checked(world: &World) {
-    let git = |words: &[&str]| succeed(tool("git", "git").args(words).current_dir(world.project.root()));
+fn checked(test: &TestProject) {
+    let git = |words: &[&str]| succeed(tool("git", "git").args(words).current_dir(test.project.root()));
     git(&["init", "--quiet"]);
     git(&["add", "--all"]);
-    let output = world.xtask(&["check", "components", "--json"]);
+    let output = test.xtask(&["check", "components", "--json"]);
     assert!(output.status.success(), "{}", said(&output));
     let verdict: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!((&verdict["role"], &verdict["parting"]), (&Value::from("components"), &Value::Null));
@@ -215,8 +215,8 @@ fn checked(world: &World) {
     assert!(verdict["agree"].as_u64().is_some_and(|agree| agree > 25), "{verdict}");
     assert!(verdict["missing"].to_string().contains("kubelet"), "{verdict}");
     let timed = "[\"sh\", \"-c\", \"make figlet chkfont && date +%N >> figlet\"]";
-    world.source(&SOURCE.replace(COMMAND, timed));
-    let output = world.xtask(&["check", "components", "--json"]);
+    test.source(&SOURCE.replace(COMMAND, timed));
+    let output = test.xtask(&["check", "components", "--json"]);
     let text = said(&output);
     assert_eq!(output.status.code(), Some(4), "{text}");
     assert!(text.contains("step `compile figlet`") && text.contains("made other bytes"), "{text}");

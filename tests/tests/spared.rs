@@ -8,7 +8,7 @@ use std::path::Path;
 use builder::base::Digest;
 use builder::pack::disk::gpt::{Gpt, Partition, Purpose};
 use builder::store::Store;
-use tests::cli::Desk;
+use tests::cli::TestCheckout;
 use tests::tools::{need_root, put, succeed, tool};
 
 const MIB: u64 = 1 << 20;
@@ -25,12 +25,12 @@ fn image(path: &Path, about: &str) {
     put(path, bytes);
 }
 
-/// The verb refuses, names each of these, and changes nothing at the desk.
+/// The verb refuses, names each of these, and changes nothing at the checkout.
 #[track_caller]
-fn spares(desk: &Desk, words: &[&str], parts: &[&str]) {
-    let before = desk.state();
-    let text = desk.refuses(words, 2);
-    assert!(desk.state() == before, "{words:?} changed something: {text}");
+fn spares(checkout: &TestCheckout, words: &[&str], parts: &[&str]) {
+    let before = checkout.state();
+    let text = checkout.refuses(words, 2);
+    assert!(checkout.state() == before, "{words:?} changed something: {text}");
     for part in parts {
         assert!(text.contains(part), "{words:?}: no {part:?} in {text}");
     }
@@ -44,11 +44,11 @@ fn to<'w>(verb: &[&'w str], dist: &'w str) -> Vec<&'w str> {
 /// Folders: a person's own one, one of Hale's with something of a person's in it, a file, a link.
 #[test]
 fn a_folder_is_replaced_when_all_in_it_is_hales() {
-    let desk = Desk::with_program();
-    desk.succeeds(&["key", "new"]);
-    let pinns = desk.path("pinns");
+    let checkout = TestCheckout::with_program();
+    checkout.succeeds(&["key", "new"]);
+    let pinns = checkout.path("pinns");
     put(&pinns, "#!/bin/sh\n");
-    desk.succeeds(&["input", "add", "crictl", "pinns", "--version", "1.17.0"]);
+    checkout.succeeds(&["input", "add", "crictl", "pinns", "--version", "1.17.0"]);
     for (verb, folder) in [
         (&["build", "master"][..], "master"),
         (&["build", "node"], "node"),
@@ -58,38 +58,42 @@ fn a_folder_is_replaced_when_all_in_it_is_hales() {
         let (fresh, home) = (format!("{folder}-fresh"), format!("{folder}-home"));
         if folder == "repo" {
             for dist in [&fresh, &home] {
-                desk.succeeds(&["build", "master", "--dist", dist]);
+                checkout.succeeds(&["build", "master", "--dist", dist]);
             }
         }
         // What stands in the way for no reason but its name.
-        let thesis = desk.path(&home).join(folder).join("a/thesis.txt");
+        let thesis = checkout.path(&home).join(folder).join("a/thesis.txt");
         put(&thesis, THESIS);
-        spares(&desk, &to(verb, &home), &[&format!("{home}/{folder}/a"), "would be lost", "--dist", "mv "]);
-        fs::remove_dir_all(desk.path(&home).join(folder)).unwrap();
-        put(desk.path(&home).join(folder), THESIS);
-        spares(&desk, &to(verb, &home), &["is no folder", "--dist"]);
+        spares(
+            &checkout,
+            &to(verb, &home),
+            &[&format!("{home}/{folder}/a"), "would be lost", "--dist", "mv "],
+        );
+        fs::remove_dir_all(checkout.path(&home).join(folder)).unwrap();
+        put(checkout.path(&home).join(folder), THESIS);
+        spares(&checkout, &to(verb, &home), &["is no folder", "--dist"]);
         // Its own is replaced, damaged or not, and an empty one; nothing is touched when it is whole.
-        let place = desk.path(&fresh).join(folder);
+        let place = checkout.path(&fresh).join(folder);
         fs::create_dir_all(&place).unwrap();
-        desk.succeeds(&to(verb, &fresh));
-        let made = desk.state();
-        desk.succeeds(&to(verb, &fresh));
-        assert!(desk.state() == made, "{verb:?} again changed something");
+        checkout.succeeds(&to(verb, &fresh));
+        let made = checkout.state();
+        checkout.succeeds(&to(verb, &fresh));
+        assert!(checkout.state() == made, "{verb:?} again changed something");
         let is_one = |path: &Path| path.starts_with(&place) && path.is_file() && !path.ends_with(".hale");
         let file = made.keys().find(|path| is_one(path)).unwrap();
         fs::write(file, "spoilt").unwrap();
-        desk.succeeds(&to(verb, &fresh));
-        assert!(desk.state() == made, "{verb:?} did not mend {}", file.display());
+        checkout.succeeds(&to(verb, &fresh));
+        assert!(checkout.state() == made, "{verb:?} did not mend {}", file.display());
         // Not when something of a person's lies among it.
         put(place.join("notes/a.txt"), THESIS);
         fs::write(file, "spoilt").unwrap();
-        spares(&desk, &to(verb, &fresh), &[&format!("{fresh}/{folder}/notes"), "1 more"]);
+        spares(&checkout, &to(verb, &fresh), &[&format!("{fresh}/{folder}/notes"), "1 more"]);
         fs::remove_dir_all(place.join("notes")).unwrap();
         // A link to a folder is a person's way to have it elsewhere.
-        let elsewhere = desk.path(&fresh).join("elsewhere");
+        let elsewhere = checkout.path(&fresh).join("elsewhere");
         fs::rename(&place, &elsewhere).unwrap();
         symlink("elsewhere", &place).unwrap();
-        desk.succeeds(&to(verb, &fresh));
+        checkout.succeeds(&to(verb, &fresh));
         assert!(fs::symlink_metadata(&place).unwrap().is_symlink(), "{verb:?} replaced the link");
         assert!(fs::read(elsewhere.join(file.strip_prefix(&place).unwrap())).unwrap() != b"spoilt");
     }
@@ -98,78 +102,82 @@ fn a_folder_is_replaced_when_all_in_it_is_hales() {
 /// What lies beside an exported folder under a name like those of unfinished ones.
 #[test]
 fn a_neighbour_of_a_folder_stays() {
-    let desk = Desk::with_program();
+    let checkout = TestCheckout::with_program();
     for name in [".export-2024/a", ".hale-export-mine/a", "store-like/.export-x/a"] {
-        put(desk.path("home").join(name), THESIS);
+        put(checkout.path("home").join(name), THESIS);
     }
-    desk.succeeds(&["build", "node", "--dist", "home"]);
-    desk.succeeds(&["build", "node", "--dist", "home/store-like"]);
+    checkout.succeeds(&["build", "node", "--dist", "home"]);
+    checkout.succeeds(&["build", "node", "--dist", "home/store-like"]);
     for name in [".export-2024/a", ".hale-export-mine/a", "store-like/.export-x/a"] {
-        assert_eq!(fs::read_to_string(desk.path("home").join(name)).ok().as_deref(), Some(THESIS), "{name}");
+        assert_eq!(
+            fs::read_to_string(checkout.path("home").join(name)).ok().as_deref(),
+            Some(THESIS),
+            "{name}"
+        );
     }
 }
 
 /// A gc removes all that is not kept: it must be a store's.
 #[test]
 fn a_folder_that_is_no_store_is_not_made_one() {
-    let desk = Desk::new();
+    let checkout = TestCheckout::new();
     for (folder, file) in [
         ("work", "tmp/thesis.txt"),
         ("layout", "blobs/sha256/thesis.txt"),
         ("letters", "trees/thesis/thesis.txt"),
     ] {
-        put(desk.path(folder).join(file), THESIS);
-        put(desk.path(folder).join("index.json"), "{}");
+        put(checkout.path(folder).join(file), THESIS);
+        put(checkout.path(folder).join("index.json"), "{}");
         for verb in ["gc", "verify", "fetch"] {
-            spares(&desk, &[verb, "--store", folder], &["is no store", folder, "HALE_STORE"]);
+            spares(&checkout, &[verb, "--store", folder], &["is no store", folder, "HALE_STORE"]);
         }
     }
-    fs::create_dir(desk.path("empty")).unwrap();
+    fs::create_dir(checkout.path("empty")).unwrap();
     for folder in ["empty", "none", "none"] {
-        desk.succeeds(&["gc", "--store", folder]);
+        checkout.succeeds(&["gc", "--store", folder]);
     }
 }
 
 /// Files: a text, a folder, a link, in the place of each thing that a verb writes where it is told.
 #[test]
 fn a_file_is_replaced_when_it_is_hales() {
-    let desk = Desk::new();
-    image(&desk.root().join("dist/images/hale-master.raw"), "the image");
-    put(desk.path("seed/node.toml"), "name = \"one\"\n");
-    put(desk.path("thesis.txt"), THESIS);
-    drop(Store::open(&desk.store()).unwrap());
-    fs::create_dir(desk.path("folder")).unwrap();
-    symlink("thesis.txt", desk.path("link")).unwrap();
-    symlink("/dev/null", desk.path("device")).unwrap();
+    let checkout = TestCheckout::new();
+    image(&checkout.root().join("dist/images/hale-master.raw"), "the image");
+    put(checkout.path("seed/node.toml"), "name = \"one\"\n");
+    put(checkout.path("thesis.txt"), THESIS);
+    drop(Store::open(&checkout.store()).unwrap());
+    fs::create_dir(checkout.path("folder")).unwrap();
+    symlink("thesis.txt", checkout.path("link")).unwrap();
+    symlink("/dev/null", checkout.path("device")).unwrap();
     let flash = |to| vec!["flash", "master", "--to", to];
     let seed = |to| vec!["seed", "seed", "--to", to];
     let report = |to| vec!["vm", "master", "--report", to];
     let join = |to| vec!["vm", "master", "--join", to];
     for words in [flash, seed, report, join] {
         for to in ["thesis.txt", "folder", "link", "device"] {
-            spares(&desk, &words(to), &[to, "help: name "]);
+            spares(&checkout, &words(to), &[to, "help: name "]);
         }
         for to in ["store/new", "store/blobs/sha256/new", "store/lock"] {
-            spares(&desk, &words(to), &[to, "lies in the store"]);
-            assert!(!to.ends_with("new") || !desk.path(to).exists(), "{to} was made");
+            spares(&checkout, &words(to), &[to, "lies in the store"]);
+            assert!(!to.ends_with("new") || !checkout.path(to).exists(), "{to} was made");
         }
     }
     // Told to, and where nothing is lost.
-    put(desk.path("nothing"), "");
-    fs::File::create(desk.path("hole")).and_then(|file| file.set_len(9 * MIB)).unwrap();
+    put(checkout.path("nothing"), "");
+    fs::File::create(checkout.path("hole")).and_then(|file| file.set_len(9 * MIB)).unwrap();
     for words in [flash, seed] {
         for to in ["new", "nothing", "hole"] {
             for again in [words(to), words(to)] {
-                desk.succeeds(&again);
+                checkout.succeeds(&again);
             }
         }
-        spares(&desk, &words("thesis.txt"), &["--overwrite"]);
-        desk.succeeds(&[words("thesis.txt"), vec!["--overwrite"]].concat());
-        assert_ne!(fs::read(desk.path("thesis.txt")).unwrap(), THESIS.as_bytes());
-        put(desk.path("thesis.txt"), THESIS);
+        spares(&checkout, &words("thesis.txt"), &["--overwrite"]);
+        checkout.succeeds(&[words("thesis.txt"), vec!["--overwrite"]].concat());
+        assert_ne!(fs::read(checkout.path("thesis.txt")).unwrap(), THESIS.as_bytes());
+        put(checkout.path("thesis.txt"), THESIS);
         for name in ["new", "nothing", "hole"] {
-            fs::remove_file(desk.path(name)).unwrap();
-            put(desk.path(name), "");
+            fs::remove_file(checkout.path(name)).unwrap();
+            put(checkout.path(name), "");
         }
     }
 }
@@ -177,62 +185,62 @@ fn a_file_is_replaced_when_it_is_hales() {
 /// Disks and images of other programs are told from ours.
 #[test]
 fn a_disk_that_another_program_made_stays() {
-    let desk = Desk::new();
-    let images = desk.root().join("dist/images");
+    let checkout = TestCheckout::new();
+    let images = checkout.root().join("dist/images");
     let (raw, qcow2, zst) = (
         images.join("hale-master.raw"),
         images.join("hale-master.qcow2"),
         images.join("hale-master.raw.zst"),
     );
     image(&raw, "the image");
-    fs::copy(&raw, desk.path("copy")).unwrap();
-    fs::copy(&raw, desk.path("disk")).unwrap();
+    fs::copy(&raw, checkout.path("copy")).unwrap();
+    fs::copy(&raw, checkout.path("disk")).unwrap();
     // What is laid over an image is a person's; so is a disk that they partitioned, be it once ours.
     let mut overlay = tool("qemu-img", "qemu-utils");
     succeed(overlay.args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b", "hale-master.raw"]).arg(&qcow2));
     put(&zst, THESIS);
     let mut sgdisk = tool("sgdisk", "gdisk");
-    succeed(sgdisk.args(["--zap-all", "--new=1:2048:4095", "--new=2:4096:6143"]).arg(desk.path("disk")));
+    succeed(sgdisk.args(["--zap-all", "--new=1:2048:4095", "--new=2:4096:6143"]).arg(checkout.path("disk")));
     let image = |format| ["image", "master", "--without-components", "--format", format];
-    spares(&desk, &image("qcow2"), &["hale-master.qcow2", "would be lost"]);
-    spares(&desk, &image("zstd"), &["hale-master.raw.zst", "would be lost"]);
+    spares(&checkout, &image("qcow2"), &["hale-master.qcow2", "would be lost"]);
+    spares(&checkout, &image("zstd"), &["hale-master.raw.zst", "would be lost"]);
     put(&raw, THESIS);
-    spares(&desk, &image("zstd")[..3], &["hale-master.raw", "would be lost"]);
-    fs::copy(desk.path("copy"), &raw).unwrap();
-    spares(&desk, &["flash", "master", "--to", "disk"], &["disk would be lost", "--overwrite"]);
-    desk.succeeds(&["flash", "master", "--to", "copy"]);
+    spares(&checkout, &image("zstd")[..3], &["hale-master.raw", "would be lost"]);
+    fs::copy(checkout.path("copy"), &raw).unwrap();
+    spares(&checkout, &["flash", "master", "--to", "disk"], &["disk would be lost", "--overwrite"]);
+    checkout.succeeds(&["flash", "master", "--to", "copy"]);
 }
 
 /// The image under another name, by a hard link, a link, a loop device; and any other file of the store.
 #[test]
 fn an_image_is_never_written_over_itself() {
     need_root();
-    let desk = Desk::new();
-    let images = desk.root().join("dist/images");
+    let checkout = TestCheckout::new();
+    let images = checkout.root().join("dist/images");
     // As `image` leaves them: names of the store's files.
     for role in ["master", "node"] {
         let raw = images.join(format!("hale-{role}.raw"));
         image(&raw, role);
-        let store = Store::open(&desk.store()).unwrap();
+        let store = Store::open(&checkout.store()).unwrap();
         let (content, _) = store.put(fs::File::open(&raw).unwrap()).unwrap();
         fs::remove_file(&raw).unwrap();
         fs::hard_link(store.path_of(&content), &raw).unwrap();
     }
     let (own, other) = (images.join("hale-master.raw"), images.join("hale-node.raw"));
-    fs::hard_link(&own, desk.path("hard")).unwrap();
-    symlink(&own, desk.path("soft")).unwrap();
+    fs::hard_link(&own, checkout.path("hard")).unwrap();
+    symlink(&own, checkout.path("soft")).unwrap();
     let losetup = || tool("losetup", "mount");
     let device = succeed(losetup().args(["--find", "--show"]).arg(&own));
     let device = String::from_utf8(device).unwrap().trim().to_owned();
-    let copy = desk.path("copy");
+    let copy = checkout.path("copy");
     fs::copy(&own, &copy).unwrap();
     let blobs = || {
-        let blobs = fs::read_dir(desk.store().join("blobs/sha256")).unwrap();
+        let blobs = fs::read_dir(checkout.store().join("blobs/sha256")).unwrap();
         blobs.map(|blob| Digest::of(fs::read(blob.unwrap().path()).unwrap())).collect::<Vec<_>>()
     };
     let before = blobs();
     let refused: Vec<_> = [own.to_str().unwrap(), "hard", "soft", &device, other.to_str().unwrap()]
-        .map(|to| (to.to_owned(), desk.run(&["flash", "master", "--to", to, "--yes", "--overwrite"])))
+        .map(|to| (to.to_owned(), checkout.run(&["flash", "master", "--to", to, "--yes", "--overwrite"])))
         .into();
     succeed(losetup().arg("--detach").arg(&device));
     for (to, output) in refused {
@@ -241,5 +249,5 @@ fn an_image_is_never_written_over_itself() {
         assert!(text.contains("another name of"), "{to}: {text}");
     }
     assert!(blobs() == before, "the store's files changed");
-    desk.succeeds(&["flash", "master", "--to", "copy"]);
+    checkout.succeeds(&["flash", "master", "--to", "copy"]);
 }

@@ -99,7 +99,7 @@ fn a_killed_holder_s_lock_is_free_at_once() {
     BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "ready\n");
     let fault = Store::open_exclusive(&root).err().expect("gc must not run during a build");
-    assert!(fault.class() == Class::Machine && fault.how_to_mend().is_some(), "{fault}");
+    assert!(fault.class() == Class::Machine && fault.help_text().is_some(), "{fault}");
     assert!(Store::open(&root).unwrap().contains(&Digest::of("made while gc wants to run")));
     holder.kill().unwrap();
     holder.wait().unwrap();

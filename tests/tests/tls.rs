@@ -10,7 +10,7 @@ use builder::base::digest::Checksum;
 use builder::base::progress::Silent;
 use builder::base::tree::Contents;
 use builder::base::{Class, Digest, Fault, Url};
-use builder::fetch::{Client, Limits, Source, Wanted, fetch};
+use builder::fetch::{Client, FetchLimits, FetchRequest, Locations, fetch};
 use builder::store::Store;
 use tests::tools::{put, succeed, tool};
 
@@ -71,14 +71,14 @@ fn certificates(folder: &Path) {
 fn fetched(folder: &Path, server: &Server) -> Option<Fault> {
     let store = tempfile::tempdir().unwrap();
     let store = Store::open(&store.path().join("store")).unwrap();
-    let wanted = Wanted {
+    let wanted = FetchRequest {
         name: "thing".to_owned(),
-        source: Source::Urls(vec![Url::new(format!("https://127.0.0.1:{}/thing", server.port)).unwrap()]),
+        source: Locations::Urls(vec![Url::new(format!("https://127.0.0.1:{}/thing", server.port)).unwrap()]),
         size: Some(BYTES.len() as u64),
         checksum: Some(Checksum::Sha256(Digest::of(BYTES))),
-        mend: String::new(),
+        help: String::new(),
     };
-    let limits = Limits { tries: 1, stall: Duration::from_secs(20), ..Limits::default() };
+    let limits = FetchLimits { tries: 1, stall: Duration::from_secs(20), ..FetchLimits::default() };
     let client = Client::new(limits, Some(&folder.join("ca.pem"))).unwrap();
     let summary = fetch(&store, &client, &[wanted], &Silent).unwrap();
     let kept = store.read(&Digest::of(BYTES)).is_ok();

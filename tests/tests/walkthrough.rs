@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use builder::base::Result;
 use builder::base::tree::Contents;
-use builder::lock::From;
+use builder::lock::LockedOrigin;
 use libtest_mimic::{Arguments, Trial};
 use node::config::node::NodeConfig;
 use node::config::role::RoleConfig;
 use tests::checkout;
-use tests::cli::{Desk, program};
-use tests::system::World;
+use tests::cli::{TestCheckout, program};
+use tests::system::TestSystem;
 use tests::tools::{bound, put, run, said, succeed, tool};
 
 const LINE: &str = "1.20";
@@ -107,29 +107,29 @@ exec PROGRAM "$@"
 const JOIN: &str = "[join]\nendpoint = \"10.0.3.1:6443\"\ntoken = \"abcdef.0123456789abcdef\"\nca-pins = [\"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"]\nissued = 2026-11-22T10:00:00Z\nexpires = 2026-11-23T10:00:00Z\ntaken = [\"10.0.3.16-10.0.3.60\"]\n";
 
 fn what_needs_no_machine_runs() {
-    let desk = Desk::with_program_of(LINE);
+    let checkout = TestCheckout::with_program_of(LINE);
     let cargo = CARGO.replace("PROGRAM", program().to_str().expect("UTF-8")).replace("$DESK/", "");
-    let cargo = cargo.replace("join.toml \"", &format!("{} \"", desk.path("join.toml").display()));
-    put(desk.path("bin/cargo"), cargo);
-    fs::set_permissions(desk.path("bin/cargo"), fs::Permissions::from_mode(0o755)).expect("a mode");
-    put(desk.path("join.toml"), JOIN);
+    let cargo = cargo.replace("join.toml \"", &format!("{} \"", checkout.path("join.toml").display()));
+    put(checkout.path("bin/cargo"), cargo);
+    fs::set_permissions(checkout.path("bin/cargo"), fs::Permissions::from_mode(0o755)).expect("a mode");
+    put(checkout.path("join.toml"), JOIN);
     let program = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\0\0\x3e\0a program";
     for name in ["crio", "pinns", "crictl", "coredns"] {
-        put(desk.root().join(name), program);
+        put(checkout.root().join(name), program);
     }
     let mut tar = tool("tar", "tar");
-    succeed(tar.args(["-czf", "cri-o.tar.gz", "crio", "pinns"]).current_dir(desk.root()));
+    succeed(tar.args(["-czf", "cri-o.tar.gz", "crio", "pinns"]).current_dir(checkout.root()));
     for command in commands() {
         let mut shell = tool("sh", "dash");
-        shell.args(["-ec", &command]).current_dir(desk.root());
-        let own = desk.command(&[]);
+        shell.args(["-ec", &command]).current_dir(checkout.root());
+        let own = checkout.command(&[]);
         shell.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
         let path = std::env::var("PATH").expect("a path");
-        let output = run(shell.env("PATH", format!("{}:{path}", desk.path("bin").display())));
+        let output = run(shell.env("PATH", format!("{}:{path}", checkout.path("bin").display())));
         assert!(output.status.success(), "{command}: {}", said(&output));
     }
     for name in ["master", "node"] {
-        let folder = desk.root().join(format!("dist/{name}.seed"));
+        let folder = checkout.root().join(format!("dist/{name}.seed"));
         let text = fs::read_to_string(folder.join("node.toml")).expect("a node.toml");
         let role = include_str!("../../node/examples/role.toml").replacen(
             "role = \"master\"",
@@ -140,37 +140,37 @@ fn what_needs_no_machine_runs() {
         let config =
             NodeConfig::parse("node.toml", &text, &role).unwrap_or_else(|fault| panic!("{name}: {fault}"));
         assert!(config.missing(&role).is_none(), "{text}");
-        assert!(desk.root().join(format!("dist/{LINE}/{name}")).is_dir(), "no bundle of {name}");
+        assert!(checkout.root().join(format!("dist/{LINE}/{name}")).is_dir(), "no bundle of {name}");
     }
 }
 
 /// A checkout with the components at hand, and the store that has what was made of them.
 struct Way {
-    world: World,
+    system: TestSystem,
 }
 
 impl Way {
     fn at_hand() -> Result<Self> {
-        Ok(Self { world: World::handed_over(LINE)? })
+        Ok(Self { system: TestSystem::handed_over(LINE)? })
     }
 
     fn top(&self) -> &Path {
-        self.world.project.root()
+        self.system.project.root()
     }
 
     /// What was handed over, as files of the names that the README has.
     fn lay_out(&self, words: &[&str]) {
         let ["input", "add", name, file, ..] = words else { return };
-        let inputs = &self.world.lock.inputs;
+        let inputs = &self.system.lock.inputs;
         let input = inputs.values().find(|input| input.component.as_str() == *name).expect("the component");
-        let From::Added { digest, .. } = &input.from else { panic!("{name} was not handed over") };
-        put(self.top().join(file), self.world.store.read(digest).expect("its bytes"));
+        let LockedOrigin::Supplied { digest, .. } = &input.from else { panic!("{name} was not handed over") };
+        put(self.top().join(file), self.system.store.read(digest).expect("its bytes"));
     }
 
     fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(program());
         command.args(words).current_dir(self.top()).stdin(Stdio::null());
-        command.env("HALE_ROOT", self.top()).env("HALE_STORE", self.world.store.root());
+        command.env("HALE_ROOT", self.top()).env("HALE_STORE", self.system.store.root());
         command
     }
 

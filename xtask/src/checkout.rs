@@ -15,8 +15,8 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
         .map_err(|e| Fault::io("run", "git", e))?;
     if !list.status.success() {
         let said = String::from_utf8_lossy(&list.stderr).trim().to_owned();
-        let fault = Fault::machine(format!("git cannot list the files of {}", from.display())).because(said);
-        return Err(fault.mend("work in a clone of the project"));
+        let fault = Fault::machine(format!("git cannot list the files of {}", from.display())).cause(said);
+        return Err(fault.help("work in a clone of the project"));
     }
     let names = String::from_utf8(list.stdout).map_err(|_| Fault::user("a file name that is not UTF-8"))?;
     let mut names: Vec<&str> = names.split_terminator('\0').collect();

@@ -4,12 +4,12 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use builder::base::{Epoch, Fault, Result};
-use builder::build::steps::Shop;
-use builder::fetch::{Client, Limits};
+use builder::build::steps::StepRunner;
+use builder::fetch::{Client, FetchLimits};
 use builder::host::cargo::Toolchain;
 use builder::store::Store;
 
-use crate::ui::progress::{Bar, Show, Unit};
+use crate::ui::progress::{Bar, ProgressUnit, Show};
 
 /// The checkout, the store, and how to speak.
 pub(crate) struct Context {
@@ -60,7 +60,7 @@ impl Context {
     pub(crate) fn signing_key(&self) -> Result<PathBuf> {
         let directory = config_directory();
         directory.map(|directory| directory.join("hale/repository-key.asc")).ok_or_else(|| {
-            Fault::machine("no place for the signing key").mend("name one with --key, or set HOME")
+            Fault::machine("no place for the signing key").help("name one with --key, or set HOME")
         })
     }
 
@@ -74,13 +74,13 @@ impl Context {
     pub(crate) fn client(&self) -> Result<Client> {
         let own = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
         let debian = Some(PathBuf::from("/etc/ssl/certs/ca-certificates.crt")).filter(|path| path.exists());
-        Client::new(Limits::default(), own.or(debian).as_deref())
+        Client::new(FetchLimits::default(), own.or(debian).as_deref())
     }
 
-    /// The workshop of this checkout, which shows how far it is.
-    pub(crate) fn shop<'s>(&self, store: &'s Store) -> Shop<'s> {
-        let progress = Box::new(Bar::new(self.show(), Unit::Steps, 0));
-        Shop { store, checkout: self.root.clone(), toolchain: self.toolchain(), progress }
+    /// Runs steps for this checkout, and shows how far it is.
+    pub(crate) fn runner<'s>(&self, store: &'s Store) -> StepRunner<'s> {
+        let progress = Box::new(Bar::new(self.show(), ProgressUnit::Steps, 0));
+        StepRunner { store, checkout: self.root.clone(), toolchain: self.toolchain(), progress }
     }
 
     /// Where the compiler is.
@@ -105,7 +105,7 @@ impl Context {
 }
 
 /// Whether errors may carry colour (https://no-color.org).
-pub(crate) fn colour() -> bool {
+pub(crate) fn color() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
@@ -120,5 +120,5 @@ fn config_directory() -> Option<PathBuf> {
 fn cache_directory() -> Result<PathBuf> {
     absolute("XDG_CACHE_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
-        .ok_or_else(|| Fault::machine("no place for the store").mend("set HALE_STORE, or HOME"))
+        .ok_or_else(|| Fault::machine("no place for the store").help("set HALE_STORE, or HOME"))
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use builder::base::{Fault, Result};
-use builder::build::planner::Order;
+use builder::build::planner::BuildTarget;
 use builder::build::planner::inputs;
 use builder::build::planner::system;
 use builder::host::checkout::Project;
@@ -16,21 +16,21 @@ use crate::run;
 use crate::target::Jobs;
 
 /// `images/hale-ROLE.FORMAT` where outputs of the line go.
-pub(crate) fn image_path(order: &Order, format: DiskFormat) -> Result<PathBuf> {
-    let dist = order.project.dist(&order.line)?;
-    Ok(dist.join(format!("images/hale-{}.{}", order.role, format.extension())))
+pub(crate) fn image_path(target: &BuildTarget, format: DiskFormat) -> Result<PathBuf> {
+    let dist = target.project.dist(&target.line)?;
+    Ok(dist.join(format!("images/hale-{}.{}", target.role, format.extension())))
 }
 
 /// The role's raw image, which must have been made.
-pub(crate) fn raw_image(order: &Order) -> Result<PathBuf> {
-    let path = image_path(order, DiskFormat::Raw)?;
+pub(crate) fn raw_image(target: &BuildTarget) -> Result<PathBuf> {
+    let path = image_path(target, DiskFormat::Raw)?;
     if path.is_file() {
         return Ok(path);
     }
-    let Order { role, line, .. } = order;
+    let BuildTarget { role, line, .. } = target;
     Err(Fault::user(format!("no image of {role} of line {line}"))
-        .versus(path.display(), "nothing there")
-        .mend(format!("cargo xtask image {role} --line {line}")))
+        .expected_found(path.display(), "nothing there")
+        .help(format!("cargo xtask image {role} --line {line}")))
 }
 
 /// QEMU and its firmware, as locked for the site's line, laid out in the store.

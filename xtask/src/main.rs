@@ -123,7 +123,7 @@ fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
-            eprintln!("{}", ui::fault::draw(&fault, context::colour()));
+            eprintln!("{}", ui::fault::draw(&fault, context::color()));
             ExitCode::from(fault.exit_code())
         }
     }

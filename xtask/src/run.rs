@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use builder::base::{Fault, Result};
-use builder::build::executor::{self, Built};
+use builder::build::executor::{self, BuildResults};
 use builder::dist;
 use builder::plan::{Output, Plan, StepId};
 use builder::store::Store;
@@ -11,13 +11,19 @@ use builder::store::Store;
 use crate::context::Context;
 use crate::target::Jobs;
 
-/// Realises a plan with the checkout's workshop.
-pub(crate) fn realise(context: &Context, store: &Store, plan: &Plan, jobs: Jobs) -> Result<Built> {
-    executor::build(plan, &context.shop(store), jobs.count())
+/// Realises a plan by running its steps for the checkout.
+pub(crate) fn realise(context: &Context, store: &Store, plan: &Plan, jobs: Jobs) -> Result<BuildResults> {
+    executor::build(plan, &context.runner(store), jobs.count())
 }
 
 /// Puts what a build's goal became at `to`, and keeps all that it was made of from being collected.
-pub(crate) fn publish(store: &Store, plan: &Plan, goal: StepId, built: &Built, to: &Path) -> Result<Output> {
+pub(crate) fn publish(
+    store: &Store,
+    plan: &Plan,
+    goal: StepId,
+    built: &BuildResults,
+    to: &Path,
+) -> Result<Output> {
     let output = built.get(&goal).ok_or_else(|| Fault::bug("the goal was not built"))?.0;
     dist::bundle::export(store, &output, plan, to)?;
     let kept: Vec<Output> = built.values().map(|(output, _)| *output).collect();

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use builder::base::name::{LineName, RoleName};
 use builder::base::{Fault, Result};
-use builder::build::planner::Order;
+use builder::build::planner::BuildTarget;
 use builder::dist::repository::COMPONENTS;
 use builder::host::checkout::Project;
 use clap::Args;
@@ -93,7 +93,7 @@ impl Target {
     }
 
     /// One order a role.
-    pub(crate) fn orders(&self, context: &Context) -> Result<Vec<Order>> {
+    pub(crate) fn targets(&self, context: &Context) -> Result<Vec<BuildTarget>> {
         let project = Project::at(&context.root);
         let line = self.line(&project)?;
         let recipe = project.recipe(&line)?;
@@ -103,9 +103,13 @@ impl Target {
             Selection::Role(name) => vec![recipe.role(name.as_str())?.name.clone()],
         };
         let toolchain = context.toolchain();
-        let order =
-            |role| Order { project: project.clone(), line: line.clone(), role, toolchain: toolchain.clone() };
-        Ok(roles.into_iter().map(order).collect())
+        let target = |role| BuildTarget {
+            project: project.clone(),
+            line: line.clone(),
+            role,
+            toolchain: toolchain.clone(),
+        };
+        Ok(roles.into_iter().map(target).collect())
     }
 }
 
@@ -120,10 +124,10 @@ pub(crate) struct Choice {
 
 impl Choice {
     /// The role of the line that was named, or of the site's.
-    pub(crate) fn order(self, context: &Context) -> Result<Order> {
+    pub(crate) fn target(self, context: &Context) -> Result<BuildTarget> {
         let project = Project::at(&context.root);
         let line = self.line.of(&project)?;
-        Ok(Order { project, line, role: self.role, toolchain: context.toolchain() })
+        Ok(BuildTarget { project, line, role: self.role, toolchain: context.toolchain() })
     }
 }
 

@@ -28,7 +28,7 @@ impl Digest {
     /// 64 hex digits without the prefix, as Debian writes it.
     pub fn from_hex(hex: &str) -> Result<Self, Fault> {
         hex_bytes(hex).map(Self).ok_or_else(|| {
-            Fault::user("not a SHA-256 digest").versus("64 lower-case hex digits", quoted(hex))
+            Fault::user("not a SHA-256 digest").expected_found("64 lower-case hex digits", quoted(hex))
         })
     }
 
@@ -184,7 +184,7 @@ impl FromStr for Digest {
     fn from_str(text: &str) -> Result<Self, Fault> {
         let hex = text.strip_prefix("sha256:").and_then(hex_bytes);
         hex.map(Self).ok_or_else(|| {
-            Fault::user("not a digest").versus("`sha256:` and 64 lower-case hex digits", quoted(text))
+            Fault::user("not a digest").expected_found("`sha256:` and 64 lower-case hex digits", quoted(text))
         })
     }
 }
@@ -211,7 +211,8 @@ impl FromStr for Checksum {
             return Ok(Self::Sha512(bytes));
         }
         text.parse().map(Self::Sha256).map_err(|_: Fault| {
-            Fault::user("not a checksum").versus("`sha256:` or `sha512:` and its hex digits", quoted(text))
+            Fault::user("not a checksum")
+                .expected_found("`sha256:` or `sha512:` and its hex digits", quoted(text))
         })
     }
 }

@@ -21,9 +21,8 @@ impl Epoch {
     /// Seconds since 1970.
     pub fn new(seconds: u64) -> Result<Self> {
         if seconds > Self::MAX {
-            return Err(
-                Fault::user("a time past the year 9999").versus(format!("at most {}", Self::MAX), seconds)
-            );
+            return Err(Fault::user("a time past the year 9999")
+                .expected_found(format!("at most {}", Self::MAX), seconds));
         }
         Ok(Self(seconds))
     }
@@ -34,8 +33,9 @@ impl Epoch {
         let numeric = text.strip_suffix("UTC").map(|rest| format!("{rest}+0000"));
         let time = rfc2822::parse(numeric.as_deref().unwrap_or(text));
         let seconds = time.ok().and_then(|zoned| u64::try_from(zoned.timestamp().as_second()).ok());
-        let seconds = seconds
-            .ok_or_else(|| Fault::integrity("not a date").versus("an RFC 2822 date", format!("{text:?}")))?;
+        let seconds = seconds.ok_or_else(|| {
+            Fault::integrity("not a date").expected_found("an RFC 2822 date", format!("{text:?}"))
+        })?;
         Self::new(seconds)
     }
 

@@ -55,9 +55,9 @@ struct Inner {
     class: Class,
     what: String,
     place: Option<Place>,
-    versus: Option<(String, String)>,
+    expected_found: Option<(String, String)>,
     causes: Vec<String>,
-    mend: Option<String>,
+    help: Option<String>,
 }
 
 /// An error. Boxed, so that a `Result` stays one word.
@@ -68,7 +68,14 @@ impl Fault {
     /// A fault of `class`; `what` is one clause without a full stop.
     pub fn new(class: Class, what: impl Into<String>) -> Self {
         let what = plain(what.into());
-        Self(Box::new(Inner { class, what, place: None, versus: None, causes: Vec::new(), mend: None }))
+        Self(Box::new(Inner {
+            class,
+            what,
+            place: None,
+            expected_found: None,
+            causes: Vec::new(),
+            help: None,
+        }))
     }
 
     /// The user's input is wrong.
@@ -100,7 +107,7 @@ impl Fault {
     /// reader or writer as an `io::Error` comes out as itself.
     pub fn io(doing: &str, path: impl AsRef<Path>, error: io::Error) -> Self {
         let doing = format!("cannot {doing} {}", path.as_ref().display());
-        error.downcast().unwrap_or_else(|error| Self::machine(doing).because_io(&error))
+        error.downcast().unwrap_or_else(|error| Self::machine(doing).cause_io(&error))
     }
 
     /// Says where in the user's file it is.
@@ -110,36 +117,36 @@ impl Fault {
     }
 
     /// Says what was expected and what was found.
-    pub fn versus(mut self, expected: impl fmt::Display, found: impl fmt::Display) -> Self {
-        self.0.versus = Some((plain(expected.to_string()), plain(found.to_string())));
+    pub fn expected_found(mut self, expected: impl fmt::Display, found: impl fmt::Display) -> Self {
+        self.0.expected_found = Some((plain(expected.to_string()), plain(found.to_string())));
         self
     }
 
     /// Adds a deeper reason.
-    pub fn because(mut self, cause: impl fmt::Display) -> Self {
+    pub fn cause(mut self, cause: impl fmt::Display) -> Self {
         self.0.causes.push(plain(cause.to_string()));
         self
     }
 
     /// Adds an operating system error as a deeper reason. A full disk says what mends it.
-    pub fn because_io(self, error: &io::Error) -> Self {
-        let fault = self.because(error);
+    pub fn cause_io(self, error: &io::Error) -> Self {
+        let fault = self.cause(error);
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                fault.mend("free some space, or run `cargo xtask gc`")
+                fault.help("free some space, or run `cargo xtask gc`")
             }
             _ => fault,
         }
     }
 
     /// Says what mends it: a command, or one thing to do.
-    pub fn mend(mut self, how: impl Into<String>) -> Self {
-        self.0.mend = Some(plain(how.into()));
+    pub fn help(mut self, how: impl Into<String>) -> Self {
+        self.0.help = Some(plain(how.into()));
         self
     }
 
     /// Puts a wider clause in front: `reading the lock: unknown key`.
-    pub fn within(mut self, outer: impl fmt::Display) -> Self {
+    pub fn context(mut self, outer: impl fmt::Display) -> Self {
         self.0.what = format!("{}: {}", plain(outer.to_string()), self.0.what);
         self
     }
@@ -165,8 +172,8 @@ impl Fault {
     }
 
     /// Expected and found.
-    pub fn expected_found(&self) -> Option<(&str, &str)> {
-        self.0.versus.as_ref().map(|(e, f)| (e.as_str(), f.as_str()))
+    pub fn mismatch(&self) -> Option<(&str, &str)> {
+        self.0.expected_found.as_ref().map(|(e, f)| (e.as_str(), f.as_str()))
     }
 
     /// Deeper reasons, outermost first.
@@ -175,8 +182,8 @@ impl Fault {
     }
 
     /// What mends it.
-    pub fn how_to_mend(&self) -> Option<&str> {
-        self.0.mend.as_deref()
+    pub fn help_text(&self) -> Option<&str> {
+        self.0.help.as_deref()
     }
 }
 
@@ -202,11 +209,11 @@ impl fmt::Display for Fault {
         for cause in &self.0.causes {
             write!(f, ": {cause}")?;
         }
-        if let Some((expected, found)) = &self.0.versus {
+        if let Some((expected, found)) = &self.0.expected_found {
             write!(f, " (expected {expected}, found {found})")?;
         }
-        if let Some(mend) = &self.0.mend {
-            write!(f, "; {mend}")?;
+        if let Some(help) = &self.0.help {
+            write!(f, "; {help}")?;
         }
         Ok(())
     }
@@ -223,7 +230,7 @@ mod tests {
         // ENOSPC, EDQUOT, EACCES.
         for (number, mends) in [(28, true), (122, true), (13, false)] {
             let fault = Fault::io("write", "x", io::Error::from_raw_os_error(number));
-            assert_eq!(fault.how_to_mend().is_some(), mends, "{fault}");
+            assert_eq!(fault.help_text().is_some(), mends, "{fault}");
         }
     }
 
@@ -231,7 +238,7 @@ mod tests {
     #[test]
     fn nothing_that_moves_a_terminal_is_in_a_fault() {
         let bad = "a\x1b]0;owned\x07\x1b[2Jb\rc\x08\x7fd\u{9b}2Je\u{202e}f\n\tg";
-        let fault = Fault::remote(bad).within(bad).because(bad).versus(bad, bad).mend(bad);
+        let fault = Fault::remote(bad).context(bad).cause(bad).expected_found(bad, bad).help(bad);
         let fault = fault.at(Place::new(bad, "", 0..0));
         let texts = [fault.to_string(), fault.place().unwrap().file.clone()];
         for text in texts.iter().map(String::as_str).chain(fault.causes().iter().map(String::as_str)) {

@@ -10,7 +10,7 @@ use super::fault::{Fault, Result};
 
 /// The canonical bytes of `value`, without a final newline.
 pub fn canonical(value: &impl Serialize) -> Result<Vec<u8>> {
-    let value = serde_json::to_value(value).map_err(|e| Fault::bug("a value has no JSON form").because(e))?;
+    let value = serde_json::to_value(value).map_err(|e| Fault::bug("a value has no JSON form").cause(e))?;
     let mut out = Vec::new();
     write_canonical(&value, &mut out);
     Ok(out)
@@ -18,7 +18,7 @@ pub fn canonical(value: &impl Serialize) -> Result<Vec<u8>> {
 
 /// Indented, with sorted keys and a final newline: for documents that people open.
 pub fn pretty(value: &impl Serialize) -> Result<Vec<u8>> {
-    let value = serde_json::to_value(value).map_err(|e| Fault::bug("a value has no JSON form").because(e))?;
+    let value = serde_json::to_value(value).map_err(|e| Fault::bug("a value has no JSON form").cause(e))?;
     let mut out = Vec::new();
     write_pretty(&value, 0, &mut out);
     out.push(b'\n');

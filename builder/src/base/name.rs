@@ -21,7 +21,7 @@ macro_rules! name {
                     return Ok(Self(text));
                 }
                 let shown: String = text.chars().take(80).collect();
-                Err(Fault::user(concat!("not a ", $what)).versus($rule, format!("{shown:?}")))
+                Err(Fault::user(concat!("not a ", $what)).expected_found($rule, format!("{shown:?}")))
             }
 
             /// The name as text.
@@ -120,7 +120,10 @@ impl FromStr for Arch {
     type Err = Fault;
     fn from_str(text: &str) -> Result<Self, Fault> {
         [Self::All, Self::Amd64, Self::Arm64].into_iter().find(|arch| arch.as_str() == text).ok_or_else(
-            || Fault::user("not an architecture we know").versus("all, amd64 or arm64", format!("{text:?}")),
+            || {
+                Fault::user("not an architecture we know")
+                    .expected_found("all, amd64 or arm64", format!("{text:?}"))
+            },
         )
     }
 }

@@ -11,14 +11,14 @@ use super::{Fault, Place, Result};
 
 /// A file's path as the user knows it, and its whole text.
 #[derive(Clone, Copy, Debug)]
-pub struct Text<'a> {
+pub struct SourceText<'a> {
     /// The path, relative to the checkout.
     pub file: &'a str,
     /// The whole text.
     pub text: &'a str,
 }
 
-impl<'a> Text<'a> {
+impl<'a> SourceText<'a> {
     /// Names a text.
     pub fn new(file: &'a str, text: &'a str) -> Self {
         Self { file, text }
@@ -40,7 +40,7 @@ impl<'a> Text<'a> {
     }
 
     /// `fault`, moved to a span of this text.
-    pub fn blame(&self, span: Range<usize>, fault: Fault) -> Fault {
+    pub fn attach_span(&self, span: Range<usize>, fault: Fault) -> Fault {
         fault.at(self.place(span))
     }
 
@@ -52,8 +52,8 @@ impl<'a> Text<'a> {
     fn unknown(&self, what: &str, span: Range<usize>, word: &str, known: &[&str]) -> Fault {
         let fault = self.fault(span, format!("unknown {what} `{word}`"));
         match nearest(word, known) {
-            Some(near) => fault.mend(format!("write `{near}`")),
-            None => fault.versus(one_of(known), format!("`{word}`")),
+            Some(near) => fault.help(format!("write `{near}`")),
+            None => fault.expected_found(one_of(known), format!("`{word}`")),
         }
     }
 
@@ -82,7 +82,7 @@ impl<'a> Text<'a> {
 
 /// A set out of a list in which nothing may stand twice.
 pub fn distinct<T: Ord + Display>(
-    text: Text<'_>,
+    text: SourceText<'_>,
     list: impl IntoIterator<Item = Spanned<T>>,
 ) -> Result<BTreeSet<T>> {
     let mut set = BTreeSet::new();
@@ -90,7 +90,7 @@ pub fn distinct<T: Ord + Display>(
         let span = item.span();
         let item = item.into_inner();
         if set.contains(&item) {
-            return Err(text.fault(span, format!("`{item}` stands here twice")).mend("take one out"));
+            return Err(text.fault(span, format!("`{item}` stands here twice")).help("take one out"));
         }
         set.insert(item);
     }
@@ -148,16 +148,16 @@ mod tests {
 
     #[test]
     fn toml_faults_point_at_the_word() {
-        for (text, line, what, mend) in [
+        for (text, line, what, help) in [
             ("name = \"a\"\nnmae = 1\n", 2, "unknown key `nmae`", Some("write `name`")),
             ("name = \"a\"\nqqqqqqq = 1\n", 2, "unknown key `qqqqqqq`", None),
             ("mtu = 1\n", 1, "`name` is missing", None),
             ("name = \"a\"\n\nmtu = \"x\"", 3, "invalid type: string \"x\", expected u16", None),
             ("name = \"a\"\nname = \"b\"\n", 2, "duplicate key", None),
         ] {
-            let fault = Text::new("recipes/x.toml", text).toml::<Bridge>().unwrap_err();
+            let fault = SourceText::new("recipes/x.toml", text).toml::<Bridge>().unwrap_err();
             let place = fault.place().unwrap();
-            assert_eq!((place.line(), fault.what(), fault.how_to_mend()), (line, what, mend), "{text}");
+            assert_eq!((place.line(), fault.what(), fault.help_text()), (line, what, help), "{text}");
         }
     }
 

@@ -46,7 +46,8 @@ impl Url {
             _ => {
                 let shown: String = text.chars().take(120).collect();
                 let expected = "http://, https:// or file:/// and printable ASCII without a password";
-                Err(Fault::user("not an address that we fetch from").versus(expected, format!("{shown:?}")))
+                Err(Fault::user("not an address that we fetch from")
+                    .expected_found(expected, format!("{shown:?}")))
             }
         }
     }

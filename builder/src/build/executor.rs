@@ -5,42 +5,42 @@ use std::num::NonZero;
 use std::sync::{Condvar, Mutex, MutexGuard};
 
 use crate::base::{Fault, Result};
-use crate::plan::{Output, Plan, Planned, StepId};
+use crate::plan::{LabelledStep, Output, Plan, StepId};
 
 /// How one step became its output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum StepResult {
     /// The store had it.
-    Kept,
+    Cached,
     /// It was made now.
-    Made,
+    Built,
 }
 
 /// What stands behind a build: remembers outputs, and makes those that it does not have.
-pub trait Workshop: Sync {
+pub trait Executor: Sync {
     /// The recorded output of a step, if its bytes are still there.
     fn recall(&self, id: StepId) -> Result<Option<Output>>;
 
     /// Makes a step's output from its inputs' outputs and records it.
-    fn make(&self, id: StepId, planned: &Planned, inputs: &BTreeMap<StepId, Output>) -> Result<Output>;
+    fn make(&self, id: StepId, planned: &LabelledStep, inputs: &BTreeMap<StepId, Output>) -> Result<Output>;
 
     /// Told how many steps are to be made, before the first one; for progress.
     fn expect(&self, _steps: usize) {}
 
     /// Told when a step is about to be made and when it is done; for progress.
-    fn tell(&self, _planned: &Planned, _done: bool) {}
+    fn report(&self, _planned: &LabelledStep, _done: bool) {}
 }
 
 /// Outputs of all steps that the goals need, and how each came about.
-pub type Built = BTreeMap<StepId, (Output, Way)>;
+pub type BuildResults = BTreeMap<StepId, (Output, StepResult)>;
 
 /// Realises the plan's goals with `jobs` workers. What no goal needs is not touched: an input whose
 /// every user is in the store already is not asked for. The first fault stops new work and is returned.
-pub fn build(plan: &Plan, workshop: &dyn Workshop, jobs: NonZero<usize>) -> Result<Built> {
-    let (kept, missing) = survey(plan, workshop)?;
-    workshop.expect(missing.len());
-    let board = Board {
-        state: Mutex::new(State {
+pub fn build(plan: &Plan, executor: &dyn Executor, jobs: NonZero<usize>) -> Result<BuildResults> {
+    let (kept, missing) = survey(plan, executor)?;
+    executor.expect(missing.len());
+    let scheduler = Scheduler {
+        state: Mutex::new(Queue {
             built: kept,
             ready: BTreeSet::new(),
             waiting: missing,
@@ -49,13 +49,13 @@ pub fn build(plan: &Plan, workshop: &dyn Workshop, jobs: NonZero<usize>) -> Resu
         }),
         changed: Condvar::new(),
     };
-    board.lock().promote(plan);
+    scheduler.lock().promote(plan);
     std::thread::scope(|scope| {
         for _ in 0..jobs.get() {
-            scope.spawn(|| board.work(plan, workshop));
+            scope.spawn(|| scheduler.work(plan, executor));
         }
     });
-    let state = board.state.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let state = scheduler.state.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
     match state.fault {
         Some(fault) => Err(fault),
         None => Ok(state.built),
@@ -63,16 +63,16 @@ pub fn build(plan: &Plan, workshop: &dyn Workshop, jobs: NonZero<usize>) -> Resu
 }
 
 /// Walks from the goals down and stops at what is kept: what is there, and what must be made.
-pub fn survey(plan: &Plan, workshop: &dyn Workshop) -> Result<(Built, BTreeSet<StepId>)> {
-    let (mut kept, mut missing) = (Built::new(), BTreeSet::new());
+pub fn survey(plan: &Plan, executor: &dyn Executor) -> Result<(BuildResults, BTreeSet<StepId>)> {
+    let (mut kept, mut missing) = (BuildResults::new(), BTreeSet::new());
     let mut open: Vec<StepId> = plan.goals().collect();
     while let Some(id) = open.pop() {
         if kept.contains_key(&id) || missing.contains(&id) {
             continue;
         }
-        match workshop.recall(id)? {
+        match executor.recall(id)? {
             Some(output) => {
-                kept.insert(id, (output, Way::Kept));
+                kept.insert(id, (output, StepResult::Cached));
             }
             None => {
                 missing.insert(id);
@@ -83,19 +83,19 @@ pub fn survey(plan: &Plan, workshop: &dyn Workshop) -> Result<(Built, BTreeSet<S
     Ok((kept, missing))
 }
 
-fn planned<'a>(plan: &'a Plan, id: &StepId) -> Result<&'a Planned> {
+fn planned<'a>(plan: &'a Plan, id: &StepId) -> Result<&'a LabelledStep> {
     plan.get(id).ok_or_else(|| Fault::bug(format!("step {id} is not in the plan")))
 }
 
-struct State {
-    built: Built,
+struct Queue {
+    built: BuildResults,
     ready: BTreeSet<(usize, StepId)>,
     waiting: BTreeSet<StepId>,
     busy: usize,
     fault: Option<Fault>,
 }
 
-impl State {
+impl Queue {
     /// Moves what waits for nothing any more to the ready ones, in the plan's order.
     fn promote(&mut self, plan: &Plan) {
         for (place, (id, planned)) in plan.iter().enumerate() {
@@ -108,31 +108,31 @@ impl State {
     }
 }
 
-struct Board {
-    state: Mutex<State>,
+struct Scheduler {
+    state: Mutex<Queue>,
     changed: Condvar,
 }
 
-impl Board {
+impl Scheduler {
     /// A worker that panicked has left no half state behind: outputs are recorded whole.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    fn work(&self, plan: &Plan, workshop: &dyn Workshop) {
+    fn work(&self, plan: &Plan, executor: &dyn Executor) {
         while let Some((id, inputs)) = self.take(plan) {
             let made = planned(plan, &id).and_then(|planned| {
-                workshop.tell(planned, false);
+                executor.report(planned, false);
                 let made =
-                    workshop.make(id, planned, &inputs).map_err(|fault| fault.within(&planned.label))?;
-                workshop.tell(planned, true);
+                    executor.make(id, planned, &inputs).map_err(|fault| fault.context(&planned.label))?;
+                executor.report(planned, true);
                 Ok(made)
             });
             let mut state = self.lock();
             state.busy -= 1;
             match made {
                 Ok(output) => {
-                    state.built.insert(id, (output, Way::Made));
+                    state.built.insert(id, (output, StepResult::Built));
                     state.promote(plan);
                 }
                 Err(fault) => {
@@ -172,18 +172,23 @@ mod tests {
 
     /// Makes blobs named after their step, and counts.
     #[derive(Default)]
-    struct Bench {
+    struct FakeExecutor {
         has: Mutex<BTreeMap<StepId, Output>>,
         made: Mutex<Vec<String>>,
         refuses: Option<&'static str>,
     }
 
-    impl Workshop for Bench {
+    impl Executor for FakeExecutor {
         fn recall(&self, id: StepId) -> Result<Option<Output>> {
             Ok(self.has.lock().unwrap().get(&id).copied())
         }
 
-        fn make(&self, id: StepId, planned: &Planned, inputs: &BTreeMap<StepId, Output>) -> Result<Output> {
+        fn make(
+            &self,
+            id: StepId,
+            planned: &LabelledStep,
+            inputs: &BTreeMap<StepId, Output>,
+        ) -> Result<Output> {
             assert_eq!(inputs.len(), planned.step.inputs().len(), "inputs come first");
             if self.refuses == Some(planned.label.as_str()) {
                 return Err(Fault::remote("gone"));
@@ -210,27 +215,28 @@ mod tests {
     #[test]
     fn all_is_made_once_and_then_nothing() {
         for jobs in [1, 2, 16] {
-            let (bench, jobs) = (Bench::default(), NonZero::new(jobs).unwrap());
-            let built = build(&plan(), &bench, jobs).unwrap();
-            assert!(built.len() == 9 && built.values().all(|(_, way)| *way == Way::Made));
-            let again = build(&plan(), &bench, jobs).unwrap();
-            assert!(again.len() == 3 && again.values().all(|(_, way)| *way == Way::Kept));
-            assert_eq!(bench.made.lock().unwrap().len(), 9);
+            let (executor, jobs) = (FakeExecutor::default(), NonZero::new(jobs).unwrap());
+            let built = build(&plan(), &executor, jobs).unwrap();
+            assert!(built.len() == 9 && built.values().all(|(_, way)| *way == StepResult::Built));
+            let again = build(&plan(), &executor, jobs).unwrap();
+            assert!(again.len() == 3 && again.values().all(|(_, way)| *way == StepResult::Cached));
+            assert_eq!(executor.made.lock().unwrap().len(), 9);
         }
     }
 
     #[test]
     fn a_fault_stops_the_build_and_names_the_step() {
-        let bench = Bench { refuses: Some("once b"), ..Bench::default() };
-        let fault = build(&plan(), &bench, NonZero::new(2).unwrap()).unwrap_err();
+        let executor = FakeExecutor { refuses: Some("once b"), ..FakeExecutor::default() };
+        let fault = build(&plan(), &executor, NonZero::new(2).unwrap()).unwrap_err();
         assert_eq!(fault.what(), "once b: gone");
-        assert!(!bench.made.lock().unwrap().contains(&"twice b".to_owned()));
+        assert!(!executor.made.lock().unwrap().contains(&"twice b".to_owned()));
     }
 
     #[test]
     fn what_no_goal_needs_is_not_asked_for() {
-        let (mut plan, bench) = (plan(), Bench { refuses: Some("files lonely"), ..Bench::default() });
+        let (mut plan, executor) =
+            (plan(), FakeExecutor { refuses: Some("files lonely"), ..FakeExecutor::default() });
         plan.add("files lonely", Step::Files { tree: Digest::of("lonely") }).unwrap();
-        build(&plan, &bench, NonZero::new(2).unwrap()).unwrap();
+        build(&plan, &executor, NonZero::new(2).unwrap()).unwrap();
     }
 }

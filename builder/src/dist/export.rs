@@ -95,8 +95,8 @@ fn folder(to: &Path) -> Result<PathBuf> {
     match place.is_dir() {
         true => Ok(place),
         false => Err(Fault::user(format!("{} is no folder", to.display()))
-            .versus("a folder, or nothing there", "something else")
-            .mend("name another folder with --dist, or move it away")),
+            .expected_found("a folder, or nothing there", "something else")
+            .help("name another folder with --dist, or move it away")),
     }
 }
 
@@ -114,7 +114,7 @@ impl Standing {
             let entry = match entry {
                 Err(e) if e.depth() == 0 && e.io_error().is_some_and(is_absent) => break,
                 entry => {
-                    entry.map_err(|e| Fault::machine(format!("cannot list {}", to.display())).because(e))?
+                    entry.map_err(|e| Fault::machine(format!("cannot list {}", to.display())).cause(e))?
                 }
             };
             if entry.depth() == 0 {
@@ -149,8 +149,8 @@ impl Standing {
             more => format!("{} and {} more", first.display(), more - 1),
         };
         Err(Fault::user(format!("{} would be lost: it was not put there by Hale", first.display()))
-            .versus(format!("nothing in {} but what Hale put there", to.display()), count)
-            .mend(format!("name another folder with --dist, or move it away: mv {0} {0}.old", to.display())))
+            .expected_found(format!("nothing in {} but what Hale put there", to.display()), count)
+            .help(format!("name another folder with --dist, or move it away: mv {0} {0}.old", to.display())))
     }
 
     /// Links the file that is there already to `at`; no if there is none, or no link can be made.

@@ -8,11 +8,11 @@ use super::export::export;
 use crate::base::name::{Arch, GroupName, RoleName};
 use crate::base::tree::{Contents, Kind, Tree};
 use crate::base::{Digest, Fault, Result};
-use crate::formats::debian::deb::{Deb, Limits};
+use crate::formats::debian::deb::{UnpackLimits, UnpackedDeb};
 use crate::formats::debian::relation::{self, Relation, Test};
 use crate::formats::openpgp::SigningKey;
 use crate::lock::{Lock, LockedPackage};
-use crate::pack::package::repository::{Offer, Suite, repository};
+use crate::pack::package::repository::{RepositoryPackage, Suite, repository};
 use crate::store::Store;
 
 /// Where `cargo xtask build components` puts its packages, beside the roles' folders.
@@ -20,9 +20,9 @@ pub const COMPONENTS: &str = "components";
 
 /// What a repository can be made of.
 #[derive(Debug, Default)]
-pub struct Gathered {
+pub struct RepositoryContents {
     /// Packages that are here; their bytes are in the store.
-    pub offers: Vec<Offer>,
+    pub offers: Vec<RepositoryPackage>,
     /// Locked packages that are not here, and what the packages here depend on in one version that is not
     /// here, as `NAME VERSION`; sorted. None of it is in the repository.
     pub missing: BTreeSet<String>,
@@ -39,11 +39,16 @@ pub struct Bundles {
 
 /// Finds the packages of the bundles, and the lock's Debian packages that the roles want. No bundle of a role at all
 /// is a fault.
-pub fn gather(store: &Store, bundles: &Bundles, roles: &BTreeSet<RoleName>, lock: &Lock) -> Result<Gathered> {
-    let mut gathered = Gathered::default();
+pub fn gather(
+    store: &Store,
+    bundles: &Bundles,
+    roles: &BTreeSet<RoleName>,
+    lock: &Lock,
+) -> Result<RepositoryContents> {
+    let mut gathered = RepositoryContents::default();
     if bundles.roles.is_empty() {
         let what = format!("no bundle of a role of line {} as it is now", lock.line);
-        return Err(Fault::user(what).mend("cargo xtask build all"));
+        return Err(Fault::user(what).help("cargo xtask build all"));
     }
     for bundle in bundles.roles.iter().chain(&bundles.components) {
         gathered.add(store, bundle)?;
@@ -56,11 +61,11 @@ pub fn gather(store: &Store, bundles: &Bundles, roles: &BTreeSet<RoleName>, lock
             None => drop(gathered.missing.insert(format!("{} {}", package.name, package.version))),
         }
     }
-    gathered.miss(lock.arch)?;
+    gathered.note_missing(lock.arch)?;
     Ok(gathered)
 }
 
-impl Gathered {
+impl RepositoryContents {
     /// Refuses a package in `dist/<role>/` or `dist/components/` that is none of those: what a person sees there
     /// is what they think is signed.
     pub fn check_dist(&self, dist: &Path, roles: &BTreeSet<RoleName>) -> Result<()> {
@@ -70,7 +75,7 @@ impl Gathered {
                 let (content, _) = Digest::of_reader(&mut file).map_err(|e| Fault::io("read", &path, e))?;
                 if !self.offers.iter().any(|offer| offer.content == content) {
                     let what = format!("{} is not what this checkout makes", path.display());
-                    return Err(Fault::user(what).mend(format!(
+                    return Err(Fault::user(what).help(format!(
                         "move it out of the folder, or make that anew: cargo xtask build {folder}"
                     )));
                 }
@@ -93,7 +98,7 @@ impl Gathered {
     }
 
     /// Notes each exact version that an offered package depends on and that is not offered.
-    fn miss(&mut self, arch: Arch) -> Result<()> {
+    fn note_missing(&mut self, arch: Arch) -> Result<()> {
         let mut offered = BTreeSet::new();
         for offer in &self.offers {
             offered.insert(format!("{} {}", offer.control.need("Package")?, offer.control.need("Version")?));
@@ -117,7 +122,7 @@ impl Gathered {
 pub fn publish(
     store: &Store,
     suite: &Suite,
-    gathered: Gathered,
+    gathered: RepositoryContents,
     key: &SigningKey,
     to: &Path,
 ) -> Result<Tree> {
@@ -139,13 +144,13 @@ pub(crate) fn debs_in(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-fn offer(store: &Store, name: &str, content: Digest, size: u64) -> Result<Offer> {
-    let control = Deb::read_control(name, store.open(&content)?, Limits::for_size(size))?;
-    Ok(Offer { control, content, size })
+fn offer(store: &Store, name: &str, content: Digest, size: u64) -> Result<RepositoryPackage> {
+    let control = UnpackedDeb::read_control(name, store.open(&content)?, UnpackLimits::for_size(size))?;
+    Ok(RepositoryPackage { control, content, size })
 }
 
 /// A package of the lock's, if it was fetched; one that says that it is another is refused.
-fn locked(store: &Store, package: &LockedPackage) -> Result<Option<Offer>> {
+fn locked(store: &Store, package: &LockedPackage) -> Result<Option<RepositoryPackage>> {
     if !store.contains(&package.sha256) {
         return Ok(None);
     }
@@ -156,7 +161,7 @@ fn locked(store: &Store, package: &LockedPackage) -> Result<Option<Offer>> {
         return Ok(Some(offer));
     }
     let (name, version, arch) = found;
-    Err(Fault::integrity(format!("{} is not what the lock says", package.path.file_name())).versus(
+    Err(Fault::integrity(format!("{} is not what the lock says", package.path.file_name())).expected_found(
         format!("{} {} {}", package.name, package.version, package.arch),
         format!("{name} {version} {arch}"),
     ))

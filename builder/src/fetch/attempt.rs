@@ -6,13 +6,13 @@ use crate::plan::Output;
 
 /// What bytes must be.
 #[derive(Clone, Copy)]
-pub(super) struct Pinned<'a> {
+pub(super) struct PinnedBytes<'a> {
     pub(super) checksum: &'a Checksum,
     pub(super) size: Option<u64>,
 }
 
 /// What a fetch brought.
-pub(super) struct Got {
+pub(super) struct Download {
     pub(super) outputs: Vec<Output>,
     pub(super) bytes: u64,
     pub(super) from: Url,
@@ -20,22 +20,22 @@ pub(super) struct Got {
 }
 
 /// What came of asking one place.
-pub(super) type Tried<T> = std::result::Result<T, Failure>;
+pub(super) type Attempt<T> = std::result::Result<T, Failure>;
 
 /// Why one place did not serve.
 pub(super) enum Failure {
     /// The next try may do better.
-    Again(Fault),
+    Retry(Fault),
     /// This place will not do; another may.
-    Elsewhere(Fault),
+    NextMirror(Fault),
     /// No place will help.
-    Fatal(Fault),
+    Abort(Fault),
 }
 
 impl Failure {
     pub(super) fn fault(self) -> Fault {
         match self {
-            Self::Again(fault) | Self::Elsewhere(fault) | Self::Fatal(fault) => fault,
+            Self::Retry(fault) | Self::NextMirror(fault) | Self::Abort(fault) => fault,
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::io;
 use std::time::Instant;
 
-use super::attempt::{Failure, Got, Pinned, Tried};
-use super::http::{Answer, Client, Pace, Question, cut};
+use super::attempt::{Attempt, Download, Failure, PinnedBytes};
+use super::http::{Client, HttpRequest, HttpResponse, Pace, cut};
 use super::partial::Partial;
 use crate::base::progress::Progress;
 use crate::base::{Class, Fault, Result, Url};
@@ -18,16 +18,16 @@ const MISFITS: u32 = 2;
 pub(super) fn from_places(
     store: &Store,
     client: &Client,
-    pinned: Pinned,
+    pinned: PinnedBytes,
     places: &[Url],
     token: Option<&str>,
     progress: &dyn Progress,
-) -> Result<Got> {
+) -> Result<Download> {
     let partial = Partial::open(store, pinned.checksum)?;
     if let Some(Output::Blob { content, size }) = store.output(&StepId::of_input(*pinned.checksum)?)? {
         // Another process fetched it while we waited for the lock.
         let from = places.first().cloned().ok_or_else(|| Fault::bug("an input without a place"))?;
-        return Ok(Got {
+        return Ok(Download {
             outputs: vec![Output::Blob { content, size }],
             bytes: 0,
             from,
@@ -35,40 +35,40 @@ pub(super) fn from_places(
         });
     }
     let mut download =
-        Download { store, client, pinned, token, progress, partial, version: None, page: false };
+        Transfer { store, client, pinned, token, progress, partial, version: None, page: false };
     let mut refused = Vec::new();
     for place in places {
         match download.try_place(place) {
             Ok(output) => {
                 let bytes = download.partial.length();
-                return Ok(Got { outputs: vec![output], bytes, from: place.clone(), refused });
+                return Ok(Download { outputs: vec![output], bytes, from: place.clone(), refused });
             }
-            Err(Failure::Fatal(fault)) => return Err(fault),
-            Err(Failure::Again(fault) | Failure::Elsewhere(fault)) => refused.push(fault),
+            Err(Failure::Abort(fault)) => return Err(fault),
+            Err(Failure::Retry(fault) | Failure::NextMirror(fault)) => refused.push(fault),
         }
     }
     let gravest = refused.iter().max_by_key(|fault| fault.class()).cloned();
     let gravest = gravest.unwrap_or_else(|| Fault::remote("no place is known that has it"));
     let others = refused.iter().filter(|fault| fault.what() != gravest.what());
-    Err(others.fold(gravest.clone(), |fault, other| fault.because(other)))
+    Err(others.fold(gravest.clone(), |fault, other| fault.cause(other)))
 }
 
-struct Download<'a> {
+struct Transfer<'a> {
     store: &'a Store,
     client: &'a Client,
-    pinned: Pinned<'a>,
+    pinned: PinnedBytes<'a>,
     token: Option<&'a str>,
     progress: &'a dyn Progress,
     partial: Partial,
     /// The strong entity tag of the bytes so far, if this process got them.
     version: Option<String>,
-    /// Whether the last answer was a web page.
+    /// Whether the last response was a web page.
     page: bool,
 }
 
-impl Download<'_> {
+impl Transfer<'_> {
     /// Asks one place until it has served all, or has too often brought nothing new.
-    fn try_place(&mut self, place: &Url) -> Tried<Output> {
+    fn try_place(&mut self, place: &Url) -> Attempt<Output> {
         let (begun, limits) = (Instant::now(), &self.client.limits);
         // What comes again after a misfit is nothing new, so a place cannot keep us for ever.
         let (mut best, mut in_vain, mut misfits) = (self.partial.length(), 0, 0);
@@ -83,19 +83,19 @@ impl Download<'_> {
                         let again = std::mem::take(&mut self.partial.pieced) && misfits <= MISFITS;
                         self.clear()?;
                         if !again {
-                            return Err(Failure::Elsewhere(fault));
+                            return Err(Failure::NextMirror(fault));
                         }
                         fault
                     }
                 },
-                Err(Failure::Again(fault)) => fault,
+                Err(Failure::Retry(fault)) => fault,
                 Err(other) => return Err(self.drop_wrong(other)),
             };
             let brought = self.partial.length().saturating_sub(best);
             best += brought;
             in_vain = if limits.too_slow(brought, asked.elapsed()) { in_vain + 1 } else { 0 };
             if in_vain >= limits.tries || begun.elapsed() > limits.deadline {
-                return Err(Failure::Elsewhere(fault));
+                return Err(Failure::NextMirror(fault));
             }
             self.client.rest(in_vain);
         }
@@ -104,20 +104,20 @@ impl Download<'_> {
     /// Bytes that are proven wrong are not worth resuming.
     fn drop_wrong(&mut self, failure: Failure) -> Failure {
         match &failure {
-            Failure::Elsewhere(fault) if fault.class() == Class::Integrity => {
+            Failure::NextMirror(fault) if fault.class() == Class::Integrity => {
                 self.clear().err().map_or(failure, |fatal| fatal)
             }
             _ => failure,
         }
     }
 
-    fn clear(&mut self) -> Tried<()> {
+    fn clear(&mut self) -> Attempt<()> {
         self.progress.retreat(self.partial.length());
-        self.partial.clear().map_err(Failure::Fatal)
+        self.partial.clear().map_err(Failure::Abort)
     }
 
-    /// One question, and as much of the answer as comes.
-    fn attempt(&mut self, place: &Url) -> Tried<()> {
+    /// One request, and as much of the response as comes.
+    fn attempt(&mut self, place: &Url) -> Attempt<()> {
         let size = self.pinned.size;
         if size.is_some_and(|size| self.partial.length() > size) {
             self.clear()?;
@@ -127,53 +127,55 @@ impl Download<'_> {
         }
         let from = self.partial.length();
         let version = self.version.as_deref();
-        let answer = self.client.ask(place, Question { from, version, accept: None, token: self.token })?;
-        self.page = answer.is_page();
-        let total = self.begin(place, &answer)?;
+        let response =
+            self.client.ask(place, HttpRequest { from, version, accept: None, token: self.token })?;
+        self.page = response.is_page();
+        let total = self.begin(place, &response)?;
         if let (Some(size), Some(total)) = (size, total)
             && size != total
         {
             let fault = Fault::integrity(format!("{place} has the wrong length"));
-            return Err(Failure::Elsewhere(self.hint(fault).versus(size, total)));
+            return Err(Failure::NextMirror(self.hint(fault).expected_found(size, total)));
         }
-        self.version = answer.header("etag").filter(|tag| tag.starts_with('"')).map(str::to_owned);
-        self.partial.resume().map_err(Failure::Fatal)?;
-        self.receive(place, answer, size.or(total))
+        self.version = response.header("etag").filter(|tag| tag.starts_with('"')).map(str::to_owned);
+        self.partial.resume().map_err(Failure::Abort)?;
+        self.receive(place, response, size.or(total))
     }
 
-    /// Makes the partial file fit the answer; gives the whole's length, if the server says it.
-    fn begin(&mut self, place: &Url, answer: &Answer) -> Tried<Option<u64>> {
+    /// Makes the partial file fit the response; gives the whole's length, if the server says it.
+    fn begin(&mut self, place: &Url, response: &HttpResponse) -> Attempt<Option<u64>> {
         let from = self.partial.length();
-        match (answer.status, answer.part()) {
+        match (response.status, response.part()) {
             (206, Some((start, total))) if start == from => Ok(total),
             (206 | 416, _) => {
                 self.clear()?;
-                Err(Failure::Again(Fault::remote(format!("{place} does not resume at byte {from}"))))
+                Err(Failure::Retry(Fault::remote(format!("{place} does not resume at byte {from}"))))
             }
             _ => {
-                answer.must_serve(place)?;
+                response.must_serve(place)?;
                 if from > 0 {
                     self.clear()?;
                 }
-                Ok(answer.length())
+                Ok(response.length())
             }
         }
     }
 
-    fn receive(&mut self, place: &Url, mut answer: Answer, total: Option<u64>) -> Tried<()> {
+    fn receive(&mut self, place: &Url, mut response: HttpResponse, total: Option<u64>) -> Attempt<()> {
         let limit = total.unwrap_or(self.client.limits.bytes);
         let mut pace = Pace::new(&self.client.limits);
         let mut buffer = vec![0; 1 << 16];
         loop {
-            let count = answer.body.read(&mut buffer).map_err(|e| cut(place, e))?;
+            let count = response.body.read(&mut buffer).map_err(|e| cut(place, e))?;
             if count == 0 {
                 break;
             }
             if self.partial.length() + count as u64 > limit {
-                let fault = Fault::integrity(format!("{place} is too long")).versus(limit, "more bytes");
-                return Err(Failure::Elsewhere(fault));
+                let fault =
+                    Fault::integrity(format!("{place} is too long")).expected_found(limit, "more bytes");
+                return Err(Failure::NextMirror(fault));
             }
-            self.partial.append(&buffer[..count]).map_err(Failure::Fatal)?;
+            self.partial.append(&buffer[..count]).map_err(Failure::Abort)?;
             self.progress.advance(count as u64);
             pace.check(place, count)?;
         }
@@ -184,11 +186,12 @@ impl Download<'_> {
     }
 
     /// Compares all bytes with what is pinned; the right ones move into the store.
-    fn finish(&mut self, place: &Url) -> Tried<Result<Output>> {
+    fn finish(&mut self, place: &Url) -> Attempt<Result<Output>> {
         let pinned = self.pinned.checksum;
-        let (found, content) = self.partial.hash(pinned).map_err(Failure::Fatal)?;
+        let (found, content) = self.partial.hash(pinned).map_err(Failure::Abort)?;
         if found != *pinned {
-            let fault = Fault::integrity(format!("{place} has the wrong bytes")).versus(pinned, found);
+            let fault =
+                Fault::integrity(format!("{place} has the wrong bytes")).expected_found(pinned, found);
             return Ok(Err(self.hint(fault)));
         }
         let (path, size) = (self.partial.path(), self.partial.length());
@@ -198,11 +201,11 @@ impl Download<'_> {
             self.store.record(&StepId::of_input(*pinned)?, &output)?;
             Ok(output)
         };
-        keep().map(Ok).map_err(Failure::Fatal)
+        keep().map(Ok).map_err(Failure::Abort)
     }
 
     /// Adds the most likely reason when a web page came instead of a file.
     fn hint(&self, fault: Fault) -> Fault {
-        if self.page { fault.because("it is a web page: a captive portal, or a login") } else { fault }
+        if self.page { fault.cause("it is a web page: a captive portal, or a login") } else { fault }
     }
 }

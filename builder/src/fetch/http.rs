@@ -1,4 +1,4 @@
-//! One question to one server, and its answer. HTTP by ureq, behind this file only.
+//! One request to one server, and its response. HTTP by ureq, behind this file only.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ureq::http::{HeaderMap, header};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
-use super::attempt::{Failure, Tried};
+use super::attempt::{Attempt, Failure};
 use crate::base::url::Scheme;
 use crate::base::{Fault, Result, Url};
 
@@ -18,7 +18,7 @@ const REDIRECTS: usize = 5;
 
 /// How patient we are with a place that serves.
 #[derive(Clone, Debug)]
-pub struct Limits {
+pub struct FetchLimits {
     /// Longest wait for a connection, and for the next byte.
     pub stall: Duration,
     /// Bytes per second below which a place is too slow.
@@ -35,7 +35,7 @@ pub struct Limits {
     pub bytes: u64,
 }
 
-impl Default for Limits {
+impl Default for FetchLimits {
     fn default() -> Self {
         Self {
             stall: Duration::from_secs(30),
@@ -52,12 +52,12 @@ impl Default for Limits {
 /// Asks servers. One for a whole fetch; threads share it.
 pub struct Client {
     agent: ureq::Agent,
-    pub(super) limits: Limits,
+    pub(super) limits: FetchLimits,
 }
 
 /// What to ask for besides the address.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Question<'a> {
+pub(super) struct HttpRequest<'a> {
     /// Leave out so many bytes.
     pub(super) from: u64,
     /// Only if it still is this version (a strong entity tag).
@@ -68,8 +68,8 @@ pub(super) struct Question<'a> {
     pub(super) token: Option<&'a str>,
 }
 
-/// A server's answer; `body` is what is left to read.
-pub(super) struct Answer {
+/// A server's response; `body` is what is left to read.
+pub(super) struct HttpResponse {
     pub(super) status: u16,
     headers: HeaderMap,
     pub(super) body: Box<dyn Read>,
@@ -78,7 +78,7 @@ pub(super) struct Answer {
 impl Client {
     /// A client that trusts the certificate authorities in the PEM file `authorities`, or without one
     /// those that Mozilla trusts.
-    pub fn new(limits: Limits, authorities: Option<&Path>) -> Result<Self> {
+    pub fn new(limits: FetchLimits, authorities: Option<&Path>) -> Result<Self> {
         let roots = match authorities {
             Some(path) => RootCerts::Specific(Arc::new(certificates(path)?)),
             None => RootCerts::WebPki,
@@ -103,27 +103,28 @@ impl Client {
     /// All bytes of a small document, at most `limit`: an index, a signed Release file. Tries again as a
     /// download does. The caller must verify what it gets.
     pub fn get(&self, url: &Url, limit: u64) -> Result<Vec<u8>> {
-        self.patiently(|| self.read_whole(url, self.ask(url, Question::default())?, limit))
+        self.patiently(|| self.read_whole(url, self.ask(url, HttpRequest::default())?, limit))
             .map_err(Failure::fault)
     }
 
-    /// The rest of an answer that must be whole.
-    pub(super) fn read_whole(&self, url: &Url, mut answer: Answer, limit: u64) -> Tried<Vec<u8>> {
-        answer.must_serve(url)?;
-        let length = answer.length();
+    /// The rest of a response that must be whole.
+    pub(super) fn read_whole(&self, url: &Url, mut response: HttpResponse, limit: u64) -> Attempt<Vec<u8>> {
+        response.must_serve(url)?;
+        let length = response.length();
         let too_long = || {
-            Fault::integrity(format!("{url} is too long")).versus(format!("at most {limit} bytes"), "more")
+            Fault::integrity(format!("{url} is too long"))
+                .expected_found(format!("at most {limit} bytes"), "more")
         };
         if length.is_some_and(|length| length > limit) {
-            return Err(Failure::Elsewhere(too_long()));
+            return Err(Failure::NextMirror(too_long()));
         }
         let (mut bytes, mut pace) = (Vec::new(), Pace::new(&self.limits));
         let mut buffer = vec![0; 1 << 16];
         loop {
-            let count = answer.body.read(&mut buffer).map_err(|e| cut(url, e))?;
+            let count = response.body.read(&mut buffer).map_err(|e| cut(url, e))?;
             bytes.extend_from_slice(&buffer[..count]);
             if bytes.len() as u64 > limit {
-                return Err(Failure::Elsewhere(too_long()));
+                return Err(Failure::NextMirror(too_long()));
             }
             if count == 0 {
                 break;
@@ -137,11 +138,11 @@ impl Client {
     }
 
     /// Repeats what may succeed the next time, with growing pauses.
-    pub(super) fn patiently<T>(&self, mut attempt: impl FnMut() -> Tried<T>) -> Tried<T> {
+    pub(super) fn patiently<T>(&self, mut attempt: impl FnMut() -> Attempt<T>) -> Attempt<T> {
         let mut tries = 1;
         loop {
             match attempt() {
-                Err(Failure::Again(_)) if tries < self.limits.tries => self.rest(tries),
+                Err(Failure::Retry(_)) if tries < self.limits.tries => self.rest(tries),
                 result => return result,
             }
             tries += 1;
@@ -154,17 +155,17 @@ impl Client {
     }
 
     /// Asks, and follows redirects within http and https, never from https to http.
-    pub(super) fn ask(&self, url: &Url, question: Question) -> Tried<Answer> {
+    pub(super) fn ask(&self, url: &Url, request: HttpRequest) -> Attempt<HttpResponse> {
         let mut at = url.clone();
         for _ in 0..=REDIRECTS {
             let home = (at.scheme(), at.authority()) == (url.scheme(), url.authority());
-            let token = question.token.filter(|_| home);
-            let answer = match at.file_path() {
+            let token = request.token.filter(|_| home);
+            let response = match at.file_path() {
                 Some(path) => open_file(&path)?,
-                None => self.ask_once(&at, Question { token, ..question })?,
+                None => self.ask_once(&at, HttpRequest { token, ..request })?,
             };
-            let Some(location) = answer.redirect() else { return Ok(answer) };
-            let refused = |why: &str| Failure::Elsewhere(Fault::remote(format!("{at} redirects to {why}")));
+            let Some(location) = response.redirect() else { return Ok(response) };
+            let refused = |why: &str| Failure::NextMirror(Fault::remote(format!("{at} redirects to {why}")));
             let next = at
                 .redirected(location)
                 .map_err(|_| refused(&format!("{location:?}, which is no address")))?;
@@ -174,29 +175,33 @@ impl Client {
                 _ => at = next,
             }
         }
-        Err(Failure::Elsewhere(Fault::remote(format!("{url} redirects more than {REDIRECTS} times"))))
+        Err(Failure::NextMirror(Fault::remote(format!("{url} redirects more than {REDIRECTS} times"))))
     }
 
-    fn ask_once(&self, url: &Url, question: Question) -> Tried<Answer> {
-        let mut request = self.agent.get(url.as_str());
-        if question.from > 0 {
-            request = request.header(header::RANGE, format!("bytes={}-", question.from));
-            if let Some(version) = question.version {
-                request = request.header(header::IF_RANGE, version);
+    fn ask_once(&self, url: &Url, request: HttpRequest) -> Attempt<HttpResponse> {
+        let mut call = self.agent.get(url.as_str());
+        if request.from > 0 {
+            call = call.header(header::RANGE, format!("bytes={}-", request.from));
+            if let Some(version) = request.version {
+                call = call.header(header::IF_RANGE, version);
             }
         }
-        if let Some(accept) = question.accept {
-            request = request.header(header::ACCEPT, accept);
+        if let Some(accept) = request.accept {
+            call = call.header(header::ACCEPT, accept);
         }
-        if let Some(token) = question.token {
-            request = request.header(header::AUTHORIZATION, token);
+        if let Some(token) = request.token {
+            call = call.header(header::AUTHORIZATION, token);
         }
-        let (head, body) = request.call().map_err(|e| classify(url, e))?.into_parts();
-        Ok(Answer { status: head.status.as_u16(), headers: head.headers, body: Box::new(body.into_reader()) })
+        let (head, body) = call.call().map_err(|e| classify(url, e))?.into_parts();
+        Ok(HttpResponse {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body: Box::new(body.into_reader()),
+        })
     }
 }
 
-impl Answer {
+impl HttpResponse {
     /// A header as text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -223,39 +228,40 @@ impl Answer {
     }
 
     /// Sorts the answers without content into those worth another try and the others.
-    pub(super) fn must_serve(&self, url: &Url) -> Tried<()> {
-        let says = |what: &str| Fault::remote(format!("{url} {what}")).versus("status 200", self.status);
+    pub(super) fn must_serve(&self, url: &Url) -> Attempt<()> {
+        let says =
+            |what: &str| Fault::remote(format!("{url} {what}")).expected_found("status 200", self.status);
         match self.status {
             200 | 206 => Ok(()),
-            408 | 425 | 429 | 500..=599 => Err(Failure::Again(says("does not serve now"))),
-            404 | 410 => Err(Failure::Elsewhere(says("is gone"))),
-            _ => Err(Failure::Elsewhere(says("is refused"))),
+            408 | 425 | 429 | 500..=599 => Err(Failure::Retry(says("does not serve now"))),
+            404 | 410 => Err(Failure::NextMirror(says("is gone"))),
+            _ => Err(Failure::NextMirror(says("is refused"))),
         }
     }
 }
 
 /// Tells when a place serves too slowly, or for too long.
 pub(super) struct Pace<'l> {
-    limits: &'l Limits,
+    limits: &'l FetchLimits,
     begun: Instant,
     window: Instant,
     bytes: u64,
 }
 
 impl<'l> Pace<'l> {
-    pub(super) fn new(limits: &'l Limits) -> Self {
+    pub(super) fn new(limits: &'l FetchLimits) -> Self {
         let now = Instant::now();
         Self { limits, begun: now, window: now, bytes: 0 }
     }
 
     /// Counts what was read just now.
-    pub(super) fn check(&mut self, url: &Url, count: usize) -> Tried<()> {
+    pub(super) fn check(&mut self, url: &Url, count: usize) -> Attempt<()> {
         self.bytes += count as u64;
         let now = Instant::now();
         if now.duration_since(self.begun) > self.limits.deadline {
             let limit = format!("at most {} s", self.limits.deadline.as_secs());
-            return Err(Failure::Elsewhere(
-                Fault::remote(format!("{url} takes too long")).versus(limit, "more"),
+            return Err(Failure::NextMirror(
+                Fault::remote(format!("{url} takes too long")).expected_found(limit, "more"),
             ));
         }
         let passed = now.duration_since(self.window);
@@ -265,15 +271,16 @@ impl<'l> Pace<'l> {
         if self.limits.too_slow(self.bytes, passed) {
             let rate = (self.bytes as f64 / passed.as_secs_f64()) as u64;
             let least = format!("{} bytes/s at least", self.limits.rate);
-            let fault = Fault::remote(format!("{url} is too slow")).versus(least, format!("{rate} bytes/s"));
-            return Err(Failure::Again(fault));
+            let fault =
+                Fault::remote(format!("{url} is too slow")).expected_found(least, format!("{rate} bytes/s"));
+            return Err(Failure::Retry(fault));
         }
         (self.window, self.bytes) = (now, 0);
         Ok(())
     }
 }
 
-impl Limits {
+impl FetchLimits {
     /// Whether so many bytes in so much time are too few.
     pub(super) fn too_slow(&self, bytes: u64, passed: Duration) -> bool {
         bytes == 0 || passed >= self.window && (bytes as f64) < self.rate as f64 * passed.as_secs_f64()
@@ -282,31 +289,31 @@ impl Limits {
 
 /// A connection that ended before its time.
 pub(super) fn cut(url: &Url, error: io::Error) -> Failure {
-    Failure::Again(Fault::remote(format!("the connection to {url} was cut")).because(error))
+    Failure::Retry(Fault::remote(format!("the connection to {url} was cut")).cause(error))
 }
 
 fn classify(url: &Url, error: ureq::Error) -> Failure {
-    let fault = Fault::remote(format!("cannot reach {url}")).because(&error);
+    let fault = Fault::remote(format!("cannot reach {url}")).cause(&error);
     match error {
         // A certificate does not get better by asking again.
         ureq::Error::Tls(_) | ureq::Error::Rustls(_) | ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
-            Failure::Elsewhere(fault)
+            Failure::NextMirror(fault)
         }
-        _ => Failure::Again(fault),
+        _ => Failure::Retry(fault),
     }
 }
 
-/// A file of this machine as an answer: a mirror on a disk.
-fn open_file(path: &Path) -> Tried<Answer> {
-    let gone = |what: &str| Failure::Elsewhere(Fault::remote(format!("{} {what}", path.display())));
+/// A file of this machine as a response: a mirror on a disk.
+fn open_file(path: &Path) -> Attempt<HttpResponse> {
+    let gone = |what: &str| Failure::NextMirror(Fault::remote(format!("{} {what}", path.display())));
     match fs::metadata(path) {
         Ok(found) if found.is_file() => {}
         Ok(_) => return Err(gone("is no regular file")),
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(gone("is gone")),
-        Err(e) => return Err(Failure::Fatal(Fault::io("look at", path, e))),
+        Err(e) => return Err(Failure::Abort(Fault::io("look at", path, e))),
     }
-    let file = File::open(path).map_err(|e| Failure::Fatal(Fault::io("open", path, e)))?;
-    Ok(Answer { status: 200, headers: HeaderMap::new(), body: Box::new(file) })
+    let file = File::open(path).map_err(|e| Failure::Abort(Fault::io("open", path, e)))?;
+    Ok(HttpResponse { status: 200, headers: HeaderMap::new(), body: Box::new(file) })
 }
 
 fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>> {
@@ -314,7 +321,7 @@ fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>> {
     let items = parse_pem(&bytes).filter_map(|item| match item {
         Ok(PemItem::Certificate(certificate)) => Some(Ok(certificate)),
         Ok(_) => None,
-        Err(e) => Some(Err(Fault::user(format!("{} is no file of certificates", path.display())).because(e))),
+        Err(e) => Some(Err(Fault::user(format!("{} is no file of certificates", path.display())).cause(e))),
     });
     items.collect()
 }

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::{Image, Source, Wanted};
+use super::{FetchRequest, ImageRef, Locations};
 use crate::base::digest::Checksum;
 use crate::base::{Fault, Result, Url};
-use crate::lock::{From, Lock, LockedFile, LockedInput, LockedPackage, LockedSource, LockedSuite};
+use crate::lock::{Lock, LockedFile, LockedInput, LockedOrigin, LockedPackage, LockedSource, LockedSuite};
 use crate::plan::StepId;
 
 /// All that a lock names. `mirrors` gives the archives that have a suite, in the order in which they
 /// are to be asked; pool paths lie below them.
-pub fn wanted(lock: &Lock, mirrors: &dyn Fn(&LockedSuite) -> Result<Vec<Url>>) -> Result<Vec<Wanted>> {
+pub fn wanted(lock: &Lock, mirrors: &dyn Fn(&LockedSuite) -> Result<Vec<Url>>) -> Result<Vec<FetchRequest>> {
     let inputs = lock.inputs.values().map(|input| wanted_input(lock, input));
     let packages = lock.packages.values().map(|package| {
         let suite = lock.suites.get(&package.suite);
@@ -28,14 +28,19 @@ pub fn wanted(lock: &Lock, mirrors: &dyn Fn(&LockedSuite) -> Result<Vec<Url>>) -
 }
 
 /// One file of a source package. Its name says which package it is of, because several may be of one.
-fn wanted_source(lock: &Lock, source: &LockedSource, file: &LockedFile, archives: &[Url]) -> Result<Wanted> {
+fn wanted_source(
+    lock: &Lock,
+    source: &LockedSource,
+    file: &LockedFile,
+    archives: &[Url],
+) -> Result<FetchRequest> {
     let urls = archives.iter().map(|url| url.join(&escaped(file.path.as_str()))).collect::<Result<_>>()?;
-    Ok(Wanted {
+    Ok(FetchRequest {
         name: format!("{} {} ({})", source.name, source.version, file.path.file_name()),
-        source: Source::Urls(urls),
+        source: Locations::Urls(urls),
         size: Some(file.size),
         checksum: Some(Checksum::Sha256(file.sha256)),
-        mend: format!(
+        help: format!(
             "name an archive that still has it (cargo xtask fetch --snapshot URL), or make the lock anew: cargo \
              xtask lock {}",
             lock.line
@@ -44,32 +49,36 @@ fn wanted_source(lock: &Lock, source: &LockedSource, file: &LockedFile, archives
 }
 
 /// Nothing for a component that is compiled: what it is compiled from is wanted by itself.
-fn wanted_input(lock: &Lock, input: &LockedInput) -> Result<Option<Wanted>> {
+fn wanted_input(lock: &Lock, input: &LockedInput) -> Result<Option<FetchRequest>> {
     let (source, size, checksum) = match &input.from {
-        From::Url { url, checksum, size } => (Source::Urls(vec![Url::new(url)?]), *size, Some(*checksum)),
-        From::Image { registry, repository, digest } => {
-            let registry = Url::new(format!("https://{registry}"))?;
-            let image = Image::new(registry, repository, lock.arch)?;
-            (Source::Image(image), None, Some(Checksum::Sha256(*digest)))
+        LockedOrigin::Download { url, checksum, size } => {
+            (Locations::Urls(vec![Url::new(url)?]), *size, Some(*checksum))
         }
-        From::Source { .. } => return Ok(None),
-        From::Provided => (Source::Provided, None, None),
-        From::Added { digest, size, .. } => (Source::Provided, Some(*size), Some(Checksum::Sha256(*digest))),
+        LockedOrigin::Image { registry, repository, digest } => {
+            let registry = Url::new(format!("https://{registry}"))?;
+            let image = ImageRef::new(registry, repository, lock.arch)?;
+            (Locations::Image(image), None, Some(Checksum::Sha256(*digest)))
+        }
+        LockedOrigin::SourcePackage { .. } => return Ok(None),
+        LockedOrigin::Provided => (Locations::Provided, None, None),
+        LockedOrigin::Supplied { digest, size, .. } => {
+            (Locations::Provided, Some(*size), Some(Checksum::Sha256(*digest)))
+        }
     };
-    let mend = format!("cargo xtask input add {} PATH --version {}", input.component, input.version);
+    let help = format!("cargo xtask input add {} PATH --version {}", input.component, input.version);
     let name = format!("{} {}", input.component, input.version);
-    Ok(Some(Wanted { name, source, size, checksum, mend }))
+    Ok(Some(FetchRequest { name, source, size, checksum, help }))
 }
 
-fn wanted_package(lock: &Lock, package: &LockedPackage, archives: &[Url]) -> Result<Wanted> {
+fn wanted_package(lock: &Lock, package: &LockedPackage, archives: &[Url]) -> Result<FetchRequest> {
     let urls: Vec<Url> =
         archives.iter().map(|url| url.join(&escaped(package.path.as_str()))).collect::<Result<_>>()?;
-    Ok(Wanted {
+    Ok(FetchRequest {
         name: format!("{} {}", package.name, package.version),
-        source: Source::Urls(urls),
+        source: Locations::Urls(urls),
         size: Some(package.size),
         checksum: Some(Checksum::Sha256(package.sha256)),
-        mend: format!(
+        help: format!(
             "name an archive that still has it (cargo xtask fetch --snapshot URL), or take the version that \
              there is now: cargo xtask lock {} --update {}",
             lock.line, package.name

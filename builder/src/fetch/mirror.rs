@@ -20,18 +20,18 @@ use super::Client;
 use crate::base::name::{Arch, PackageName, SuiteName};
 use crate::base::{Class, Digest, Epoch, Fault, Result, Url};
 use crate::formats::archive;
-use crate::formats::debian::apt_sources::{self, Archive};
-use crate::formats::debian::control::Source;
-use crate::formats::debian::index::packages::{self, Package};
+use crate::formats::debian::apt_sources::{self, AptSource};
+use crate::formats::debian::control::ControlText;
+use crate::formats::debian::index::packages::{self, IndexEntry};
 use crate::formats::debian::index::release::{Listed, Release};
 use crate::formats::debian::index::sources::{self, SourcePackage};
 use crate::formats::openpgp::verify_clearsigned;
 use crate::host::atomic::write_whole;
-use crate::lock::resolve::Offer;
+use crate::lock::resolve::ArchiveSnapshot;
 use crate::lock::{Lock, LockedSuite};
 use crate::recipe::Files;
+use crate::recipe::archive::SuiteTrust;
 use crate::recipe::line::Line;
-use crate::recipe::trust::Trust;
 
 /// Longest InRelease in bytes; Debian's has 160 kB.
 const RELEASE: u64 = 16 << 20;
@@ -43,7 +43,7 @@ const AHEAD: u64 = 600;
 /// The archives that this machine knows, in the order in which they are asked.
 #[derive(Clone, Debug, Default)]
 pub struct Mirrors {
-    archives: Vec<Archive>,
+    archives: Vec<AptSource>,
 }
 
 impl Mirrors {
@@ -55,7 +55,7 @@ impl Mirrors {
             for file in files(path)? {
                 let text = fs::read_to_string(&file).map_err(|e| Fault::io("read", &file, e))?;
                 let name = file.display().to_string();
-                let source = Source::user(&name, &text);
+                let source = ControlText::user(&name, &text);
                 let deb822 = file.extension().is_some_and(|ending| ending == "sources");
                 archives.extend(if deb822 {
                     apt_sources::parse_deb822(source)
@@ -69,11 +69,11 @@ impl Mirrors {
 
     /// The roots of the archives that offer a suite, in the order in which to ask them; never none.
     pub fn of(&self, suite: &SuiteName) -> Result<Vec<&Url>> {
-        let offers = |archive: &&Archive| archive.suites.iter().any(|name| name == suite.as_str());
+        let offers = |archive: &&AptSource| archive.suites.iter().any(|name| name == suite.as_str());
         let urls: Vec<&Url> = self.archives.iter().filter(offers).map(|archive| &archive.url).collect();
         if urls.is_empty() {
             let fault = Fault::user(format!("no mirror of the suite {suite} in apt's sources"));
-            return Err(fault.mend("name one with --sources FILE, or in apt's sources.list.d"));
+            return Err(fault.help("name one with --sources FILE, or in apt's sources.list.d"));
         }
         Ok(urls)
     }
@@ -100,17 +100,17 @@ fn files(path: &Path) -> Result<Vec<PathBuf>> {
 
 /// A suite that was read: how the lock names it, and what it offers.
 #[derive(Debug)]
-pub struct Offered {
+pub struct SuiteSnapshot {
     /// The suite as it is now.
     pub suite: LockedSuite,
     /// Its packages for one architecture.
-    pub packages: Vec<Package>,
+    pub packages: Vec<IndexEntry>,
     /// Those of its source packages that were asked for.
     pub sources: Vec<SourcePackage>,
 }
 
 /// Reads suites.
-pub struct Reader<'a> {
+pub struct SuiteReader<'a> {
     /// Who asks the mirrors.
     pub client: &'a Client,
     /// The folder of unpacked indices; it is made when it is needed.
@@ -123,21 +123,27 @@ pub struct Reader<'a> {
     pub sources: BTreeSet<PackageName>,
 }
 
-impl Reader<'_> {
+impl SuiteReader<'_> {
     /// Reads all suites of a line. `last` is its last lock, if there was one.
-    pub fn offer(&self, mirrors: &Mirrors, files: &Files, line: &Line, last: Option<&Lock>) -> Result<Offer> {
+    pub fn snapshot(
+        &self,
+        mirrors: &Mirrors,
+        files: &Files,
+        line: &Line,
+        last: Option<&Lock>,
+    ) -> Result<ArchiveSnapshot> {
         let read = |suite: &SuiteName| {
             let seen = last.and_then(|lock| lock.suites.get(suite)).map(|suite| suite.date);
-            self.read(mirrors, suite, &Trust::parse(files, suite)?, seen)
+            self.read(mirrors, suite, &SuiteTrust::parse(files, suite)?, seen)
         };
-        let read: Vec<Offered> = line.suites.par_iter().map(read).collect::<Result<_>>()?;
+        let read: Vec<SuiteSnapshot> = line.suites.par_iter().map(read).collect::<Result<_>>()?;
         let (mut suites, mut packages, mut sources) = (BTreeMap::new(), Vec::new(), Vec::new());
         for offered in read {
             suites.insert(offered.suite.name.clone(), offered.suite);
             packages.extend(offered.packages);
             sources.extend(offered.sources);
         }
-        Ok(Offer { suites, packages, sources })
+        Ok(ArchiveSnapshot { suites, packages, sources })
     }
 
     /// Reads a suite from the first mirror that serves it. `seen` is the date of the Release file that
@@ -146,9 +152,9 @@ impl Reader<'_> {
         &self,
         mirrors: &Mirrors,
         suite: &SuiteName,
-        trust: &Trust,
+        trust: &SuiteTrust,
         seen: Option<Epoch>,
-    ) -> Result<Offered> {
+    ) -> Result<SuiteSnapshot> {
         let mut first = None;
         for url in mirrors.of(suite)? {
             match self.read_from(url, suite, trust, seen) {
@@ -163,28 +169,28 @@ impl Reader<'_> {
         &self,
         archive: &Url,
         suite: &SuiteName,
-        trust: &Trust,
+        trust: &SuiteTrust,
         seen: Option<Epoch>,
-    ) -> Result<Offered> {
+    ) -> Result<SuiteSnapshot> {
         let dist = archive.join(&format!("dists/{suite}"))?;
         let address = dist.join("InRelease")?;
         let bytes = self.client.get(&address, RELEASE)?;
-        let message = clearsigned(&bytes).map_err(|fault| fault.within(&address))?;
+        let message = clearsigned(&bytes).map_err(|fault| fault.context(&address))?;
         let verified =
-            verify_clearsigned(message, &trust.keyring, self.now).map_err(|fault| fault.within(&address))?;
-        let release = Release::parse(Source::integrity(address.as_str(), &verified.text))?;
-        self.check(&release, suite, seen).map_err(|fault| fault.within(&address))?;
+            verify_clearsigned(message, &trust.keyring, self.now).map_err(|fault| fault.context(&address))?;
+        let release = Release::parse(ControlText::integrity(address.as_str(), &verified.text))?;
+        self.check(&release, suite, seen).map_err(|fault| fault.context(&address))?;
         let (mut packages, mut sources) = (Vec::new(), Vec::new());
         for component in &trust.components {
             let path = format!("{component}/binary-{}/Packages", self.arch);
             let text = self.index(&dist, &release, &path)?;
             let name = format!("{dist}/{path}");
-            packages.extend(packages::parse(Source::integrity(&name, &text), suite, self.arch)?);
+            packages.extend(packages::parse(ControlText::integrity(&name, &text), suite, self.arch)?);
             if !self.sources.is_empty() {
                 let path = format!("{component}/source/Sources");
                 let text = self.index(&dist, &release, &path)?;
                 let name = format!("{dist}/{path}");
-                sources.extend(sources::parse(Source::integrity(&name, &text), suite, &self.sources)?);
+                sources.extend(sources::parse(ControlText::integrity(&name, &text), suite, &self.sources)?);
             }
         }
         let suite = LockedSuite {
@@ -193,29 +199,30 @@ impl Reader<'_> {
             date: release.date,
             signed_by: verified.signers.iter().map(ToString::to_string).collect(),
         };
-        Ok(Offered { suite, packages, sources })
+        Ok(SuiteSnapshot { suite, packages, sources })
     }
 
     /// Whether it is this suite's Release file, and the one of now.
     fn check(&self, release: &Release, suite: &SuiteName, seen: Option<Epoch>) -> Result<()> {
         if release.codename != *suite {
-            return Err(
-                Fault::integrity("the Release file of another suite").versus(suite, &release.codename)
-            );
+            return Err(Fault::integrity("the Release file of another suite")
+                .expected_found(suite, &release.codename));
         }
         if release.date.seconds() > self.now.seconds() + AHEAD {
-            return Err(Fault::integrity("a Release file of the future").versus(self.now, release.date));
+            return Err(
+                Fault::integrity("a Release file of the future").expected_found(self.now, release.date)
+            );
         }
         if let Some(end) = release.valid_until.filter(|end| *end < self.now) {
             let fault = Fault::integrity("the Release file has expired");
-            return Err(fault.versus(format!("valid at {}", self.now), format!("valid until {end}")));
+            return Err(fault.expected_found(format!("valid at {}", self.now), format!("valid until {end}")));
         }
         if let Some(seen) = seen.filter(|seen| release.date < *seen) {
             let fault =
                 Fault::integrity("the mirror serves an older Release file than the lock was made from");
             return Err(fault
-                .versus(format!("{seen} or later"), release.date)
-                .mend("name another mirror with --sources FILE"));
+                .expected_found(format!("{seen} or later"), release.date)
+                .help("name another mirror with --sources FILE"));
         }
         Ok(())
     }
@@ -224,7 +231,9 @@ impl Reader<'_> {
     fn index(&self, dist: &Url, release: &Release, path: &str) -> Result<String> {
         let listed = release.file(path)?;
         if listed.size > INDEX {
-            return Err(Fault::integrity(format!("{dist}/{path} is too long")).versus(INDEX, listed.size));
+            return Err(
+                Fault::integrity(format!("{dist}/{path} is too long")).expected_found(INDEX, listed.size)
+            );
         }
         let kept = self.cache.join(listed.digest.hex());
         let bytes = match fs::read(&kept) {
@@ -258,7 +267,7 @@ impl Reader<'_> {
         let mut unpacked = archive::xz(bytes.as_slice(), archive::WINDOW)?.take(listed.size + 1);
         unpacked
             .read_to_end(&mut text)
-            .map_err(|e| Fault::integrity(format!("{plain} is no xz stream")).because(e))?;
+            .map_err(|e| Fault::integrity(format!("{plain} is no xz stream")).cause(e))?;
         check(&text, listed, plain.as_str())?;
         Ok(text)
     }
@@ -270,7 +279,7 @@ fn clearsigned(bytes: &[u8]) -> Result<&str> {
     let begins = "-----BEGIN PGP SIGNED MESSAGE-----";
     if !bytes.starts_with(begins.as_bytes()) {
         let head = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).into_owned();
-        return Err(Fault::remote("no InRelease file").versus(begins, format!("{head:?}")));
+        return Err(Fault::remote("no InRelease file").expected_found(begins, format!("{head:?}")));
     }
     std::str::from_utf8(bytes).map_err(|_| Fault::integrity("an InRelease file that is not UTF-8"))
 }
@@ -278,11 +287,13 @@ fn clearsigned(bytes: &[u8]) -> Result<&str> {
 fn check(bytes: &[u8], listed: Listed, name: &str) -> Result<()> {
     let wrong = || Fault::integrity(format!("{name} is not what its Release file says"));
     if bytes.len() as u64 != listed.size {
-        return Err(wrong().versus(format!("{} bytes", listed.size), format!("{} bytes", bytes.len())));
+        return Err(
+            wrong().expected_found(format!("{} bytes", listed.size), format!("{} bytes", bytes.len()))
+        );
     }
     let found = Digest::of(bytes);
     if found != listed.digest {
-        return Err(wrong().versus(listed.digest, found));
+        return Err(wrong().expected_found(listed.digest, found));
     }
     Ok(())
 }

@@ -21,9 +21,9 @@ use crate::base::{Class, Fault, Result, Url};
 use crate::plan::{Output, StepId};
 use crate::store::Store;
 
-use attempt::Pinned;
-pub use http::{Client, Limits};
-pub use registry::Image;
+use attempt::PinnedBytes;
+pub use http::{Client, FetchLimits};
+pub use registry::ImageRef;
 pub use registry::image::{Descriptor, Parts, parts};
 
 /// Inputs that are fetched at the same time.
@@ -31,34 +31,34 @@ const AT_ONCE: usize = 4;
 
 /// One input, as pinned by the lock.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct FetchRequest {
     /// For people: `kubelet 1.17.17`.
     pub name: String,
     /// Where it can be had.
-    pub source: Source,
+    pub source: Locations,
     /// Its length in bytes, when the lock knows it. For an image, the manifest's.
     pub size: Option<u64>,
     /// What its bytes hash to; for an image, the manifest's SHA-256. `None` for what the operator has not
     /// handed over yet.
     pub checksum: Option<Checksum>,
     /// What to do when it cannot be had.
-    pub mend: String,
+    pub help: String,
 }
 
 /// Where an input comes from.
 #[derive(Clone, Debug)]
-pub enum Source {
+pub enum Locations {
     /// A file, from the first of these places that has it.
     Urls(Vec<Url>),
     /// An OCI image.
-    Image(Image),
+    Image(ImageRef),
     /// The operator hands it over.
     Provided,
 }
 
 /// What became of the inputs, each list in the order in which they were asked for.
 #[derive(Debug, Default)]
-pub struct Summary {
+pub struct FetchSummary {
     /// Names of those that the store had.
     pub present: Vec<String>,
     /// Those that were fetched now.
@@ -82,7 +82,7 @@ pub struct Fetched {
     pub refused: Vec<Fault>,
 }
 
-impl Summary {
+impl FetchSummary {
     /// The fault that decides the exit code: the gravest of those that an operator did not have to
     /// provide. `None` when all that can be had is there.
     pub fn gravest(&self) -> Option<&Fault> {
@@ -91,19 +91,19 @@ impl Summary {
     }
 }
 
-impl Wanted {
+impl FetchRequest {
     /// What the store has of it: nothing, or all that belongs to it.
     pub fn present(&self, store: &Store) -> Result<Option<Vec<Output>>> {
         let Some(checksum) = self.checksum else { return Ok(None) };
         let Some(output) = store.output(&StepId::of_input(checksum)?)? else { return Ok(None) };
         match &self.source {
-            Source::Image(image) => image.present(store, output),
-            Source::Urls(_) | Source::Provided => Ok(Some(vec![output])),
+            Locations::Image(image) => image.present(store, output),
+            Locations::Urls(_) | Locations::Provided => Ok(Some(vec![output])),
         }
     }
 }
 
-enum Fate {
+enum FetchOutcome {
     Present(Vec<Output>),
     Fetched(Vec<Output>, Fetched),
     Missing(Fault),
@@ -111,60 +111,70 @@ enum Fate {
 
 /// Fetches all of `wanted` that the store does not have, some at a time. What cannot be had is in the
 /// summary; an error is only what stops everything: this machine's own failure.
-pub fn fetch(store: &Store, client: &Client, wanted: &[Wanted], progress: &dyn Progress) -> Result<Summary> {
+pub fn fetch(
+    store: &Store,
+    client: &Client,
+    wanted: &[FetchRequest],
+    progress: &dyn Progress,
+) -> Result<FetchSummary> {
     let next = AtomicUsize::new(0);
-    let fates: Mutex<Vec<(usize, Result<Fate>)>> = Mutex::default();
+    let outcomes: Mutex<Vec<(usize, Result<FetchOutcome>)>> = Mutex::default();
     let work = || {
         while let Some((index, one)) = take(&next, wanted) {
-            let fate = fetch_one(store, client, one, progress);
-            if fate.is_err() {
+            let outcome = fetch_one(store, client, one, progress);
+            if outcome.is_err() {
                 next.store(wanted.len(), Ordering::Relaxed);
             }
-            fates.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((index, fate));
+            outcomes.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((index, outcome));
         }
     };
     std::thread::scope(|scope| (0..AT_ONCE.min(wanted.len())).for_each(|_| drop(scope.spawn(work))));
-    let mut fates = fates.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-    fates.sort_by_key(|(index, _)| *index);
-    let mut summary = Summary::default();
-    for (index, fate) in fates {
-        summary.add(&wanted[index].name, fate?);
+    let mut outcomes = outcomes.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    outcomes.sort_by_key(|(index, _)| *index);
+    let mut summary = FetchSummary::default();
+    for (index, outcome) in outcomes {
+        summary.add(&wanted[index].name, outcome?);
     }
     Ok(summary)
 }
 
-fn take<'w>(next: &AtomicUsize, wanted: &'w [Wanted]) -> Option<(usize, &'w Wanted)> {
+fn take<'w>(next: &AtomicUsize, wanted: &'w [FetchRequest]) -> Option<(usize, &'w FetchRequest)> {
     let index = next.fetch_add(1, Ordering::Relaxed);
     wanted.get(index).map(|one| (index, one))
 }
 
-impl Summary {
-    fn add(&mut self, name: &str, fate: Fate) {
-        match fate {
-            Fate::Present(outputs) => {
+impl FetchSummary {
+    fn add(&mut self, name: &str, outcome: FetchOutcome) {
+        match outcome {
+            FetchOutcome::Present(outputs) => {
                 self.present.push(name.to_owned());
                 self.outputs.extend(outputs);
             }
-            Fate::Fetched(outputs, fetched) => {
+            FetchOutcome::Fetched(outputs, fetched) => {
                 self.fetched.push(fetched);
                 self.outputs.extend(outputs);
             }
-            Fate::Missing(fault) => self.missing.push((name.to_owned(), fault)),
+            FetchOutcome::Missing(fault) => self.missing.push((name.to_owned(), fault)),
         }
     }
 }
 
-fn fetch_one(store: &Store, client: &Client, wanted: &Wanted, progress: &dyn Progress) -> Result<Fate> {
+fn fetch_one(
+    store: &Store,
+    client: &Client,
+    wanted: &FetchRequest,
+    progress: &dyn Progress,
+) -> Result<FetchOutcome> {
     if let Some(outputs) = wanted.present(store)? {
-        return Ok(Fate::Present(outputs));
+        return Ok(FetchOutcome::Present(outputs));
     }
     let got = match (&wanted.source, &wanted.checksum) {
-        (Source::Urls(places), Some(checksum)) => {
-            let file = Pinned { checksum, size: wanted.size };
+        (Locations::Urls(places), Some(checksum)) => {
+            let file = PinnedBytes { checksum, size: wanted.size };
             download::from_places(store, client, file, places, None, progress)
         }
-        (Source::Image(image), Some(checksum)) => {
-            image.pull(store, client, Pinned { checksum, size: wanted.size }, progress)
+        (Locations::Image(image), Some(checksum)) => {
+            image.pull(store, client, PinnedBytes { checksum, size: wanted.size }, progress)
         }
         _ => Err(Fault::user("you have to provide it")),
     };
@@ -173,12 +183,14 @@ fn fetch_one(store: &Store, client: &Client, wanted: &Wanted, progress: &dyn Pro
             let fetched =
                 Fetched { name: wanted.name.clone(), bytes: got.bytes, from: got.from, refused: got.refused };
             progress.say(&format!("{}: fetched from {}", fetched.name, fetched.from));
-            Ok(Fate::Fetched(got.outputs, fetched))
+            Ok(FetchOutcome::Fetched(got.outputs, fetched))
         }
-        Err(fault) if matches!(fault.class(), Class::Machine | Class::Bug) => Err(fault.within(&wanted.name)),
+        Err(fault) if matches!(fault.class(), Class::Machine | Class::Bug) => {
+            Err(fault.context(&wanted.name))
+        }
         Err(fault) => {
             progress.say(&format!("{}: {}", wanted.name, fault.what()));
-            Ok(Fate::Missing(fault.mend(&wanted.mend)))
+            Ok(FetchOutcome::Missing(fault.help(&wanted.help)))
         }
     }
 }

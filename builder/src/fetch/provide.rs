@@ -9,7 +9,7 @@ use crate::base::{Fault, Result};
 use crate::formats::debian::version::Version;
 use crate::host::atomic::write_whole;
 use crate::host::checkout::Project;
-use crate::lock::{From, Local, LockedInput};
+use crate::lock::{Local, LockedInput, LockedOrigin};
 use crate::plan::{Output, StepId};
 use crate::store::Store;
 
@@ -26,18 +26,18 @@ pub fn add(
     if !recipe.line.pins.contains_key(component) {
         let known: Vec<&str> = recipe.line.pins.keys().map(ComponentName::as_str).collect();
         return Err(Fault::user(format!("line {line} has no component `{component}`"))
-            .versus(format!("one of {}", known.join(", ")), component));
+            .expected_found(format!("one of {}", known.join(", ")), component));
     }
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let found = path.metadata().map_err(|e| unreadable(path).because(e))?;
+    let found = path.metadata().map_err(|e| unreadable(path).cause(e))?;
     if !found.is_file() || found.len() == 0 || name.is_empty() {
-        return Err(unreadable(path).versus("a file with something in it", "none"));
+        return Err(unreadable(path).expected_found("a file with something in it", "none"));
     }
-    let file = File::open(path).map_err(|e| unreadable(path).because(e))?;
+    let file = File::open(path).map_err(|e| unreadable(path).cause(e))?;
     let (digest, size) = store.put(file)?;
     let step = StepId::of_input(Checksum::Sha256(digest))?;
     store.record(&step, &Output::Blob { content: digest, size })?;
-    let from = From::Added { file: name.to_owned(), digest, size };
+    let from = LockedOrigin::Supplied { file: name.to_owned(), digest, size };
     let input = LockedInput { component: component.clone(), version: version.clone(), from };
     let _alone = alone(project, line)?;
     let mut local = project.local(line)?;
@@ -52,7 +52,7 @@ pub fn remove(project: &Project, store: &Store, line: &LineName, component: &Com
     let mut local = project.local(line)?;
     if local.inputs.remove(component).is_none() {
         let what = format!("nothing was handed over for `{component}` in line {line}");
-        return Err(Fault::user(what).mend("cargo xtask input list"));
+        return Err(Fault::user(what).help("cargo xtask input list"));
     }
     save(project, store, line, &local)
 }
@@ -82,7 +82,7 @@ fn save(project: &Project, store: &Store, line: &LineName, local: &Local) -> Res
 /// What the store holds of a handed over input.
 fn added(input: &LockedInput) -> Option<Output> {
     match input.from {
-        From::Added { digest, size, .. } => Some(Output::Blob { content: digest, size }),
+        LockedOrigin::Supplied { digest, size, .. } => Some(Output::Blob { content: digest, size }),
         _ => None,
     }
 }

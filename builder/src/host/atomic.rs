@@ -11,7 +11,7 @@ use tempfile::TempPath;
 
 use super::scratch::Scratch;
 use crate::base::{Fault, Result};
-use crate::pack::disk::sink::{Sink, filled};
+use crate::pack::disk::writer::{BlockWriter, filled};
 
 /// Writes a file outside the store whole or not at all, in the place of an older one: a hidden neighbour, synced,
 /// renamed.
@@ -157,7 +157,7 @@ impl AtomicFile {
             if count == 0 {
                 return Ok(at);
             }
-            self.put(at, &buffer[..count]).map_err(|e| Fault::io("write", &self.to, e))?;
+            self.write_at(at, &buffer[..count]).map_err(|e| Fault::io("write", &self.to, e))?;
             at += count as u64;
         }
     }
@@ -193,9 +193,9 @@ fn locked(path: &Path) -> io::Result<File> {
     }
 }
 
-impl Sink for AtomicFile {
+impl BlockWriter for AtomicFile {
     /// Leaves holes where whole blocks are zero.
-    fn put(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         for (start, piece) in filled(bytes, 1 << 16) {
             self.file.write_all_at(piece, offset + start)?;
         }

@@ -42,7 +42,7 @@ const FORMAT: u32 = 1;
 
 /// A package of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Package {
+pub struct BuiltDeb {
     /// Its name.
     pub name: String,
     /// Its whole Debian version.
@@ -80,7 +80,7 @@ pub fn identity(checkout: &Path, toolchain: &Toolchain) -> Result<Digest> {
     files.sort();
     let compiler = run(clean("rustc", checkout, toolchain).arg("-vV"))?;
     let library = run(clean("cc", checkout, toolchain).arg("-print-file-name=libc.a"))?;
-    let library = digest(Path::new(library.trim())).map_err(|f| f.mend("apt-get install libc6-dev"))?;
+    let library = digest(Path::new(library.trim())).map_err(|f| f.help("apt-get install libc6-dev"))?;
     let linker = run(clean("ld", checkout, toolchain).arg("--version"))?;
     let text = json::canonical(&(FORMAT, TARGET, files, compiler, library, linker.lines().next()))?;
     Ok(Digest::of(text))
@@ -116,7 +116,7 @@ pub fn packages(checkout: &Path) -> Result<BTreeMap<PackageName, Version>> {
     let read = |name: &str| -> Result<Manifest> {
         let path = checkout.join(name);
         let text = std::fs::read_to_string(&path).map_err(|e| Fault::io("read", &path, e))?;
-        toml::from_str(&text).map_err(|e| Fault::user(format!("{name} is no manifest of ours")).because(e))
+        toml::from_str(&text).map_err(|e| Fault::user(format!("{name} is no manifest of ours")).cause(e))
     };
     let shared = read("Cargo.toml")?.workspace.map(|workspace| workspace.package.version);
     let deb = read("node/Cargo.toml")?.package.map(|package| package.metadata.deb.name);
@@ -128,7 +128,7 @@ pub fn packages(checkout: &Path) -> Result<BTreeMap<PackageName, Version>> {
 }
 
 /// Compiles and packages. Identical for one [`identity`] and epoch.
-pub fn build(checkout: &Path, toolchain: &Toolchain, epoch: Epoch) -> Result<Package> {
+pub fn build(checkout: &Path, toolchain: &Toolchain, epoch: Epoch) -> Result<BuiltDeb> {
     let checkout = checkout.canonicalize().map_err(|e| Fault::io("find", checkout, e))?;
     let manifest = checkout.join("node/Cargo.toml");
     let options = BuildOptions {
@@ -180,7 +180,7 @@ fn check_settings(checkout: &Path, cargo_home: &Path) -> Result<()> {
         for (name, key) in [PROFILE, "release"].iter().flat_map(|name| KEYS_OF_PARTS.map(|key| (name, key))) {
             if settings.get("profile").and_then(|profiles| profiles.get(name)?.get(key)).is_some() {
                 let what = format!("{} changes what hale is made of: profile.{name}.{key}", path.display());
-                return Err(Fault::user(what).mend("take that out, or build as a user without it"));
+                return Err(Fault::user(what).help("take that out, or build as a user without it"));
             }
         }
     }
@@ -192,7 +192,7 @@ fn profile(checkout: &Path) -> Result<Vec<String>> {
     let path = checkout.join("Cargo.toml");
     let text = std::fs::read_to_string(&path).map_err(|e| Fault::io("read", &path, e))?;
     let manifest: toml::Table =
-        text.parse().map_err(|e| Fault::user("Cargo.toml is no manifest of ours").because(e))?;
+        text.parse().map_err(|e| Fault::user("Cargo.toml is no manifest of ours").cause(e))?;
     let own = manifest.get("profile").and_then(|profiles| profiles.get(PROFILE)?.as_table());
     let own = own.ok_or_else(|| Fault::user(format!("Cargo.toml has no profile `{PROFILE}`")))?;
     let mut keys = BTreeMap::from(RELEASE.map(|(key, value)| (key, value.to_owned())));
@@ -200,21 +200,21 @@ fn profile(checkout: &Path) -> Result<Vec<String>> {
     Ok(keys.into_iter().map(|(key, value)| format!("profile.{PROFILE}.{key}={value}")).collect())
 }
 
-fn pack(environment: &BuildEnvironment, mut package: PackageConfig, epoch: Epoch) -> Result<Package> {
+fn pack(environment: &BuildEnvironment, mut package: PackageConfig, epoch: Epoch) -> Result<BuiltDeb> {
     package.default_timestamp = epoch.seconds();
     package.resolve_assets(&NoOpListener).map_err(refused)?;
     let compressed = assets::compressed_assets(&package, &NoOpListener).map_err(refused)?;
     package.resolved_depends = Some(package.resolved_binary_dependencies(&NoOpListener).map_err(refused)?);
     assets::apply_compressed_assets(&mut package, compressed);
     package.sort_assets_by_type();
-    let scratch = tempfile::tempdir().map_err(|e| Fault::machine("no scratch directory").because(e))?;
+    let scratch = tempfile::tempdir().map_err(|e| Fault::machine("no scratch directory").cause(e))?;
     let output = scratch.path().join("package.deb");
     let gzip =
         CompressConfig { fast: false, compress_type: Format::Gzip, compress_system: false, rsyncable: false };
     let written =
         cargo_deb::write_deb(environment, output, &package, &gzip, &NoOpListener).map_err(refused)?;
     let deb = std::fs::read(&written).map_err(|e| Fault::io("read", &written, e))?;
-    Ok(Package { name: package.deb_name, version: package.deb_version, deb })
+    Ok(BuiltDeb { name: package.deb_name, version: package.deb_version, deb })
 }
 
 /// A command with nothing of the caller's environment but where the toolchain is.
@@ -231,10 +231,10 @@ fn clean(program: &str, checkout: &Path, toolchain: &Toolchain) -> Command {
 /// Standard output of a command that must succeed.
 fn run(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().map_err(|e| Fault::machine(format!("cannot run {name}")).because(e))?;
+    let output = command.output().map_err(|e| Fault::machine(format!("cannot run {name}")).cause(e))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        return Err(Fault::machine(format!("{name} failed, {}", output.status)).because(said));
+        return Err(Fault::machine(format!("{name} failed, {}", output.status)).cause(said));
     }
     String::from_utf8(output.stdout).map_err(|_| Fault::machine(format!("{name} did not answer in UTF-8")))
 }
@@ -281,5 +281,5 @@ fn list(checkout: &Path, part: &Path, files: &mut Vec<(String, Digest)>) -> Resu
 }
 
 fn refused(error: cargo_deb::CargoDebError) -> Fault {
-    Fault::machine("cargo-deb cannot package hale").because(error)
+    Fault::machine("cargo-deb cannot package hale").cause(error)
 }

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::base::name::LineName;
-use crate::base::text::Text;
+use crate::base::text::SourceText;
 use crate::base::{Fault, Result};
 use crate::host::atomic::write_whole;
 use crate::lock::{Local, Lock};
@@ -36,7 +36,7 @@ impl Project {
         for folder in ["recipes", "overlays"] {
             if !self.root.join(folder).is_dir() {
                 let what = format!("{} is no checkout of Hale: it has no {folder}/", self.root.display());
-                return Err(Fault::user(what).mend("run cargo xtask in the checkout, or set HALE_ROOT to it"));
+                return Err(Fault::user(what).help("run cargo xtask in the checkout, or set HALE_ROOT to it"));
             }
             self.read_folder(&self.root.join(folder), folder, &mut files)?;
         }
@@ -75,10 +75,10 @@ impl Project {
         let line = &recipe.line.name;
         let Some(text) = read_if_there(&self.lock_path(line))? else {
             let what = format!("no lock for line {line}: {} is missing", lock_file(line));
-            return Err(Fault::user(what).mend(format!("cargo xtask lock {line}")));
+            return Err(Fault::user(what).help(format!("cargo xtask lock {line}")));
         };
         let file = lock_file(line);
-        let text = Text::new(&file, &text);
+        let text = SourceText::new(&file, &text);
         let lock = Lock::parse(text)?;
         lock.check_fresh(recipe, text)?;
         Ok(lock.with_local(&self.local(line)?))
@@ -87,7 +87,7 @@ impl Project {
     /// A line's lock as it stands there, stale or not; nothing when there is none.
     pub fn last_lock(&self, line: &LineName) -> Result<Option<Lock>> {
         let text = read_if_there(&self.lock_path(line))?;
-        text.map(|text| Lock::parse(Text::new(&lock_file(line), &text))).transpose()
+        text.map(|text| Lock::parse(SourceText::new(&lock_file(line), &text))).transpose()
     }
 
     /// Writes a line's lock, whole or not at all.
@@ -100,7 +100,7 @@ impl Project {
     pub fn local(&self, line: &LineName) -> Result<Local> {
         let file = format!("recipes/lines/{line}.local.lock");
         match read_if_there(&self.local_lock_path(line))? {
-            Some(text) => Local::parse(Text::new(&file, &text)),
+            Some(text) => Local::parse(SourceText::new(&file, &text)),
             None => Ok(Local::default()),
         }
     }
@@ -119,7 +119,7 @@ impl Project {
                 self.read_folder(&path, &name, files)?;
             } else if !kind.is_file() {
                 let what = format!("{name} is neither a file nor a folder");
-                return Err(Fault::user(what).mend("links and modes stand in the overlay's .toml"));
+                return Err(Fault::user(what).help("links and modes stand in the overlay's .toml"));
             } else if !name.ends_with(".lock") {
                 let text = fs::read_to_string(&path).map_err(|e| Fault::io("read", &path, e))?;
                 files.insert(name, text);

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::atomic::folder_of;
 use crate::base::{Fault, Result};
 use crate::pack::disk::gpt::Found;
-use crate::pack::disk::sink::is_zero;
+use crate::pack::disk::writer::is_zero;
 use crate::plan::DiskFormat;
 
 /// What Hale writes where a person says.
@@ -46,8 +46,8 @@ pub fn check_outside(store: &Path, path: &Path) -> Result<()> {
         return Ok(());
     }
     Err(Fault::user(format!("{} lies in the store", path.display()))
-        .versus(format!("a place outside of {}", store.display()), place.display())
-        .mend("name another file"))
+        .expected_found(format!("a place outside of {}", store.display()), place.display())
+        .help("name another file"))
 }
 
 /// Bytes from a file's start that tell its form.
@@ -62,8 +62,8 @@ impl Form {
             Err(e) => Err(Fault::io("look at", path, e)),
             Ok(found) if !found.is_file() => {
                 Err(Fault::user(format!("{} cannot be replaced", path.display()))
-                    .versus("a file, or nothing there", kind(&found))
-                    .mend("name the file itself, or another one"))
+                    .expected_found("a file, or nothing there", kind(&found))
+                    .help("name the file itself, or another one"))
             }
             Ok(_) => {
                 let file = File::open(path).map_err(|e| Fault::io("open", path, e))?;
@@ -83,8 +83,8 @@ impl Form {
             return Ok(());
         }
         Err(Fault::user(format!("{} would be lost", path.display()))
-            .versus(format!("{self} that Hale wrote, or nothing there"), "something else")
-            .mend(match self {
+            .expected_found(format!("{self} that Hale wrote, or nothing there"), "something else")
+            .help(match self {
                 Self::Disk(DiskFormat::Raw) | Self::Seed => "name another file, or add --overwrite",
                 _ => "name another file, or move that one away",
             }))

@@ -23,7 +23,7 @@ pub fn create(path: &Path, user: &str) -> Result<SigningKey> {
     match write_new(path, 0o600, |file| file.write_all(armor.as_bytes()))? {
         true => Ok(key),
         false => Err(Fault::user(format!("there is a key already: {}", path.display()))
-            .mend("keep it; or move it away first, and give every node the new public key")),
+            .help("keep it; or move it away first, and give every node the new public key")),
     }
 }
 
@@ -31,24 +31,24 @@ pub fn create(path: &Path, user: &str) -> Result<SigningKey> {
 pub fn open(path: &Path) -> Result<SigningKey> {
     let found = fs::metadata(path).map_err(|e| match e.kind() {
         io::ErrorKind::NotFound => {
-            Fault::user(format!("no signing key: {} is missing", path.display())).mend("cargo xtask key new")
+            Fault::user(format!("no signing key: {} is missing", path.display())).help("cargo xtask key new")
         }
         _ => Fault::io("look at", path, e),
     })?;
     let mode = found.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(Fault::user(format!("others can read the signing key {}", path.display()))
-            .versus("mode 0600", format!("mode {mode:04o}"))
-            .mend(format!("make a new one if it may have been read; else chmod 600 {}", path.display())));
+            .expected_found("mode 0600", format!("mode {mode:04o}"))
+            .help(format!("make a new one if it may have been read; else chmod 600 {}", path.display())));
     }
     let text = fs::read_to_string(path).map_err(|e| Fault::io("read", path, e))?;
-    SigningKey::from_armor(&text).map_err(|fault| fault.within(path.display()))
+    SigningKey::from_armor(&text).map_err(|fault| fault.context(path.display()))
 }
 
 /// 32 bytes from the kernel.
 fn random() -> Result<[u8; 32]> {
     let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|e| Fault::machine("the kernel gives no random bytes").because(e))?;
+    getrandom::fill(&mut seed).map_err(|e| Fault::machine("the kernel gives no random bytes").cause(e))?;
     Ok(seed)
 }
 
@@ -61,7 +61,7 @@ mod tests {
     fn a_key_is_made_once_and_kept_private() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("hale/key.asc");
-        assert_eq!(open(&path).err().unwrap().how_to_mend(), Some("cargo xtask key new"));
+        assert_eq!(open(&path).err().unwrap().help_text(), Some("cargo xtask key new"));
         let key = create(&path, "Test").unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));

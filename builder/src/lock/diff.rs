@@ -10,7 +10,7 @@ use crate::base::name::GroupName;
 
 /// One line of the difference between two locks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Change {
+pub struct LockChange {
     /// A suite, component or package.
     pub name: String,
     /// What it was; none when it is new.
@@ -23,7 +23,7 @@ pub struct Change {
 }
 
 /// What differs between two locks, sorted by kind and name: suites, then inputs, packages, source packages.
-pub fn changes(before: Option<&Lock>, after: &Lock) -> Vec<Change> {
+pub fn changes(before: Option<&Lock>, after: &Lock) -> Vec<LockChange> {
     let before_rows = before.map(rows).unwrap_or_default();
     let after_rows = rows(after);
     let keys: BTreeSet<_> = before_rows.keys().chain(after_rows.keys()).collect();
@@ -32,7 +32,7 @@ pub fn changes(before: Option<&Lock>, after: &Lock) -> Vec<Change> {
         let wanted_by = is.or(was).map(|row| row.wanted_by.clone()).unwrap_or_default();
         let differs = was.map(|row| (&row.text, row.identity)) != is.map(|row| (&row.text, row.identity));
         let text = |row: Option<&Row>| row.map(|row| row.text.clone());
-        differs.then(|| Change { name: key.1.clone(), before: text(was), after: text(is), wanted_by })
+        differs.then(|| LockChange { name: key.1.clone(), before: text(was), after: text(is), wanted_by })
     };
     keys.into_iter().filter_map(change).collect()
 }

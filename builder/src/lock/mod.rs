@@ -49,13 +49,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::digest::Checksum;
 use crate::base::name::{Arch, ComponentName, GroupName, LineName, PackageName, SuiteName};
-use crate::base::text::Text;
+use crate::base::text::SourceText;
 use crate::base::tree::TreePath;
 use crate::base::{Digest, Epoch, Fault, Result};
 use crate::formats::debian::index::sources::{SourceFile, SourcePackage};
 use crate::formats::debian::version::Version;
 use crate::recipe::line::{Pin, Versions};
-use crate::recipe::{Recipe, Source};
+use crate::recipe::{Recipe, ResolvedOrigin};
 
 /// The schema that this program reads and writes.
 pub const SCHEMA: u32 = 1;
@@ -146,7 +146,7 @@ pub struct LockedFile {
     pub sha256: Digest,
 }
 
-impl std::convert::From<&SourcePackage> for LockedSource {
+impl From<&SourcePackage> for LockedSource {
     fn from(source: &SourcePackage) -> Self {
         let file =
             |file: &SourceFile| LockedFile { path: file.path.clone(), size: file.size, sha256: file.digest };
@@ -167,14 +167,14 @@ pub struct LockedInput {
     /// Upstream's version.
     pub version: Version,
     /// Where its bytes are.
-    pub from: From,
+    pub from: LockedOrigin,
 }
 
 /// Where a locked input's bytes are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum From {
+pub enum LockedOrigin {
     /// A published file.
-    Url {
+    Download {
         /// Where.
         url: String,
         /// What its bytes must be.
@@ -192,14 +192,14 @@ pub enum From {
         digest: Digest,
     },
     /// Compiled from a source package that stands in the lock.
-    Source {
+    SourcePackage {
         /// Its name.
         source: PackageName,
     },
     /// To be handed over with `cargo xtask input add`; nothing is known of its bytes yet.
     Provided,
     /// Handed over: in the store, by digest. Its packages' versions end in `+local`.
-    Added {
+    Supplied {
         /// The file's name when it was handed over; its ending tells what it is.
         file: String,
         /// The digest of its bytes.
@@ -211,17 +211,17 @@ pub enum From {
 
 impl Lock {
     /// Whether it was made for this recipe; if not, the fault that says so.
-    pub fn check_fresh(&self, recipe: &Recipe, text: Text<'_>) -> Result<()> {
+    pub fn check_fresh(&self, recipe: &Recipe, text: SourceText<'_>) -> Result<()> {
         let now = recipe.lock_digest()?;
         if self.recipe == now {
             return Ok(());
         }
         let what = format!("the lock is stale: recipes changed since `cargo xtask lock {}`", self.line);
-        let mut fault = text.fault(text.find("recipe = "), what).versus(now, self.recipe);
+        let mut fault = text.fault(text.find("recipe = "), what).expected_found(now, self.recipe);
         for difference in self.differences(recipe) {
-            fault = fault.because(difference);
+            fault = fault.cause(difference);
         }
-        Err(fault.mend(format!("cargo xtask lock {}", self.line)))
+        Err(fault.help(format!("cargo xtask lock {}", self.line)))
     }
 
     /// The lock's identity: the digest of its text.
@@ -242,13 +242,15 @@ impl Lock {
         let mut inputs = BTreeMap::new();
         for (name, pin) in &recipe.line.pins {
             let from = match recipe.source(name)? {
-                Source::Apt { .. } => continue,
-                Source::Url { url, checksum } => From::Url { url, checksum, size: None },
-                Source::Image { registry, repository, digest } => {
-                    From::Image { registry, repository, digest }
+                ResolvedOrigin::Debian { .. } => continue,
+                ResolvedOrigin::Download { url, checksum } => {
+                    LockedOrigin::Download { url, checksum, size: None }
                 }
-                Source::Compiled { package } => From::Source { source: package },
-                Source::Provided { .. } => From::Provided,
+                ResolvedOrigin::Image { registry, repository, digest } => {
+                    LockedOrigin::Image { registry, repository, digest }
+                }
+                ResolvedOrigin::SourcePackage { package } => LockedOrigin::SourcePackage { source: package },
+                ResolvedOrigin::Provided { .. } => LockedOrigin::Provided,
             };
             let input = LockedInput { component: name.clone(), version: pin.version().clone(), from };
             inputs.insert(name.clone(), input);
@@ -273,7 +275,7 @@ impl Lock {
         if let Some(input) = self.inputs.get(component) {
             return Ok(&input.version);
         }
-        if let (Ok(Source::Apt { package }), Some(Pin::Debian { .. })) =
+        if let (Ok(ResolvedOrigin::Debian { package }), Some(Pin::Debian { .. })) =
             (recipe.source(component), recipe.line.pins.get(component))
         {
             let found = self.packages.values().find(|locked| locked.name == package);
@@ -282,7 +284,7 @@ impl Lock {
             }
         }
         Err(Fault::user(format!("the lock knows nothing of `{component}`"))
-            .mend(format!("cargo xtask lock {}", self.line)))
+            .help(format!("cargo xtask lock {}", self.line)))
     }
 
     /// What differs between it and the recipe, for people.
@@ -307,7 +309,7 @@ impl Lock {
 /// What `cargo xtask input add` took in: `LINE.local.lock`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Local {
-    /// By component; each is [`From::Added`].
+    /// By component; each is [`LockedOrigin::Supplied`].
     pub inputs: BTreeMap<ComponentName, LockedInput>,
 }
 

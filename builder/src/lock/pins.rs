@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{From, Lock};
+use super::{Lock, LockedOrigin};
 use crate::base::name::{ComponentName, PackageName};
 use crate::base::{Fault, Result};
 use crate::formats::debian::version::Version;
@@ -12,7 +12,7 @@ use crate::recipe::role::Role;
 
 /// Versions on one role's machines.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pinned {
+pub struct RoleVersions {
     /// Upstream's (or Debian's) version of every component of the line.
     pub versions: BTreeMap<ComponentName, Version>,
     /// The package that each component of the line is, if it is one, and that package's version.
@@ -23,7 +23,7 @@ pub struct Pinned {
     pub own: Version,
 }
 
-impl Pinned {
+impl RoleVersions {
     /// As the lock found them; refused when a rule of the line refuses them. Without a lock, which is good
     /// enough for lint, Debian's packages stand at the least version that the line takes.
     pub fn new(recipe: &Recipe, role: &Role, lock: Option<&Lock>) -> Result<Self> {
@@ -39,7 +39,7 @@ impl Pinned {
         let mut parts = BTreeMap::new();
         for (name, component) in &recipe.components {
             let part = match (&component.from, &component.becomes) {
-                (Origin::Apt { package }, Product::AsIs) => (package.clone(), versions[name].clone()),
+                (Origin::Debian { package }, Product::AsIs) => (package.clone(), versions[name].clone()),
                 (_, Product::Deb(package)) => (package.name.clone(), own_version(recipe, lock, name)?),
                 _ => continue,
             };
@@ -61,8 +61,11 @@ pub fn own_version(recipe: &Recipe, lock: Option<&Lock>, component: &ComponentNa
     let pin = recipe.line.pins.get(component);
     let pin = pin.ok_or_else(|| Fault::bug(format!("no pin for `{component}`")))?;
     let version = input.map_or(pin.version(), |input| &input.version);
-    let local =
-        if input.is_some_and(|input| matches!(input.from, From::Added { .. })) { "+local" } else { "" };
+    let local = if input.is_some_and(|input| matches!(input.from, LockedOrigin::Supplied { .. })) {
+        "+local"
+    } else {
+        ""
+    };
     Version::new(&format!("{version}+hale{}{local}", recipe.line.revision))
 }
 
@@ -70,7 +73,7 @@ pub fn own_version(recipe: &Recipe, lock: Option<&Lock>, component: &ComponentNa
 pub fn images_version(recipe: &Recipe, role: &Role, lock: Option<&Lock>) -> Result<Version> {
     let own = recipe.line.package_version()?;
     let mut images = recipe.images(role).filter_map(|image| lock?.inputs.get(&image.name));
-    match images.any(|input| matches!(input.from, From::Added { .. })) {
+    match images.any(|input| matches!(input.from, LockedOrigin::Supplied { .. })) {
         true => Version::new(&format!("{own}+local")),
         false => Ok(own),
     }
@@ -87,15 +90,15 @@ mod tests {
     /// A lock in which the operator handed `name` over.
     fn handed_over(recipe: &Recipe, name: &str, version: &str) -> Lock {
         let mut inputs = Lock::inputs_of(recipe).unwrap();
-        let mut add = |name: &str, version: Version, from: From| {
+        let mut add = |name: &str, version: Version, from: LockedOrigin| {
             let component = ComponentName::new(name).unwrap();
             inputs.insert(component.clone(), LockedInput { component, version, from });
         };
         // Debian's two, which a lock without packages does not have.
         for name in ["conmon", "etcd"] {
-            add(name, recipe.line.pins[name].version().clone(), From::Provided);
+            add(name, recipe.line.pins[name].version().clone(), LockedOrigin::Provided);
         }
-        let from = From::Added { file: format!("{name}.deb"), digest: Digest::of(name), size: 1 };
+        let from = LockedOrigin::Supplied { file: format!("{name}.deb"), digest: Digest::of(name), size: 1 };
         add(name, Version::new(version).unwrap(), from);
         Lock {
             line: recipe.line.name.clone(),
@@ -114,7 +117,7 @@ mod tests {
         let recipe = shipped::recipe();
         let role = recipe.role("master").unwrap();
         let lock = handed_over(&recipe, "cri-o", "1.17.5");
-        let pinned = Pinned::new(&recipe, role, Some(&lock)).unwrap_or_else(|e| panic!("{e}"));
+        let pinned = RoleVersions::new(&recipe, role, Some(&lock)).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(pinned.packages["cri-o"].as_str(), "1.17.5+hale1+local");
         assert_eq!(pinned.packages["crun"].as_str(), "1.17+hale1");
         assert_eq!(recipe.line.apparmor_profile(&pinned.versions), "crio-default-1.17.5");
@@ -130,7 +133,7 @@ mod tests {
             assert!(role.contains(&format!("shim = {shim}")), "{role}");
         }
         let old = handed_over(&recipe, "kubelet", "1.17.4");
-        let fault = Pinned::new(&recipe, role, Some(&old)).unwrap_err();
+        let fault = RoleVersions::new(&recipe, role, Some(&old)).unwrap_err();
         assert!(fault.to_string().contains("rule `old-kubernetes`"), "{fault}");
     }
 }

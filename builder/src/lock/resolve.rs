@@ -5,28 +5,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Lock, LockedPackage, LockedSource, LockedSuite};
 use crate::base::name::{GroupName, PackageName, SuiteName};
 use crate::base::{Fault, Result};
-use crate::formats::debian::index::packages::Package;
+use crate::formats::debian::index::packages::IndexEntry;
 use crate::formats::debian::index::sources::SourcePackage;
 use crate::formats::debian::relation::{self, Clause};
-use crate::formats::debian::solver::{Universe, Wanted};
+use crate::formats::debian::solver::{Request, Universe};
 use crate::formats::debian::version::Version;
 use crate::recipe::Recipe;
 use crate::recipe::source_build;
 
 /// What the suites of a line offer.
 #[derive(Debug)]
-pub struct Offer {
+pub struct ArchiveSnapshot {
     /// The suites, as the lock names them.
     pub suites: BTreeMap<SuiteName, LockedSuite>,
     /// Their packages.
-    pub packages: Vec<Package>,
+    pub packages: Vec<IndexEntry>,
     /// Source packages that were asked for.
     pub sources: Vec<SourcePackage>,
 }
 
 /// Which versions may move.
 #[derive(Clone, Debug)]
-pub enum Moving<'a> {
+pub enum UpdatePolicy<'a> {
     /// All, to the newest.
     All,
     /// One package; the others stay where they are as long as the archive has that version and the
@@ -39,9 +39,9 @@ pub enum Moving<'a> {
 /// One solution holds for all of them, so that any of them may share a machine; each then gets the part
 /// of it that it needs. A group that no role draws in is a root tree of its own (the machine's, the
 /// tools'), and gets Debian's essential packages too.
-pub fn resolve(recipe: &Recipe, offer: Offer, moving: Moving<'_>) -> Result<Lock> {
+pub fn resolve(recipe: &Recipe, snapshot: ArchiveSnapshot, policy: UpdatePolicy<'_>) -> Result<Lock> {
     let arch = recipe.line.arch;
-    let epoch = offer.suites.values().map(|suite| suite.date).max();
+    let epoch = snapshot.suites.values().map(|suite| suite.date).max();
     let epoch = epoch.ok_or_else(|| Fault::user("a line without suites has no lock"))?;
     let parse = |text: &String| relation::parse(text, arch).map_err(|fault| user(&fault));
     let mut wanted: BTreeMap<GroupName, Vec<Clause>> = BTreeMap::new();
@@ -49,16 +49,16 @@ pub fn resolve(recipe: &Recipe, offer: Offer, moving: Moving<'_>) -> Result<Lock
         let clauses: Vec<_> = relations.iter().map(parse).collect::<Result<_>>()?;
         wanted.insert(name, clauses.into_iter().flatten().collect());
     }
-    let keep = kept(&moving)?;
-    let sources = sources(recipe, &offer.sources)?;
-    let all = Wanted { clauses: wanted.values().flatten().cloned().collect(), essential: true, keep };
-    let universe = Universe::new(offer.packages, arch)?;
-    let together: Vec<Package> = universe.solve(&all)?.into_iter().cloned().collect();
+    let keep = kept(&policy)?;
+    let sources = sources(recipe, &snapshot.sources)?;
+    let all = Request { clauses: wanted.values().flatten().cloned().collect(), essential: true, keep };
+    let universe = Universe::new(snapshot.packages, arch)?;
+    let together: Vec<IndexEntry> = universe.solve(&all)?.into_iter().cloned().collect();
     let part = Universe::new(together, arch)?;
     let mut packages = BTreeMap::new();
     for (name, clauses) in wanted {
         let essential = is_root_tree(recipe, &name);
-        for package in part.solve(&Wanted { clauses, essential, keep: BTreeMap::new() })? {
+        for package in part.solve(&Request { clauses, essential, keep: BTreeMap::new() })? {
             let key = (package.name.clone(), package.arch);
             packages.entry(key).or_insert_with(|| locked(package)).wanted_by.insert(name.clone());
         }
@@ -68,7 +68,7 @@ pub fn resolve(recipe: &Recipe, offer: Offer, moving: Moving<'_>) -> Result<Lock
         arch,
         recipe: recipe.lock_digest()?,
         epoch,
-        suites: offer.suites,
+        suites: snapshot.suites,
         inputs: Lock::inputs_of(recipe)?,
         packages,
         sources,
@@ -90,11 +90,11 @@ fn sources(recipe: &Recipe, offered: &[SourcePackage]) -> Result<BTreeMap<Packag
     Ok(sources)
 }
 
-fn kept(moving: &Moving<'_>) -> Result<BTreeMap<PackageName, Version>> {
-    let Moving::One(lock, package) = moving else { return Ok(BTreeMap::new()) };
+fn kept(policy: &UpdatePolicy<'_>) -> Result<BTreeMap<PackageName, Version>> {
+    let UpdatePolicy::One(lock, package) = policy else { return Ok(BTreeMap::new()) };
     if !lock.packages.keys().any(|(name, _)| name == *package) {
         let fault = Fault::user(format!("the lock has no package `{package}`"));
-        return Err(fault.mend(format!("cargo xtask lock {}", lock.line)));
+        return Err(fault.help(format!("cargo xtask lock {}", lock.line)));
     }
     let others = lock.packages.values().filter(|locked| locked.name != **package);
     Ok(others.map(|locked| (locked.name.clone(), locked.version.clone())).collect())
@@ -107,7 +107,7 @@ fn is_root_tree(recipe: &Recipe, name: &GroupName) -> bool {
         || recipe.groups.contains_key(name) && !recipe.roles.values().any(|role| role.groups.contains(name))
 }
 
-fn locked(package: &Package) -> LockedPackage {
+fn locked(package: &IndexEntry) -> LockedPackage {
     LockedPackage {
         name: package.name.clone(),
         version: package.version.clone(),
@@ -121,5 +121,5 @@ fn locked(package: &Package) -> LockedPackage {
 }
 
 fn user(fault: &Fault) -> Fault {
-    Fault::user("a relation in the recipes cannot be read").because(fault)
+    Fault::user("a relation in the recipes cannot be read").cause(fault)
 }

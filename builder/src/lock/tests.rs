@@ -34,8 +34,8 @@ fn lock(recipe: &Recipe) -> Lock {
     }
 }
 
-fn text(text: &str) -> Text<'_> {
-    Text::new("recipes/lines/1.17.lock", text)
+fn text(text: &str) -> SourceText<'_> {
+    SourceText::new("recipes/lines/1.17.lock", text)
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn an_edited_lock_is_refused_with_its_line_and_the_cure() {
         assert!(fault.place().is_some_and(|place| place.line() > 1), "{to}: {fault}");
     }
     let broken = written.replacen("size = 10", "size = 10 ", 1);
-    assert_eq!(Lock::parse(text(&broken)).unwrap_err().how_to_mend(), Some("cargo xtask lock 1.17"));
+    assert_eq!(Lock::parse(text(&broken)).unwrap_err().help_text(), Some("cargo xtask lock 1.17"));
 }
 
 /// Every digit counts, that of an address, a size or a digest as well.
@@ -88,7 +88,7 @@ fn a_lock_with_one_other_digit_is_refused() {
         let other = if &broken[at..=at] == "9" { "8" } else { "9" };
         broken.replace_range(at..=at, other);
         let fault = Lock::parse(text(&broken)).expect_err("one digit");
-        assert!(fault.place().is_some() && fault.how_to_mend().is_some(), "{at}: {fault}");
+        assert!(fault.place().is_some() && fault.help_text().is_some(), "{at}: {fault}");
     }
     let fault = Lock::parse(text(&written.replacen("size = 10", "size = 11", 1))).unwrap_err();
     assert_eq!((fault.class(), fault.place().unwrap().line()), (crate::base::Class::Integrity, 2), "{fault}");
@@ -110,7 +110,7 @@ fn a_lock_is_stale_when_what_decides_it_changed() {
         let found = lock.check_fresh(&after, text(&written));
         assert_eq!(found.is_err(), stale, "{file}: {from} -> {to}");
         if let Err(fault) = found {
-            assert_eq!(fault.how_to_mend(), Some("cargo xtask lock 1.17"));
+            assert_eq!(fault.help_text(), Some("cargo xtask lock 1.17"));
             assert_eq!(fault.place().unwrap().line(), 6);
         }
     };
@@ -139,17 +139,17 @@ fn what_was_handed_over_takes_its_place() {
     let recipe = recipe();
     let digest = Digest::of("crio");
     let name = ComponentName::new("cri-o").unwrap();
-    let from = From::Added { file: "cri-o.deb".to_owned(), digest, size: 4 };
+    let from = LockedOrigin::Supplied { file: "cri-o.deb".to_owned(), digest, size: 4 };
     let input = LockedInput { component: name.clone(), version: Version::new("1.17.5").unwrap(), from };
     let local = Local { inputs: BTreeMap::from([(name.clone(), input)]) };
     let written = local.to_text().unwrap();
-    assert_eq!(Local::parse(Text::new("1.17.local.lock", &written)).unwrap(), local);
+    assert_eq!(Local::parse(SourceText::new("1.17.local.lock", &written)).unwrap(), local);
     let lock = lock(&recipe).with_local(&local);
     assert_eq!(lock.version_of(&recipe, &name).unwrap().as_str(), "1.17.5");
     let provided =
         written.lines().filter(|line| !["file", "digest", "size"].iter().any(|key| line.starts_with(key)));
     let provided = provided.collect::<Vec<_>>().join("\n");
-    assert!(Local::parse(Text::new("1.17.local.lock", &provided)).is_err());
+    assert!(Local::parse(SourceText::new("1.17.local.lock", &provided)).is_err());
 }
 
 /// A lock with a source package that a component is compiled from.
@@ -165,7 +165,7 @@ fn with_source() -> Lock {
     let version = Version::new("2.2.5-3").unwrap();
     lock.sources.insert(name.clone(), LockedSource { name: name.clone(), version, suite, file });
     let input = lock.inputs.get_mut("crictl").unwrap();
-    input.from = From::Source { source: name };
+    input.from = LockedOrigin::SourcePackage { source: name };
     lock
 }
 

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use super::{From, Local, Lock, LockedFile, LockedInput, LockedPackage, LockedSource, LockedSuite, SCHEMA};
+use super::{
+    Local, Lock, LockedFile, LockedInput, LockedOrigin, LockedPackage, LockedSource, LockedSuite, SCHEMA,
+};
 use crate::base::digest::Checksum;
 use crate::base::name::{Arch, ComponentName, LineName, PackageName};
-use crate::base::text::Text;
+use crate::base::text::SourceText;
 use crate::base::{Digest, Epoch, Fault, Result};
 use crate::formats::debian::version::Version;
 
@@ -66,15 +68,15 @@ struct RawLocal {
 
 impl Lock {
     /// Reads a lock's text. It must be in the form that [`Lock::to_text`] writes, in its order.
-    pub fn parse(text: Text<'_>) -> Result<Self> {
+    pub fn parse(text: SourceText<'_>) -> Result<Self> {
         // A lock is never mended by hand, whatever is wrong with it.
-        Self::read(text).map_err(|fault| match fault.how_to_mend() {
+        Self::read(text).map_err(|fault| match fault.help_text() {
             Some(_) => fault,
-            None => fault.mend("make the lock anew: cargo xtask lock"),
+            None => fault.help("make the lock anew: cargo xtask lock"),
         })
     }
 
-    fn read(text: Text<'_>) -> Result<Self> {
+    fn read(text: SourceText<'_>) -> Result<Self> {
         check_schema(text)?;
         let raw: RawLock = text.toml()?;
         let suites = keyed(text, raw.suite, |suite| suite.name.clone())?;
@@ -109,14 +111,14 @@ impl Lock {
             package: self.packages.values().cloned().map(unplaced).collect(),
             source: self.sources.values().cloned().map(unplaced).collect(),
         };
-        let body = toml::to_string(&raw).map_err(|e| Fault::bug("a lock has no TOML form").because(e))?;
+        let body = toml::to_string(&raw).map_err(|e| Fault::bug("a lock has no TOML form").cause(e))?;
         let digest = Digest::of(&body);
         let head = format!("# Written by `cargo xtask lock {}`. Not for editing.", self.line);
         Ok(format!("{head}\ndigest = \"{digest}\"\n{body}"))
     }
 
-    fn check(&self, text: Text<'_>, digest: &Spanned<Digest>) -> Result<()> {
-        let mend = format!("cargo xtask lock {}", self.line);
+    fn check(&self, text: SourceText<'_>, digest: &Spanned<Digest>) -> Result<()> {
+        let help = format!("cargo xtask lock {}", self.line);
         for package in self.packages.values() {
             let at = || text.find(package.path.as_str());
             if !self.suites.contains_key(&package.suite) {
@@ -124,19 +126,19 @@ impl Lock {
                     "`{}` comes from `{}`, which is no suite of the lock",
                     package.name, package.suite
                 );
-                return Err(text.fault(at(), what).mend(mend));
+                return Err(text.fault(at(), what).help(help));
             }
             if package.arch != Arch::All && package.arch != self.arch {
                 let fault = text.fault(at(), format!("`{}` is of another architecture", package.name));
-                return Err(fault.versus(self.arch, package.arch).mend(mend));
+                return Err(fault.expected_found(self.arch, package.arch).help(help));
             }
             if !package.path.as_str().starts_with("pool/") || package.size == 0 {
                 let fault = text.fault(at(), format!("`{}` is at no place a package can be", package.name));
-                return Err(fault.versus("a file below pool/", &package.path).mend(mend));
+                return Err(fault.expected_found("a file below pool/", &package.path).help(help));
             }
         }
         for source in self.sources.values() {
-            self.check_source(text, source).map_err(|fault| fault.mend(&mend))?;
+            self.check_source(text, source).map_err(|fault| fault.help(&help))?;
         }
         let written = self.to_text()?;
         if written == text.text {
@@ -147,16 +149,16 @@ impl Lock {
         if head.zip(tail).is_some_and(|(head, tail)| written.starts_with(head) && written.ends_with(tail)) {
             let fault = Fault::integrity("the lock is not the one that was written: its digest disagrees");
             let found = written.get(place.clone()).unwrap_or_default().trim_matches('"');
-            return Err(fault.at(text.place(place)).versus(digest.get_ref(), found).mend(mend));
+            return Err(fault.at(text.place(place)).expected_found(digest.get_ref(), found).help(help));
         }
         let same = written.bytes().zip(text.text.bytes()).take_while(|(a, b)| a == b).count();
         let end = text.text[same..].find('\n').map_or(text.text.len(), |length| same + length);
-        Err(text.fault(same..end.max(same), "the lock was edited by hand").mend(mend))
+        Err(text.fault(same..end.max(same), "the lock was edited by hand").help(help))
     }
 }
 
 impl Lock {
-    fn check_source(&self, text: Text<'_>, source: &LockedSource) -> Result<()> {
+    fn check_source(&self, text: SourceText<'_>, source: &LockedSource) -> Result<()> {
         let name = &source.name;
         let at = || text.find(&format!("[[source]]\nname = \"{name}\""));
         if !self.suites.contains_key(&source.suite) {
@@ -171,7 +173,7 @@ impl Lock {
             None => Ok(()),
             Some(file) => {
                 let fault = text.fault(at(), format!("`{name}` is at no place a package can be"));
-                Err(fault.versus("a file below pool/", &file.path))
+                Err(fault.expected_found("a file below pool/", &file.path))
             }
         }
     }
@@ -179,13 +181,15 @@ impl Lock {
 
 impl Local {
     /// Reads a local lock's text.
-    pub fn parse(text: Text<'_>) -> Result<Self> {
+    pub fn parse(text: SourceText<'_>) -> Result<Self> {
         check_schema(text)?;
         let raw: RawLocal = text.toml()?;
         let inputs = inputs(text, raw.input)?;
-        if let Some(input) = inputs.values().find(|input| !matches!(input.from, From::Added { .. })) {
+        if let Some(input) =
+            inputs.values().find(|input| !matches!(input.from, LockedOrigin::Supplied { .. }))
+        {
             let what = format!("`{}` is not something that was handed over", input.component);
-            return Err(text.fault(0..0, what).mend("cargo xtask input add"));
+            return Err(text.fault(0..0, what).help("cargo xtask input add"));
         }
         Ok(Self { inputs })
     }
@@ -194,7 +198,7 @@ impl Local {
     pub fn to_text(&self) -> Result<String> {
         let input = self.inputs.values().map(|input| unplaced(input.into())).collect();
         let body = toml::to_string(&RawLocal { schema: SCHEMA, input });
-        let body = body.map_err(|e| Fault::bug("a local lock has no TOML form").because(e))?;
+        let body = body.map_err(|e| Fault::bug("a local lock has no TOML form").cause(e))?;
         Ok(format!("# Written by `cargo xtask input`. This checkout's own; not for committing.\n{body}"))
     }
 }
@@ -204,7 +208,7 @@ fn unplaced<T>(value: T) -> Spanned<T> {
 }
 
 /// A newer program's lock is told apart before its unknown keys are stumbled over.
-fn check_schema(text: Text<'_>) -> Result<()> {
+fn check_schema(text: SourceText<'_>) -> Result<()> {
     #[derive(Deserialize)]
     struct Schema {
         schema: Spanned<u32>,
@@ -214,10 +218,14 @@ fn check_schema(text: Text<'_>) -> Result<()> {
         return Ok(());
     }
     let fault = text.fault(found.schema.span(), "a lock of another schema");
-    Err(fault.versus(SCHEMA, found.schema.get_ref()).mend("make the lock anew: cargo xtask lock"))
+    Err(fault.expected_found(SCHEMA, found.schema.get_ref()).help("make the lock anew: cargo xtask lock"))
 }
 
-fn keyed<K: Ord, T>(text: Text<'_>, list: Vec<Spanned<T>>, key: impl Fn(&T) -> K) -> Result<BTreeMap<K, T>> {
+fn keyed<K: Ord, T>(
+    text: SourceText<'_>,
+    list: Vec<Spanned<T>>,
+    key: impl Fn(&T) -> K,
+) -> Result<BTreeMap<K, T>> {
     let mut map = BTreeMap::new();
     for item in list {
         let span = item.span();
@@ -230,7 +238,10 @@ fn keyed<K: Ord, T>(text: Text<'_>, list: Vec<Spanned<T>>, key: impl Fn(&T) -> K
     Ok(map)
 }
 
-fn inputs(text: Text<'_>, list: Vec<Spanned<RawInput>>) -> Result<BTreeMap<ComponentName, LockedInput>> {
+fn inputs(
+    text: SourceText<'_>,
+    list: Vec<Spanned<RawInput>>,
+) -> Result<BTreeMap<ComponentName, LockedInput>> {
     let mut converted = Vec::new();
     for item in list {
         let span = item.span();
@@ -238,20 +249,22 @@ fn inputs(text: Text<'_>, list: Vec<Spanned<RawInput>>) -> Result<BTreeMap<Compo
         let place = (raw.url, raw.checksum, raw.registry, raw.repository, raw.digest, raw.file, raw.size);
         let from = match (place, raw.source) {
             ((Some(url), Some(checksum), None, None, None, None, size), None) => {
-                From::Url { url, checksum, size }
+                LockedOrigin::Download { url, checksum, size }
             }
             ((None, None, Some(registry), Some(repository), Some(digest), None, None), None) => {
-                From::Image { registry, repository, digest }
+                LockedOrigin::Image { registry, repository, digest }
             }
             ((None, None, None, None, Some(digest), Some(file), Some(size)), None) => {
-                From::Added { file, digest, size }
+                LockedOrigin::Supplied { file, digest, size }
             }
-            ((None, None, None, None, None, None, None), Some(source)) => From::Source { source },
-            ((None, None, None, None, None, None, None), None) => From::Provided,
+            ((None, None, None, None, None, None, None), Some(source)) => {
+                LockedOrigin::SourcePackage { source }
+            }
+            ((None, None, None, None, None, None, None), None) => LockedOrigin::Provided,
             _ => {
                 return Err(text
                     .fault(span, format!("`{}` comes from nowhere we know", raw.component))
-                    .versus(
+                    .expected_found(
                         "`url` and `checksum`, `registry`, `repository` and `digest`, `source`, or none of them",
                         "another combination",
                     ));
@@ -263,7 +276,7 @@ fn inputs(text: Text<'_>, list: Vec<Spanned<RawInput>>) -> Result<BTreeMap<Compo
     keyed(text, converted, |input| input.component.clone())
 }
 
-impl std::convert::From<&LockedInput> for RawInput {
+impl From<&LockedInput> for RawInput {
     fn from(input: &LockedInput) -> Self {
         let mut raw = Self {
             component: input.component.clone(),
@@ -278,17 +291,17 @@ impl std::convert::From<&LockedInput> for RawInput {
             source: None,
         };
         match input.from.clone() {
-            From::Url { url, checksum, size } => {
+            LockedOrigin::Download { url, checksum, size } => {
                 (raw.url, raw.checksum, raw.size) = (Some(url), Some(checksum), size)
             }
-            From::Image { registry, repository, digest } => {
+            LockedOrigin::Image { registry, repository, digest } => {
                 (raw.registry, raw.repository, raw.digest) = (Some(registry), Some(repository), Some(digest));
             }
-            From::Added { file, digest, size } => {
+            LockedOrigin::Supplied { file, digest, size } => {
                 (raw.file, raw.digest, raw.size) = (Some(file), Some(digest), Some(size));
             }
-            From::Source { source } => raw.source = Some(source),
-            From::Provided => {}
+            LockedOrigin::SourcePackage { source } => raw.source = Some(source),
+            LockedOrigin::Provided => {}
         }
         raw
     }

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::base::name::{OverlayName, PackageName};
-use crate::base::text::{Text, distinct};
+use crate::base::text::{SourceText, distinct};
 use crate::base::tree::TreePath;
 use crate::base::{Fault, Result};
 use crate::recipe::{Files, text_of};
@@ -132,11 +132,11 @@ fn files_below(files: &Files, name: &OverlayName) -> Result<BTreeMap<TreePath, O
     Ok(found)
 }
 
-fn checked_mode(text: Text<'_>, mode: Spanned<u16>) -> Result<u16> {
+fn checked_mode(text: SourceText<'_>, mode: Spanned<u16>) -> Result<u16> {
     let bits = *mode.get_ref();
     if bits & !0o2755 == 0 && bits & 0o400 != 0 {
         return Ok(bits);
     }
     let fault = text.fault(mode.span(), "a mode that no file of ours has");
-    Err(fault.versus("0755 or fewer bits, readable by its owner", format!("{bits:04o}")))
+    Err(fault.expected_found("0755 or fewer bits, readable by its owner", format!("{bits:04o}")))
 }

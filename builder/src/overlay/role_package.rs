@@ -13,7 +13,7 @@ use crate::base::tree::TreePath;
 use crate::formats::debian::control::Paragraph;
 use crate::formats::debian::version::Version;
 use crate::lock::Lock;
-use crate::lock::pins::Pinned;
+use crate::lock::pins::RoleVersions;
 use crate::recipe::role::Role;
 use crate::recipe::{Files, Recipe};
 
@@ -42,7 +42,7 @@ pub const MACHINE: &str = "machine";
 
 /// The package of [`MACHINE`].
 pub fn machine(files: &Files, recipe: &Recipe, role: &Role, lock: Option<&Lock>) -> Result<Bundle> {
-    let pinned = Pinned::new(recipe, role, lock)?;
+    let pinned = RoleVersions::new(recipe, role, lock)?;
     let overlay = Overlay::parse(files, &OverlayName::new(MACHINE)?)?;
     let values = Values::new(recipe, &pinned, None)?;
     bundle(&overlay, &values, &pinned.own, Vec::new(), &recipe.site.users.names())
@@ -54,7 +54,7 @@ pub const IMAGES: &str = "images";
 /// The package with a role's images, without the images; nothing for a role whose machines pull theirs.
 pub fn images(files: &Files, recipe: &Recipe, role: &Role, lock: &Lock) -> Result<Option<Bundle>> {
     let Some(name) = recipe.images_package(role)? else { return Ok(None) };
-    let pinned = Pinned::new(recipe, role, Some(lock))?;
+    let pinned = RoleVersions::new(recipe, role, Some(lock))?;
     let overlay = Overlay { package: name.clone(), ..Overlay::parse(files, &OverlayName::new(IMAGES)?)? };
     let values = Values::new(recipe, &pinned, None)?;
     let users = recipe.site.users.names();
@@ -72,7 +72,7 @@ pub fn bundles(
     lock: Option<&Lock>,
     programs: &BTreeMap<PackageName, Version>,
 ) -> Result<Vec<Bundle>> {
-    let pinned = Pinned::new(recipe, role, lock)?;
+    let pinned = RoleVersions::new(recipe, role, lock)?;
     let common = Overlay::parse(files, &OverlayName::new(COMMON)?)?;
     let own = Overlay::parse(files, &role.overlay)?;
     let mut held = pinned.packages.clone();

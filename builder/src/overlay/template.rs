@@ -10,11 +10,11 @@ use serde::Serialize;
 
 use super::Overlay;
 use crate::base::name::{ComponentName, PackageName};
-use crate::base::text::Text;
+use crate::base::text::SourceText;
 use crate::base::tree::{Memory, Node, Tree, TreePath};
 use crate::base::{Fault, Result, json};
 use crate::formats::debian::version::Version;
-use crate::lock::pins::Pinned;
+use crate::lock::pins::RoleVersions;
 use crate::recipe::Recipe;
 use crate::recipe::component::{Origin, Product};
 use crate::recipe::line::Need;
@@ -29,7 +29,7 @@ impl Values {
     /// role that role's own. Lists are written as JSON, which TOML and YAML read too.
     pub fn new(
         recipe: &Recipe,
-        pinned: &Pinned,
+        pinned: &RoleVersions,
         role: Option<(&Role, &BTreeMap<PackageName, Version>)>,
     ) -> Result<Self> {
         let (mut values, versions) = (site_values(recipe)?, &pinned.versions);
@@ -78,7 +78,7 @@ impl Values {
     }
 
     /// Puts values in the place of their names; adds the names to `used`.
-    pub fn render(&self, text: Text<'_>, used: &mut BTreeSet<String>) -> Result<String> {
+    pub fn render(&self, text: SourceText<'_>, used: &mut BTreeSet<String>) -> Result<String> {
         let mut out = String::with_capacity(text.text.len());
         let mut at = 0;
         while let Some(open) = text.text[at..].find("{{").map(|offset| at + offset) {
@@ -92,9 +92,11 @@ impl Values {
                 let known: Vec<_> = self.names().collect();
                 let fault = text.fault(open..close + 2, format!("unknown value `{name}`"));
                 return Err(match crate::base::text::nearest(name, &known) {
-                    Some(near) => fault.mend(format!("write `{{{{ {near} }}}}`")),
-                    None => fault
-                        .versus("a value of recipes/site.toml, the line or the role", format!("`{name}`")),
+                    Some(near) => fault.help(format!("write `{{{{ {near} }}}}`")),
+                    None => fault.expected_found(
+                        "a value of recipes/site.toml, the line or the role",
+                        format!("`{name}`"),
+                    ),
                 });
             };
             used.insert(name.to_owned());
@@ -127,7 +129,7 @@ pub fn render(overlay: &Overlay, values: &Values, used: &mut BTreeSet<String>) -
         rendered.tree.insert(path.clone(), Node::symlink(target))?;
     }
     for (path, file) in &overlay.files {
-        let text = values.render(Text::new(&file.file, &file.text), used)?;
+        let text = values.render(SourceText::new(&file.file, &file.text), used)?;
         let node = rendered.contents.file(text.as_bytes(), file.mode);
         rendered.tree.insert(path.clone(), node)?;
         rendered.texts.push((path.clone(), file.file.clone(), text));
@@ -164,7 +166,7 @@ fn site_values(recipe: &Recipe) -> Result<BTreeMap<String, String>> {
 
 /// `TABLE.key` for every key of a table of the site.
 fn flatten(table: &str, value: &impl Serialize, values: &mut BTreeMap<String, String>) -> Result<()> {
-    let value = serde_json::to_value(value).map_err(|e| Fault::bug("a site has no JSON form").because(e))?;
+    let value = serde_json::to_value(value).map_err(|e| Fault::bug("a site has no JSON form").cause(e))?;
     for (key, value) in value.as_object().into_iter().flatten() {
         let text = match value {
             serde_json::Value::String(text) => text.clone(),

@@ -15,5 +15,5 @@ use crate::base::{Fault, Result};
 
 /// Turns an error of the writer that a packer was given into a fault of this machine.
 fn written<T>(what: &str, result: io::Result<T>) -> Result<T> {
-    result.map_err(|error| Fault::machine(format!("cannot write {what}")).because_io(&error))
+    result.map_err(|error| Fault::machine(format!("cannot write {what}")).cause_io(&error))
 }

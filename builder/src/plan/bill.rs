@@ -13,7 +13,7 @@ use crate::formats::debian::version::Version;
 /// The bill of materials of a role's bundle, as far as it is known before anything is built.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Bill {
+pub struct BillOfMaterials {
     /// The line.
     pub line: LineName,
     /// The role.
@@ -29,7 +29,7 @@ pub struct Bill {
     /// The digest of the builder's own sources.
     pub builder: Digest,
     /// Packages whose files are in the bundle, those that others depend on first.
-    pub packages: Vec<Ware>,
+    pub packages: Vec<BundlePackage>,
     /// What the packages depend on and the bundle does not hold.
     pub inputs: BTreeSet<Input>,
 }
@@ -37,7 +37,7 @@ pub struct Bill {
 /// A package in a bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Ware {
+pub struct BundlePackage {
     /// Its name.
     pub name: PackageName,
     /// Its version.
@@ -45,7 +45,7 @@ pub struct Ware {
     /// Its architecture.
     pub arch: Arch,
     /// Whence its files come.
-    pub origin: Origin,
+    pub origin: FileOrigin,
     /// The digest of its source.
     pub source: Checksum,
     /// The step that makes the `.deb`.
@@ -57,7 +57,7 @@ pub struct Ware {
 /// Whence a file comes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Origin {
+pub enum FileOrigin {
     /// A folder under `overlays/`.
     Overlay(OverlayName),
     /// A component of the line.

@@ -15,12 +15,12 @@ mod step;
 pub mod why;
 
 pub use id::{Output, StepId};
-pub use step::{DiskFormat, Layer, Mapping, Package, Preloaded, Step};
+pub use step::{DebMetadata, DiskFormat, LayerSpec, Mapping, Preloaded, Step};
 
 /// A step and what people call it: `deb hale-master`. Labels are unique within a plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Planned {
+pub struct LabelledStep {
     /// What people call it.
     pub label: String,
     /// What it is.
@@ -31,7 +31,7 @@ pub struct Planned {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
-    steps: BTreeMap<StepId, Planned>,
+    steps: BTreeMap<StepId, LabelledStep>,
     /// Ids in the order in which they were added: inputs before what needs them.
     order: Vec<StepId>,
     goals: BTreeSet<StepId>,
@@ -56,7 +56,7 @@ impl Plan {
         if self.steps.values().any(|other| other.label == label) {
             return Err(Fault::bug(format!("two steps are called {label}")));
         }
-        self.steps.insert(id, Planned { label, step });
+        self.steps.insert(id, LabelledStep { label, step });
         self.order.push(id);
         Ok(id)
     }
@@ -77,12 +77,12 @@ impl Plan {
     }
 
     /// A step by id.
-    pub fn get(&self, id: &StepId) -> Option<&Planned> {
+    pub fn get(&self, id: &StepId) -> Option<&LabelledStep> {
         self.steps.get(id)
     }
 
     /// Steps in an order in which inputs come first.
-    pub fn iter(&self) -> impl Iterator<Item = (StepId, &Planned)> {
+    pub fn iter(&self) -> impl Iterator<Item = (StepId, &LabelledStep)> {
         self.order.iter().filter_map(|id| Some((*id, self.steps.get(id)?)))
     }
 
@@ -92,16 +92,16 @@ impl Plan {
     }
 
     /// The step that people call `label`, by its whole label or by the first digits of its id.
-    pub fn find(&self, name: &str) -> Result<(StepId, &Planned)> {
+    pub fn find(&self, name: &str) -> Result<(StepId, &LabelledStep)> {
         let hex = |id: &StepId| name.len() >= 6 && id.to_string().starts_with(name);
         let mut found = self.iter().filter(|(id, planned)| planned.label == name || hex(id));
         match (found.next(), found.next()) {
             (Some(one), None) => Ok(one),
             (None, _) => {
                 let labels: Vec<_> = self.iter().map(|(_, planned)| planned.label.as_str()).collect();
-                Err(Fault::user(format!("no step is called {name}")).versus(labels.join(", "), name))
+                Err(Fault::user(format!("no step is called {name}")).expected_found(labels.join(", "), name))
             }
-            _ => Err(Fault::user(format!("several steps' ids begin with {name}")).mend("give more digits")),
+            _ => Err(Fault::user(format!("several steps' ids begin with {name}")).help("give more digits")),
         }
     }
 
@@ -122,7 +122,7 @@ impl Plan {
 
     /// Reads [`Plan::to_json`]'s form.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
-        serde_json::from_slice(bytes).map_err(|e| Fault::integrity("not a plan").because(e))
+        serde_json::from_slice(bytes).map_err(|e| Fault::integrity("not a plan").cause(e))
     }
 }
 

@@ -4,13 +4,13 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::{Plan, Planned, Step, StepId};
+use super::{LabelledStep, Plan, Step, StepId};
 use crate::base::tree::{Contents, Tree};
 use crate::base::{Fault, Result};
 
 /// One link of the reason: this step's key changed from one value to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct StepChange {
     /// The step's label.
     pub step: String,
     /// Where in its text, by keys from the outside: `package.control.Depends`.
@@ -21,7 +21,7 @@ pub struct Change {
     pub new: Option<String>,
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for StepChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let side = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
         write!(f, "{}: {} was {}, is {}", self.step, self.key, side(&self.old), side(&self.new))
@@ -30,13 +30,13 @@ impl fmt::Display for Change {
 
 /// The chain of changes from the step called `label` down to the first cause. Empty: nothing changed.
 /// Trees are opened to name the path that changed, as far as `contents` still has them.
-pub fn why(old: &Plan, new: &Plan, label: &str, contents: &dyn Contents) -> Result<Vec<Change>> {
+pub fn why(old: &Plan, new: &Plan, label: &str, contents: &dyn Contents) -> Result<Vec<StepChange>> {
     let mut chain = Vec::new();
     let mut label = new.find(label)?.1.label.clone();
     loop {
         let (_, now) = new.find(&label)?;
         let Ok((_, before)) = old.find(&label) else {
-            chain.push(Change {
+            chain.push(StepChange {
                 step: label,
                 key: "the step".to_owned(),
                 old: None,
@@ -47,7 +47,7 @@ pub fn why(old: &Plan, new: &Plan, label: &str, contents: &dyn Contents) -> Resu
         let Some((key, was, is)) = first_change(before, now)? else { return Ok(chain) };
         let below = is.as_ref().and_then(Value::as_str).and_then(|text| input(new, now, text));
         let show = |value: &Option<Value>, plan: &Plan| value.as_ref().map(|value| shown(value, plan));
-        chain.push(Change { step: label.clone(), key, old: show(&was, old), new: show(&is, new) });
+        chain.push(StepChange { step: label.clone(), key, old: show(&was, old), new: show(&is, new) });
         match below {
             Some(next) => label = next,
             None => {
@@ -59,12 +59,12 @@ pub fn why(old: &Plan, new: &Plan, label: &str, contents: &dyn Contents) -> Resu
 }
 
 fn text(step: &Step) -> Result<Value> {
-    serde_json::from_slice(&step.text()?).map_err(|e| Fault::bug("a step's text is no JSON").because(e))
+    serde_json::from_slice(&step.text()?).map_err(|e| Fault::bug("a step's text is no JSON").cause(e))
 }
 
 type Changed = Option<(String, Option<Value>, Option<Value>)>;
 
-fn first_change(before: &Planned, now: &Planned) -> Result<Changed> {
+fn first_change(before: &LabelledStep, now: &LabelledStep) -> Result<Changed> {
     Ok(descend(String::new(), Some(&text(&before.step)?), Some(&text(&now.step)?)))
 }
 
@@ -92,7 +92,7 @@ fn descend(key: String, old: Option<&Value>, new: Option<&Value>) -> Changed {
 }
 
 /// The label of the input that `text` names, if it is one of the step's.
-fn input(plan: &Plan, planned: &Planned, text: &str) -> Option<String> {
+fn input(plan: &Plan, planned: &LabelledStep, text: &str) -> Option<String> {
     let id: StepId = text.parse().ok()?;
     planned.step.inputs().into_values().find(|input| *input == id)?;
     Some(plan.get(&id)?.label.clone())
@@ -107,7 +107,7 @@ fn shown(value: &Value, plan: &Plan) -> String {
     }
 }
 
-fn inside_trees(before: &Step, now: &Step, label: &str, contents: &dyn Contents) -> Option<Change> {
+fn inside_trees(before: &Step, now: &Step, label: &str, contents: &dyn Contents) -> Option<StepChange> {
     let (Step::Files { tree: old, .. }, Step::Files { tree: new, .. }) = (before, now) else { return None };
     let read = |digest| Tree::from_json(&contents.read(digest).ok()?).ok();
     let (old, new) = (read(old)?, read(new)?);
@@ -115,7 +115,7 @@ fn inside_trees(before: &Step, now: &Step, label: &str, contents: &dyn Contents)
     let gone = old.iter().find(|(path, _)| new.get(path.as_str()).is_none());
     let (path, _) = changed.or(gone)?;
     let side = |tree: &Tree| tree.get(path.as_str()).map(|node| format!("{:?} {:04o}", node.kind, node.mode));
-    Some(Change { step: label.to_owned(), key: path.to_string(), old: side(&old), new: side(&new) })
+    Some(StepChange { step: label.to_owned(), key: path.to_string(), old: side(&old), new: side(&new) })
 }
 
 #[cfg(test)]

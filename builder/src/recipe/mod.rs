@@ -1,11 +1,11 @@
 //! A recipe: site, line, components, roles and groups, read together and checked against each other.
 
+pub mod archive;
 pub mod component;
 pub mod line;
 pub mod role;
 pub mod site;
 pub mod source_build;
-pub mod trust;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,10 +14,10 @@ use toml::Spanned;
 
 use crate::base::digest::Checksum;
 use crate::base::name::{Arch, ComponentName, GroupName, LineName, PackageName, RoleName, SuiteName};
-use crate::base::text::{Text, distinct};
+use crate::base::text::{SourceText, distinct};
 use crate::base::{Digest, Fault, Result, json};
 use crate::formats::debian::version::Version;
-use component::{Component, Offered, Origin, OriginKind, Package, Product};
+use component::{Component, ComponentPackage, ComponentRecipe, Origin, OriginKind, Product};
 use line::{Line, Pin};
 use role::Role;
 use site::Site;
@@ -51,14 +51,16 @@ pub struct Group {
 
 /// Where a component's bytes are, once version and architecture are known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub enum Source {
+pub enum ResolvedOrigin {
     /// A package of Debian's; the lock says which version and where.
-    Apt {
+    #[serde(rename = "Apt")]
+    Debian {
         /// Its name.
         package: PackageName,
     },
     /// A published file.
-    Url {
+    #[serde(rename = "Url")]
+    Download {
         /// Where.
         url: String,
         /// What its bytes must be.
@@ -74,7 +76,8 @@ pub enum Source {
         digest: Digest,
     },
     /// Compiled from a source package of Debian's; the lock says which version and where.
-    Compiled {
+    #[serde(rename = "Compiled")]
+    SourcePackage {
         /// Its name.
         package: PackageName,
     },
@@ -94,7 +97,7 @@ struct RawGroup {
 
 impl Group {
     /// Reads `recipes/groups/NAME.toml`.
-    pub fn parse(text: Text<'_>) -> Result<Self> {
+    pub fn parse(text: SourceText<'_>) -> Result<Self> {
         let raw: RawGroup = text.toml()?;
         Ok(Self { about: raw.about, packages: distinct(text, raw.packages)? })
     }
@@ -114,9 +117,8 @@ impl Recipe {
         if !files.contains_key(&line_file) {
             let known: Vec<_> = names_in(files, "lines").map(|(name, _)| name).collect();
             let known: Vec<_> = known.iter().map(String::as_str).collect();
-            return Err(
-                Fault::user(format!("no line `{line}`")).versus(crate::base::text::one_of(&known), line)
-            );
+            return Err(Fault::user(format!("no line `{line}`"))
+                .expected_found(crate::base::text::one_of(&known), line));
         }
         let line = Line::parse(line.clone(), text_of(files, &line_file)?)?;
         let components = components(files, &line, text_of(files, &line_file)?)?;
@@ -148,12 +150,12 @@ impl Recipe {
         self.roles.get(name).ok_or_else(|| {
             let known: Vec<_> = self.roles.keys().map(RoleName::as_str).collect();
             Fault::user(format!("no role `{name}`"))
-                .versus(crate::base::text::one_of(&known), format!("`{name}`"))
+                .expected_found(crate::base::text::one_of(&known), format!("`{name}`"))
         })
     }
 
     /// Where a component's bytes are, for the line's architecture.
-    pub fn source(&self, name: &ComponentName) -> Result<Source> {
+    pub fn source(&self, name: &ComponentName) -> Result<ResolvedOrigin> {
         let component = self.component(name.as_str())?;
         let pin = self.line.pins.get(name);
         let pin = pin.ok_or_else(|| Fault::bug(format!("no pin for `{name}`")))?;
@@ -197,7 +199,7 @@ impl Recipe {
         }
         // Images of ours hold Debian's programs; no machine installs those packages.
         for component in self.components.values() {
-            if let (Origin::Apt { package }, Product::Image(_)) = (&component.from, &component.becomes) {
+            if let (Origin::Debian { package }, Product::Image(_)) = (&component.from, &component.becomes) {
                 let least = self
                     .line
                     .pins
@@ -212,12 +214,12 @@ impl Recipe {
     /// Refuses a version of a source package that is older than a pin of the line takes.
     pub fn check_source(&self, package: &PackageName, version: &Version) -> Result<()> {
         for (name, component) in &self.components {
-            let of = matches!(&component.from, Origin::Source { package: of } if of == package);
+            let of = matches!(&component.from, Origin::SourcePackage { package: of } if of == package);
             if let (true, Some(Pin::Source { at_least, .. })) = (of, self.line.pins.get(name))
                 && version < at_least
             {
                 let fault = Fault::user(format!("the source package `{package}` is too old for `{name}`"));
-                return Err(fault.versus(format!("{at_least} or later"), version));
+                return Err(fault.expected_found(format!("{at_least} or later"), version));
             }
         }
         Ok(())
@@ -227,10 +229,10 @@ impl Recipe {
     fn relations(&self, name: &ComponentName) -> Result<Vec<String>> {
         let component = self.component(name.as_str())?;
         Ok(match (&component.from, &component.becomes) {
-            (Origin::Apt { package }, Product::AsIs) => {
+            (Origin::Debian { package }, Product::AsIs) => {
                 vec![format!("{package} (>= {})", self.line.pins[name].version())]
             }
-            (_, Product::Deb(Package { depends, .. })) => depends.clone(),
+            (_, Product::Deb(ComponentPackage { depends, .. })) => depends.clone(),
             _ => Vec::new(),
         })
     }
@@ -243,7 +245,7 @@ impl Recipe {
             line: &'a LineName,
             arch: Arch,
             suites: &'a BTreeSet<SuiteName>,
-            sources: BTreeMap<&'a ComponentName, (&'a Version, Source)>,
+            sources: BTreeMap<&'a ComponentName, (&'a Version, ResolvedOrigin)>,
             wanted: BTreeMap<GroupName, BTreeSet<String>>,
         }
         let mut sources = BTreeMap::new();
@@ -260,14 +262,14 @@ impl Recipe {
         Ok(Digest::of(json::canonical(&deciding)?))
     }
 
-    fn check_pins(&self, text: Text<'_>) -> Result<()> {
+    fn check_pins(&self, text: SourceText<'_>) -> Result<()> {
         for (name, pin) in &self.line.pins {
             let at = text.find(&format!("pins.{name}]"));
             let Some(component) = self.components.get(name) else {
                 let fault = text.fault(at, format!("a pin for `{name}`, which is no component"));
-                return Err(fault.mend(format!("write recipes/components/{name}.toml, or take the pin out")));
+                return Err(fault.help(format!("write recipes/components/{name}.toml, or take the pin out")));
             };
-            source(component, pin, self.line.arch).map_err(|fault| text.blame(at, fault))?;
+            source(component, pin, self.line.arch).map_err(|fault| text.attach_span(at, fault))?;
         }
         Ok(())
     }
@@ -283,14 +285,14 @@ impl Recipe {
                     format!("line {} has no `{name}`", self.line.name),
                 );
                 return Err(match crate::base::text::nearest(name.as_str(), &known) {
-                    Some(near) => fault.mend(format!("write `{near}`")),
-                    None => fault.versus(crate::base::text::one_of(&known), format!("`{name}`")),
+                    Some(near) => fault.help(format!("write `{near}`")),
+                    None => fault.expected_found(crate::base::text::one_of(&known), format!("`{name}`")),
                 });
             }
             if let Some(name) = role.groups.iter().find(|name| !self.groups.contains_key(*name)) {
                 let known: Vec<_> = self.groups.keys().map(GroupName::as_str).collect();
                 let fault = text.fault(text.find(&format!("\"{name}\"")), format!("no group `{name}`"));
-                return Err(fault.versus(crate::base::text::one_of(&known), format!("`{name}`")));
+                return Err(fault.expected_found(crate::base::text::one_of(&known), format!("`{name}`")));
             }
             if self.groups.contains_key(role.name.as_str()) {
                 return Err(Fault::user(format!("`{}` is both a role and a group", role.name)));
@@ -298,7 +300,7 @@ impl Recipe {
             if !self.site.pods.contains_key(role.name.as_str()) {
                 let site = text_of(files, "recipes/site.toml")?;
                 let fault = site.fault(site.find("[pods]"), format!("no pod range for role `{}`", role.name));
-                return Err(fault.mend(format!("add `{} = \"FIRST-LAST\"`", role.name)));
+                return Err(fault.help(format!("add `{} = \"FIRST-LAST\"`", role.name)));
             }
         }
         Ok(())
@@ -306,17 +308,21 @@ impl Recipe {
 }
 
 /// The components that a line pins, each from where its pin says.
-fn components(files: &Files, line: &Line, text: Text<'_>) -> Result<BTreeMap<ComponentName, Component>> {
+fn components(
+    files: &Files,
+    line: &Line,
+    text: SourceText<'_>,
+) -> Result<BTreeMap<ComponentName, Component>> {
     let mut components = BTreeMap::new();
     for (name, file) in names_in(files, "components") {
         let name = ComponentName::new(name)?;
-        let offered = Offered::parse(name.clone(), text_of(files, &file)?)?;
+        let offered = ComponentRecipe::parse(name.clone(), text_of(files, &file)?)?;
         let Some(pin) = line.pins.get(&name) else { continue };
         let Some(component) = offered.choose(pin.origin()) else {
             let at = text.find(&format!("pins.{name}]"));
             let expected: Vec<_> = offered.kinds().map(OriginKind::pin).collect();
             let fault = text.fault(at, format!("the pin does not fit where `{name}` comes from"));
-            return Err(fault.versus(expected.join(", or "), pin.origin().pin()));
+            return Err(fault.expected_found(expected.join(", or "), pin.origin().pin()));
         };
         components.insert(name, component);
     }
@@ -330,7 +336,7 @@ fn sources(
 ) -> Result<BTreeMap<PackageName, SourceBuild>> {
     let mut sources = BTreeMap::new();
     for component in components.values() {
-        if let Origin::Source { package } = &component.from {
+        if let Origin::SourcePackage { package } = &component.from {
             let text = text_of(files, &format!("recipes/sources/{package}.toml"))?;
             sources.insert(package.clone(), SourceBuild::parse(text)?);
         }
@@ -338,31 +344,37 @@ fn sources(
     Ok(sources)
 }
 
-fn source(component: &Component, pin: &Pin, arch: Arch) -> Result<Source> {
+fn source(component: &Component, pin: &Pin, arch: Arch) -> Result<ResolvedOrigin> {
     Ok(match (&component.from, pin) {
-        (Origin::Apt { package }, Pin::Debian { .. }) => Source::Apt { package: package.clone() },
-        (Origin::Url { address, .. }, Pin::Published { version, checksums }) => {
+        (Origin::Debian { package }, Pin::Debian { .. }) => {
+            ResolvedOrigin::Debian { package: package.clone() }
+        }
+        (Origin::Download { address, .. }, Pin::Published { version, checksums }) => {
             let checksum = *checksums.get(&arch).ok_or_else(|| {
                 Fault::user(format!("no checksum of `{}` for {arch}", component.name))
-                    .mend(format!("add `checksum.{arch}`"))
+                    .help(format!("add `checksum.{arch}`"))
             })?;
-            Source::Url { url: address.fill(version.as_str(), arch), checksum }
+            ResolvedOrigin::Download { url: address.fill(version.as_str(), arch), checksum }
         }
-        (Origin::Image { registry, repository, .. }, Pin::Image { digest, .. }) => {
-            Source::Image { registry: registry.clone(), repository: repository.clone(), digest: *digest }
+        (Origin::Image { registry, repository, .. }, Pin::Image { digest, .. }) => ResolvedOrigin::Image {
+            registry: registry.clone(),
+            repository: repository.clone(),
+            digest: *digest,
+        },
+        (Origin::SourcePackage { package }, Pin::Source { .. }) => {
+            ResolvedOrigin::SourcePackage { package: package.clone() }
         }
-        (Origin::Source { package }, Pin::Source { .. }) => Source::Compiled { package: package.clone() },
-        (Origin::Provided { how }, Pin::Provided { .. }) => Source::Provided { how: how.clone() },
+        (Origin::Provided { how }, Pin::Provided { .. }) => ResolvedOrigin::Provided { how: how.clone() },
         _ => {
             return Err(Fault::bug(format!("`{}` comes from elsewhere than its pin says", component.name)));
         }
     })
 }
 
-pub(crate) fn text_of<'a>(files: &'a Files, file: &str) -> Result<Text<'a>> {
+pub(crate) fn text_of<'a>(files: &'a Files, file: &str) -> Result<SourceText<'a>> {
     let found = files.get_key_value(file);
     let (name, text) = found.ok_or_else(|| Fault::user(format!("{file} is missing")))?;
-    Ok(Text::new(name, text))
+    Ok(SourceText::new(name, text))
 }
 
 /// `NAME` and `recipes/FOLDER/NAME.toml` of each file in a folder.

@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use crate::base::Result;
 use crate::base::name::{ComponentName, GroupName, OverlayName, RoleName};
-use crate::base::text::{Text, distinct};
+use crate::base::text::{SourceText, distinct};
 
 /// One kind of machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -38,7 +38,7 @@ struct RawRole {
 
 impl Role {
     /// Reads `recipes/roles/NAME.toml`.
-    pub fn parse(name: RoleName, text: Text<'_>) -> Result<Self> {
+    pub fn parse(name: RoleName, text: SourceText<'_>) -> Result<Self> {
         let raw: RawRole = text.toml()?;
         Ok(Self {
             name,

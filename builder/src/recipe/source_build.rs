@@ -10,7 +10,7 @@ use toml::Spanned;
 
 use crate::base::Result;
 use crate::base::name::{GroupName, PackageName};
-use crate::base::text::Text;
+use crate::base::text::SourceText;
 use crate::base::tree::TreePath;
 
 /// A source package that components are compiled from.
@@ -52,7 +52,7 @@ struct Raw {
 
 impl SourceBuild {
     /// Reads `recipes/sources/NAME.toml`.
-    pub fn parse(text: Text<'_>) -> Result<Self> {
+    pub fn parse(text: SourceText<'_>) -> Result<Self> {
         let raw: Raw = text.toml()?;
         if raw.command.get_ref().is_empty() {
             return Err(text.fault(raw.command.span(), "a build without a command"));
@@ -61,7 +61,7 @@ impl SourceBuild {
         let names: BTreeSet<&str> = outputs.iter().map(TreePath::file_name).collect();
         if names.is_empty() || names.len() != outputs.len() {
             let fault = text.fault(raw.outputs.span(), "not the programs of a build");
-            return Err(fault.versus("one or more, each with a name of its own", outputs.len()));
+            return Err(fault.expected_found("one or more, each with a name of its own", outputs.len()));
         }
         let compilation = Compilation {
             command: raw.command.into_inner(),
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused_where_it_stands() {
-        let read = |text: &str| SourceBuild::parse(Text::new("recipes/sources/x.toml", text));
+        let read = |text: &str| SourceBuild::parse(SourceText::new("recipes/sources/x.toml", text));
         let relations: Vec<_> = read(TEXT).unwrap().relations().into_iter().collect();
         assert_eq!(relations, ["dpkg-dev", "golang-go"]);
         for (from, to, what) in [

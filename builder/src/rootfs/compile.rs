@@ -35,7 +35,7 @@ impl Builder<'_> {
         let tree = self.store.tree(root)?;
         let work = self.lay_out(&tree, &Memory::default())?;
         let changes = self.inside(&work, &tree, None, runs, binds).map_err(|fault| match fault.class() {
-            Class::User => fault.mend(MEND),
+            Class::User => fault.help(MEND),
             _ => fault,
         })?;
         let batch = self.store.batch()?;
@@ -45,7 +45,7 @@ impl Builder<'_> {
             let made =
                 changes.iter().any(|change| change.path == path && matches!(change.now, Now::File { .. }));
             if !made {
-                return Err(Fault::user(format!("the build made no {output}")).mend(MEND));
+                return Err(Fault::user(format!("the build made no {output}")).help(MEND));
             }
             let path = work.path().join("upper").join(path);
             let file = File::open(&path).map_err(|e| Fault::io("open", &path, e))?;

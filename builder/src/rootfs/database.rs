@@ -15,7 +15,7 @@ use std::io::Read;
 use md5::{Digest as _, Md5};
 
 use super::merge::{Merged, merged};
-use super::package::Package;
+use super::package::UnpackedPackage;
 use crate::base::tree::{Contents, Kind, Memory, Node, Tree, TreePath};
 use crate::base::{Fault, Result};
 use crate::formats::debian::control::Paragraph;
@@ -24,7 +24,7 @@ const FOLDER: &str = "var/lib/dpkg";
 
 /// Writes the database of `packages` into the tree; new files' bytes go to `new`.
 pub(super) fn write(
-    packages: &[Package],
+    packages: &[UnpackedPackage],
     root: &mut Merged,
     contents: &dyn Contents,
     new: &mut Memory,
@@ -47,7 +47,7 @@ pub(super) fn write(
         }
         triggers.read(package, contents)?;
         let conffiles = conffiles(package, &root.tree, contents)?;
-        let paragraph = paragraph(&package.control, conffiles).map_err(|f| f.within(&package.name))?;
+        let paragraph = paragraph(&package.control, conffiles).map_err(|f| f.context(&package.name))?;
         let _ = writeln!(status, "{paragraph}");
     }
     files.insert("status".to_owned(), new.file(status, 0o644));
@@ -86,7 +86,7 @@ fn paragraph(control: &Paragraph, conffiles: String) -> Result<Paragraph> {
 }
 
 /// The field `Conffiles`: each with the MD5 sum of what the package ships.
-fn conffiles(package: &Package, root: &Tree, contents: &dyn Contents) -> Result<String> {
+fn conffiles(package: &UnpackedPackage, root: &Tree, contents: &dyn Contents) -> Result<String> {
     let mut field = String::new();
     for path in package.conffiles(contents)? {
         let Some(Kind::File { content, .. }) = root.get(merged(&path)?.as_str()).map(|node| &node.kind)
@@ -100,7 +100,7 @@ fn conffiles(package: &Package, root: &Tree, contents: &dyn Contents) -> Result<
 
 fn md5(reader: &mut dyn Read) -> Result<String> {
     let mut bytes = Vec::new();
-    reader.read_to_end(&mut bytes).map_err(|e| Fault::machine("cannot read a conffile").because(e))?;
+    reader.read_to_end(&mut bytes).map_err(|e| Fault::machine("cannot read a conffile").cause(e))?;
     Ok(Md5::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
@@ -109,7 +109,7 @@ fn md5(reader: &mut dyn Read) -> Result<String> {
 struct Triggers(BTreeMap<String, BTreeSet<String>>);
 
 impl Triggers {
-    fn read(&mut self, package: &Package, contents: &dyn Contents) -> Result<()> {
+    fn read(&mut self, package: &UnpackedPackage, contents: &dyn Contents) -> Result<()> {
         let text = package.member("triggers", contents)?.unwrap_or_default();
         let stem = package.stem()?;
         for line in text.lines() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::package::Package;
+use super::package::UnpackedPackage;
 use crate::base::name::Arch;
 use crate::base::tree::{Kind, Node, Tree, TreePath};
 use crate::base::{Fault, Result};
@@ -32,21 +32,21 @@ pub(super) struct Merged {
 
 /// Lays the packages into one tree. Two packages with the same path must both have a folder there, or
 /// one must say that it replaces the other (Debian Policy 7.6.1).
-pub(super) fn merge(packages: &[Package]) -> Result<Merged> {
+pub(super) fn merge(packages: &[UnpackedPackage]) -> Result<Merged> {
     let mut merging = Merging { packages, tree: Tree::new(), owners: BTreeMap::new(), lost: BTreeMap::new() };
     for name in ALWAYS {
         merging.link(name)?;
     }
     for (index, package) in packages.iter().enumerate() {
         for (path, node) in package.data.iter() {
-            merging.add(index, path, node).map_err(|fault| fault.within(&package.name))?;
+            merging.add(index, path, node).map_err(|fault| fault.context(&package.name))?;
         }
     }
     Ok(Merged { tree: merging.tree, lost: merging.lost })
 }
 
 struct Merging<'a> {
-    packages: &'a [Package],
+    packages: &'a [UnpackedPackage],
     tree: Tree,
     owners: BTreeMap<TreePath, usize>,
     lost: BTreeMap<usize, Vec<TreePath>>,
@@ -110,7 +110,7 @@ impl Merging<'_> {
             self.lost.entry(index).or_default().push(shipped.clone());
             return Ok(());
         }
-        Err(Fault::user(format!("/{path} is in {} and in {}", theirs.name, ours.name)).mend(format!(
+        Err(Fault::user(format!("/{path} is in {} and in {}", theirs.name, ours.name)).help(format!(
             "leave one of the two out of the recipe, or let one say `Replaces: {}`",
             theirs.name
         )))
@@ -122,12 +122,12 @@ fn is_plain(node: &Node) -> bool {
 }
 
 /// The same package for two architectures may share equal files (Multi-Arch: same).
-fn same_source(one: &Package, other: &Package) -> bool {
+fn same_source(one: &UnpackedPackage, other: &UnpackedPackage) -> bool {
     one.name == other.name && one.control.get("Multi-Arch") == Some("same")
 }
 
 /// Whether `one` says that its files may take the place of `other`'s.
-fn replaces(one: &Package, other: &Package) -> Result<bool> {
+fn replaces(one: &UnpackedPackage, other: &UnpackedPackage) -> Result<bool> {
     let Some(text) = one.control.get("Replaces") else { return Ok(false) };
     let arch: Arch = other.control.need("Architecture")?.parse()?;
     let version = Version::new(other.control.need("Version")?)?;

@@ -24,12 +24,12 @@ use std::io::Read;
 use crate::base::name::PackageName;
 use crate::base::tree::{Contents, Kind, Memory, Node, Tree, TreePath};
 use crate::base::{Digest, Epoch, Fault, Result, json};
-use crate::formats::debian::control::Source;
-use crate::host::sandbox::{Bind, Change, Job, Run, Sandbox};
+use crate::formats::debian::control::ControlText;
+use crate::host::sandbox::{Bind, FileChange, Job, Run, Sandbox};
 use crate::store::Store;
 
-use package::Package;
-pub use run::configure::Limits;
+use package::UnpackedPackage;
+pub use run::configure::Timeouts;
 pub(crate) use run::lower::write as write_tree;
 use run::work::Work;
 pub use unpack::unpack_all;
@@ -44,9 +44,9 @@ pub fn merge_only(store: &Store, unpacked: &[Digest]) -> Result<Digest> {
 }
 
 /// The packages, sorted by name.
-fn read(store: &Store, unpacked: &[Digest]) -> Result<Vec<Package>> {
-    let read = |digest| Package::read(&store.tree(digest)?, store);
-    let mut packages: Vec<Package> = unpacked.iter().map(read).collect::<Result<_>>()?;
+fn read(store: &Store, unpacked: &[Digest]) -> Result<Vec<UnpackedPackage>> {
+    let read = |digest| UnpackedPackage::read(&store.tree(digest)?, store);
+    let mut packages: Vec<UnpackedPackage> = unpacked.iter().map(read).collect::<Result<_>>()?;
     packages.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(packages)
 }
@@ -60,7 +60,7 @@ pub struct Builder<'a> {
     /// The lock's time.
     pub epoch: Epoch,
     /// How long scripts may take.
-    pub limits: Limits,
+    pub limits: Timeouts,
 }
 
 impl Builder<'_> {
@@ -109,7 +109,7 @@ impl Builder<'_> {
     /// A root of the store for one run, laid out once for all of them.
     fn borrow(&self, root: &Digest, tree: &Tree) -> Result<Work> {
         let name = Digest::of(json::canonical(&("furnished root", 1, root, self.epoch))?);
-        let lower = self.store.laid_out(&name, |folder| {
+        let lower = self.store.checkout_tree(&name, |folder| {
             run::lower::write(tree, self.store, self.epoch, folder)?;
             run::lower::furnish(folder)
         })?;
@@ -126,7 +126,7 @@ impl Builder<'_> {
         owner: Option<u32>,
         runs: Vec<Run>,
         binds: Vec<Bind>,
-    ) -> Result<Vec<Change>> {
+    ) -> Result<Vec<FileChange>> {
         let specials = run::lower::specials(tree)?;
         self.sandbox.run(&Job { work: work.path().to_owned(), owner, specials, binds, runs })
     }
@@ -136,7 +136,7 @@ impl Builder<'_> {
     fn keep(
         &self,
         work: Work,
-        changes: &[Change],
+        changes: &[FileChange],
         mut tree: Tree,
         mut new: Memory,
         held: &BTreeSet<PackageName>,
@@ -194,7 +194,7 @@ fn hold(
 
 /// dpkg's status with some packages on hold: the first word of `Status` is what is wanted of them.
 fn held(text: &str, names: &BTreeSet<PackageName>) -> Result<String> {
-    let mut paragraphs = Source::integrity(STATUS, text).read()?;
+    let mut paragraphs = ControlText::integrity(STATUS, text).read()?;
     for name in names {
         let mut found = paragraphs.iter_mut().filter(|p| p.get("Package") == Some(name.as_str())).peekable();
         if found.peek().is_none() {

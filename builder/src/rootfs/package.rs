@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use crate::base::name::PackageName;
 use crate::base::tree::{Contents, Node, Tree, TreePath};
 use crate::base::{Fault, Result};
-use crate::formats::debian::control::{Paragraph, Source};
+use crate::formats::debian::control::{ControlText, Paragraph};
 
 /// The folder of the control files.
 pub(super) const CONTROL: &str = "control";
@@ -18,7 +18,7 @@ pub(super) const CONTROL: &str = "control";
 pub(super) const DATA: &str = "data";
 
 /// A package that is about to be installed.
-pub(super) struct Package {
+pub(super) struct UnpackedPackage {
     /// Its name.
     pub(super) name: PackageName,
     /// Its control file.
@@ -29,7 +29,7 @@ pub(super) struct Package {
     pub(super) data: Tree,
 }
 
-impl Package {
+impl UnpackedPackage {
     /// Reads a package back from its unpacked tree.
     pub(super) fn read(unpacked: &Tree, contents: &dyn Contents) -> Result<Self> {
         let (mut members, mut data) = (BTreeMap::new(), Tree::new());
@@ -46,7 +46,7 @@ impl Package {
         let control = members.remove("control");
         let control = control.ok_or_else(|| Fault::integrity("a package without a control file"))?;
         let text = text(&control, contents)?;
-        let control = Source::integrity("control", &text).read_one()?;
+        let control = ControlText::integrity("control", &text).read_one()?;
         let name = PackageName::new(control.need("Package")?)?;
         Ok(Self { name, control, members, data })
     }

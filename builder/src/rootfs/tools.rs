@@ -36,11 +36,11 @@ impl Tools {
     /// Lays the tree out in the store, once, and finds its loader.
     pub fn open(store: &Store, tree: &Digest, epoch: Epoch) -> Result<Self> {
         let nodes = store.tree(tree)?;
-        let folder = store.laid_out(tree, |folder| rootfs::write_tree(&nodes, store, epoch, folder))?;
+        let folder = store.checkout_tree(tree, |folder| rootfs::write_tree(&nodes, store, epoch, folder))?;
         let loader = loader(&nodes)?;
         let libraries = library_folders(&nodes).into_iter().map(|path| folder.join(path.as_str()));
         let libraries = std::env::join_paths(libraries)
-            .map_err(|e| Fault::machine("the store's path cannot be a library path").because(e))?;
+            .map_err(|e| Fault::machine("the store's path cannot be a library path").cause(e))?;
         Ok(Self { loader: folder.join(loader.as_str()), tree: nodes, folder, libraries })
     }
 
@@ -73,12 +73,12 @@ impl Tools {
         arguments: impl IntoIterator<Item = A>,
     ) -> Result<Output> {
         let output = self.command(name)?.args(arguments).output();
-        let output = output.map_err(|e| Fault::machine(format!("cannot start {name}")).because(e))?;
+        let output = output.map_err(|e| Fault::machine(format!("cannot start {name}")).cause(e))?;
         if output.status.success() {
             return Ok(output);
         }
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Err(Fault::machine(format!("{name} failed ({})", output.status)).because(said))
+        Err(Fault::machine(format!("{name} failed ({})", output.status)).cause(said))
     }
 
     /// The tree's own loader starts the program with the tree's own libraries.
@@ -116,7 +116,7 @@ fn library_folders(tree: &Tree) -> BTreeSet<TreePath> {
 
 fn missing(what: &str) -> Fault {
     Fault::user(format!("the tools tree has no {what}"))
-        .mend("add the package that brings it to recipes/groups/tools.toml, then `cargo xtask lock`")
+        .help("add the package that brings it to recipes/groups/tools.toml, then `cargo xtask lock`")
 }
 
 #[cfg(test)]

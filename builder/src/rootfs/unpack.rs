@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::package::{CONTROL, DATA};
 use crate::base::tree::{Contents, Node, Tree, TreePath};
 use crate::base::{Digest, Result, json};
-use crate::formats::debian::deb::{Deb, Limits};
+use crate::formats::debian::deb::{UnpackLimits, UnpackedDeb};
 use crate::formats::debian::script::Script;
 use crate::plan::{Output, StepId};
 use crate::store::{Batch, Store};
@@ -67,7 +67,7 @@ pub fn unpack_all(store: &Store, debs: &[Digest]) -> Result<Vec<Digest>> {
 
 fn tree(store: &Store, deb: &Digest, size: u64, mut batch: &Batch) -> Result<Tree> {
     let reader = store.open(deb)?;
-    let package = Deb::read(&deb.short(), reader, Limits::for_size(size), &mut batch)?;
+    let package = UnpackedDeb::read(&deb.short(), reader, UnpackLimits::for_size(size), &mut batch)?;
     let mut tree = Tree::new();
     for folder in [CONTROL, DATA] {
         tree.insert(TreePath::new(folder)?, Node::dir(0o755))?;

@@ -51,7 +51,7 @@ impl<'s> Batch<'s> {
         let copied = io::copy(&mut reader, &mut out).and_then(|_| out.flush());
         copied.map_err(|e| Fault::io("write into", self.store.root(), e))?;
         let (file, content, size) = out.into_parts();
-        self.store.effort.wrote(size);
+        self.store.counters.wrote(size);
         layout::freeze(&file, temporary.path())?;
         if self.store.size_of(&content)? != Some(size) {
             self.waiting
@@ -65,7 +65,7 @@ impl<'s> Batch<'s> {
 
     /// Takes `bytes`, without writing what is there already.
     pub fn put_bytes(&self, bytes: &[u8]) -> Result<Digest> {
-        let content = self.store.effort.digest(bytes);
+        let content = self.store.counters.digest(bytes);
         let here = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&content);
         if here || self.store.size_of(&content)? == Some(bytes.len() as u64) {
             return Ok(content);
@@ -101,7 +101,7 @@ impl<'s> Batch<'s> {
 impl Contents for Batch<'_> {
     fn open(&self, content: &Digest) -> Result<Box<dyn Read + '_>> {
         match self.waiting.lock().unwrap_or_else(PoisonError::into_inner).get(content) {
-            Some((waiting, _)) => Ok(Box::new(Checked::open(waiting.path(), content, &self.store.effort)?)),
+            Some((waiting, _)) => Ok(Box::new(Checked::open(waiting.path(), content, &self.store.counters)?)),
             None => self.store.open(content),
         }
     }

@@ -9,8 +9,8 @@ use rustix::fs::OFlags;
 
 use super::Store;
 use super::layout;
-use super::sparse::Reader;
-use super::stats::Effort;
+use super::sparse::SparseReader;
+use super::stats::IoCounters;
 use crate::base::digest::Hashing;
 use crate::base::tree::Contents;
 use crate::base::{Digest, Fault, Result};
@@ -32,19 +32,19 @@ impl Store {
     /// Copies a blob out to `to`, checked, whole or not at all, with permissions `mode`.
     pub fn export(&self, content: &Digest, to: &Path, mode: u32) -> Result<()> {
         let mut reader = self.open_blob(content)?;
-        self.effort.wrote_out(reader.length());
+        self.counters.wrote_out(reader.length());
         write_whole(to, mode, |file| io::copy(&mut reader, file).map(drop))
     }
 
     /// Whether the file at `path` is a copy of the blob `content`.
     pub fn is_copy(&self, path: &Path, content: &Digest) -> Result<bool> {
         let (found, size) = digest_of_file(path)?;
-        self.effort.hashed(size);
+        self.counters.hashed(size);
         Ok(found == *content)
     }
 
     pub(super) fn open_blob(&self, content: &Digest) -> Result<Checked<'_>> {
-        Checked::open(&self.path_of(content), content, &self.effort)
+        Checked::open(&self.path_of(content), content, &self.counters)
     }
 }
 
@@ -64,7 +64,7 @@ impl<'s> BlobWriter<'s> {
     pub fn commit(self) -> Result<(Digest, u64)> {
         let (out, content, size) = self.out.into_parts();
         let shown = self.store.path_of(&content);
-        self.store.effort.wrote(size);
+        self.store.counters.wrote(size);
         let file = out.into_inner().map_err(|e| Fault::io("write", &shown, e.into_error()))?;
         layout::seal(&file, &shown)?;
         self.store.publish(self.temporary.path(), &content, size)?;
@@ -85,27 +85,27 @@ impl Write for BlobWriter<'_> {
 /// Reads a blob. The last bytes are handed out only when all of them have the digest, so whoever has
 /// read a blob's whole length has read the right bytes.
 pub(super) struct Checked<'s> {
-    file: Hashing<Reader<File>>,
+    file: Hashing<SparseReader<File>>,
     length: u64,
     content: Digest,
-    effort: &'s Effort,
+    counters: &'s IoCounters,
 }
 
 impl<'s> Checked<'s> {
-    pub(super) fn open(path: &Path, content: &Digest, effort: &'s Effort) -> Result<Self> {
+    pub(super) fn open(path: &Path, content: &Digest, counters: &'s IoCounters) -> Result<Self> {
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
         let file =
             OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|e| match e.kind() {
                 io::ErrorKind::NotFound => Fault::integrity(format!("the store has no {content}"))
-                    .mend("run `cargo xtask verify`, then `cargo xtask fetch` and build again"),
+                    .help("run `cargo xtask verify`, then `cargo xtask fetch` and build again"),
                 _ => Fault::io("open", path, e),
             })?;
         let found = file.metadata().map_err(|e| Fault::io("look at", path, e))?;
         if !found.is_file() {
             return Err(layout::foreign(path));
         }
-        let (length, reader) = (found.len(), Reader::new(file, &found));
-        Ok(Self { file: Hashing::new(reader), length, content: *content, effort })
+        let (length, reader) = (found.len(), SparseReader::new(file, &found));
+        Ok(Self { file: Hashing::new(reader), length, content: *content, counters })
     }
 
     /// The blob's length in bytes.
@@ -118,14 +118,14 @@ impl<'s> Checked<'s> {
         if found == self.content {
             return Ok(());
         }
-        let fault = Fault::integrity("a blob of the store is damaged").versus(self.content, found);
-        Err(io::Error::other(fault.mend("cargo xtask verify")))
+        let fault = Fault::integrity("a blob of the store is damaged").expected_found(self.content, found);
+        Err(io::Error::other(fault.help("cargo xtask verify")))
     }
 }
 
 impl Drop for Checked<'_> {
     fn drop(&mut self) {
-        self.effort.hashed(self.file.length());
+        self.counters.hashed(self.file.length());
     }
 }
 
@@ -144,5 +144,5 @@ impl Read for Checked<'_> {
 pub(super) fn digest_of_file(path: &Path) -> Result<(Digest, u64)> {
     let file = File::open(path).map_err(|e| Fault::io("open", path, e))?;
     let found = file.metadata().map_err(|e| Fault::io("look at", path, e))?;
-    Digest::of_reader(Reader::new(file, &found)).map_err(|e| Fault::io("read", path, e))
+    Digest::of_reader(SparseReader::new(file, &found)).map_err(|e| Fault::io("read", path, e))
 }

@@ -19,7 +19,7 @@ const OTHER: &str = "name a folder of your own with --store or HALE_STORE";
 
 /// A fault that another folder mends, unless it says what does.
 fn elsewhere(fault: Fault) -> Fault {
-    if fault.how_to_mend().is_some() { fault } else { fault.mend(OTHER) }
+    if fault.help_text().is_some() { fault } else { fault.help(OTHER) }
 }
 
 /// Makes the store's own folder if missing, and refuses one that others could tamper with.
@@ -31,7 +31,7 @@ pub(super) fn make_root(root: &Path) -> Result<()> {
     let found = fs::symlink_metadata(root).map_err(|e| Fault::io("look at", root, e))?;
     let refuse = |why: &str| {
         let what = format!("the store {} {why}", root.display());
-        Err(Fault::machine(what).mend(OTHER))
+        Err(Fault::machine(what).help(OTHER))
     };
     if !found.is_dir() {
         return refuse("is a link or no folder");
@@ -55,8 +55,8 @@ fn check_own(root: &Path) -> Result<()> {
     match list(root)?.iter().find(|path| !path.ends_with("lock") && !path.ends_with("blobs")) {
         None => Ok(()),
         Some(other) => Err(Fault::user(format!("{} is no store", root.display()))
-            .versus("a store, or an empty folder", other.display())
-            .mend("name another folder with --store or HALE_STORE")),
+            .expected_found("a store, or an empty folder", other.display())
+            .help("name another folder with --store or HALE_STORE")),
     }
 }
 
@@ -112,8 +112,8 @@ pub(super) fn probe(scratch: &Path) -> Result<()> {
     }
     tried.map_err(|e| {
         Fault::machine(format!("no store can be kept on the file system of {}", scratch.display()))
-            .because(e)
-            .mend("name a folder on a local disk with --store or HALE_STORE")
+            .cause(e)
+            .help("name a folder on a local disk with --store or HALE_STORE")
     })
 }
 
@@ -148,5 +148,5 @@ pub(super) fn freeze(file: &File, shown: &Path) -> Result<()> {
 
 /// Something in the store that the store did not put there.
 pub(super) fn foreign(path: &Path) -> Fault {
-    Fault::integrity(format!("{} is no regular file", path.display())).mend("cargo xtask verify")
+    Fault::integrity(format!("{} is no regular file", path.display())).help("cargo xtask verify")
 }

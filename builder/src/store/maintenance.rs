@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::stats::Effort;
+use super::stats::IoCounters;
 use super::{Root, Store, blob, layout};
 use crate::base::tree::Kind;
 use crate::base::{Digest, Fault, Result};
@@ -19,7 +19,7 @@ use crate::plan::{Output, StepId};
 type StepFile = (PathBuf, Option<(StepId, Output)>);
 
 /// A store that nobody else has open.
-pub struct Exclusive {
+pub struct Maintenance {
     store: Store,
 }
 
@@ -57,7 +57,7 @@ pub struct Damage {
 
 /// What a verification read and found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Verified {
+pub struct VerifyReport {
     /// Blobs that were read.
     pub blobs: u64,
     /// Their bytes.
@@ -74,25 +74,25 @@ impl Damage {
 
 impl Store {
     /// Opens the store for gc and verify, when nobody else has it open.
-    pub fn open_exclusive(root: &Path) -> Result<Exclusive> {
+    pub fn open_exclusive(root: &Path) -> Result<Maintenance> {
         layout::make_root(root)?;
         let lock = layout::lock_file(root)?;
         match lock.try_lock() {
             Ok(()) => {
                 layout::make_folders(root)?;
-                let effort = Effort::default();
-                Ok(Exclusive::new(Self { root: root.to_owned(), scratch: None, effort, _lock: lock }))
+                let counters = IoCounters::default();
+                Ok(Maintenance::new(Self { root: root.to_owned(), scratch: None, counters, _lock: lock }))
             }
             Err(fs::TryLockError::WouldBlock) => {
                 Err(Fault::machine(format!("the store {} is in use by a build or a fetch", root.display()))
-                    .mend("wait until that has ended, then run the command again"))
+                    .help("wait until that has ended, then run the command again"))
             }
             Err(fs::TryLockError::Error(e)) => Err(Fault::io("lock", root.join("lock"), e)),
         }
     }
 }
 
-impl Exclusive {
+impl Maintenance {
     pub(super) fn new(store: Store) -> Self {
         Self { store }
     }
@@ -152,12 +152,12 @@ impl Exclusive {
     /// Reads every blob; removes those that are not what their name says, and with them the records of
     /// the steps that they belong to. Records whose blobs are missing go too, and so do trees that are laid
     /// out as files, which have no digest to be held against.
-    pub fn verify(&self) -> Result<Verified> {
+    pub fn verify(&self) -> Result<VerifyReport> {
         self.clear_trees(false)?;
         let blobs = list(&self.store.blobs())?;
         let checked: Vec<(u64, Option<String>)> =
             blobs.par_iter().map(|path| check(path)).collect::<Result<_>>()?;
-        let mut report = Verified { blobs: blobs.len() as u64, ..Verified::default() };
+        let mut report = VerifyReport { blobs: blobs.len() as u64, ..VerifyReport::default() };
         let mut wrong: BTreeMap<PathBuf, String> = BTreeMap::new();
         for (path, (size, damage)) in blobs.into_iter().zip(checked) {
             report.bytes += size;
@@ -232,8 +232,8 @@ impl Exclusive {
             let root = serde_json::from_slice(&bytes).map_err(|e| {
                 // Failing is safer than collecting what it kept.
                 Fault::integrity(format!("{} is not a root of the store", path.display()))
-                    .because(e)
-                    .mend(format!("remove it, and fetch and build again: rm {}", path.display()))
+                    .cause(e)
+                    .help(format!("remove it, and fetch and build again: rm {}", path.display()))
             })?;
             Ok((path, root))
         };

@@ -41,17 +41,17 @@ use crate::plan::{Output, StepId};
 
 pub use batch::Batch;
 pub use blob::BlobWriter;
-pub use maintenance::{Collected, Damage, Exclusive, Verified};
+pub use maintenance::{Collected, Damage, Maintenance, VerifyReport};
 pub use sparse::SparseWriter;
-use stats::Effort;
-pub use stats::Spent;
+use stats::IoCounters;
+pub use stats::IoStats;
 
 /// An open store. Opening takes the shared lock; dropping gives it back.
 pub struct Store {
     root: PathBuf,
     // None for gc and verify: they write nothing, and so work on a full disk.
     scratch: Option<Scratch>,
-    effort: Effort,
+    counters: IoCounters,
     // Released when the file is closed, also by the kernel after a kill.
     _lock: File,
 }
@@ -75,7 +75,12 @@ impl Store {
         layout::make_folders(root)?;
         let scratch = Scratch::new(&root.join("tmp"), "")?;
         layout::probe(scratch.path())?;
-        Ok(Self { root: root.to_owned(), scratch: Some(scratch), effort: Effort::default(), _lock: lock })
+        Ok(Self {
+            root: root.to_owned(),
+            scratch: Some(scratch),
+            counters: IoCounters::default(),
+            _lock: lock,
+        })
     }
 
     /// The store's folder.
@@ -121,7 +126,7 @@ impl Store {
 
     /// Keeps `bytes`.
     pub fn put_bytes(&self, bytes: &[u8]) -> Result<Digest> {
-        let content = self.effort.digest(bytes);
+        let content = self.counters.digest(bytes);
         if self.size_of(&content)? == Some(bytes.len() as u64) {
             return Ok(content);
         }
@@ -131,7 +136,7 @@ impl Store {
     /// Makes a finished download a blob: its bytes have the digest `content`, as the caller has found.
     pub(crate) fn adopt(&self, path: &Path, file: &File, content: &Digest, size: u64) -> Result<()> {
         layout::seal(file, path)?;
-        self.effort.wrote(size);
+        self.counters.wrote(size);
         self.publish(path, content, size)?;
         sync_dir(&self.blobs())
     }
@@ -139,14 +144,14 @@ impl Store {
     /// Moves a finished file to its blob's place.
     fn publish(&self, from: &Path, content: &Digest, size: u64) -> Result<()> {
         if layout::publish(from, &self.path_of(content), size)? {
-            self.effort.added(size);
+            self.counters.added(size);
         }
         Ok(())
     }
 
     /// What has been hashed and written through this store since it was opened.
-    pub fn spent(&self) -> Spent {
-        self.effort.spent()
+    pub fn io_stats(&self) -> IoStats {
+        self.counters.io_stats()
     }
 
     /// Whether the bytes are there; their digest is checked when they are read.
@@ -192,7 +197,7 @@ impl Store {
 
     /// Reads a tree back.
     pub fn tree(&self, digest: &Digest) -> Result<Tree> {
-        Tree::from_json(&self.read(digest)?).map_err(|fault| fault.within(digest))
+        Tree::from_json(&self.read(digest)?).map_err(|fault| fault.context(digest))
     }
 
     /// What a step made, if its output is still there.

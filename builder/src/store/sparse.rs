@@ -22,7 +22,7 @@ use super::layout;
 use crate::base::digest::Hashing;
 use crate::base::{Digest, Fault, Result};
 use crate::host::atomic::{Temporary, sync_dir};
-use crate::pack::disk::sink::{Sink, filled};
+use crate::pack::disk::writer::{BlockWriter, filled};
 
 /// The least run of zeros that becomes a hole.
 const HOLE: usize = 1 << 16;
@@ -66,22 +66,22 @@ impl<'s> SparseWriter<'s> {
         self.flush.end().and_then(|ended| ended.map_err(|e| Fault::io("sync", shown, e)))?;
         layout::seal(&self.file, shown)?;
         let (content, size) = self.digest.end()?.map_err(|e| Fault::io("read", shown, e))?;
-        self.store.effort.wrote(size);
+        self.store.counters.wrote(size);
         self.store.publish(shown, &content, size)?;
         sync_dir(&self.store.blobs())?;
         Ok((content, size))
     }
 }
 
-impl Sink for SparseWriter<'_> {
-    fn put(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+impl BlockWriter for SparseWriter<'_> {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         if offset < self.settled {
             return Err(io::Error::other("bytes for a place that was settled"));
         }
         filled(bytes, HOLE).into_iter().try_for_each(|(at, piece)| self.file.write_all_at(piece, offset + at))
     }
 
-    fn settle(&mut self, end: u64) {
+    fn finalize_up_to(&mut self, end: u64) {
         if end >= self.settled + STRIDE {
             self.settled = end;
             self.digest.tell(end);
@@ -118,7 +118,7 @@ fn digest(file: &File, settled: &Receiver<u64>) -> io::Result<(Digest, u64)> {
     for end in settled {
         // Looks anew: beyond the last end there may have been a hole that is none any more.
         let at = hashing.length();
-        let stretch = Reader { file, at, until: at, hole: false }.take(end - at);
+        let stretch = SparseReader { file, at, until: at, hole: false }.take(end - at);
         io::copy(&mut BufReader::with_capacity(1 << 17, stretch), &mut hashing)?;
     }
     Ok(hashing.finish())
@@ -134,7 +134,7 @@ fn flush(file: &File, settled: &Receiver<u64>) -> io::Result<()> {
 }
 
 /// Reads a file, and its holes without asking the disk for them.
-pub(super) struct Reader<F> {
+pub(super) struct SparseReader<F> {
     file: F,
     at: u64,
     /// Where the stretch ends that `at` is in: all data, or all hole.
@@ -142,7 +142,7 @@ pub(super) struct Reader<F> {
     hole: bool,
 }
 
-impl Reader<File> {
+impl SparseReader<File> {
     pub(super) fn new(file: File, found: &Metadata) -> Self {
         // Sectors of a file are 512 bytes (stat(2)). Without holes it is one stretch.
         let until = if found.blocks() * 512 < found.len() { 0 } else { u64::MAX };
@@ -150,7 +150,7 @@ impl Reader<File> {
     }
 }
 
-impl<F: std::borrow::Borrow<File>> Reader<F> {
+impl<F: std::borrow::Borrow<File>> SparseReader<F> {
     /// Finds the next stretch (lseek(2), SEEK_DATA and SEEK_HOLE).
     fn look(&mut self) -> io::Result<()> {
         let file = self.file.borrow();
@@ -169,7 +169,7 @@ impl<F: std::borrow::Borrow<File>> Reader<F> {
     }
 }
 
-impl<F: std::borrow::Borrow<File>> Read for Reader<F> {
+impl<F: std::borrow::Borrow<File>> Read for SparseReader<F> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.at == self.until {
             self.look()?;

@@ -8,7 +8,7 @@ use crate::base::Digest;
 
 /// Bytes that went through a store since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Spent {
+pub struct IoStats {
     /// Hashed: what was written, what was read back and checked, and what was asked for by its bytes.
     pub hashed: u64,
     /// Written to the disk, into the store or out of it.
@@ -19,13 +19,13 @@ pub struct Spent {
 
 /// The counters; threads share them.
 #[derive(Default)]
-pub(super) struct Effort {
+pub(super) struct IoCounters {
     hashed: AtomicU64,
     written: AtomicU64,
     added: AtomicU64,
 }
 
-impl Effort {
+impl IoCounters {
     /// The digest of `bytes`, counted.
     pub(super) fn digest(&self, bytes: &[u8]) -> Digest {
         self.hashed(bytes.len() as u64);
@@ -51,8 +51,8 @@ impl Effort {
         self.added.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    pub(super) fn spent(&self) -> Spent {
+    pub(super) fn io_stats(&self) -> IoStats {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Spent { hashed: get(&self.hashed), written: get(&self.written), added: get(&self.added) }
+        IoStats { hashed: get(&self.hashed), written: get(&self.written), added: get(&self.added) }
     }
 }

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::base::Class;
 use crate::base::tree::{Node, TreePath};
-use crate::pack::disk::sink::Sink;
+use crate::pack::disk::writer::BlockWriter;
 
 fn store() -> (TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
@@ -178,7 +178,7 @@ fn a_tree_is_laid_out_once_and_whole() {
     let (_folder, store) = store();
     let name = Digest::of("name");
     let lay = |text: &str| {
-        store.laid_out(&name, |folder| {
+        store.checkout_tree(&name, |folder| {
             fs::create_dir(folder).unwrap();
             fs::write(folder.join("file"), text).unwrap();
             if text == "half" { Err(Fault::machine("broken off")) } else { Ok(()) }
@@ -190,7 +190,7 @@ fn a_tree_is_laid_out_once_and_whole() {
     assert_eq!(fs::read_to_string(laid.join("file")).unwrap(), "first");
     // Somebody else lays the same out meanwhile.
     fs::remove_dir_all(&laid).unwrap();
-    let raced = store.laid_out(&name, |folder| {
+    let raced = store.checkout_tree(&name, |folder| {
         fs::create_dir(folder).unwrap();
         lay("faster").map(drop)
     });
@@ -207,7 +207,7 @@ fn holes_are_read_as_zeros() {
         let mut file = store.sparse_writer().unwrap();
         for &at in stretches {
             expect[at as usize..at as usize + 7].fill(9);
-            file.put(at, &[9; 7]).unwrap();
+            file.write_at(at, &[9; 7]).unwrap();
         }
         let (content, size) = file.commit(length).unwrap();
         assert_eq!((content, size), (Digest::of(&expect), length), "{stretches:?}");
@@ -223,11 +223,11 @@ fn a_digest_follows_the_writer_of_a_disk() {
     // What was a hole when the first stretch was read is none when the next one is.
     for (at, settled) in [(70, 0), (3, 20), (21, 40), (45, 46), (50, 60)] {
         expect[at << 20..(at << 20) + 9].fill(at as u8);
-        file.put((at as u64) << 20, &[at as u8; 9]).unwrap();
-        file.settle(settled << 20);
+        file.write_at((at as u64) << 20, &[at as u8; 9]).unwrap();
+        file.finalize_up_to(settled << 20);
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    assert!(file.put(35 << 20, b"late").is_err(), "its digest is made already");
+    assert!(file.write_at(35 << 20, b"late").is_err(), "its digest is made already");
     assert_eq!(file.commit(80 << 20).unwrap(), (Digest::of(&expect), 80 << 20));
     assert_eq!((entries(&store.blobs()), entries(store.scratch())), (1, 0));
 }
@@ -245,7 +245,7 @@ fn verify_finds_every_flipped_bit_and_forgets_what_hangs_on_it() {
     damage(&store, &Digest::of("content"), |bytes| bytes[0] ^= 4);
     fs::remove_file(store.path_of(&plain.digest())).unwrap();
     fs::write(store.blobs().join("junk"), "").unwrap();
-    let laid = store.laid_out(&digest, |folder| Ok(fs::create_dir(folder).unwrap())).unwrap();
+    let laid = store.checkout_tree(&digest, |folder| Ok(fs::create_dir(folder).unwrap())).unwrap();
     drop(store);
 
     let report = Store::open_exclusive(&root).unwrap().verify().unwrap();

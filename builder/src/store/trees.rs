@@ -9,7 +9,11 @@ use crate::base::{Digest, Fault, Result};
 impl Store {
     /// The folder that `make` writes for `name`, which says all that decides what is in it. It is written once,
     /// beside its place, made durable and moved there; whoever finds it, finds it whole.
-    pub(crate) fn laid_out(&self, name: &Digest, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    pub(crate) fn checkout_tree(
+        &self,
+        name: &Digest,
+        make: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<PathBuf> {
         let place = self.trees().join(name.hex());
         if place.is_dir() {
             return Ok(place);

@@ -9,8 +9,8 @@ use builder::base::progress::Silent;
 use builder::base::tree::{Contents, Node, Tree, TreePath};
 use builder::base::{Class, Digest, Fault, Result, Url};
 use builder::build::steps::disk;
-use builder::fetch::{Client, Limits, Source, Wanted, fetch};
-use builder::pack::disk::sink::Sink;
+use builder::fetch::{Client, FetchLimits, FetchRequest, Locations, fetch};
+use builder::pack::disk::writer::BlockWriter;
 use builder::plan::{DiskFormat, Output, StepId};
 use builder::store::Store;
 
@@ -70,7 +70,7 @@ fn disks(root: &Path, count: u64) -> Result<()> {
         let (bytes, mut disk) = (bytes(number), store.sparse_writer()?);
         for at in (0..bytes.len()).step_by(1000).rev() {
             let piece = &bytes[at..bytes.len().min(at + 1000)];
-            disk.put(at as u64, piece).map_err(|e| Fault::io("write", root, e))?;
+            disk.write_at(at as u64, piece).map_err(|e| Fault::io("write", root, e))?;
         }
         let (content, size) = disk.commit(bytes.len() as u64)?;
         tree.insert(TreePath::new(format!("files/{number}"))?, Node::file(content, size, 0o644))?;
@@ -102,14 +102,14 @@ fn fill(root: &Path, size: u64) -> Result<()> {
     let big = vec![7; size as usize];
     let place = root.with_file_name("mirror");
     std::fs::write(&place, &big).map_err(|e| Fault::io("write", &place, e))?;
-    let wanted = Wanted {
+    let wanted = FetchRequest {
         name: "big".to_owned(),
-        source: Source::Urls(vec![Url::new(format!("file://{}", place.display()))?]),
+        source: Locations::Urls(vec![Url::new(format!("file://{}", place.display()))?]),
         size: Some(size),
         checksum: Some(Checksum::Sha256(Digest::of(&big))),
-        mend: String::new(),
+        help: String::new(),
     };
-    let client = Client::new(Limits::default(), None)?;
+    let client = Client::new(FetchLimits::default(), None)?;
     let tries = [
         store.put(&big[..]).map(drop),
         store.put_bytes(&big).map(drop),
@@ -120,9 +120,9 @@ fn fill(root: &Path, size: u64) -> Result<()> {
     ];
     for tried in tries {
         let fault = tried.err().ok_or_else(|| Fault::bug("the disk is not full"))?;
-        let mended = fault.how_to_mend().is_some_and(|mend| mend.contains("cargo xtask gc"));
+        let mended = fault.help_text().is_some_and(|help| help.contains("cargo xtask gc"));
         if fault.class() != Class::Machine || !mended {
-            return Err(fault.within("another fault than a full disk"));
+            return Err(fault.context("another fault than a full disk"));
         }
         println!("{fault}");
     }
@@ -132,7 +132,7 @@ fn fill(root: &Path, size: u64) -> Result<()> {
     }
     let left = (names(&root.join("blobs/sha256")), names(store.scratch()));
     if left != (2, 0) {
-        return Err(Fault::bug("a full disk left something").versus("two blobs", format!("{left:?}")));
+        return Err(Fault::bug("a full disk left something").expected_found("two blobs", format!("{left:?}")));
     }
     // What was fetched so far waits to be resumed; gc makes room of it.
     drop(store);

@@ -8,7 +8,7 @@ use builder::base::tree::{Contents, Kind, Memory, Node, Tree, TreePath};
 use builder::base::{Epoch, Fault, Result};
 use builder::pack::image::oci;
 use builder::plan::{Plan, Preloaded, Step};
-use tests::system::World;
+use tests::system::TestSystem;
 
 /// CRI-O's settings for the read-only store, and the line that names it.
 const SETTINGS: &str = "etc/crio/crio.conf.d/20-images.conf";
@@ -23,9 +23,9 @@ const UNIT: &str = "etc/systemd/system/hale-trial-import.service";
 const WANTED: &str = "etc/systemd/system/multi-user.target.wants/hale-trial-import.service";
 
 /// The root without its store of images, and with what imports them.
-pub(crate) fn at_first_boot(world: &World, plan: &Plan, tree: Tree) -> Result<Tree> {
+pub(crate) fn at_first_boot(system: &TestSystem, plan: &Plan, tree: Tree) -> Result<Tree> {
     // skopeo is no part of a node, and its configuration is ours.
-    let mut tree = World::new()?.beside(tree, &["golang-github-containers-common"])?;
+    let mut tree = TestSystem::new()?.beside(tree, &["golang-github-containers-common"])?;
     let preload = plan.iter().find_map(|(_, planned)| match &planned.step {
         Step::Preload { at, images, arch, epoch, .. } => Some((at, images, *arch, *epoch)),
         _ => None,
@@ -38,7 +38,7 @@ pub(crate) fn at_first_boot(world: &World, plan: &Plan, tree: Tree) -> Result<Tr
     let Some(Node { kind: Kind::File { content, .. }, .. }) = tree.get(SETTINGS) else {
         return Err(Fault::bug(format!("the root has no {SETTINGS}")));
     };
-    let settings = String::from_utf8(world.store.read(content)?).expect("settings are text");
+    let settings = String::from_utf8(system.store.read(content)?).expect("settings are text");
     let settings: String = settings
         .lines()
         .filter(|line| !line.starts_with(STORE_LINE))
@@ -48,13 +48,13 @@ pub(crate) fn at_first_boot(world: &World, plan: &Plan, tree: Tree) -> Result<Tr
     tree.insert(TreePath::new(UNIT)?, own.file(unit(images), 0o644))?;
     tree.insert(TreePath::new(WANTED)?, Node::symlink(format!("/{UNIT}")))?;
     for image in images.values() {
-        let (layout, documents) = shipped(world, image, arch, epoch)?;
+        let (layout, documents) = shipped(system, image, arch, epoch)?;
         for (path, node) in layout.iter() {
             tree.insert(TreePath::new(format!("{SHIPPED}/{}/{path}", image.component))?, node.clone())?;
         }
-        world.store.put_all(&documents)?;
+        system.store.put_all(&documents)?;
     }
-    world.store.put_all(&own)?;
+    system.store.put_all(&own)?;
     Ok(tree)
 }
 
@@ -73,22 +73,22 @@ fn unit(images: &BTreeMap<String, Preloaded>) -> String {
 }
 
 /// An image as an OCI layout.
-fn shipped(world: &World, image: &Preloaded, arch: Arch, epoch: Epoch) -> Result<(Tree, Memory)> {
-    let output = world.store.output(&image.tree)?.ok_or_else(|| Fault::bug("an image that was not made"))?;
-    let (tree, mut writer) = (world.store.tree(&output.digest())?, world.store.writer()?);
-    let layer = oci::write_layer(&tree, &world.store, epoch, &mut writer)?;
+fn shipped(system: &TestSystem, image: &Preloaded, arch: Arch, epoch: Epoch) -> Result<(Tree, Memory)> {
+    let output = system.store.output(&image.tree)?.ok_or_else(|| Fault::bug("an image that was not made"))?;
+    let (tree, mut writer) = (system.store.tree(&output.digest())?, system.store.writer()?);
+    let layer = oci::write_layer(&tree, &system.store, epoch, &mut writer)?;
     writer.commit()?;
     let (package, version) = (image.component.clone(), image.version.to_string());
-    oci::layout(&oci::Image {
+    oci::layout(&oci::ImageSpec {
         entrypoint: image.entrypoint.clone(),
         title: package.to_string(),
         version: version.clone(),
         description: None,
-        licenses: Some(image.licence.clone()),
+        licenses: Some(image.license.clone()),
         arch,
         epoch,
         base: None,
         annotations: BTreeMap::new(),
-        layers: vec![oci::Packed { package, version, layer }],
+        layers: vec![oci::PackageLayer { package, version, layer }],
     })
 }

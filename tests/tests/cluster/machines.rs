@@ -8,9 +8,9 @@ use std::time::Duration;
 use builder::base::tree::Tree;
 use builder::base::{Digest, Epoch, Result};
 use builder::build::planner::system;
-use builder::machine::vm::{Card, Disk, Firmware};
+use builder::machine::vm::{Card, Drive, Firmware};
 use tests::powercut::{Record, copy_disk};
-use tests::system::World;
+use tests::system::TestSystem;
 use tests::times::Times;
 use tests::tools::put;
 use tests::trial;
@@ -73,7 +73,7 @@ impl Role {
 
 /// The machines that run, and the disks of those that do not.
 pub(crate) struct Machines {
-    world: World,
+    system: TestSystem,
     host: Option<Host>,
     cards: BTreeMap<Role, Vec<Card>>,
     running: BTreeMap<Role, Running>,
@@ -87,10 +87,10 @@ pub(crate) struct Machines {
 }
 
 impl Machines {
-    pub(crate) fn new(world: World) -> Self {
-        let cards = Role::ALL.into_iter().zip(segment(world.folder.path(), Role::ALL.len())).collect();
+    pub(crate) fn new(system: TestSystem) -> Self {
+        let cards = Role::ALL.into_iter().zip(segment(system.folder.path(), Role::ALL.len())).collect();
         let (host, running, late) = (None, BTreeMap::new(), BTreeSet::new());
-        Self { world, host, cards, running, late, import: false, join: None, times: None }
+        Self { system, host, cards, running, late, import: false, join: None, times: None }
     }
 
     /// Finds the disks of machines that are up: those of this run, or those that another left.
@@ -179,11 +179,11 @@ impl Machines {
             true => trial::seed(&self.told(role), &seed, |_| {})?,
             false => {
                 put(&seed, vec![0; EMPTY]);
-                Disk::Snapshot(seed)
+                Drive::Snapshot(seed)
             }
         };
         let archive = trial::archive(GUESTS, &self.file(role, "scripts"), &self.file(role, "tar"));
-        let disks = vec![if is_first { Disk::Kept(disk.clone()) } else { self.record(role) }, archive, seed];
+        let disks = vec![if is_first { Drive::Kept(disk.clone()) } else { self.record(role) }, archive, seed];
         let (memory, cards) = (role.memory(), self.cards[&role].clone());
         let clock = self.late.contains(&role).then(|| now().plus_days(DAYS)).transpose()?;
         let guest = Guest { memory, disks, cards, asked: true, clock, ..Guest::of(disk, Firmware::Bios) };
@@ -192,21 +192,21 @@ impl Machines {
 
     fn host(&mut self) -> Result<&Host> {
         if self.host.is_none() {
-            self.host = Some(Host::with(self.world.tools(system::TOOLS)?));
+            self.host = Some(Host::with(self.system.tools(system::TOOLS)?));
         }
         Ok(self.host.as_ref().expect("it was just made"))
     }
 
     /// A disk of the role's image, larger than it.
     fn install(&self, role: Role) -> Result<()> {
-        self.world.add_program()?;
-        let planned = system::plan(&self.world.order(role.name()), &self.world.store)?;
-        let root = self.world.output(&mut planned.plan.clone(), planned.root)?;
-        let mut tree: Tree = self.world.store.tree(&root)?;
+        self.system.add_program()?;
+        let planned = system::plan(&self.system.target(role.name()), &self.system.store)?;
+        let root = self.system.output(&mut planned.plan.clone(), planned.root)?;
+        let mut tree: Tree = self.system.store.tree(&root)?;
         if self.import {
-            tree = images::at_first_boot(&self.world, &planned.plan, tree)?;
+            tree = images::at_first_boot(&self.system, &planned.plan, tree)?;
         }
-        trial::image(&self.world, tree, role.name(), &self.disk(role))?;
+        trial::image(&self.system, tree, role.name(), &self.disk(role))?;
         trial::grow(&self.disk(role), DISK)
     }
 
@@ -223,11 +223,11 @@ impl Machines {
     }
 
     /// The disk, of which every write is recorded from now on.
-    fn record(&self, role: Role) -> Disk {
+    fn record(&self, role: Role) -> Drive {
         let (disk, log) = (self.disk(role), self.file(role, "log"));
         copy_disk(&disk, &self.file(role, "before"));
         put(&log, "");
-        Disk::Recorded { disk, log }
+        Drive::Recorded { disk, log }
     }
 
     /// Takes a machine's power: its disk has what was flushed, and of the rest the half.
@@ -244,11 +244,11 @@ impl Machines {
     }
 
     fn disk(&self, role: Role) -> PathBuf {
-        self.world.folder.path().join(file(role))
+        self.system.folder.path().join(file(role))
     }
 
     fn file(&self, role: Role, end: &str) -> PathBuf {
-        self.world.folder.path().join(format!("{}.{end}", role.name()))
+        self.system.folder.path().join(format!("{}.{end}", role.name()))
     }
 }
 

@@ -29,7 +29,7 @@ use builder::base::Result;
 use builder::host::sandbox::{VERB, helper};
 use libtest_mimic::{Arguments, Failed, Trial};
 use machines::{Machines, Role};
-use tests::system::World;
+use tests::system::TestSystem;
 use tests::trial;
 use tests::vm::Outcome;
 
@@ -112,7 +112,7 @@ struct Cluster {
 impl Cluster {
     /// Fails when a component of a role is not at hand.
     fn new() -> Result<Self> {
-        Ok(Self { machines: Machines::new(World::handed_over(LINE)?), stages: BTreeMap::new() })
+        Ok(Self { machines: Machines::new(TestSystem::handed_over(LINE)?), stages: BTreeMap::new() })
     }
 
     /// What a script found; its stage is run by the first who asks.

@@ -5,7 +5,7 @@ use std::path::Path;
 use builder::base::tree::{Contents, Kind, Tree};
 use builder::base::{Epoch, Result};
 use builder::pack::disk::initramfs::{self, Kernel, WANTED};
-use builder::pack::disk::sink::Layered;
+use builder::pack::disk::writer::Layered;
 use builder::store::Store;
 use tests::tools::{prefixed, run, said, succeed, tool};
 

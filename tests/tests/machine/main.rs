@@ -29,14 +29,14 @@ use builder::build::steps::disk::INIT;
 use builder::host::overwrite::Overwrite;
 use builder::host::sandbox::{VERB, helper};
 use builder::machine::flash::{Target, flash};
-use builder::machine::vm::{Bus, Card, Disk, Firmware, Forward};
-use builder::pack::package::repository::Offer;
+use builder::machine::vm::{Bus, Card, Drive, Firmware, Forward};
+use builder::pack::package::repository::RepositoryPackage;
 use builder::plan::{Output, Plan, Step};
 use libtest_mimic::{Arguments, Failed, Trial};
 use packages::offer;
 use tests::powercut::{Record, copy_disk};
 use tests::secrets;
-use tests::system::World;
+use tests::system::TestSystem;
 use tests::tools::put;
 use tests::trial;
 use tests::vm::{Guest, Host, Outcome};
@@ -82,8 +82,8 @@ fn main() -> ExitCode {
     rest.push(Trial::test("no_secret_is_in_the_image", move || own.no_secret()));
     let own = Arc::clone(&stage);
     rest.push(Trial::test("every_driver_of_the_first_root_is_there", move || {
-        let Stage { world, shipped, .. } = &**own;
-        Ok(image::drivers_are_there(&world.store, &world.store.tree(shipped)?, world.epoch())?)
+        let Stage { system, shipped, .. } = &**own;
+        Ok(image::drivers_are_there(&system.store, &system.store.tree(shipped)?, system.epoch())?)
     }));
     rest.push(Trial::test("what_a_guest_writes_is_recorded_or_forgotten", move || {
         record::is_kept(&stage.host);
@@ -124,13 +124,13 @@ fn worst<T: Sync>(cases: &[T], boot: impl Fn(&T) -> (String, Outcomes) + Sync) -
 
 /// The images, and what guests have found so far.
 struct Stage {
-    world: World,
+    system: TestSystem,
     host: Host,
     /// The node's root as it is shipped; nothing of a test's in it.
     shipped: Digest,
     /// Its image, for the machines that start with nothing else.
     image: OnceLock<PathBuf>,
-    packages: Vec<Offer>,
+    packages: Vec<RepositoryPackage>,
     found: BTreeMap<&'static str, OnceLock<std::result::Result<Outcomes, String>>>,
 }
 
@@ -140,24 +140,24 @@ impl Stage {
     }
 
     fn build() -> Result<Self> {
-        let mut world = World::new()?;
-        world.add_fixtures()?;
-        world.add_program()?;
-        let planned = system::plan(&world.order("master"), &world.store)?;
+        let mut system = TestSystem::new()?;
+        system.add_fixtures()?;
+        system.add_program()?;
+        let planned = system::plan(&system.target("master"), &system.store)?;
         assert!(planned.left_out.is_empty(), "{:?}", planned.left_out);
         let mut plan = planned.plan.clone();
-        let shipped = world.output(&mut plan, planned.root)?;
+        let shipped = system.output(&mut plan, planned.root)?;
         let mut packages = Vec::new();
         if let Some(Step::Install { packages: own, .. }) = plan.get(&planned.root).map(|p| &p.step) {
             for deb in own.values() {
-                if let Some(Output::Blob { content, size }) = world.store.output(deb)? {
-                    packages.push(offer(&world, content, size)?);
+                if let Some(Output::Blob { content, size }) = system.store.output(deb)? {
+                    packages.push(offer(&system, content, size)?);
                 }
             }
         }
-        let host = Host::with(world.tools(system::TOOLS)?);
+        let host = Host::with(system.tools(system::TOOLS)?);
         let found = STAGES.map(|(guest, _)| (guest, OnceLock::new())).into();
-        Ok(Self { world, host, shipped, image: OnceLock::new(), packages, found })
+        Ok(Self { system, host, shipped, image: OnceLock::new(), packages, found })
     }
 
     /// What a guest found; it is booted by the first who asks.
@@ -181,7 +181,7 @@ impl Stage {
     }
 
     fn file(&self, name: &str) -> PathBuf {
-        self.world.folder.path().join(name)
+        self.system.folder.path().join(name)
     }
 
     /// The first boot of a flashed disk.
@@ -195,7 +195,7 @@ impl Stage {
         fs::OpenOptions::new().write(true).open(&before).and_then(|f| f.set_len(DISK)).expect("a large disk");
         copy_disk(&before, &disk);
         put(&log, "");
-        let disks = vec![Disk::Recorded { disk: disk.clone(), log }, self.seed("seed", |_| {})];
+        let disks = vec![Drive::Recorded { disk: disk.clone(), log }, self.seed("seed", |_| {})];
         let outcomes = self.boot("first", "first", Guest { disks, ..Guest::of(&before, Firmware::Uefi) });
         remove(&disk);
         outcomes
@@ -221,7 +221,7 @@ impl Stage {
         record.cut(&self.file("before"), &disk, flush, |index| {
             Digest::of(format!("{flush} {index}")).bytes()[0] & 1 == 0
         });
-        let disks = vec![Disk::Kept(disk.clone()), self.seed(&format!("seed-{flush}"), |_| {})];
+        let disks = vec![Drive::Kept(disk.clone()), self.seed(&format!("seed-{flush}"), |_| {})];
         // Where e2fsck has mended the root, systemd starts the machine anew (systemd-fsck@.service(8)).
         let guest = Guest { disks, restarts: true, ..Guest::of(&disk, Firmware::Uefi) };
         let outcomes = self.boot(&format!("cut-{flush}"), "cut", guest);
@@ -245,10 +245,10 @@ impl Stage {
     }
 
     fn pods(&self) -> Outcomes {
-        let tree = self.world.store.tree(&self.shipped).expect("the root");
+        let tree = self.system.store.tree(&self.shipped).expect("the root");
         // Of Debian's container tools only the programs: our configuration is on trial.
         let tree =
-            self.world.beside(tree, &["golang-github-containers-common"]).expect("the guests' packages");
+            self.system.beside(tree, &["golang-github-containers-common"]).expect("the guests' packages");
         let image = self.image(tree, "pods");
         // The label can be read, and the file's bytes are gone.
         let broken = self.seed("broken", |bytes| {
@@ -256,7 +256,7 @@ impl Stage {
             bytes[at.expect("the seed's file")..][..SEED.len()].fill(0xff);
         });
         self.foreign();
-        let disks = vec![Disk::Snapshot(image.clone()), broken];
+        let disks = vec![Drive::Snapshot(image.clone()), broken];
         let guest = Guest { disks, memory: 2048, ..Guest::of(&image, Firmware::Bios) };
         let outcomes = self.boot("pods", "pods", guest);
         remove(&image);
@@ -270,7 +270,7 @@ impl Stage {
         let port = server.url("").rsplit(':').next().expect("a port").to_owned();
         put(extra.join("settings"), format!("PORT={port}\nSUITE={suite}\n"));
         put(extra.join("listing"), self.listing().expect("a listing"));
-        let (cards, disks) = (vec![Card::User(Vec::new())], vec![Disk::Snapshot(image.clone()), self.iso()]);
+        let (cards, disks) = (vec![Card::User(Vec::new())], vec![Drive::Snapshot(image.clone()), self.iso()]);
         let guest = Guest { cards, disks, ..Guest::of(&image, Firmware::Bios) };
         let outcomes = self.boot("plain", "plain", guest);
         remove(&image);
@@ -278,25 +278,25 @@ impl Stage {
     }
 
     /// A seed as a CD's image.
-    fn iso(&self) -> Disk {
+    fn iso(&self) -> Drive {
         let (folder, path) = (self.file("cd"), self.file("seed.iso"));
         put(folder.join("node.toml"), SEED);
         let words = ["-quiet", "-rational-rock", "-volid", "HALE-SEED", "-output"].map(std::ffi::OsStr::new);
         let words = words.into_iter().chain([path.as_os_str(), folder.as_os_str()]);
-        let made = self.world.tools("iso").and_then(|tools| tools.run("genisoimage", words));
+        let made = self.system.tools("iso").and_then(|tools| tools.run("genisoimage", words));
         made.unwrap_or_else(|fault| panic!("{fault}"));
-        Disk::Snapshot(path)
+        Drive::Snapshot(path)
     }
 
     /// A Debian of the machine's packages alone, with the program that our initramfs starts with.
     fn plain_root(&self) -> Result<Tree> {
-        let world = &self.world;
+        let system = &self.system;
         let mut plan = Plan::new();
-        let packages = inputs::packages(&mut plan, &world.lock, &world.store, &["machine"])?;
-        let root = plan.add("root", Step::Root { packages, epoch: world.epoch() })?;
-        let root = world.output(&mut plan, root)?;
-        let mut tree = world.store.tree(&root)?;
-        let shipped = world.store.tree(&self.shipped)?;
+        let packages = inputs::packages(&mut plan, &system.lock, &system.store, &["machine"])?;
+        let root = plan.add("root", Step::Root { packages, epoch: system.epoch() })?;
+        let root = system.output(&mut plan, root)?;
+        let mut tree = system.store.tree(&root)?;
+        let shipped = system.store.tree(&self.shipped)?;
         for path in [INIT, "etc/fstab"] {
             tree.insert(TreePath::new(path)?, shipped.get(path).expect("the image has it").clone())?;
         }
@@ -306,17 +306,17 @@ impl Stage {
     /// The image of a root that runs a guest's checks. Whoever asks removes it.
     fn image(&self, tree: Tree, name: &str) -> PathBuf {
         let path = self.file(&format!("{name}.raw"));
-        trial::image(&self.world, tree, name, &path).unwrap_or_else(|fault| panic!("{fault}"));
+        trial::image(&self.system, tree, name, &path).unwrap_or_else(|fault| panic!("{fault}"));
         path
     }
 
     fn shipped_image(&self) -> &Path {
-        let tree = || self.world.store.tree(&self.shipped).expect("the root");
+        let tree = || self.system.store.tree(&self.shipped).expect("the root");
         self.image.get_or_init(|| self.image(tree(), "shipped"))
     }
 
     /// A seed disk of the master, spoilt.
-    fn seed(&self, name: &str, spoil: impl FnOnce(&mut [u8])) -> Disk {
+    fn seed(&self, name: &str, spoil: impl FnOnce(&mut [u8])) -> Drive {
         trial::seed(SEED, &self.file(name), spoil).unwrap_or_else(|fault| panic!("{fault}"))
     }
 
@@ -339,17 +339,17 @@ impl Stage {
 
     /// A canary is planted, and is all that is found.
     fn no_secret(&self) -> std::result::Result<(), Failed> {
-        let (mut tree, mut contents) = (self.world.store.tree(&self.shipped)?, Memory::default());
+        let (mut tree, mut contents) = (self.system.store.tree(&self.shipped)?, Memory::default());
         let key = format!("-----BEGIN OPENSSH PRIVATE KEY-----\n{}\n", "b3BlbnNzaC1rZXk".repeat(4));
         tree.insert(TreePath::new(CANARY)?, contents.file(key.as_bytes(), 0o600))?;
-        self.world.store.put_bytes(key.as_bytes())?;
+        self.system.store.put_bytes(key.as_bytes())?;
         let image = self.image(tree.clone(), "canary");
-        let (checkout, store) = (tests::system::checkout(), self.world.store.root().to_owned());
-        let own = [checkout.as_os_str(), store.as_os_str(), self.world.folder.path().as_os_str()];
+        let (checkout, store) = (tests::system::checkout(), self.system.store.root().to_owned());
+        let own = [checkout.as_os_str(), store.as_os_str(), self.system.folder.path().as_os_str()];
         let words: Vec<&[u8]> = own.iter().map(|path| path.as_encoded_bytes()).collect();
         let (by_place, by_bytes) = (
-            secrets::in_tree(&self.world.store, &tree),
-            secrets::in_bytes(&image, &words, &secrets::published(&self.world.store, &tree)),
+            secrets::in_tree(&self.system.store, &tree),
+            secrets::in_bytes(&image, &words, &secrets::published(&self.system.store, &tree)),
         );
         remove(&image);
         let canary = by_bytes.len() == 1 && by_bytes[0].starts_with("the private key b3BlbnNzaC1rZXk");

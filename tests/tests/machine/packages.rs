@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use builder::base::name::{PackageName, SuiteName};
 use builder::base::tree::{Contents, Kind, Node};
 use builder::base::{Digest, Result};
-use builder::dist::repository::{Gathered, publish};
-use builder::formats::debian::deb::{Deb, Limits};
+use builder::dist::repository::{RepositoryContents, publish};
+use builder::formats::debian::deb::{UnpackLimits, UnpackedDeb};
 use builder::formats::openpgp::SigningKey;
-use builder::pack::package::repository::{Offer, Suite};
+use builder::pack::package::repository::{RepositoryPackage, Suite};
 use tests::server::{Answer, Server};
-use tests::system::World;
+use tests::system::TestSystem;
 use tests::tools::{put, succeed, tool};
 
 use crate::Stage;
@@ -43,22 +43,28 @@ impl Stage {
 
     /// A signed repository of the role's packages and of what they need, served over HTTP; the suite's name.
     pub(crate) fn repository(&self, extra: &Path) -> Result<(Server, SuiteName)> {
-        let world = &self.world;
+        let system = &self.system;
         let mut offers = self.packages.clone();
-        for package in world.lock.packages.values().filter(|p| p.wanted_by.contains("master")) {
-            offers.push(offer(world, package.sha256, package.size)?);
+        for package in system.lock.packages.values().filter(|p| p.wanted_by.contains("master")) {
+            offers.push(offer(system, package.sha256, package.size)?);
         }
         let suite = Suite {
-            name: SuiteName::new(format!("hale-{}", world.recipe.line.name))?,
+            name: SuiteName::new(format!("hale-{}", system.recipe.line.name))?,
             description: "Tests".to_owned(),
-            epoch: world.epoch(),
-            arches: BTreeSet::from([world.lock.arch]),
+            epoch: system.epoch(),
+            arches: BTreeSet::from([system.lock.arch]),
             uri: "http://10.0.2.2".to_owned(),
         };
         let key = SigningKey::generate([7; 32], "Tests <tests@example.org>", suite.epoch)?;
         put(extra.join("hale.asc"), key.certificate_armor()?);
-        let to = world.folder.path().join("repository");
-        publish(&world.store, &suite, Gathered { offers, ..Gathered::default() }, &key, &to)?;
+        let to = system.folder.path().join("repository");
+        publish(
+            &system.store,
+            &suite,
+            RepositoryContents { offers, ..RepositoryContents::default() },
+            &key,
+            &to,
+        )?;
         let server = Server::answering(move |request| match fs::read(to.join(decoded(&request.path))) {
             Ok(bytes) => Answer::file(request, &bytes),
             Err(_) => Answer::new(404, "not here"),
@@ -68,7 +74,7 @@ impl Stage {
 
     /// Every path of our packages as it stands in the image.
     pub(crate) fn listing(&self) -> Result<String> {
-        let (store, tree) = (&self.world.store, self.world.store.tree(&self.shipped)?);
+        let (store, tree) = (&self.system.store, self.system.store.tree(&self.shipped)?);
         let mut paths: BTreeSet<String> = BTreeSet::new();
         for offer in &self.packages {
             let name = offer.control.need("Package")?;
@@ -99,9 +105,10 @@ impl Stage {
     }
 }
 
-pub(crate) fn offer(world: &World, content: Digest, size: u64) -> Result<Offer> {
-    let control = Deb::read_control("a package", world.store.open(&content)?, Limits::for_size(size))?;
-    Ok(Offer { control, content, size })
+pub(crate) fn offer(system: &TestSystem, content: Digest, size: u64) -> Result<RepositoryPackage> {
+    let control =
+        UnpackedDeb::read_control("a package", system.store.open(&content)?, UnpackLimits::for_size(size))?;
+    Ok(RepositoryPackage { control, content, size })
 }
 
 /// A request's path below the server's folder; apt escapes the signs of versions (RFC 3986, 2.1).

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use builder::machine::vm::{Disk, Firmware};
+use builder::machine::vm::{Drive, Firmware};
 use tests::powercut::Record;
 use tests::vm::{Guest, Host};
 
@@ -40,7 +40,7 @@ pub(crate) fn is_kept(host: &Host) {
     fs::write(&log, "").unwrap();
     let original = folder.path().join("original");
     fs::copy(&path, &original).unwrap();
-    let disks = vec![Disk::Recorded { disk: path.clone(), log: log.clone() }];
+    let disks = vec![Drive::Recorded { disk: path.clone(), log: log.clone() }];
     let recorded = Guest { disks, ..Guest::of(&path, Firmware::Bios) };
     let mut guest = host.boot("recorded", &recorded, Duration::from_secs(10));
     guest.wait_for("OK");

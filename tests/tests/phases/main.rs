@@ -20,10 +20,10 @@ use builder::build::planner::system;
 use builder::host::overwrite::Overwrite;
 use builder::host::sandbox::{VERB, helper};
 use builder::machine::flash::{Seed, Target, flash};
-use builder::machine::vm::{Disk, Firmware};
+use builder::machine::vm::{Drive, Firmware};
 use libtest_mimic::{Arguments, Failed, Trial};
 use tests::loops::Loop;
-use tests::system::World;
+use tests::system::TestSystem;
 use tests::tools::{put, succeed, tool};
 use tests::trial;
 use tests::vm::{Guest, Host, Outcome};
@@ -77,24 +77,24 @@ fn result(found: &Found, check: &str) -> std::result::Result<(), Failed> {
 }
 
 fn run() -> Result<Outcomes> {
-    let mut world = World::of(&LineName::new(LINE)?)?;
-    world.add_fixtures()?;
-    world.add_program()?;
-    let planned = system::plan(&world.order("master"), &world.store)?;
+    let mut system = TestSystem::of(&LineName::new(LINE)?)?;
+    system.add_fixtures()?;
+    system.add_program()?;
+    let planned = system::plan(&system.target("master"), &system.store)?;
     assert!(planned.left_out.is_empty(), "{:?}", planned.left_out);
-    let root = world.output(&mut planned.plan.clone(), planned.root)?;
+    let root = system.output(&mut planned.plan.clone(), planned.root)?;
     // Of Debian's container tools only the programs: our configuration is on trial.
-    let tree = world.beside(world.store.tree(&root)?, &["golang-github-containers-common"])?;
-    let file = |name: &str| world.folder.path().join(name);
+    let tree = system.beside(system.store.tree(&root)?, &["golang-github-containers-common"])?;
+    let file = |name: &str| system.folder.path().join(name);
     let (image, disk) = (file("image"), file("disk"));
-    trial::image(&world, with_stand_in(&world, tree)?, GUEST, &image)?;
+    trial::image(&system, with_stand_in(&system, tree)?, GUEST, &image)?;
     put(&disk, "");
     trial::grow(&disk, DISK)?;
-    flashed(&image, &disk, &seed(world.folder.path()))?;
+    flashed(&image, &disk, &seed(system.folder.path()))?;
     let checks = trial::archive(GUEST, &file("payload"), &file("checks.tar"));
-    let disks = vec![Disk::Kept(disk.clone()), checks];
+    let disks = vec![Drive::Kept(disk.clone()), checks];
     let guest = Guest { memory: MEMORY, disks, ..Guest::of(disk, Firmware::Bios) };
-    let host = Host::with(world.tools(system::TOOLS)?);
+    let host = Host::with(system.tools(system::TOOLS)?);
     let mut running = host.boot(GUEST, &guest, LIMIT);
     let outcomes = running.outcomes();
     running.kill();
@@ -123,12 +123,12 @@ fn flashed(image: &Path, disk: &Path, text: &str) -> Result<()> {
 }
 
 /// The root with the kubelet's stand-in, started as the kubelet is.
-fn with_stand_in(world: &World, mut tree: Tree) -> Result<Tree> {
+fn with_stand_in(system: &TestSystem, mut tree: Tree) -> Result<Tree> {
     let mut own = Memory::default();
     let drop_in = format!("[Service]\nExecStart=\nExecStart=/usr/bin/python3 /{STAND_IN}\n");
     for (path, text) in [(STAND_IN, include_str!("../../guests/kubelet.py")), (DROP_IN, &drop_in)] {
         tree.insert(TreePath::new(path)?, own.file(text, 0o644))?;
     }
-    world.store.put_all(&own)?;
+    system.store.put_all(&own)?;
     Ok(tree)
 }

@@ -13,7 +13,7 @@ use builder::base::name::PackageName;
 use builder::base::tree::{Contents, Kind, Tree};
 use builder::base::{Class, Digest, Epoch, Result};
 use builder::host::sandbox::{Sandbox, VERB, helper};
-use builder::rootfs::{Builder, Limits, unpack_all};
+use builder::rootfs::{Builder, Timeouts, unpack_all};
 use builder::store::Store;
 use libtest_mimic::{Arguments, Trial};
 use packages::{base, busy, owning, pack, script, with_postinst};
@@ -98,7 +98,7 @@ fn root(store: &Path, debs: &[PathBuf]) -> Result<(Digest, Tree)> {
 
 fn root_with(sandbox: &Sandbox, store: &Path, debs: &[PathBuf], limit: u64) -> Result<(Digest, Tree)> {
     let store = Store::open(store)?;
-    let limits = Limits { script: limit, dpkg: limit, compile: limit };
+    let limits = Timeouts { script: limit, dpkg: limit, compile: limit };
     let builder = Builder { store: &store, sandbox, epoch: epoch(), limits };
     let kept: Result<Vec<Digest>> = debs.iter().map(|deb| keep(&store, deb)).collect();
     let digest = builder.assemble(&unpack_all(&store, &kept?)?)?;
@@ -108,7 +108,7 @@ fn root_with(sandbox: &Sandbox, store: &Path, debs: &[PathBuf], limit: u64) -> R
 /// Installs one more package, which may own files by [`OWNER`], and holds it.
 fn install(store: &Path, root: &Digest, package: &str, deb: &Path) -> Result<Digest> {
     let (store, sandbox) = (Store::open(store)?, Sandbox::of_this_program()?);
-    let limits = Limits { script: 20, dpkg: 20, compile: 20 };
+    let limits = Timeouts { script: 20, dpkg: 20, compile: 20 };
     let builder = Builder { store: &store, sandbox: &sandbox, epoch: epoch(), limits };
     let name = PackageName::new(package).expect("a name");
     let held = BTreeSet::from([name.clone()]);

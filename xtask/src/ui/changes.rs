@@ -1,12 +1,12 @@
 //! What changed in a lock, as columns.
 
 use builder::base::name::GroupName;
-use builder::lock::diff::Change;
+use builder::lock::diff::LockChange;
 
 use super::table::Table;
 
 /// A row a change; empty when nothing changed.
-pub(crate) fn draw(changes: &[Change]) -> String {
+pub(crate) fn draw(changes: &[LockChange]) -> String {
     if changes.is_empty() {
         return String::new();
     }
@@ -27,7 +27,7 @@ mod tests {
     fn a_change_is_a_row() {
         let wanted_by = ["master", "node"].map(|name| GroupName::new(name).unwrap()).into();
         let change =
-            Change { name: "conmon".to_owned(), before: None, after: Some("9:2".to_owned()), wanted_by };
+            LockChange { name: "conmon".to_owned(), before: None, after: Some("9:2".to_owned()), wanted_by };
         assert_eq!(draw(&[change]), "        was  is   for\nconmon  -    9:2  master node\n");
         assert_eq!(draw(&[]), "");
     }

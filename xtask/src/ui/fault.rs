@@ -5,8 +5,8 @@ use builder::base::Fault;
 
 /// Draws a fault as lines of text: file, line and caret where a file is to blame, then expected and
 /// found, then what mends it.
-pub(crate) fn draw(fault: &Fault, colour: bool) -> String {
-    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+pub(crate) fn draw(fault: &Fault, color: bool) -> String {
+    let renderer = if color { Renderer::styled() } else { Renderer::plain() };
     let mut group =
         Level::ERROR.primary_title(fault.what()).elements(Vec::<annotate_snippets::Element<'_>>::new());
     if let Some(place) = fault.place() {
@@ -18,12 +18,12 @@ pub(crate) fn draw(fault: &Fault, colour: bool) -> String {
     for cause in fault.causes() {
         group = group.element(Level::NOTE.message(cause.as_str()));
     }
-    if let Some((expected, found)) = fault.expected_found() {
+    if let Some((expected, found)) = fault.mismatch() {
         group = group.element(Level::NOTE.message(format!("expected {expected}")));
         group = group.element(Level::NOTE.message(format!("found {found}")));
     }
-    if let Some(mend) = fault.how_to_mend() {
-        group = group.element(Level::HELP.message(mend));
+    if let Some(help) = fault.help_text() {
+        group = group.element(Level::HELP.message(help));
     }
     renderer.render(&[group])
 }
@@ -38,8 +38,8 @@ mod tests {
         let text = "[bridge]\nnmae = \"lxcbr0\"\n";
         let fault = Fault::user("unknown key `nmae`")
             .at(Place::new("recipes/site.toml", text, 9..13))
-            .versus("`name`", "`nmae`")
-            .mend("write `name`");
+            .expected_found("`name`", "`nmae`")
+            .help("write `name`");
         let drawn = draw(&fault, false);
         for part in [
             "error: unknown key `nmae`",

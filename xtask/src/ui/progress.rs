@@ -13,7 +13,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unit {
+pub(crate) enum ProgressUnit {
     /// Bytes that are fetched.
     Bytes,
     /// Steps that are made.
@@ -30,7 +30,7 @@ pub(crate) enum Show {
 
 /// Progress of one piece of work.
 pub(crate) struct Bar {
-    unit: Unit,
+    unit: ProgressUnit,
     bar: ProgressBar,
     lines: Option<Mutex<Lines>>,
 }
@@ -43,7 +43,7 @@ struct Lines {
 
 impl Bar {
     /// Begins with `total` bytes or steps to go.
-    pub(crate) fn new(show: Show, unit: Unit, total: u64) -> Self {
+    pub(crate) fn new(show: Show, unit: ProgressUnit, total: u64) -> Self {
         let terminal = matches!(show, Show::Terminal);
         let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(total), target);
@@ -70,7 +70,7 @@ impl Bar {
 
     fn describe(&self, passed: Duration) -> String {
         let (done, total) = (self.bar.position(), self.bar.length().unwrap_or_default());
-        if self.unit == Unit::Steps {
+        if self.unit == ProgressUnit::Steps {
             return format!("{done} of {total} steps, {}, {}", HumanDuration(passed), self.bar.message());
         }
         let rate = (done as f64 / passed.as_secs_f64().max(0.001)) as u64;
@@ -122,10 +122,10 @@ impl Drop for Bar {
     }
 }
 
-fn style(unit: Unit) -> ProgressStyle {
+fn style(unit: ProgressUnit) -> ProgressStyle {
     let template = match unit {
-        Unit::Bytes => "{bar:24} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left",
-        Unit::Steps => "{bar:24} {pos} of {len} steps, {elapsed}, {eta} left: {msg}",
+        ProgressUnit::Bytes => "{bar:24} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left",
+        ProgressUnit::Steps => "{bar:24} {pos} of {len} steps, {elapsed}, {eta} left: {msg}",
     };
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn a_log_gets_whole_lines() {
         let log = Log::default();
-        let progress = Bar::new(Show::Lines(Box::new(log.clone())), Unit::Bytes, 4096);
+        let progress = Bar::new(Show::Lines(Box::new(log.clone())), ProgressUnit::Bytes, 4096);
         progress.advance(1024);
         progress.expect(1024);
         progress.say("kubelet: fetched");
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(String::from_utf8(log.0.lock().unwrap().clone()).unwrap(), "kubelet: fetched\n");
         let line = progress.describe(Duration::from_secs(2));
         assert_eq!(line, "512 B of 5.00 KiB, 256 B/s, 18 seconds left");
-        let steps = Bar::new(Show::Lines(Box::new(std::io::sink())), Unit::Steps, 3);
+        let steps = Bar::new(Show::Lines(Box::new(std::io::sink())), ProgressUnit::Steps, 3);
         steps.name("deb hale");
         steps.advance(1);
         assert_eq!(steps.describe(Duration::from_secs(1)), "1 of 3 steps, 1 second, deb hale");

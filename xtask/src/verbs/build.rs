@@ -6,15 +6,15 @@ use std::time::Instant;
 
 use builder::base::Result;
 use builder::base::tree::Kind;
-use builder::build::executor::{Built, Way};
-use builder::build::planner::Order;
-use builder::build::planner::bundle::{self, Planned};
+use builder::build::executor::{BuildResults, StepResult};
+use builder::build::planner::BuildTarget;
+use builder::build::planner::bundle::{self, BundlePlan};
 use builder::dist::repository::COMPONENTS;
 use builder::host::checkout::Project;
-use builder::lock::From;
+use builder::lock::LockedOrigin;
 use builder::plan::Output;
-use builder::recipe::Source;
-use builder::store::{Spent, Store};
+use builder::recipe::ResolvedOrigin;
+use builder::store::{IoStats, Store};
 use clap::Args;
 use serde::Serialize;
 
@@ -22,7 +22,7 @@ use crate::context::Context;
 use crate::run::{peak_memory, publish, realise};
 use crate::target::{Jobs, Target};
 use crate::ui::table::{self, Table};
-use crate::verbs::components::{self, Lack, Overridden};
+use crate::verbs::components::{self, NotIncluded, Overridden};
 
 /// Arguments of `build`.
 #[derive(Args)]
@@ -38,25 +38,25 @@ pub(crate) struct Build {
 
 /// What a build tells.
 #[derive(Serialize)]
-struct Summary {
+struct BuildReport {
     role: String,
     dist: String,
     seconds: f64,
     steps: usize,
     made: usize,
-    files: BTreeMap<String, Made>,
-    missing: BTreeMap<String, Lack>,
+    files: BTreeMap<String, WrittenFile>,
+    missing: BTreeMap<String, NotIncluded>,
     local: Vec<String>,
     overridden: BTreeMap<String, Overridden>,
     /// Bytes that the store has hashed and written for this process so far.
-    spent: Spent,
+    spent: IoStats,
     /// The most memory that this process has had, in bytes.
     peak_memory: u64,
 }
 
 /// One file of a bundle.
 #[derive(Serialize)]
-struct Made {
+struct WrittenFile {
     size: u64,
     digest: String,
 }
@@ -77,13 +77,13 @@ impl Build {
     }
 
     fn roles(&self, context: &Context, store: &Store, dist: &Path) -> Result<()> {
-        for order in self.target.orders(context)? {
+        for target in self.target.targets(context)? {
             let start = Instant::now();
-            let planned = bundle::plan(&order, store)?;
+            let planned = bundle::plan(&target, store)?;
             let built = realise(context, store, &planned.plan, self.jobs)?;
-            let to = dist.join(order.role.as_str());
+            let to = dist.join(target.role.as_str());
             let output = publish(store, &planned.plan, planned.goal, &built, &to)?;
-            let bundle = Bundle { order: &order, planned: &planned, built: &built, output, to: &to };
+            let bundle = Bundle { target: &target, planned: &planned, built: &built, output, to: &to };
             bundle.summary(store, start.elapsed().as_secs_f64())?.show(context)?;
         }
         Ok(())
@@ -92,65 +92,69 @@ impl Build {
 
 /// A bundle that was built and put in its place.
 struct Bundle<'a> {
-    order: &'a Order,
-    planned: &'a Planned,
-    built: &'a Built,
+    target: &'a BuildTarget,
+    planned: &'a BundlePlan,
+    built: &'a BuildResults,
     output: Output,
     to: &'a Path,
 }
 
 impl Bundle<'_> {
-    fn summary(&self, store: &Store, seconds: f64) -> Result<Summary> {
+    fn summary(&self, store: &Store, seconds: f64) -> Result<BuildReport> {
         let mut files = BTreeMap::new();
         for (path, node) in store.tree(&self.output.digest())?.iter() {
             if let Kind::File { content, size } = &node.kind {
-                files.insert(path.to_string(), Made { size: *size, digest: content.to_string() });
+                files.insert(path.to_string(), WrittenFile { size: *size, digest: content.to_string() });
             }
         }
         let local = self.planned.lock.inputs.values();
-        let local = local.filter(|input| matches!(input.from, From::Added { .. }));
-        Ok(Summary {
-            role: self.order.role.to_string(),
+        let local = local.filter(|input| matches!(input.from, LockedOrigin::Supplied { .. }));
+        Ok(BuildReport {
+            role: self.target.role.to_string(),
             dist: self.to.display().to_string(),
             seconds,
             steps: self.planned.plan.len(),
-            made: self.built.values().filter(|(_, way)| *way == Way::Made).count(),
+            made: self.built.values().filter(|(_, way)| *way == StepResult::Built).count(),
             files,
             missing: self.missing(store)?,
             local: local.map(|input| format!("{} {}", input.component, input.version)).collect(),
             overridden: components::overridden(&self.planned.recipe, &self.planned.lock),
-            spent: store.spent(),
+            spent: store.io_stats(),
             peak_memory: peak_memory(),
         })
     }
 
     /// The role's components. A bundle depends on their packages and holds none of them.
-    fn missing(&self, store: &Store) -> Result<BTreeMap<String, Lack>> {
-        let Planned { files, recipe, lock, .. } = self.planned;
+    fn missing(&self, store: &Store) -> Result<BTreeMap<String, NotIncluded>> {
+        let BundlePlan { files, recipe, lock, .. } = self.planned;
         let mut absent: BTreeMap<_, _> =
             builder::build::planner::components::plan(files, recipe, lock, store)?
                 .missing
                 .into_iter()
-                .map(|missing| (missing.component.clone(), Lack::from(missing)))
+                .map(|missing| (missing.component.clone(), NotIncluded::from(missing)))
                 .collect();
         let mut missing = BTreeMap::new();
-        for name in &recipe.role(self.order.role.as_str())?.components {
-            let (why, mend) = match recipe.source(name)? {
-                Source::Apt { .. } => ("it is Debian's own package", "nothing: apt brings it"),
-                Source::Image { .. } => ("it is an image", "nothing: the node pulls it by its digest"),
-                Source::Url { .. } | Source::Compiled { .. } | Source::Provided { .. } => {
+        for name in &recipe.role(self.target.role.as_str())?.components {
+            let (why, help) = match recipe.source(name)? {
+                ResolvedOrigin::Debian { .. } => ("it is Debian's own package", "nothing: apt brings it"),
+                ResolvedOrigin::Image { .. } => {
+                    ("it is an image", "nothing: the node pulls it by its digest")
+                }
+                ResolvedOrigin::Download { .. }
+                | ResolvedOrigin::SourcePackage { .. }
+                | ResolvedOrigin::Provided { .. } => {
                     ("it is a package of its own", "cargo xtask build components")
                 }
             };
             let version = lock.version_of(recipe, name)?.to_string();
-            let apart = || Lack { version, why, mend: mend.to_owned() };
+            let apart = || NotIncluded { version, why, help: help.to_owned() };
             missing.insert(name.to_string(), absent.remove(name).unwrap_or_else(apart));
         }
         Ok(missing)
     }
 }
 
-impl Summary {
+impl BuildReport {
     fn show(&self, context: &Context) -> Result<()> {
         if context.json {
             return table::json(self);

@@ -8,11 +8,11 @@ use std::process::Command;
 use builder::base::name::LineName;
 use builder::base::tree::Contents;
 use builder::base::{Fault, Result};
-use builder::build::planner::Order;
+use builder::build::planner::BuildTarget;
 use builder::build::planner::bundle;
 use builder::build::planner::components;
 use builder::build::planner::system;
-use builder::dist::compare::builds::{self, Side};
+use builder::dist::compare::builds::{self, BuildRecord};
 use builder::dist::repository::COMPONENTS;
 use builder::host::checkout::Project;
 use builder::plan::{Output, Plan, Step};
@@ -64,9 +64,9 @@ exec unshare --user --map-user=1111 --map-group=2222 -- sh -c "$@""#;
 /// Something that is built twice.
 enum Subject {
     /// A role's packages.
-    Role(Order),
+    Role(BuildTarget),
     /// A role's disk, from the root up, of what can be installed.
-    Disk(Order),
+    Disk(BuildTarget),
     /// The packages of a line's components and images whose bytes are here.
     Components(Project, LineName),
 }
@@ -74,7 +74,7 @@ enum Subject {
 impl Subject {
     fn name(&self) -> String {
         match self {
-            Self::Role(order) | Self::Disk(order) => order.role.to_string(),
+            Self::Role(target) | Self::Disk(target) => target.role.to_string(),
             Self::Components(..) => COMPONENTS.to_owned(),
         }
     }
@@ -83,8 +83,8 @@ impl Subject {
     fn of(&self, copy: &Path) -> Self {
         let project = Project::at(copy);
         match self {
-            Self::Role(order) => Self::Role(Order { project, ..order.clone() }),
-            Self::Disk(order) => Self::Disk(Order { project, ..order.clone() }),
+            Self::Role(target) => Self::Role(BuildTarget { project, ..target.clone() }),
+            Self::Disk(target) => Self::Disk(BuildTarget { project, ..target.clone() }),
             Self::Components(_, line) => Self::Components(project, line.clone()),
         }
     }
@@ -92,15 +92,15 @@ impl Subject {
     /// The steps, and components that are missing.
     fn plan(&self, store: &Store) -> Result<(Plan, Vec<String>)> {
         match self {
-            Self::Role(order) => Ok((bundle::plan(order, store)?.plan, Vec::new())),
-            Self::Disk(order) => Ok((system::plan(order, store)?.plan, Vec::new())),
+            Self::Role(target) => Ok((bundle::plan(target, store)?.plan, Vec::new())),
+            Self::Disk(target) => Ok((system::plan(target, store)?.plan, Vec::new())),
             Self::Components(project, line) => {
                 let recipe = project.recipe(line)?;
                 let lock = project.lock(&recipe)?;
                 let planned = components::plan(&project.files()?, &recipe, &lock, store)?;
                 if planned.goal.is_none() {
                     let fault = Fault::user(format!("no component of line {line} is here"));
-                    return Err(fault.mend(format!("cargo xtask fetch {line}, or cargo xtask input add")));
+                    return Err(fault.help(format!("cargo xtask fetch {line}, or cargo xtask input add")));
                 }
                 let missing = planned.missing.iter().map(|missing| missing.component.to_string());
                 Ok((planned.plan, missing.collect()))
@@ -111,8 +111,8 @@ impl Subject {
     /// The verb that builds it, and its arguments.
     fn words(&self) -> Vec<String> {
         let (verb, line) = match self {
-            Self::Role(order) => (&["build"][..], &order.line),
-            Self::Disk(order) => (&["image", "--without-components"][..], &order.line),
+            Self::Role(target) => (&["build"][..], &target.line),
+            Self::Disk(target) => (&["image", "--without-components"][..], &target.line),
             Self::Components(_, line) => (&["build"][..], line),
         };
         let words = verb.iter().map(|word| (*word).to_owned());
@@ -129,7 +129,7 @@ impl Check {
             let verdict = Verdict { missing, ..again(context, &subject, &plan, &store)? };
             verdict.show(context)?;
             if let Some(parting) = verdict.parting {
-                return Err(Fault::integrity("two builds of one checkout differ").because(parting));
+                return Err(Fault::integrity("two builds of one checkout differ").cause(parting));
             }
         }
         Ok(())
@@ -140,7 +140,7 @@ impl Check {
         let mut subjects = Vec::new();
         if self.target.has_roles() {
             let subject = if self.image { Subject::Disk } else { Subject::Role };
-            subjects.extend(self.target.orders(context)?.into_iter().map(subject));
+            subjects.extend(self.target.targets(context)?.into_iter().map(subject));
         }
         if self.target.has_components() {
             let line = self.target.line(&project)?;
@@ -153,8 +153,7 @@ impl Check {
 /// The command that builds again. What is made in a sandbox needs the ids of who may have one: it is built
 /// again by the same user.
 fn second(subject: &Subject, plan: &Plan, store: &Path, proof: &Path) -> Result<Command> {
-    let program =
-        std::env::current_exe().map_err(|e| Fault::machine("cannot find this program").because(e))?;
+    let program = std::env::current_exe().map_err(|e| Fault::machine("cannot find this program").cause(e))?;
     let sandboxed =
         |step: &Step| matches!(step, Step::Root { .. } | Step::Install { .. } | Step::Compile { .. });
     let mut child = if plan.iter().any(|(_, planned)| sandboxed(&planned.step)) {
@@ -174,21 +173,22 @@ fn second(subject: &Subject, plan: &Plan, store: &Path, proof: &Path) -> Result<
 
 fn again(context: &Context, subject: &Subject, plan: &Plan, store: &Store) -> Result<Verdict> {
     let scratch = tempfile::Builder::new().prefix("hale check \u{fc} ").tempdir();
-    let scratch = scratch.map_err(|e| Fault::machine("no scratch directory").because(e))?;
+    let scratch = scratch.map_err(|e| Fault::machine("no scratch directory").cause(e))?;
     let copy = scratch.path().join("a path with spaces");
     checkout::copy(&context.root, &copy)?;
     let (other, proof) = (scratch.path().join("store"), scratch.path().join("conditions"));
     hand_over_inputs(plan, store, &Store::open(&other)?)?;
     let output = second(subject, plan, &other, &proof)?.env("HALE_ROOT", &copy).output();
-    let output = output.map_err(|e| Fault::io("run", "unshare", e).mend("apt-get install util-linux"))?;
+    let output = output.map_err(|e| Fault::io("run", "unshare", e).help("apt-get install util-linux"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        return Err(Fault::machine("the second build failed").because(said));
+        return Err(Fault::machine("the second build failed").cause(said));
     }
     let conditions = fs::read_to_string(&proof).map_err(|e| Fault::io("read", &proof, e))?;
     let other = Store::open(&other)?;
     let second = subject.of(&copy).plan(&other)?.0;
-    let compared = builds::compare(&Side { plan, store }, &Side { plan: &second, store: &other })?;
+    let compared =
+        builds::compare(&BuildRecord { plan, store }, &BuildRecord { plan: &second, store: &other })?;
     let (agree, parting) =
         compared.map_or_else(|parting| (0, Some(parting.to_string())), |agree| (agree, None));
     let conditions = conditions.lines().map(str::to_owned).collect();

@@ -6,7 +6,7 @@ use std::path::Path;
 use builder::base::Result;
 use builder::base::name::LineName;
 use builder::build::planner::components;
-use builder::build::planner::supply::Missing;
+use builder::build::planner::supply::MissingComponent;
 use builder::host::checkout::Project;
 use builder::lock::Lock;
 use builder::recipe::Recipe;
@@ -20,10 +20,10 @@ use crate::ui::table::{self, Table};
 
 /// What a build of component packages tells.
 #[derive(Serialize)]
-struct Summary {
+struct ComponentsReport {
     dist: String,
     packages: BTreeMap<String, String>,
-    missing: BTreeMap<String, Lack>,
+    missing: BTreeMap<String, NotIncluded>,
     overridden: BTreeMap<String, Overridden>,
 }
 
@@ -52,26 +52,27 @@ pub(crate) fn show_overridden(overridden: &BTreeMap<String, Overridden>) {
 
 /// A component that a bundle does not hold.
 #[derive(Serialize)]
-pub(crate) struct Lack {
+pub(crate) struct NotIncluded {
     pub(crate) version: String,
     pub(crate) why: &'static str,
-    pub(crate) mend: String,
+    #[serde(rename = "mend")]
+    pub(crate) help: String,
 }
 
-impl From<Missing> for Lack {
-    fn from(missing: Missing) -> Self {
-        Self { version: missing.version.to_string(), why: missing.why, mend: missing.mend }
+impl From<MissingComponent> for NotIncluded {
+    fn from(missing: MissingComponent) -> Self {
+        Self { version: missing.version.to_string(), why: missing.why, help: missing.help }
     }
 }
 
 /// Prints what is not included, why, and what to do about it.
-pub(crate) fn show_missing(missing: &BTreeMap<String, Lack>) {
+pub(crate) fn show_missing(missing: &BTreeMap<String, NotIncluded>) {
     if missing.is_empty() {
         return;
     }
     let mut table = Table::new(["not included", "version", "because", "do"]);
-    for (name, lack) in missing {
-        table.row([name.clone(), lack.version.clone(), lack.why.to_owned(), lack.mend.clone()]);
+    for (name, one) in missing {
+        table.row([name.clone(), one.version.clone(), one.why.to_owned(), one.help.clone()]);
     }
     print!("{table}");
 }
@@ -87,14 +88,17 @@ pub(crate) fn build(context: &Context, store: &Store, line: &LineName, jobs: Job
         publish(store, &planned.plan, goal, &built, to)?;
     }
     let packages = planned.packages.iter().map(|(name, version)| (name.to_string(), version.to_string()));
-    let missing =
-        planned.missing.into_iter().map(|missing| (missing.component.to_string(), Lack::from(missing)));
+    let missing = planned
+        .missing
+        .into_iter()
+        .map(|missing| (missing.component.to_string(), NotIncluded::from(missing)));
     let dist = to.display().to_string();
     let overridden = overridden(&recipe, &lock);
-    Summary { dist, packages: packages.collect(), missing: missing.collect(), overridden }.show(context)
+    ComponentsReport { dist, packages: packages.collect(), missing: missing.collect(), overridden }
+        .show(context)
 }
 
-impl Summary {
+impl ComponentsReport {
     fn show(&self, context: &Context) -> Result<()> {
         if context.json {
             return table::json(self);

@@ -4,16 +4,16 @@ use builder::base::name::LineName;
 use builder::base::{Fault, Result, Url};
 use builder::fetch::locked;
 use builder::fetch::mirror::Mirrors;
-use builder::fetch::{self, Summary, Wanted};
+use builder::fetch::{self, FetchRequest, FetchSummary};
 use builder::host::checkout::Project;
-use builder::lock::{From, Lock, LockedSuite};
+use builder::lock::{Lock, LockedOrigin, LockedSuite};
 use builder::store::Store;
 use clap::Args;
 use serde::Serialize;
 
 use crate::context::Context;
 use crate::target::LineArg;
-use crate::ui::progress::{Bar, Unit};
+use crate::ui::progress::{Bar, ProgressUnit};
 use crate::ui::table;
 
 /// Arguments of `fetch`.
@@ -35,16 +35,16 @@ pub(crate) struct Fetch {
 
 /// What a fetch tells.
 #[derive(Serialize)]
-struct Report {
+struct FetchReport {
     line: LineName,
     present: Vec<String>,
-    fetched: Vec<Fetched>,
-    missing: Vec<Missing>,
+    fetched: Vec<FetchedInput>,
+    missing: Vec<MissingInput>,
     local: Vec<String>,
 }
 
 #[derive(Serialize)]
-struct Fetched {
+struct FetchedInput {
     name: String,
     bytes: u64,
     from: String,
@@ -52,10 +52,11 @@ struct Fetched {
 }
 
 #[derive(Serialize)]
-struct Missing {
+struct MissingInput {
     name: String,
     why: String,
-    mend: Option<String>,
+    #[serde(rename = "mend")]
+    help: Option<String>,
 }
 
 impl Fetch {
@@ -64,13 +65,13 @@ impl Fetch {
         let line = self.line.of(&project)?;
         let lock = project.lock(&project.recipe(&line)?)?;
         let all = self.wanted(context, &lock)?;
-        let wanted: Vec<Wanted> = all.iter().filter(|wanted| self.means(wanted)).cloned().collect();
+        let wanted: Vec<FetchRequest> = all.iter().filter(|wanted| self.means(wanted)).cloned().collect();
         let store = Store::open(&context.store)?;
         let mut to_do = 0;
         for one in &wanted {
             to_do += if one.present(&store)?.is_some() { 0 } else { one.size.unwrap_or_default() };
         }
-        let progress = Bar::new(context.show(), Unit::Bytes, to_do);
+        let progress = Bar::new(context.show(), ProgressUnit::Bytes, to_do);
         let summary = fetch::fetch(&store, &context.client()?, &wanted, &progress);
         progress.finish();
         let mut kept = Vec::new();
@@ -81,13 +82,13 @@ impl Fetch {
         finish(context, &lock, summary?)
     }
 
-    fn means(&self, wanted: &Wanted) -> bool {
+    fn means(&self, wanted: &FetchRequest) -> bool {
         self.only.is_empty()
             || wanted.name.split(' ').next().is_some_and(|name| self.only.iter().any(|o| o == name))
     }
 
     /// All that the lock names, from the machine's mirrors and then the snapshots.
-    fn wanted(&self, context: &Context, lock: &Lock) -> Result<Vec<Wanted>> {
+    fn wanted(&self, context: &Context, lock: &Lock) -> Result<Vec<FetchRequest>> {
         let mirrors = Mirrors::read(&context.apt_sources(self.sources.clone()))?;
         let snapshots = if self.snapshot.is_empty() { context.snapshots() } else { self.snapshot.clone() };
         locked::wanted(lock, &|suite: &LockedSuite| {
@@ -103,15 +104,15 @@ impl Fetch {
     }
 }
 
-fn finish(context: &Context, lock: &Lock, summary: Summary) -> Result<()> {
+fn finish(context: &Context, lock: &Lock, summary: FetchSummary) -> Result<()> {
     let failed = summary.gravest().map(|gravest| {
         let count =
             summary.missing.iter().filter(|(_, fault)| fault.class() != builder::base::Class::User).count();
         let (class, what) = (gravest.class(), format!("{count} inputs could not be fetched"));
         Fault::new(class, what)
-            .mend("see above; what came is kept, and `cargo xtask fetch` goes on from there")
+            .help("see above; what came is kept, and `cargo xtask fetch` goes on from there")
     });
-    let report = Report::new(lock, summary);
+    let report = FetchReport::new(lock, summary);
     if context.json {
         table::json(&report)?
     } else {
@@ -120,24 +121,24 @@ fn finish(context: &Context, lock: &Lock, summary: Summary) -> Result<()> {
     failed.map_or(Ok(()), Err)
 }
 
-impl Report {
-    fn new(lock: &Lock, summary: Summary) -> Self {
-        let fetched = summary.fetched.into_iter().map(|fetched| Fetched {
+impl FetchReport {
+    fn new(lock: &Lock, summary: FetchSummary) -> Self {
+        let fetched = summary.fetched.into_iter().map(|fetched| FetchedInput {
             name: fetched.name,
             bytes: fetched.bytes,
             from: fetched.from.to_string(),
             refused: fetched.refused.iter().map(Fault::to_string).collect(),
         });
-        let missing = summary.missing.into_iter().map(|(name, fault)| Missing {
+        let missing = summary.missing.into_iter().map(|(name, fault)| MissingInput {
             name,
             why: [fault.what()]
                 .into_iter()
                 .chain(fault.causes().iter().map(String::as_str))
                 .collect::<Vec<_>>()
                 .join(": "),
-            mend: fault.how_to_mend().map(str::to_owned),
+            help: fault.help_text().map(str::to_owned),
         });
-        let added = lock.inputs.values().filter(|input| matches!(input.from, From::Added { .. }));
+        let added = lock.inputs.values().filter(|input| matches!(input.from, LockedOrigin::Supplied { .. }));
         let local = added.map(|input| format!("{} {}", input.component, input.version)).collect();
         let (fetched, missing) = (fetched.collect(), missing.collect());
         Self { line: lock.line.clone(), present: summary.present, fetched, missing, local }
@@ -151,8 +152,8 @@ impl Report {
         }
         for missing in &self.missing {
             println!("MISSING: {}: {}", missing.name, missing.why);
-            if let Some(mend) = &missing.mend {
-                println!("         {mend}");
+            if let Some(help) = &missing.help {
+                println!("         {help}");
             }
         }
         for name in &self.local {

@@ -13,7 +13,7 @@ use clap::Args;
 use crate::context::Context;
 use crate::disks;
 use crate::target::Choice;
-use crate::ui::progress::{Bar, Unit};
+use crate::ui::progress::{Bar, ProgressUnit};
 
 /// Arguments of `flash`.
 #[derive(Args)]
@@ -36,7 +36,7 @@ pub(crate) struct Flash {
 
 impl Flash {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
-        let image = disks::raw_image(&self.choice.order(context)?)?;
+        let image = disks::raw_image(&self.choice.target(context)?)?;
         let seed = self.seed.as_deref().map(Seed::read).transpose()?;
         let overwrite = if self.overwrite { Overwrite::Any } else { Overwrite::Own };
         check_outside(&context.store, &self.to)?;
@@ -45,7 +45,7 @@ impl Flash {
         if let (Some(device), false) = (target.device(), self.yes) {
             ask(device)?;
         }
-        write(&image, &target, seed.as_ref(), &Bar::new(context.show(), Unit::Bytes, 0))?;
+        write(&image, &target, seed.as_ref(), &Bar::new(context.show(), ProgressUnit::Bytes, 0))?;
         if context.json {
             println!("{}", serde_json::json!({ "flashed": self.to, "image": image }));
         } else {
@@ -75,7 +75,7 @@ fn write(image: &Path, target: &Target, seed: Option<&Seed>, progress: &dyn Prog
 /// Shows what the disk is and takes nothing but `yes` for a yes.
 fn ask(device: &Device) -> Result<()> {
     if !std::io::stdin().is_terminal() {
-        return Err(Fault::user("flashing a disk needs a yes").mend("run it in a terminal, or add --yes"));
+        return Err(Fault::user("flashing a disk needs a yes").help("run it in a terminal, or add --yes"));
     }
     eprintln!("{device}");
     eprint!("Everything on it will be lost. Type yes to go on: ");

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use builder::base::name::RoleName;
 use builder::base::{Fault, Result};
-use builder::build::executor::{Built, Way};
-use builder::build::planner::Order;
-use builder::build::planner::system::{self, LeftOut, Planned};
+use builder::build::executor::{BuildResults, StepResult};
+use builder::build::planner::BuildTarget;
+use builder::build::planner::system::{self, DiskPlan, LeftOut};
 use builder::dist::disk_image;
 use builder::host::overwrite::{Form, Overwrite};
 use builder::plan::{DiskFormat, Output, StepId};
@@ -39,9 +39,9 @@ pub(crate) struct Image {
 /// What making an image tells.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
-struct Summary {
+struct ImageReport {
     role: RoleName,
-    images: Vec<Made>,
+    images: Vec<WrittenImage>,
     debian: usize,
     own: usize,
     left_out: LeftOut,
@@ -53,7 +53,7 @@ struct Summary {
 
 /// One form of the disk.
 #[derive(Serialize)]
-struct Made {
+struct WrittenImage {
     path: PathBuf,
     bytes: u64,
     digest: String,
@@ -61,13 +61,13 @@ struct Made {
 
 impl Image {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
-        let (start, order) = (Instant::now(), self.choice.order(context)?);
+        let (start, target) = (Instant::now(), self.choice.target(context)?);
         let formats: Vec<_> = [DiskFormat::Raw].into_iter().chain(self.format).collect();
         for format in &formats {
-            Form::Disk(*format).check(&disks::image_path(&order, *format)?, Overwrite::Own)?;
+            Form::Disk(*format).check(&disks::image_path(&target, *format)?, Overwrite::Own)?;
         }
         let store = Store::open(&context.store)?;
-        let mut planned = system::plan(&order, &store)?;
+        let mut planned = system::plan(&target, &store)?;
         if !planned.left_out.is_empty() && !self.without_components {
             return Err(refusal(&planned.left_out));
         }
@@ -77,29 +77,35 @@ impl Image {
             forms.push((format, if raw { planned.disk } else { planned.convert(format)? }));
         }
         let built = run::realise(context, &store, &planned.plan, self.jobs)?;
-        let images = forms.into_iter().map(|(format, step)| publish(&order, &store, &built, format, step));
+        let images = forms.into_iter().map(|(format, step)| publish(&target, &store, &built, format, step));
         let images = images.collect::<Result<Vec<_>>>()?;
-        let made = built.values().filter(|(_, way)| *way == Way::Made).count();
-        let Planned { debian, own, left_out, .. } = planned;
-        let (role, steps, seconds) = (order.role, built.len(), start.elapsed().as_secs_f64());
+        let made = built.values().filter(|(_, way)| *way == StepResult::Built).count();
+        let DiskPlan { debian, own, left_out, .. } = planned;
+        let (role, steps, seconds) = (target.role, built.len(), start.elapsed().as_secs_f64());
         let peak_memory = run::peak_memory();
-        Summary { role, images, debian, own, left_out, steps, made, seconds, peak_memory }.show(context)
+        ImageReport { role, images, debian, own, left_out, steps, made, seconds, peak_memory }.show(context)
     }
 }
 
 /// Gives one form of the disk its name in `dist/images`, unless it has it already.
-fn publish(order: &Order, store: &Store, built: &Built, format: DiskFormat, step: StepId) -> Result<Made> {
+fn publish(
+    target: &BuildTarget,
+    store: &Store,
+    built: &BuildResults,
+    format: DiskFormat,
+    step: StepId,
+) -> Result<WrittenImage> {
     let output = built.get(&step).map(|(output, _)| *output);
     let Some(output @ Output::Blob { content, size }) = output else {
         return Err(Fault::bug("a disk is one file"));
     };
-    let path = disks::image_path(order, format)?;
+    let path = disks::image_path(target, format)?;
     disk_image::publish(store, &content, &path)?;
     store.add_root(&path, &[output])?;
-    Ok(Made { path, bytes: size, digest: content.to_string() })
+    Ok(WrittenImage { path, bytes: size, digest: content.to_string() })
 }
 
-impl Summary {
+impl ImageReport {
     fn show(&self, context: &Context) -> Result<()> {
         if context.json {
             return table::json(self);
@@ -124,7 +130,7 @@ impl Summary {
 fn refusal(left_out: &LeftOut) -> Fault {
     let mut fault = Fault::user("packages of the role cannot be installed: what they depend on is not here");
     for (name, lacks) in left_out {
-        fault = fault.because(format!("{name} wants {}", lacks.join(", ")));
+        fault = fault.cause(format!("{name} wants {}", lacks.join(", ")));
     }
-    fault.mend("cargo xtask fetch; or give --without-components")
+    fault.help("cargo xtask fetch; or give --without-components")
 }

@@ -7,7 +7,7 @@ use builder::base::{Fault, Result};
 use builder::fetch::provide;
 use builder::formats::debian::version::Version;
 use builder::host::checkout::Project;
-use builder::lock::{From, LockedInput};
+use builder::lock::{LockedInput, LockedOrigin};
 use builder::store::Store;
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -48,7 +48,7 @@ enum What {
 
 /// One thing that was handed over.
 #[derive(Serialize)]
-struct Row {
+struct InputRow {
     component: String,
     version: String,
     file: String,
@@ -74,16 +74,17 @@ impl Input {
             What::Remove { name } => provide::remove(&project, &store, &line, &name)?,
         }
         let local = project.local(&line)?;
-        let rows = local.inputs.values().map(|input| row(&store, input)).collect::<Result<Vec<Row>>>()?;
+        let rows =
+            local.inputs.values().map(|input| row(&store, input)).collect::<Result<Vec<InputRow>>>()?;
         show(context, &line, &rows)
     }
 }
 
-fn row(store: &Store, input: &LockedInput) -> Result<Row> {
-    let From::Added { file, digest, size } = &input.from else {
+fn row(store: &Store, input: &LockedInput) -> Result<InputRow> {
+    let LockedOrigin::Supplied { file, digest, size } = &input.from else {
         return Err(Fault::bug(format!("`{}` was not handed over", input.component)));
     };
-    Ok(Row {
+    Ok(InputRow {
         component: input.component.to_string(),
         version: input.version.to_string(),
         file: file.clone(),
@@ -93,7 +94,7 @@ fn row(store: &Store, input: &LockedInput) -> Result<Row> {
     })
 }
 
-fn show(context: &Context, line: &LineName, rows: &[Row]) -> Result<()> {
+fn show(context: &Context, line: &LineName, rows: &[InputRow]) -> Result<()> {
     if context.json {
         return table::json(&rows);
     }

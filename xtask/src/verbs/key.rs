@@ -53,7 +53,7 @@ pub(crate) fn place(given: Option<PathBuf>, context: &Context) -> Result<PathBuf
     let inside = |path: &Path| path.canonicalize().is_ok_and(|path| path.starts_with(&root));
     if path.ancestors().any(inside) {
         return Err(Fault::user(format!("a signing key has no place in the checkout: {}", path.display()))
-            .mend("name a file outside of it with --key"));
+            .help("name a file outside of it with --key"));
     }
     Ok(path)
 }

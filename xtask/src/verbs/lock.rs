@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use builder::base::name::{LineName, PackageName};
 use builder::base::{Fault, Result, json};
-use builder::fetch::mirror::{Mirrors, Reader};
+use builder::fetch::mirror::{Mirrors, SuiteReader};
 use builder::host::checkout::Project;
 use builder::lock::Lock as Locked;
-use builder::lock::diff::{self, Change};
-use builder::lock::resolve::{self, Moving};
+use builder::lock::diff::{self, LockChange};
+use builder::lock::resolve::{self, UpdatePolicy};
 
 use crate::context::Context;
 use crate::target::LineArg;
@@ -35,19 +35,19 @@ impl Lock {
         let last = self.last(&project, &line)?;
         let mirrors = Mirrors::read(&context.apt_sources(self.sources))?;
         let client = context.client()?;
-        let reader = Reader {
+        let reader = SuiteReader {
             client: &client,
             cache: &context.indices(),
             now: context.now()?,
             arch: recipe.line.arch,
             sources: recipe.sources.keys().cloned().collect(),
         };
-        let offer = reader.offer(&mirrors, &project.files()?, &recipe.line, last.as_ref())?;
-        let moving = match (&last, &self.update) {
-            (Some(last), Some(package)) => Moving::One(last, package),
-            _ => Moving::All,
+        let snapshot = reader.snapshot(&mirrors, &project.files()?, &recipe.line, last.as_ref())?;
+        let policy = match (&last, &self.update) {
+            (Some(last), Some(package)) => UpdatePolicy::One(last, package),
+            _ => UpdatePolicy::All,
         };
-        let lock = resolve::resolve(&recipe, offer, moving)?;
+        let lock = resolve::resolve(&recipe, snapshot, policy)?;
         let changes = diff::changes(last.as_ref(), &lock);
         if last.as_ref() != Some(&lock) {
             project.write_lock(&lock)?;
@@ -59,7 +59,7 @@ impl Lock {
     fn last(&self, project: &Project, line: &LineName) -> Result<Option<Locked>> {
         match (project.last_lock(line), &self.update) {
             (Ok(None), Some(package)) => Err(Fault::user(format!("no lock in which `{package}` could move"))
-                .mend(format!("cargo xtask lock {line}"))),
+                .help(format!("cargo xtask lock {line}"))),
             (Err(fault), None) => {
                 eprintln!("note: the old lock cannot be read and is made anew: {fault}");
                 Ok(None)
@@ -70,18 +70,18 @@ impl Lock {
 }
 
 #[derive(serde::Serialize)]
-struct Report<'a> {
+struct LockReport<'a> {
     line: &'a LineName,
     lock: PathBuf,
     packages: usize,
-    changes: &'a [Change],
+    changes: &'a [LockChange],
 }
 
-fn report(context: &Context, project: &Project, lock: &Locked, changes: &[Change]) -> Result<()> {
+fn report(context: &Context, project: &Project, lock: &Locked, changes: &[LockChange]) -> Result<()> {
     let path = project.lock_path(&lock.line);
     if context.json {
         let packages = lock.packages.len();
-        let report = Report { line: &lock.line, lock: path, packages, changes };
+        let report = LockReport { line: &lock.line, lock: path, packages, changes };
         print!("{}", String::from_utf8_lossy(&json::pretty(&report)?));
         return Ok(());
     }

@@ -5,7 +5,7 @@ use builder::build::executor;
 use builder::build::planner::bundle;
 use builder::dist;
 use builder::plan::why;
-use builder::plan::{Plan as Steps, Planned, StepId};
+use builder::plan::{LabelledStep, Plan as Steps, StepId};
 use builder::store::Store;
 use clap::Args;
 use serde::Serialize;
@@ -22,7 +22,7 @@ pub(crate) struct Plan {
 }
 
 #[derive(Serialize)]
-struct Row {
+struct StepRow {
     label: String,
     id: String,
     state: &'static str,
@@ -31,15 +31,15 @@ struct Row {
 impl Plan {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let store = Store::open(&context.store)?;
-        for order in self.target.orders(context)? {
-            let planned = bundle::plan(&order, &store)?;
-            let (kept, missing) = executor::survey(&planned.plan, &context.shop(&store))?;
+        for target in self.target.targets(context)? {
+            let planned = bundle::plan(&target, &store)?;
+            let (kept, missing) = executor::survey(&planned.plan, &context.runner(&store))?;
             let state = |id: StepId| match (kept.contains_key(&id), missing.contains(&id)) {
                 (true, _) => "in the store",
                 (_, true) => "to be made",
                 _ => "not needed",
             };
-            let row = |(id, step): (StepId, &Planned)| Row {
+            let row = |(id, step): (StepId, &LabelledStep)| StepRow {
                 label: step.label.clone(),
                 state: state(id),
                 id: id.to_string(),
@@ -79,13 +79,14 @@ struct Link {
 impl Why {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let store = Store::open(&context.store)?;
-        for order in self.target.orders(context)? {
-            let planned = bundle::plan(&order, &store)?;
-            let last = dist::bundle::last_plan(&order.project.dist(&order.line)?.join(order.role.as_str()))?;
+        for target in self.target.targets(context)? {
+            let planned = bundle::plan(&target, &store)?;
+            let last =
+                dist::bundle::last_plan(&target.project.dist(&target.line)?.join(target.role.as_str()))?;
             let old = last.unwrap_or_else(Steps::new);
             let chain = why::why(&old, &planned.plan, &self.step, &store)?;
             if context.json {
-                let link = |c: why::Change| Link { step: c.step, key: c.key, old: c.old, new: c.new };
+                let link = |c: why::StepChange| Link { step: c.step, key: c.key, old: c.old, new: c.new };
                 table::json(&chain.into_iter().map(link).collect::<Vec<_>>())?;
                 continue;
             }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use builder::base::Result;
 use builder::base::name::SuiteName;
-use builder::build::planner::Order;
+use builder::build::planner::BuildTarget;
 use builder::build::planner::bundle;
 use builder::build::planner::components;
 use builder::dist::repository::{Bundles, gather, publish};
@@ -49,13 +49,13 @@ fn bundles(context: &Context, recipe: &Recipe, lock: &Lock, store: &Store) -> Re
     };
     let mut bundles = Bundles::default();
     for role in recipe.roles.keys() {
-        let order = Order {
+        let target = BuildTarget {
             project: project.clone(),
             line: recipe.line.name.clone(),
             role: role.clone(),
             toolchain: context.toolchain(),
         };
-        bundles.roles.extend(made(bundle::plan(&order, store)?.goal)?);
+        bundles.roles.extend(made(bundle::plan(&target, store)?.goal)?);
     }
     if let Some(goal) = components::plan(&project.files()?, recipe, lock, store)?.goal {
         bundles.components = made(goal)?;

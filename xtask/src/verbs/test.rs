@@ -90,7 +90,7 @@ impl Test {
         let missing = packages(|tool| !is_here(tool));
         if !missing.is_empty() {
             return Err(Fault::machine("tools that the tests compare us with are missing")
-                .mend(format!("apt-get install {}", missing.join(" "))));
+                .help(format!("apt-get install {}", missing.join(" "))));
         }
         run(cargo(context).args(self.filter))
     }

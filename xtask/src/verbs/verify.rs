@@ -18,7 +18,7 @@ use crate::ui::table;
 pub(crate) struct Verify {}
 
 #[derive(Serialize)]
-struct Report<'a> {
+struct VerifyReport<'a> {
     blobs: u64,
     bytes: u64,
     damaged: Vec<Damaged<'a>>,
@@ -39,7 +39,8 @@ impl Verify {
             let inputs = damage.steps.iter().filter_map(|step| names.get(step).map(String::as_str)).collect();
             Damaged { damage, inputs }
         });
-        let report = Report { blobs: verified.blobs, bytes: verified.bytes, damaged: damaged.collect() };
+        let report =
+            VerifyReport { blobs: verified.blobs, bytes: verified.bytes, damaged: damaged.collect() };
         if context.json {
             table::json(&report)?
         } else {
@@ -49,7 +50,7 @@ impl Verify {
             0 => Ok(()),
             count => {
                 Err(Fault::integrity(format!("{count} files of the store were damaged, and are removed"))
-                    .mend("run `cargo xtask fetch` and build again: both make anew what is missing"))
+                    .help("run `cargo xtask fetch` and build again: both make anew what is missing"))
             }
         }
     }
@@ -62,7 +63,7 @@ fn names(project: &Project) -> BTreeMap<StepId, String> {
     lock.and_then(|lock| locked::names(&lock).ok()).unwrap_or_default()
 }
 
-fn print(report: &Report) {
+fn print(report: &VerifyReport) {
     for Damaged { damage, inputs } in &report.damaged {
         println!("{}: {}", damage.path.display(), damage.what);
         inputs.iter().for_each(|input| println!("  belongs to {input}"));

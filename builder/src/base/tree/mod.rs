@@ -38,7 +38,7 @@ impl TreePath {
             return Ok(Self(text));
         }
         let shown: String = text.chars().take(80).collect();
-        Err(Fault::integrity("a path that cannot be in a tree").versus(
+        Err(Fault::integrity("a path that cannot be in a tree").expected_found(
             "relative, no empty, `.` or `..` part, at most 4096 bytes and 64 parts",
             format!("{shown:?}"),
         ))
@@ -254,7 +254,7 @@ impl Tree {
 
     /// Reads [`Tree::to_json`]'s form.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
-        serde_json::from_slice(bytes).map_err(|e| Fault::integrity("not a tree").because(e))
+        serde_json::from_slice(bytes).map_err(|e| Fault::integrity("not a tree").cause(e))
     }
 
     fn make_parents(&mut self, path: &TreePath) -> Result<()> {

@@ -2,23 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Order, packing};
+use super::{BuildTarget, packing};
 use crate::base::digest::Checksum;
 use crate::base::name::PackageName;
 use crate::base::tree::TreePath;
 use crate::base::{Fault, Result};
 use crate::formats::debian::version::Version;
 use crate::host::cargo;
-use crate::lock::{From, Lock, LockedFile};
+use crate::lock::{Lock, LockedFile, LockedOrigin};
 use crate::overlay::role_package::{Bundle, bundles};
-use crate::plan::bill::{Bill, Input, Origin, Ware};
-use crate::plan::{Layer, Plan, Step, StepId};
+use crate::plan::bill::{BillOfMaterials, BundlePackage, FileOrigin, Input};
+use crate::plan::{LayerSpec, Plan, Step, StepId};
 use crate::recipe::role::Role;
-use crate::recipe::{Files, Recipe, Source};
+use crate::recipe::{Files, Recipe, ResolvedOrigin};
 use crate::store::Store;
 
 /// The role's plan, and what it was made of. Rendered overlays are in the store already.
-pub struct Planned {
+pub struct BundlePlan {
     /// The steps; the bundle is the one goal.
     pub plan: Plan,
     /// The checkout's recipes and overlays.
@@ -34,41 +34,48 @@ pub struct Planned {
 }
 
 /// Reads the checkout and plans. No lock, no plan.
-pub fn plan(order: &Order, store: &Store) -> Result<Planned> {
-    let files = order.project.files()?;
-    let recipe = Recipe::parse(&files, &order.line)?;
-    let lock = order.project.lock(&recipe)?;
-    let role = recipe.role(order.role.as_str())?;
-    let programs = cargo::packages(order.project.root())?;
-    let mut draft = Draft { plan: Plan::new(), parts: BTreeMap::new(), wares: Vec::new() };
+pub fn plan(target: &BuildTarget, store: &Store) -> Result<BundlePlan> {
+    let files = target.project.files()?;
+    let recipe = Recipe::parse(&files, &target.line)?;
+    let lock = target.project.lock(&recipe)?;
+    let role = recipe.role(target.role.as_str())?;
+    let programs = cargo::packages(target.project.root())?;
+    let mut draft = Draft { plan: Plan::new(), parts: BTreeMap::new(), packages: Vec::new() };
     for (name, version) in &programs {
-        draft.program(name, version, order, &lock)?;
+        draft.program(name, version, target, &lock)?;
     }
     for bundle in bundles(&files, &recipe, role, Some(&lock), &programs)? {
         draft.bundle(&bundle, &lock, store)?;
     }
-    let packages = draft.wares.iter().map(|ware| (ware.name.clone(), ware.version.clone())).collect();
-    let goal = draft.finish(order, &recipe, &lock)?;
-    Ok(Planned { plan: draft.plan, files, recipe, lock, packages, goal })
+    let packages =
+        draft.packages.iter().map(|package| (package.name.clone(), package.version.clone())).collect();
+    let goal = draft.finish(target, &recipe, &lock)?;
+    Ok(BundlePlan { plan: draft.plan, files, recipe, lock, packages, goal })
 }
 
 struct Draft {
     plan: Plan,
     parts: BTreeMap<TreePath, StepId>,
-    wares: Vec<Ware>,
+    packages: Vec<BundlePackage>,
 }
 
 impl Draft {
-    fn program(&mut self, name: &PackageName, version: &Version, order: &Order, lock: &Lock) -> Result<()> {
-        let sources = cargo::identity(order.project.root(), &order.toolchain)?;
+    fn program(
+        &mut self,
+        name: &PackageName,
+        version: &Version,
+        target: &BuildTarget,
+        lock: &Lock,
+    ) -> Result<()> {
+        let sources = cargo::identity(target.project.root(), &target.toolchain)?;
         let deb = self.plan.add(format!("deb {name}"), Step::Program { sources, epoch: lock.epoch })?;
         let tree = self.plan.add(format!("unpack {name}"), Step::Unpack { deb })?;
         self.parts.insert(TreePath::new(format!("{name}_{version}_{}.deb", lock.arch))?, deb);
-        self.wares.push(Ware {
+        self.packages.push(BundlePackage {
             name: name.clone(),
             version: version.clone(),
             arch: lock.arch,
-            origin: Origin::Program(name.clone()),
+            origin: FileOrigin::Program(name.clone()),
             source: Checksum::Sha256(sources),
             deb,
             tree,
@@ -81,11 +88,11 @@ impl Draft {
         let (name, arch) = (&bundle.name, packing::field(bundle, "Architecture")?);
         let version: Version = packing::field(bundle, "Version")?.parse()?;
         self.parts.insert(TreePath::new(format!("{name}_{version}_{arch}.deb"))?, deb);
-        self.wares.push(Ware {
+        self.packages.push(BundlePackage {
             name: name.clone(),
             version,
             arch: arch.parse()?,
-            origin: Origin::Overlay(bundle.overlay.clone()),
+            origin: FileOrigin::Overlay(bundle.overlay.clone()),
             source: Checksum::Sha256(files),
             deb,
             tree,
@@ -93,35 +100,35 @@ impl Draft {
         Ok(())
     }
 
-    fn finish(&mut self, order: &Order, recipe: &Recipe, lock: &Lock) -> Result<StepId> {
-        let own = self.wares.last().ok_or_else(|| Fault::bug("a role without packages"))?;
+    fn finish(&mut self, target: &BuildTarget, recipe: &Recipe, lock: &Lock) -> Result<StepId> {
+        let own = self.packages.last().ok_or_else(|| Fault::bug("a role without packages"))?;
         let annotation = |name: &str, value: String| (name.to_owned(), value);
         let image = Step::Image {
             title: own.name.to_string(),
             version: own.version.clone(),
-            about: format!("Files of a {} of line {}, one layer a package", order.role, order.line),
-            licences: "MIT OR Apache-2.0".to_owned(),
+            about: format!("Files of a {} of line {}, one layer a package", target.role, target.line),
+            licenses: "MIT OR Apache-2.0".to_owned(),
             annotations: BTreeMap::from([
-                annotation("hale.line", order.line.to_string()),
-                annotation("hale.role", order.role.to_string()),
+                annotation("hale.line", target.line.to_string()),
+                annotation("hale.role", target.role.to_string()),
                 annotation("hale.lock", lock.digest()?.to_string()),
             ]),
             arch: lock.arch,
-            layers: self.wares.iter().map(layer).collect(),
+            layers: self.packages.iter().map(layer).collect(),
             epoch: lock.epoch,
         };
         let image = self.plan.add("image", image)?;
         self.parts.insert(TreePath::new("oci")?, image);
-        let bill = Some(Bill {
-            line: order.line.clone(),
-            role: order.role.clone(),
+        let bill = Some(BillOfMaterials {
+            line: target.line.clone(),
+            role: target.role.clone(),
             arch: lock.arch,
             epoch: lock.epoch,
             recipe: lock.recipe,
             lock: lock.digest()?,
-            builder: cargo::digest_of(order.project.root(), BUILDER)?,
-            packages: self.wares.clone(),
-            inputs: inputs(recipe.role(order.role.as_str())?, recipe, lock)?,
+            builder: cargo::digest_of(target.project.root(), BUILDER)?,
+            packages: self.packages.clone(),
+            inputs: inputs(recipe.role(target.role.as_str())?, recipe, lock)?,
         });
         let goal = self.plan.add("bundle", Step::Bundle { parts: self.parts.clone(), bill })?;
         self.plan.want(goal);
@@ -132,8 +139,8 @@ impl Draft {
 /// What makes the builder: its sources, and the crates it is linked with.
 const BUILDER: &[&str] = &["Cargo.lock", "Cargo.toml", "rust-toolchain.toml", "builder", "xtask"];
 
-fn layer(ware: &Ware) -> Layer {
-    Layer { package: ware.name.clone(), version: ware.version.clone(), tree: ware.tree }
+fn layer(package: &BundlePackage) -> LayerSpec {
+    LayerSpec { package: package.name.clone(), version: package.version.clone(), tree: package.tree }
 }
 
 /// What the role's packages depend on, as the lock has it.
@@ -144,17 +151,17 @@ fn inputs(role: &Role, recipe: &Recipe, lock: &Lock) -> Result<BTreeSet<Input>> 
         let mut input =
             Input { name: name.to_string(), version, checksum: None, location: None, local: false };
         match lock.inputs.get(name).map(|locked| &locked.from) {
-            Some(From::Url { url, checksum, .. }) => {
+            Some(LockedOrigin::Download { url, checksum, .. }) => {
                 (input.checksum, input.location) = (Some(*checksum), Some(url.clone()));
             }
-            Some(From::Image { registry, repository, digest }) => {
+            Some(LockedOrigin::Image { registry, repository, digest }) => {
                 input.checksum = Some(Checksum::Sha256(*digest));
                 input.location = Some(format!("{registry}/{repository}@{digest}"));
             }
-            Some(From::Added { digest, .. }) => {
+            Some(LockedOrigin::Supplied { digest, .. }) => {
                 (input.checksum, input.local) = (Some(Checksum::Sha256(*digest)), true);
             }
-            Some(From::Source { source }) => {
+            Some(LockedOrigin::SourcePackage { source }) => {
                 let description = |file: &&LockedFile| file.path.file_name().ends_with(".dsc");
                 let files = lock.sources.get(source).into_iter().flat_map(|source| &source.file);
                 if let Some(file) = files.clone().find(description) {
@@ -162,9 +169,9 @@ fn inputs(role: &Role, recipe: &Recipe, lock: &Lock) -> Result<BTreeSet<Input>> 
                     input.location = Some(file.path.to_string());
                 }
             }
-            Some(From::Provided) => {}
+            Some(LockedOrigin::Provided) => {}
             None => {
-                let Source::Apt { package } = recipe.source(name)? else { continue };
+                let ResolvedOrigin::Debian { package } = recipe.source(name)? else { continue };
                 if let Some(locked) = lock.packages.values().find(|locked| locked.name == package) {
                     input.checksum = Some(Checksum::Sha256(locked.sha256));
                     input.location = Some(locked.path.to_string());

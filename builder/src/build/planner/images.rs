@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::supply::{Missing, Planned, Supply};
+use super::supply::{ComponentsPlan, MissingComponent, Supply};
 use super::{inputs, packing};
 use crate::base::name::PackageName;
 use crate::base::tree::TreePath;
@@ -31,7 +31,7 @@ pub(crate) fn plan(
     role: &Role,
     lock: &Lock,
     store: &Store,
-    planned: &mut Planned,
+    planned: &mut ComponentsPlan,
 ) -> Result<Option<(TreePath, StepId)>> {
     let Some(bundle) = role_package::images(files, recipe, role, lock)? else { return Ok(None) };
     let (mut images, mut whole) = (BTreeMap::new(), true);
@@ -46,7 +46,7 @@ pub(crate) fn plan(
         let preloaded = Preloaded {
             component: PackageName::new(image.name.as_str())?,
             version: version.clone(),
-            licence: component.licence.clone(),
+            license: component.license.clone(),
             entrypoint: image.entrypoint(),
             tree,
         };
@@ -77,20 +77,20 @@ fn layer(
     recipe: &Recipe,
     lock: &Lock,
     store: &Store,
-    planned: &mut Planned,
+    planned: &mut ComponentsPlan,
 ) -> Result<Option<StepId>> {
     let name = &component.name;
     let tree = match (&component.from, lock.inputs.get(name)) {
-        (Origin::Apt { .. }, None) if !inputs::are_fetched(lock, store, IMAGES)? => {
-            planned.miss(Missing {
+        (Origin::Debian { .. }, None) if !inputs::are_fetched(lock, store, IMAGES)? => {
+            planned.note_missing(MissingComponent {
                 component: name.clone(),
                 version: lock.version_of(recipe, name)?.clone(),
                 why: "Debian's packages that it is made of were not fetched yet",
-                mend: format!("cargo xtask fetch {}", lock.line),
+                help: format!("cargo xtask fetch {}", lock.line),
             });
             return Ok(None);
         }
-        (Origin::Apt { .. }, None) => inputs::tools(&mut planned.plan, lock, store, IMAGES)?,
+        (Origin::Debian { .. }, None) => inputs::tools(&mut planned.plan, lock, store, IMAGES)?,
         (_, Some(input)) => {
             let payload = |path: &TreePath| (path.clone(), Payload { from: Vec::new(), mode: 0o755 });
             let programs = image.programs.iter().map(payload).collect();

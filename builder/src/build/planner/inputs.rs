@@ -45,7 +45,7 @@ pub(crate) fn inputs<'a>(
         return Ok(inputs);
     }
     let what = format!("Debian packages that are not fetched: {}", absent.join(", "));
-    Err(Fault::user(what).mend(format!("cargo xtask fetch {}", lock.line)))
+    Err(Fault::user(what).help(format!("cargo xtask fetch {}", lock.line)))
 }
 
 /// Whether all packages that a group wants are in the store.

@@ -14,7 +14,7 @@ use crate::host::checkout::Project;
 
 /// What to build.
 #[derive(Clone, Debug)]
-pub struct Order {
+pub struct BuildTarget {
     /// The checkout.
     pub project: Project,
     /// The line.

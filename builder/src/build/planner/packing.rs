@@ -3,7 +3,7 @@
 use crate::base::{Digest, Epoch, Fault, Result};
 use crate::formats::debian::script::Script;
 use crate::overlay::role_package::Bundle;
-use crate::plan::{Package, Plan, Step, StepId};
+use crate::plan::{DebMetadata, Plan, Step, StepId};
 use crate::store::Store;
 
 /// Adds the steps of a role package: the digest of its rendered files, the steps of their tree and of the `.deb`.
@@ -33,7 +33,7 @@ pub(super) fn field(bundle: &Bundle, name: &str) -> Result<String> {
 }
 
 /// What the package says of itself.
-pub(super) fn package(bundle: &Bundle) -> Result<Package> {
+pub(super) fn package(bundle: &Bundle) -> Result<DebMetadata> {
     let control = bundle.control.fields().map(|field| (field.name.clone(), field.value.clone())).collect();
     let script = |(name, text): (&&str, &String)| {
         let all = [Script::Preinst, Script::Postinst, Script::Prerm, Script::Postrm];
@@ -43,5 +43,5 @@ pub(super) fn package(bundle: &Bundle) -> Result<Package> {
             .ok_or_else(|| Fault::bug(format!("dpkg runs no `{name}`")))
     };
     let scripts = bundle.scripts.iter().map(script).collect::<Result<_>>()?;
-    Ok(Package { control, conffiles: bundle.conffiles.clone(), scripts, triggers: Vec::new() })
+    Ok(DebMetadata { control, conffiles: bundle.conffiles.clone(), scripts, triggers: Vec::new() })
 }

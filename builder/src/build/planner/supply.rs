@@ -8,16 +8,16 @@ use crate::base::name::{Arch, ComponentName, LineName, PackageName};
 use crate::base::tree::TreePath;
 use crate::base::{Fault, Result};
 use crate::formats::debian::version::Version;
-use crate::lock::{From, Lock, LockedInput};
+use crate::lock::{Lock, LockedInput, LockedOrigin};
 use crate::plan::{Plan, Step, StepId};
 use crate::recipe::Recipe;
-use crate::recipe::component::{Archive, Component, Origin, Payload, Release, Wanted};
+use crate::recipe::component::{ArchiveKind, Component, Origin, Payload, UpstreamRelease, WantedFile};
 use crate::recipe::source_build;
 use crate::store::Store;
 
 /// The plan of a line's component packages.
 #[derive(Clone, Debug, Default)]
-pub struct Planned {
+pub struct ComponentsPlan {
     /// The steps; the bundle is the one goal, if there is anything in it.
     pub plan: Plan,
     /// The bundle.
@@ -25,12 +25,12 @@ pub struct Planned {
     /// What it holds.
     pub packages: BTreeMap<PackageName, Version>,
     /// Components whose bytes are not here.
-    pub missing: Vec<Missing>,
+    pub missing: Vec<MissingComponent>,
 }
 
 /// A component that cannot be packed yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missing {
+pub struct MissingComponent {
     /// Which.
     pub component: ComponentName,
     /// The version that is wanted.
@@ -38,12 +38,12 @@ pub struct Missing {
     /// Why its bytes are not here.
     pub why: &'static str,
     /// How a person brings it.
-    pub mend: String,
+    pub help: String,
 }
 
-impl Planned {
+impl ComponentsPlan {
     /// Says what is missing, once.
-    pub(crate) fn miss(&mut self, missing: Missing) {
+    pub(crate) fn note_missing(&mut self, missing: MissingComponent) {
         if !self.missing.contains(&missing) {
             self.missing.push(missing);
         }
@@ -63,14 +63,14 @@ impl Supply<'_> {
     /// there is no step, and `planned` says what is missing, once.
     pub(crate) fn payload(
         self,
-        planned: &mut Planned,
+        planned: &mut ComponentsPlan,
         component: &Component,
         input: &LockedInput,
         files: &BTreeMap<TreePath, Payload>,
         texts: BTreeMap<TreePath, String>,
     ) -> Result<Option<StepId>> {
         let Some((bytes, archive)) = self.here(&mut planned.plan, component, input)? else {
-            planned.miss(missing(component, input, &self.lock.line));
+            planned.note_missing(missing(component, input, &self.lock.line));
             return Ok(None);
         };
         let release = release(&component.name, files, archive, self.lock.arch, &input.version)?;
@@ -85,14 +85,18 @@ impl Supply<'_> {
         plan: &mut Plan,
         component: &Component,
         input: &LockedInput,
-    ) -> Result<Option<(StepId, Archive)>> {
+    ) -> Result<Option<(StepId, ArchiveKind)>> {
         let (checksum, archive) = match (&input.from, &component.from) {
-            (From::Source { source }, _) => {
-                return Ok(self.compiled(plan, source)?.map(|step| (step, Archive::None)));
+            (LockedOrigin::SourcePackage { source }, _) => {
+                return Ok(self.compiled(plan, source)?.map(|step| (step, ArchiveKind::None)));
             }
-            (From::Added { file, digest, .. }, _) => (Checksum::Sha256(*digest), Archive::of_file(file)),
-            (From::Url { checksum, .. }, Origin::Url { archive, .. }) => (*checksum, *archive),
-            (From::Provided, _) => return Ok(None),
+            (LockedOrigin::Supplied { file, digest, .. }, _) => {
+                (Checksum::Sha256(*digest), ArchiveKind::of_file(file))
+            }
+            (LockedOrigin::Download { checksum, .. }, Origin::Download { archive, .. }) => {
+                (*checksum, *archive)
+            }
+            (LockedOrigin::Provided, _) => return Ok(None),
             _ => {
                 return Err(Fault::bug(format!("{} comes from somewhere else than it says", component.name)));
             }
@@ -131,33 +135,33 @@ impl Supply<'_> {
     }
 }
 
-fn missing(component: &Component, input: &LockedInput, line: &LineName) -> Missing {
-    let (why, mend) = match (&component.from, &input.from) {
-        (_, From::Added { file, .. }) => {
+fn missing(component: &Component, input: &LockedInput, line: &LineName) -> MissingComponent {
+    let (why, help) = match (&component.from, &input.from) {
+        (_, LockedOrigin::Supplied { file, .. }) => {
             ("its file left the store", format!("hand {file} over again with cargo xtask input add"))
         }
         (Origin::Provided { how }, _) => {
             ("nobody publishes it", how.replace("{version}", input.version.as_str()))
         }
-        (_, From::Source { .. }) => {
+        (_, LockedOrigin::SourcePackage { .. }) => {
             ("not all that it is compiled from was fetched yet", format!("cargo xtask fetch {line}"))
         }
         _ => ("it was not fetched yet", format!("cargo xtask fetch --only {}", component.name)),
     };
-    Missing { component: component.name.clone(), version: input.version.clone(), why, mend }
+    MissingComponent { component: component.name.clone(), version: input.version.clone(), why, help }
 }
 
 fn release(
     name: &ComponentName,
     payloads: &BTreeMap<TreePath, Payload>,
-    archive: Archive,
+    archive: ArchiveKind,
     arch: Arch,
     version: &Version,
-) -> Result<Release> {
+) -> Result<UpstreamRelease> {
     let mut files = BTreeMap::new();
     for (path, payload) in payloads {
         let places = payload.places(path, version.as_str())?;
-        files.insert(path.clone(), Wanted { places, mode: payload.mode });
+        files.insert(path.clone(), WantedFile { places, mode: payload.mode });
     }
-    Ok(Release { name: format!("{name} {version}"), archive, arch, files })
+    Ok(UpstreamRelease { name: format!("{name} {version}"), archive, arch, files })
 }

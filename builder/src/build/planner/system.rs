@@ -8,12 +8,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::inputs::{inputs, steps, tools};
-use super::{Order, bundle, components, packing};
+use super::{BuildTarget, bundle, components, packing};
 use crate::base::name::{Arch, PackageName};
 use crate::base::{Fault, Result};
 use crate::formats::debian::relation::{self, Clause, Relation};
 use crate::formats::debian::version::Version;
-use crate::lock::pins::Pinned;
+use crate::lock::pins::RoleVersions;
 use crate::overlay::role_package;
 use crate::plan::{DiskFormat, Plan, Step, StepId};
 use crate::store::Store;
@@ -29,7 +29,7 @@ pub const TOOLS: &str = "tools";
 
 /// A role's system, planned.
 #[derive(Debug)]
-pub struct Planned {
+pub struct DiskPlan {
     /// The steps; the disk is the one goal.
     pub plan: Plan,
     /// The raw disk.
@@ -55,10 +55,10 @@ struct Own {
 }
 
 /// Plans a role's disk. Debian's packages must have been fetched.
-pub fn plan(order: &Order, store: &Store) -> Result<Planned> {
-    let role_packages = bundle::plan(order, store)?;
+pub fn plan(target: &BuildTarget, store: &Store) -> Result<DiskPlan> {
+    let role_packages = bundle::plan(target, store)?;
     let (recipe, lock) = (&role_packages.recipe, &role_packages.lock);
-    let role = recipe.role(order.role.as_str())?;
+    let role = recipe.role(target.role.as_str())?;
     let mut plan = Plan::new();
     let files = &role_packages.files;
     plan.absorb(components::plan(files, recipe, lock, store)?.plan)?;
@@ -71,7 +71,7 @@ pub fn plan(order: &Order, store: &Store) -> Result<Planned> {
     let debian = inputs(&mut plan, lock, store, &wanted.collect::<Vec<_>>())?;
     let versions = debian.iter().map(|(package, _)| (package.name.clone(), package.version.clone()));
     let versions = versions.collect::<BTreeMap<_, _>>();
-    let pinned = Pinned::new(recipe, role, Some(lock))?.packages;
+    let pinned = RoleVersions::new(recipe, role, Some(lock))?.packages;
     let named: BTreeMap<_, _> = role_packages.packages.iter().cloned().collect();
     let mut own = own(&plan, &named, lock.arch)?;
     // Components of other roles stay out.
@@ -89,10 +89,10 @@ pub fn plan(order: &Order, store: &Store) -> Result<Planned> {
     let arguments = recipe.line.kernel_arguments.clone();
     let disk = plan.add("disk", Step::Disk { root, tools, arguments, epoch })?;
     plan.want(disk);
-    Ok(Planned { plan, disk, root, debian: count, own: own_count, left_out })
+    Ok(DiskPlan { plan, disk, root, debian: count, own: own_count, left_out })
 }
 
-impl Planned {
+impl DiskPlan {
     /// Wants the disk in another form too.
     pub fn convert(&mut self, format: DiskFormat) -> Result<StepId> {
         if format == DiskFormat::Raw {

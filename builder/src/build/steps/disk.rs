@@ -7,8 +7,8 @@ use crate::base::{Digest, Epoch, Fault, Result, json};
 use crate::pack::disk::grub::{self, Grub};
 use crate::pack::disk::initramfs::{self, Kernel};
 use crate::pack::disk::qcow2;
-use crate::pack::disk::sink::Layered;
-use crate::pack::disk::{self, Boot, Disk};
+use crate::pack::disk::writer::Layered;
+use crate::pack::disk::{self, Boot, DiskSpec};
 use crate::pack::stream::zstd::{self, Effort};
 use crate::plan::{DiskFormat, Output, StepId};
 use crate::rootfs::tools::Tools;
@@ -20,7 +20,7 @@ const STUB: &str = "usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 const GRUB: &str = "usr/lib/grub/i386-pc";
 
 /// Writes the disk of a root tree into the store.
-pub fn assemble(disk: &Disk, tree: &Tree, store: &Store, tools: &Tools) -> Result<Output> {
+pub fn assemble(disk: &DiskSpec, tree: &Tree, store: &Store, tools: &Tools) -> Result<Output> {
     let initramfs = initramfs(disk.epoch, tree, store)?;
     let (stub, boot) = (read(tools, STUB)?, grub_boot(tools)?);
     let core = grub_core(tools, &disk.grub_commands(tree)?)?;
@@ -35,7 +35,7 @@ pub fn assemble(disk: &Disk, tree: &Tree, store: &Store, tools: &Tools) -> Resul
 fn initramfs(epoch: Epoch, root: &Tree, store: &Store) -> Result<Vec<u8>> {
     let init = match root.get(INIT) {
         Some(Node { kind: Kind::File { content, .. }, .. }) => store.read(content)?,
-        _ => return Err(Fault::integrity(format!("the root has no {INIT}")).mend("add the package hale")),
+        _ => return Err(Fault::integrity(format!("the root has no {INIT}")).help("add the package hale")),
     };
     let (tree, own) = initramfs::tree(&Kernel::find(root)?, root, store, &init)?;
     // By what the store remembers it; the number grows when the same files give other bytes.
@@ -61,17 +61,17 @@ fn read(tools: &Tools, inside: &str) -> Result<Vec<u8>> {
 
 /// GRUB's core for BIOS machines, with its commands inside.
 pub fn grub_core(tools: &Tools, commands: &str) -> Result<Vec<u8>> {
-    let failed = |doing| move |e| Fault::machine(format!("cannot {doing} a temporary file")).because(e);
+    let failed = |doing| move |e| Fault::machine(format!("cannot {doing} a temporary file")).cause(e);
     let folder = tempfile::tempdir().map_err(failed("make"))?;
     let (config, core) = (folder.path().join("commands"), folder.path().join("core"));
     std::fs::write(&config, commands).map_err(failed("write"))?;
     let mut command = tools.command("grub-mkimage")?;
     command.args(["-O", "i386-pc", "-p", "(,gpt3)/boot/grub", "-d"]).arg(tools.path(GRUB)?);
     command.arg("-c").arg(&config).arg("-o").arg(&core).args(grub::MODULES);
-    let output = command.output().map_err(|e| Fault::machine("cannot run grub-mkimage").because(e))?;
+    let output = command.output().map_err(|e| Fault::machine("cannot run grub-mkimage").cause(e))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        return Err(Fault::machine("grub-mkimage failed").because(said));
+        return Err(Fault::machine("grub-mkimage failed").cause(said));
     }
     std::fs::read(&core).map_err(failed("read"))
 }

@@ -8,30 +8,30 @@ use std::fs::File;
 use std::io::Seek;
 use std::path::PathBuf;
 
-use super::executor::Workshop;
+use super::executor::Executor;
 use crate::base::digest::Checksum;
 use crate::base::name::Arch;
 use crate::base::progress::Progress;
 use crate::base::tree::{Contents, Kind, Memory, Node, Tree, TreePath};
 use crate::base::{Digest, Epoch, Fault, Result};
 use crate::formats::debian::control::Paragraph;
-use crate::formats::debian::deb::{Deb, Limits};
+use crate::formats::debian::deb::{UnpackLimits, UnpackedDeb};
 use crate::host::cargo::{self, Toolchain};
 use crate::host::sandbox::Sandbox;
-use crate::pack::disk::sink::Layered;
-use crate::pack::disk::{Disk, SLACK};
+use crate::pack::disk::writer::Layered;
+use crate::pack::disk::{DiskSpec, SLACK};
 use crate::pack::document::{manifest, provenance, sbom};
 use crate::pack::image::containers_storage::{self, Stored};
 use crate::pack::image::{closure, erofs, oci};
 use crate::pack::package::deb;
-use crate::plan::bill::Bill;
-use crate::plan::{Layer, Output, Package, Planned, Preloaded, Step, StepId};
+use crate::plan::bill::BillOfMaterials;
+use crate::plan::{DebMetadata, LabelledStep, LayerSpec, Output, Preloaded, Step, StepId};
 use crate::rootfs::tools::Tools;
 use crate::rootfs::{self, Builder};
 use crate::store::Store;
 
 /// The store, and the checkout that programs are compiled from.
-pub struct Shop<'a> {
+pub struct StepRunner<'a> {
     /// Where inputs are and outputs go.
     pub store: &'a Store,
     /// The checkout's top folder.
@@ -45,12 +45,12 @@ pub struct Shop<'a> {
 /// Outputs of a step's inputs.
 type Inputs = BTreeMap<StepId, Output>;
 
-impl Workshop for Shop<'_> {
+impl Executor for StepRunner<'_> {
     fn recall(&self, id: StepId) -> Result<Option<Output>> {
         self.store.output(&id)
     }
 
-    fn make(&self, id: StepId, planned: &Planned, inputs: &Inputs) -> Result<Output> {
+    fn make(&self, id: StepId, planned: &LabelledStep, inputs: &Inputs) -> Result<Output> {
         let output = self.realise(id, &planned.step, inputs)?;
         self.store.record(&id, &output)?;
         Ok(output)
@@ -60,7 +60,7 @@ impl Workshop for Shop<'_> {
         self.progress.expect(steps as u64);
     }
 
-    fn tell(&self, planned: &Planned, done: bool) {
+    fn report(&self, planned: &LabelledStep, done: bool) {
         match done {
             true => self.progress.advance(1),
             false => self.progress.name(&planned.label),
@@ -68,7 +68,7 @@ impl Workshop for Shop<'_> {
     }
 }
 
-impl Shop<'_> {
+impl StepRunner<'_> {
     fn realise(&self, id: StepId, step: &Step, inputs: &Inputs) -> Result<Output> {
         match step {
             Step::Input { checksum } => Err(missing(checksum)),
@@ -107,7 +107,7 @@ impl Shop<'_> {
             Step::Disk { root, tools, arguments, epoch } => {
                 let tools = Tools::open(self.store, &output(inputs, tools)?.digest(), *epoch)?;
                 let disk =
-                    Disk { identity: id.0, epoch: *epoch, arguments: arguments.join(" "), slack: SLACK };
+                    DiskSpec { identity: id.0, epoch: *epoch, arguments: arguments.join(" "), slack: SLACK };
                 disk::assemble(&disk, &self.tree(inputs, root)?, self.store, &tools)
             }
             Step::Converted { disk, format } => {
@@ -121,7 +121,7 @@ impl Shop<'_> {
     fn root(&self, epoch: Epoch, make: impl FnOnce(&Builder<'_>) -> Result<Digest>) -> Result<Output> {
         let sandbox = Sandbox::of_this_program()?;
         let builder =
-            Builder { store: self.store, sandbox: &sandbox, epoch, limits: rootfs::Limits::default() };
+            Builder { store: self.store, sandbox: &sandbox, epoch, limits: rootfs::Timeouts::default() };
         Ok(Output::Tree { tree: make(&builder)? })
     }
 
@@ -146,25 +146,29 @@ impl Shop<'_> {
     fn unpack(&self, deb: Output) -> Result<Output> {
         let Output::Blob { content, size } = deb else { return Err(Fault::bug("a package is a file")) };
         let batch = self.store.batch()?;
-        let read =
-            Deb::read(&content.short(), self.store.open(&content)?, Limits::for_size(size), &mut &batch)?;
+        let read = UnpackedDeb::read(
+            &content.short(),
+            self.store.open(&content)?,
+            UnpackLimits::for_size(size),
+            &mut &batch,
+        )?;
         batch.commit()?;
         Ok(Output::Tree { tree: self.store.put_tree(&read.tree)? })
     }
 
     /// Whoever owns a file rewrites it, and some owners are ids that containers run with: all is root's. What belongs
     /// to others is made on the node (tmpfiles.d(5)) or lies in a file system that is only read.
-    fn deb(&self, package: &Package, tree: &Tree, epoch: Epoch) -> Result<Output> {
+    fn deb(&self, package: &DebMetadata, tree: &Tree, epoch: Epoch) -> Result<Output> {
         if let Some((path, node)) = tree.iter().find(|(_, node)| (node.uid, node.gid) != (0, 0)) {
             return Err(Fault::integrity(format!("/{path} of a package is not root's"))
-                .versus("0:0", format!("{}:{}", node.uid, node.gid)));
+                .expected_found("0:0", format!("{}:{}", node.uid, node.gid)));
         }
         let mut control = Paragraph::new();
         for (name, value) in &package.control {
             control.set(name, value.as_str())?;
         }
         let (conffiles, scripts) = (&package.conffiles, &package.scripts);
-        let deb = deb::Deb { control: &control, conffiles, scripts, triggers: &package.triggers, tree };
+        let deb = deb::DebSpec { control: &control, conffiles, scripts, triggers: &package.triggers, tree };
         let mut scratch = self.scratch()?;
         let mut writer = self.store.writer()?;
         deb::write(&deb, self.store, epoch, &mut scratch, &mut writer)?;
@@ -179,15 +183,15 @@ impl Shop<'_> {
     }
 
     fn image(&self, step: &Step, inputs: &Inputs) -> Result<Output> {
-        let Step::Image { title, version, about, licences, annotations, arch, layers, epoch } = step else {
+        let Step::Image { title, version, about, licenses, annotations, arch, layers, epoch } = step else {
             return Err(Fault::bug("not an image"));
         };
-        let image = oci::Image {
+        let image = oci::ImageSpec {
             entrypoint: Vec::new(),
             title: title.clone(),
             version: version.to_string(),
             description: Some(about.clone()),
-            licenses: Some(licences.clone()),
+            licenses: Some(licenses.clone()),
             arch: *arch,
             epoch: *epoch,
             base: None,
@@ -198,12 +202,16 @@ impl Shop<'_> {
         self.keep(&tree, &documents)
     }
 
-    fn layer(&self, layer: &Layer, epoch: Epoch, inputs: &Inputs) -> Result<oci::Packed> {
+    fn layer(&self, layer: &LayerSpec, epoch: Epoch, inputs: &Inputs) -> Result<oci::PackageLayer> {
         let tree = self.tree(inputs, &layer.tree)?;
         let mut writer = self.store.writer()?;
         let written = oci::write_layer(&tree, self.store, epoch, &mut writer)?;
         writer.commit()?;
-        Ok(oci::Packed { package: layer.package.clone(), version: layer.version.to_string(), layer: written })
+        Ok(oci::PackageLayer {
+            package: layer.package.clone(),
+            version: layer.version.to_string(),
+            layer: written,
+        })
     }
 
     /// Puts images into a store that is only read, one file system beside the package's other files.
@@ -234,21 +242,21 @@ impl Shop<'_> {
         arch: Arch,
         epoch: Epoch,
         inputs: &Inputs,
-    ) -> Result<(Tree, oci::Layer, oci::Documents)> {
+    ) -> Result<(Tree, oci::WrittenLayer, oci::Documents)> {
         let tree = self.tree(inputs, &image.tree)?;
         let layer = oci::write_layer(&tree, self.store, epoch, &mut std::io::sink())?;
         let (package, version) = (image.component.clone(), image.version.to_string());
-        let documents = oci::documents(&oci::Image {
+        let documents = oci::documents(&oci::ImageSpec {
             entrypoint: image.entrypoint.clone(),
             title: package.to_string(),
             version: version.clone(),
             description: None,
-            licenses: Some(image.licence.clone()),
+            licenses: Some(image.license.clone()),
             arch,
             epoch,
             base: None,
             annotations: BTreeMap::new(),
-            layers: vec![oci::Packed { package, version, layer }],
+            layers: vec![oci::PackageLayer { package, version, layer }],
         })?;
         Ok((tree, layer, documents))
     }
@@ -256,7 +264,7 @@ impl Shop<'_> {
     fn bundle(
         &self,
         parts: &BTreeMap<TreePath, StepId>,
-        bill: Option<&Bill>,
+        bill: Option<&BillOfMaterials>,
         inputs: &Inputs,
     ) -> Result<Output> {
         let mut tree = Tree::new();
@@ -283,7 +291,13 @@ impl Shop<'_> {
     }
 
     /// Adds the documents that say what a bundle is: each covers what was there before it.
-    fn describe(&self, bill: &Bill, inputs: &Inputs, tree: &mut Tree, documents: &mut Memory) -> Result<()> {
+    fn describe(
+        &self,
+        bill: &BillOfMaterials,
+        inputs: &Inputs,
+        tree: &mut Tree,
+        documents: &mut Memory,
+    ) -> Result<()> {
         let trees =
             bill.packages.iter().map(|ware| self.tree(inputs, &ware.tree)).collect::<Result<Vec<_>>>()?;
         let versions: Vec<_> = bill.packages.iter().map(|ware| ware.version.to_string()).collect();
@@ -292,7 +306,7 @@ impl Shop<'_> {
             let Output::Blob { content, size } = output(inputs, &ware.deb)? else {
                 return Err(Fault::bug(format!("{} is no file", ware.name)));
             };
-            packages.push(manifest::Packed {
+            packages.push(manifest::PackageContents {
                 name: &ware.name,
                 version,
                 arch: ware.arch,
@@ -302,7 +316,7 @@ impl Shop<'_> {
                 tree,
             });
         }
-        let whole = manifest::Bill {
+        let whole = manifest::BundleContents {
             line: &bill.line,
             role: &bill.role,
             arch: bill.arch,
@@ -353,5 +367,5 @@ fn blobs<'a>(inputs: &Inputs, debs: impl Iterator<Item = &'a StepId>) -> Result<
 }
 
 fn missing(checksum: &Checksum) -> Fault {
-    Fault::remote(format!("the bytes of {checksum} are not in the store")).mend("cargo xtask fetch")
+    Fault::remote(format!("the bytes of {checksum} are not in the store")).help("cargo xtask fetch")
 }

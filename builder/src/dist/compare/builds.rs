@@ -11,7 +11,7 @@ use crate::plan::{Output, Plan, StepId};
 use crate::store::Store;
 
 /// One build to compare: what was planned, and the store it was made in.
-pub struct Side<'a> {
+pub struct BuildRecord<'a> {
     /// The plan.
     pub plan: &'a Plan,
     /// Where its outputs are.
@@ -20,18 +20,18 @@ pub struct Side<'a> {
 
 /// The first step at which two builds part.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parting {
+pub struct Divergence {
     /// The step's label.
     pub step: String,
     /// Its id in the first build.
     pub id: StepId,
     /// How it parts.
-    pub how: How,
+    pub how: DivergenceKind,
 }
 
 /// How two builds of a step part.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum How {
+pub enum DivergenceKind {
     /// What went in is not the same: reading the checkout gave something else.
     Text(String),
     /// The same went in, other bytes came out.
@@ -40,34 +40,37 @@ pub enum How {
     Missing,
 }
 
-impl fmt::Display for Parting {
+impl fmt::Display for Divergence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "step `{}` ({}): ", self.step, &self.id.to_string()[..12])?;
         match &self.how {
-            How::Text(change) => write!(f, "was given other inputs: {change}"),
-            How::Bytes(difference) => write!(f, "made other bytes: {difference}"),
-            How::Missing => f.write_str("was made in one build only"),
+            DivergenceKind::Text(change) => write!(f, "was given other inputs: {change}"),
+            DivergenceKind::Bytes(difference) => write!(f, "made other bytes: {difference}"),
+            DivergenceKind::Missing => f.write_str("was made in one build only"),
         }
     }
 }
 
 /// How many outputs agree, or the first step, inputs before what needs them, that does not.
-pub fn compare(left: &Side<'_>, right: &Side<'_>) -> Result<std::result::Result<usize, Parting>> {
+pub fn compare(
+    left: &BuildRecord<'_>,
+    right: &BuildRecord<'_>,
+) -> Result<std::result::Result<usize, Divergence>> {
     let mut agree = 0;
     for (id, planned) in left.plan.iter() {
-        let part = |how| Parting { step: planned.label.clone(), id, how };
+        let part = |how| Divergence { step: planned.label.clone(), id, how };
         if right.plan.get(&id).is_none() {
             let change = text_change(left, right, &planned.label);
-            return Ok(Err(part(How::Text(change))));
+            return Ok(Err(part(DivergenceKind::Text(change))));
         }
         match (left.store.output(&id)?, right.store.output(&id)?) {
             (Some(a), Some(b)) => match differ((&a, left.store), (&b, right.store))? {
-                Some(difference) => return Ok(Err(part(How::Bytes(difference)))),
+                Some(difference) => return Ok(Err(part(DivergenceKind::Bytes(difference)))),
                 None => agree += 1,
             },
             // What no goal needed was made in neither.
             (None, None) => {}
-            _ if left.plan.goals().any(|goal| goal == id) => return Ok(Err(part(How::Missing))),
+            _ if left.plan.goals().any(|goal| goal == id) => return Ok(Err(part(DivergenceKind::Missing))),
             _ => {}
         }
     }
@@ -88,7 +91,7 @@ impl Contents for Both<'_> {
     }
 }
 
-fn text_change(left: &Side<'_>, right: &Side<'_>, label: &str) -> String {
+fn text_change(left: &BuildRecord<'_>, right: &BuildRecord<'_>, label: &str) -> String {
     let both = Both(left.store, right.store);
     let chain = why::why(left.plan, right.plan, label, &both).unwrap_or_default();
     chain.last().map_or_else(|| format!("the other build has no step called {label}"), ToString::to_string)

@@ -8,11 +8,11 @@ use serde::Serialize;
 
 use crate::base::tree::{Contents, Kind, Memory, Node};
 use crate::base::{Fault, Result};
-use crate::formats::debian::deb::{Deb, Limits};
+use crate::formats::debian::deb::{UnpackLimits, UnpackedDeb};
 
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Change {
+pub struct BundleChange {
     /// A package's name, or a path on the node.
     pub what: String,
     /// What was, in words; nothing when it is new.
@@ -32,7 +32,7 @@ struct Opened {
 }
 
 /// All differences between the packages in two folders, packages first, then paths.
-pub fn diff(old: &Path, new: &Path) -> Result<Vec<Change>> {
+pub fn diff(old: &Path, new: &Path) -> Result<Vec<BundleChange>> {
     let (old, new) = (open(old)?, open(new)?);
     let mut changes = Vec::new();
     for name in names(&old.packages, &new.packages) {
@@ -59,8 +59,8 @@ fn names<'a, T>(old: &'a BTreeMap<String, T>, new: &'a BTreeMap<String, T>) -> B
     old.keys().chain(new.keys()).collect()
 }
 
-fn change(what: &str, old: Option<String>, new: Option<String>, lines: Vec<String>) -> Change {
-    Change { what: what.to_owned(), old, new, lines }
+fn change(what: &str, old: Option<String>, new: Option<String>, lines: Vec<String>) -> BundleChange {
+    BundleChange { what: what.to_owned(), old, new, lines }
 }
 
 fn words(node: &Node) -> String {
@@ -74,7 +74,7 @@ fn words(node: &Node) -> String {
 
 fn open(dist: &Path) -> Result<Opened> {
     let entries = fs::read_dir(dist).map_err(|e| {
-        Fault::user(format!("no bundle in {}", dist.display())).because(e).mend("cargo xtask build all")
+        Fault::user(format!("no bundle in {}", dist.display())).cause(e).help("cargo xtask build all")
     })?;
     let mut opened = Opened::default();
     for entry in entries {
@@ -85,12 +85,12 @@ fn open(dist: &Path) -> Result<Opened> {
         let file = File::open(&path).map_err(|e| Fault::io("open", &path, e))?;
         let size = file.metadata().map_err(|e| Fault::io("examine", &path, e))?.len();
         let name = path.display().to_string();
-        let deb = Deb::read(&name, file, Limits::for_size(size), &mut opened.contents)?;
+        let deb = UnpackedDeb::read(&name, file, UnpackLimits::for_size(size), &mut opened.contents)?;
         opened.packages.insert(deb.name.to_string(), (deb.version.to_string(), size));
         opened.files.extend(deb.tree.iter().map(|(path, node)| (path.to_string(), node.clone())));
     }
     if opened.packages.is_empty() {
-        return Err(Fault::user(format!("no packages in {}", dist.display())).mend("cargo xtask build all"));
+        return Err(Fault::user(format!("no packages in {}", dist.display())).help("cargo xtask build all"));
     }
     Ok(opened)
 }

@@ -15,12 +15,12 @@ pub struct Difference {
     /// Members from the outermost archive inwards; empty for the output itself.
     pub members: Vec<String>,
     /// What differs there.
-    pub what: What,
+    pub what: DifferenceKind,
 }
 
 /// How two members differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum DifferenceKind {
     /// From this byte on; `None` stands for the end.
     Byte {
         /// Counted from 0, in the innermost member.
@@ -29,9 +29,9 @@ pub enum What {
         found: (Option<u8>, Option<u8>),
     },
     /// A member that only one side has, or in another place.
-    Only(String),
+    OneSided(String),
     /// Mode, owner or kind, as text on either side.
-    Meta(String, String),
+    Metadata(String, String),
 }
 
 impl fmt::Display for Difference {
@@ -41,11 +41,11 @@ impl fmt::Display for Difference {
             write!(f, "{}: ", self.members.join(" > "))?;
         }
         match &self.what {
-            What::Byte { offset, found: (left, right) } => {
+            DifferenceKind::Byte { offset, found: (left, right) } => {
                 write!(f, "byte {offset} is {} once and {} the other time", byte(left), byte(right))
             }
-            What::Only(name) => write!(f, "{name} is there once only"),
-            What::Meta(left, right) => write!(f, "{left} once and {right} the other time"),
+            DifferenceKind::OneSided(name) => write!(f, "{name} is there once only"),
+            DifferenceKind::Metadata(left, right) => write!(f, "{left} once and {right} the other time"),
         }
     }
 }
@@ -82,7 +82,7 @@ fn trees(left: (&Digest, &dyn Contents), right: (&Digest, &dyn Contents)) -> Res
             }
         }
         if node != other {
-            let what = What::Meta(format!("{node:?}"), format!("{other:?}"));
+            let what = DifferenceKind::Metadata(format!("{node:?}"), format!("{other:?}"));
             return Ok(Some(Difference { members: vec![path.to_string()], what }));
         }
     }
@@ -90,7 +90,7 @@ fn trees(left: (&Digest, &dyn Contents), right: (&Digest, &dyn Contents)) -> Res
 }
 
 fn only(name: &str) -> Difference {
-    Difference { members: Vec::new(), what: What::Only(name.to_owned()) }
+    Difference { members: Vec::new(), what: DifferenceKind::OneSided(name.to_owned()) }
 }
 
 impl Difference {
@@ -116,7 +116,7 @@ pub fn bytes(left: &[u8], right: &[u8]) -> Option<Difference> {
 fn raw(left: &[u8], right: &[u8]) -> Difference {
     let offset = left.iter().zip(right).take_while(|(a, b)| a == b).count();
     let found = (left.get(offset).copied(), right.get(offset).copied());
-    Difference { members: Vec::new(), what: What::Byte { offset: offset as u64, found } }
+    Difference { members: Vec::new(), what: DifferenceKind::Byte { offset: offset as u64, found } }
 }
 
 struct Member {
@@ -136,7 +136,7 @@ fn members(left: &[Member], right: &[Member]) -> Option<Difference> {
             return Some(inner.inside(&member.name));
         }
         if member.meta != other.meta {
-            let what = What::Meta(member.meta.clone(), other.meta.clone());
+            let what = DifferenceKind::Metadata(member.meta.clone(), other.meta.clone());
             return Some(Difference { members: vec![member.name.clone()], what });
         }
     }

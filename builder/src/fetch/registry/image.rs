@@ -67,9 +67,9 @@ impl Document {
     /// Reads a document that was served or listed as `kind`.
     pub(super) fn read(bytes: &[u8], kind: Option<&str>) -> Result<Meaning> {
         let bad = |what: &str| Fault::integrity(format!("an image's document {what}"));
-        let document: Self = serde_json::from_slice(bytes).map_err(|e| bad("cannot be read").because(e))?;
+        let document: Self = serde_json::from_slice(bytes).map_err(|e| bad("cannot be read").cause(e))?;
         if document.schema_version != 2 {
-            return Err(bad("has another schema").versus(2, document.schema_version));
+            return Err(bad("has another schema").expected_found(2, document.schema_version));
         }
         let (meaning, kinds) = match (document.manifests, document.config, document.layers) {
             (Some(manifests), None, None) => (Meaning::Index(manifests), INDEXES),
@@ -78,13 +78,13 @@ impl Document {
                 (Meaning::Manifest { kind, config, layers }, MANIFESTS)
             }
             (None, Some(_), Some(layers)) => {
-                return Err(bad("has too many layers").versus(LAYERS, layers.len()));
+                return Err(bad("has too many layers").expected_found(LAYERS, layers.len()));
             }
             _ => return Err(bad("is neither an index nor a manifest")),
         };
         for says in [kind, document.media_type.as_deref()].into_iter().flatten() {
             if !kinds.contains(&says) {
-                return Err(bad("is not what it calls itself").versus(kinds.join(" or "), says));
+                return Err(bad("is not what it calls itself").expected_found(kinds.join(" or "), says));
             }
         }
         Ok(meaning)
@@ -101,7 +101,7 @@ pub(super) fn choose(manifests: Vec<Descriptor>, arch: Arch) -> Result<Descripto
         (first, _) => {
             let found = if first.is_none() { "none" } else { "several" };
             Err(Fault::integrity("an image's index")
-                .versus(format!("one manifest for {os}/{architecture}"), found))
+                .expected_found(format!("one manifest for {os}/{architecture}"), found))
         }
     }
 }
@@ -137,11 +137,11 @@ pub(super) fn check_config(bytes: &[u8], layers: usize) -> Result<()> {
         diff_ids: Vec<Digest>,
     }
     let config: Config = serde_json::from_slice(bytes)
-        .map_err(|e| Fault::integrity("an image's config cannot be read").because(e))?;
+        .map_err(|e| Fault::integrity("an image's config cannot be read").cause(e))?;
     let found = config.rootfs.diff_ids.len();
     if found != layers {
         return Err(Fault::integrity("an image's config and manifest disagree")
-            .versus(format!("{layers} layers"), format!("{found} diff_ids")));
+            .expected_found(format!("{layers} layers"), format!("{found} diff_ids")));
     }
     Ok(())
 }

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::attempt::{Failure, Got, Pinned, Tried};
+use super::attempt::{Attempt, Download, Failure, PinnedBytes};
 use super::download;
-use super::http::{Answer, Client, Question};
+use super::http::{Client, HttpRequest, HttpResponse};
 use crate::base::digest::Checksum;
 use crate::base::name::Arch;
 use crate::base::progress::Progress;
@@ -23,13 +23,13 @@ use image::{DOCUMENT, Descriptor, Document, INDEXES, MANIFESTS, Meaning, check_c
 
 /// An image in a registry.
 #[derive(Clone, Debug)]
-pub struct Image {
+pub struct ImageRef {
     registry: Url,
     repository: String,
     arch: Arch,
 }
 
-impl Image {
+impl ImageRef {
     /// An image of `registry` (scheme, host and port), for machines of `arch`. The repository's name is
     /// checked as the distribution spec says.
     pub fn new(registry: Url, repository: impl Into<String>, arch: Arch) -> Result<Self> {
@@ -42,8 +42,10 @@ impl Image {
         };
         if registry.scheme() == Scheme::File || repository.len() > 255 || !repository.split('/').all(part) {
             let shown: String = repository.chars().take(80).collect();
-            return Err(Fault::user("not an image's repository")
-                .versus("a-z 0-9 . _ - between slashes, in a registry", format!("{shown:?} in {registry}")));
+            return Err(Fault::user("not an image's repository").expected_found(
+                "a-z 0-9 . _ - between slashes, in a registry",
+                format!("{shown:?} in {registry}"),
+            ));
         }
         Ok(Self { registry, repository, arch })
     }
@@ -68,11 +70,13 @@ impl Image {
         &self,
         store: &Store,
         client: &Client,
-        wanted: Pinned,
+        wanted: PinnedBytes,
         progress: &dyn Progress,
-    ) -> Result<Got> {
+    ) -> Result<Download> {
         let Checksum::Sha256(pinned) = *wanted.checksum else {
-            return Err(Fault::user("an image is pinned by SHA-256").versus("sha256:", wanted.checksum));
+            return Err(
+                Fault::user("an image is pinned by SHA-256").expected_found("sha256:", wanted.checksum)
+            );
         };
         let pull = Pull { image: self, store, client, progress, wants_token: Cell::new(None) };
         let size = pull.document(&pinned, wanted.size, None)?;
@@ -90,12 +94,12 @@ impl Image {
         store.record(&StepId::of_input(*wanted.checksum)?, &output)?;
         let outputs =
             self.present(store, output)?.ok_or_else(|| Fault::bug("a pulled image is not whole"))?;
-        Ok(Got { outputs, bytes, from: self.registry.clone(), refused: Vec::new() })
+        Ok(Download { outputs, bytes, from: self.registry.clone(), refused: Vec::new() })
     }
 }
 
 struct Pull<'a> {
-    image: &'a Image,
+    image: &'a ImageRef,
     store: &'a Store,
     client: &'a Client,
     progress: &'a dyn Progress,
@@ -119,20 +123,20 @@ impl Pull<'_> {
         let (served, bytes) = self
             .client
             .patiently(|| {
-                let question = Question { accept: Some(&accept), ..Question::default() };
-                let mut answer = self.client.ask(&url, question)?;
-                self.wants_token.set(Some(answer.status == 401));
-                if answer.status == 401 {
-                    let token = self.authorize(&answer)?;
-                    answer = self.client.ask(&url, Question { token: Some(&token), ..question })?;
+                let request = HttpRequest { accept: Some(&accept), ..HttpRequest::default() };
+                let mut response = self.client.ask(&url, request)?;
+                self.wants_token.set(Some(response.status == 401));
+                if response.status == 401 {
+                    let token = self.authorize(&response)?;
+                    response = self.client.ask(&url, HttpRequest { token: Some(&token), ..request })?;
                 }
-                let served = answer.header("content-type").map(str::to_owned);
-                Ok((served, self.client.read_whole(&url, answer, limit)?))
+                let served = response.header("content-type").map(str::to_owned);
+                Ok((served, self.client.read_whole(&url, response, limit)?))
             })
             .map_err(Failure::fault)?;
         if Digest::of(&bytes) != *digest || size.is_some_and(|size| size != bytes.len() as u64) {
             let found = format!("{}, {} bytes", Digest::of(&bytes), bytes.len());
-            return Err(Fault::integrity(format!("{url} has the wrong bytes")).versus(digest, found));
+            return Err(Fault::integrity(format!("{url} has the wrong bytes")).expected_found(digest, found));
         }
         Document::read(&bytes, served.as_deref().map(without_parameters))?;
         Document::read(&bytes, kind)?;
@@ -146,9 +150,8 @@ impl Pull<'_> {
             return Ok(0);
         }
         if part.size > self.client.limits.bytes {
-            return Err(
-                Fault::integrity("an image's layer is too long").versus(self.client.limits.bytes, part.size)
-            );
+            return Err(Fault::integrity("an image's layer is too long")
+                .expected_found(self.client.limits.bytes, part.size));
         }
         let url = self.url("blobs", &part.digest)?;
         let token = match self.wants_token.get() {
@@ -157,26 +160,26 @@ impl Pull<'_> {
         };
         self.progress.expect(part.size);
         let (checksum, token) = (Checksum::Sha256(part.digest), token.as_deref());
-        let file = Pinned { checksum: &checksum, size: Some(part.size) };
+        let file = PinnedBytes { checksum: &checksum, size: Some(part.size) };
         let got = download::from_places(self.store, self.client, file, &[url], token, self.progress)?;
         Ok(got.bytes)
     }
 
     /// A token for one blob: it lives for minutes, and the blob before may have taken longer.
-    fn blob_token(&self, url: &Url) -> Tried<Option<String>> {
-        let answer = self.client.ask(url, Question::default())?;
-        match answer.status {
-            401 => self.authorize(&answer).map(Some),
+    fn blob_token(&self, url: &Url) -> Attempt<Option<String>> {
+        let response = self.client.ask(url, HttpRequest::default())?;
+        match response.status {
+            401 => self.authorize(&response).map(Some),
             _ => Ok(None),
         }
     }
 
     /// Gets a token for pulling, as the challenge of a 401 says. We send no secret, so all that a
     /// foreign realm could gain is a request; still it must be the registry's own or one below it.
-    fn authorize(&self, answer: &Answer) -> Tried<String> {
+    fn authorize(&self, response: &HttpResponse) -> Attempt<String> {
         let refused =
-            |why: String| Failure::Elsewhere(Fault::remote(format!("{}: {why}", self.image.registry)));
-        let challenge = answer.header("www-authenticate").and_then(|text| text.strip_prefix("Bearer "));
+            |why: String| Failure::NextMirror(Fault::remote(format!("{}: {why}", self.image.registry)));
+        let challenge = response.header("www-authenticate").and_then(|text| text.strip_prefix("Bearer "));
         let fields = challenge.map(challenge_fields).unwrap_or_default();
         let realm = fields.get("realm").and_then(|realm| Url::new(realm.as_str()).ok());
         let realm = realm.ok_or_else(|| refused("asks for a login that we do not know".to_owned()))?;
@@ -186,9 +189,9 @@ impl Pull<'_> {
         let service =
             fields.get("service").map(|service| format!("service={}&", encode(service))).unwrap_or_default();
         let scope = encode(&format!("repository:{}:pull", self.image.repository));
-        let url = Url::new(format!("{realm}?{service}scope={scope}")).map_err(Failure::Elsewhere)?;
-        let answer = self.client.ask(&url, Question::default())?;
-        let bytes = self.client.read_whole(&url, answer, DOCUMENT)?;
+        let url = Url::new(format!("{realm}?{service}scope={scope}")).map_err(Failure::NextMirror)?;
+        let response = self.client.ask(&url, HttpRequest::default())?;
+        let bytes = self.client.read_whole(&url, response, DOCUMENT)?;
         #[derive(Deserialize)]
         struct Token {
             token: Option<String>,
@@ -265,9 +268,9 @@ mod tests {
     #[test]
     fn repositories_are_names() {
         let registry = Url::new("https://registry.example.org").unwrap();
-        assert!(Image::new(registry.clone(), "library/core-dns", Arch::Amd64).is_ok());
+        assert!(ImageRef::new(registry.clone(), "library/core-dns", Arch::Amd64).is_ok());
         for bad in ["", "/", "a//b", "../x", "A", "a?b", "a/", "-a", "a b"] {
-            assert!(Image::new(registry.clone(), bad, Arch::Amd64).is_err(), "{bad:?}");
+            assert!(ImageRef::new(registry.clone(), bad, Arch::Amd64).is_err(), "{bad:?}");
         }
     }
 }

@@ -42,7 +42,7 @@ impl Compression {
 /// Reads one .xz stream, which may ask for at most `memory` bytes.
 pub(crate) fn xz<R: BufRead>(stream: R, memory: u64) -> Result<XzDecoder<R>> {
     let decoder = Stream::new_stream_decoder(memory, 0);
-    let decoder = decoder.map_err(|error| Fault::machine("cannot start liblzma").because(error))?;
+    let decoder = decoder.map_err(|error| Fault::machine("cannot start liblzma").cause(error))?;
     Ok(XzDecoder::new_stream(stream, decoder))
 }
 
@@ -69,8 +69,7 @@ impl<R: BufRead> Unpacked<R> {
             Compression::Xz => Decoder::Xz(xz(member, WINDOW)?),
             Compression::Zstd => {
                 let decoder = StreamingDecoder::new_with_max_window_size(member, WINDOW);
-                let decoder =
-                    decoder.map_err(|error| Fault::integrity("not a zstd stream").because(error))?;
+                let decoder = decoder.map_err(|error| Fault::integrity("not a zstd stream").cause(error))?;
                 Decoder::Zstd(Box::new(decoder))
             }
         };
@@ -127,7 +126,7 @@ impl<R: BufRead> Read for Unpacked<R> {
         match self.decode(buffer) {
             Ok(count) if count as u64 > self.left => {
                 let fault = Fault::integrity("a decompression bomb");
-                self.fault = Some(fault.versus(format!("at most {} bytes", self.limit), "more"));
+                self.fault = Some(fault.expected_found(format!("at most {} bytes", self.limit), "more"));
                 Err(io::Error::other("too much"))
             }
             Ok(count) => {

@@ -21,6 +21,6 @@ pub use tar::{Content, Entry, EntryKind, Tar};
 pub(crate) fn broken(error: &io::Error) -> Fault {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => Fault::integrity("truncated"),
-        _ => Fault::integrity("unreadable").because(error),
+        _ => Fault::integrity("unreadable").cause(error),
     }
 }

@@ -18,7 +18,7 @@ impl Sink for Memory {
     fn keep(&mut self, content: &mut dyn Read) -> Result<(Digest, u64)> {
         let mut bytes = Vec::new();
         let read = content.read_to_end(&mut bytes);
-        let length = read.map_err(|error| Fault::machine("cannot read a content").because(error))? as u64;
+        let length = read.map_err(|error| Fault::machine("cannot read a content").cause(error))? as u64;
         let digest = Digest::of(&bytes);
         self.file(bytes, 0o644);
         Ok((digest, length))
@@ -31,7 +31,7 @@ pub struct Forget;
 
 impl Sink for Forget {
     fn keep(&mut self, content: &mut dyn Read) -> Result<(Digest, u64)> {
-        Digest::of_reader(content).map_err(|error| Fault::machine("cannot read a content").because(error))
+        Digest::of_reader(content).map_err(|error| Fault::machine("cannot read a content").cause(error))
     }
 }
 
@@ -96,7 +96,7 @@ impl<R: Read> Tar<R> {
     pub fn keep(&mut self, entry: &Entry, sink: &mut dyn Sink) -> Result<(Digest, u64)> {
         let (content, size) = sink.keep(&mut self.content())?;
         if size != entry.size {
-            return Err(entry.refuse("is cut short").versus(entry.size, size));
+            return Err(entry.refuse("is cut short").expected_found(entry.size, size));
         }
         Ok((content, size))
     }
@@ -104,13 +104,13 @@ impl<R: Read> Tar<R> {
 
 /// The file that a hard link names, which must stand earlier in the archive.
 fn linked(entry: &Entry, target: &str, tree: &Tree) -> Result<Node> {
-    let path = tar::tree_path(target)
-        .map_err(|fault| entry.refuse(format!("links to {target:?}")).because(fault))?;
+    let path =
+        tar::tree_path(target).map_err(|fault| entry.refuse(format!("links to {target:?}")).cause(fault))?;
     let node = path.as_ref().and_then(|path| tree.get(path.as_str()));
     match node {
         Some(node) if matches!(node.kind, Kind::File { .. }) => Ok(node.clone()),
         _ => Err(entry
             .refuse(format!("is a hard link to {target:?}"))
-            .versus("a file that stands earlier in the archive", "none there")),
+            .expected_found("a file that stands earlier in the archive", "none there")),
     }
 }

@@ -58,7 +58,7 @@ impl Entry {
         };
         match tree_path(name) {
             Ok(None) if self.kind != EntryKind::Dir => Err(Fault::integrity("the root is not a directory")),
-            other => other.map_err(|fault| fault.within(self.shown())),
+            other => other.map_err(|fault| fault.context(self.shown())),
         }
     }
 
@@ -190,7 +190,7 @@ impl<R: Read> Tar<R> {
 
     fn small(&mut self) -> Result<Vec<u8>> {
         if self.left > LONG {
-            return Err(Fault::integrity("a name that is too long").versus(LONG, self.left));
+            return Err(Fault::integrity("a name that is too long").expected_found(LONG, self.left));
         }
         let (left, mut bytes) = (self.left, Vec::new());
         self.content().read_to_end(&mut bytes).map_err(|error| broken(&error))?;
@@ -210,7 +210,7 @@ impl<R: Read> Tar<R> {
         while !rest.is_empty() {
             let (record, tail) = pax_record(rest).ok_or_else(|| {
                 Fault::integrity("a malformed PAX record")
-                    .versus("`length key=value`", shown(&String::from_utf8_lossy(rest)))
+                    .expected_found("`length key=value`", shown(&String::from_utf8_lossy(rest)))
             })?;
             rest = tail;
             let (key, value) = record;
@@ -251,7 +251,7 @@ impl<R: Read> Tar<R> {
         let size = header.size()?;
         if let Some(other) = extension.size.filter(|other| *other != size) {
             return Err(refuse("says its size twice".to_owned())
-                .versus(format!("{size} as in ustar"), format!("{other} in PAX")));
+                .expected_found(format!("{size} as in ustar"), format!("{other} in PAX")));
         }
         let link = || match &extension.link {
             Some(link) => Ok(link.clone()),
@@ -270,7 +270,7 @@ impl<R: Read> Tar<R> {
         if matches!(&kind, EntryKind::Symlink(target) if target.is_empty() || target.len() > 4095) {
             return Err(refuse("is a link to nowhere".to_owned()));
         }
-        let mode = header.mode().map_err(|fault| fault.within(shown(&name)))?;
+        let mode = header.mode().map_err(|fault| fault.context(shown(&name)))?;
         let uid = extension.uid.map_or_else(|| header.id(108), Ok)?;
         let gid = extension.gid.map_or_else(|| header.id(116), Ok)?;
         Ok(Entry { name, kind, mode, uid, gid, size })

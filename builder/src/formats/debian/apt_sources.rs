@@ -12,12 +12,12 @@
 //! Only the addresses and suites count: whom to believe is pinned elsewhere, so `signed-by` and
 //! `trusted` are not read.
 
-use super::control::Source;
+use super::control::ControlText;
 use crate::base::{Result, Url};
 
 /// An archive that offers suites.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Archive {
+pub struct AptSource {
     /// Its root, above `dists/` and `pool/`.
     pub url: Url,
     /// The suites that it is asked for.
@@ -25,7 +25,7 @@ pub struct Archive {
 }
 
 /// Reads a `*.sources` file.
-pub fn parse_deb822(source: Source<'_>) -> Result<Vec<Archive>> {
+pub fn parse_deb822(source: ControlText<'_>) -> Result<Vec<AptSource>> {
     let mut archives = Vec::new();
     for paragraph in source.read()? {
         let words = |name: &str| {
@@ -39,14 +39,14 @@ pub fn parse_deb822(source: Source<'_>) -> Result<Vec<Archive>> {
         let span = paragraph.field("URIs").map_or(0..0, |field| field.span.clone());
         for address in words("URIs") {
             let url = url(&address).map_err(|fault| source.locate(span.clone(), fault))?;
-            archives.extend(url.map(|url| Archive { url, suites: words("Suites") }));
+            archives.extend(url.map(|url| AptSource { url, suites: words("Suites") }));
         }
     }
     Ok(archives)
 }
 
 /// Reads a `*.list` file.
-pub fn parse_list(source: Source<'_>) -> Result<Vec<Archive>> {
+pub fn parse_list(source: ControlText<'_>) -> Result<Vec<AptSource>> {
     let mut archives = Vec::new();
     let mut start = 0;
     for line in source.text.split('\n') {
@@ -59,7 +59,7 @@ pub fn parse_list(source: Source<'_>) -> Result<Vec<Archive>> {
         let wrong = || {
             source
                 .fault(span.clone(), "not a line of apt's sources")
-                .versus("`deb URI SUITE COMPONENT`", format!("{words:?}"))
+                .expected_found("`deb URI SUITE COMPONENT`", format!("{words:?}"))
         };
         let rest = match rest.trim_start().strip_prefix('[') {
             Some(options) => options.split_once(']').ok_or_else(wrong)?.1,
@@ -68,7 +68,7 @@ pub fn parse_list(source: Source<'_>) -> Result<Vec<Archive>> {
         let mut words = rest.split_whitespace();
         let (Some(address), Some(suite)) = (words.next(), words.next()) else { return Err(wrong()) };
         let url = url(address).map_err(|fault| source.locate(span.clone(), fault))?;
-        archives.extend(url.map(|url| Archive { url, suites: vec![suite.to_owned()] }));
+        archives.extend(url.map(|url| AptSource { url, suites: vec![suite.to_owned()] }));
     }
     Ok(archives)
 }
@@ -86,8 +86,8 @@ fn url(text: &str) -> Result<Option<Url>> {
 mod tests {
     use super::*;
 
-    fn shown(archives: Result<Vec<Archive>>) -> String {
-        let archive = |archive: &Archive| format!("{} {}", archive.url, archive.suites.join(","));
+    fn shown(archives: Result<Vec<AptSource>>) -> String {
+        let archive = |archive: &AptSource| format!("{} {}", archive.url, archive.suites.join(","));
         archives.unwrap().iter().map(archive).collect::<Vec<_>>().join("; ")
     }
 
@@ -95,25 +95,26 @@ mod tests {
     fn both_forms() {
         let deb822 = "Types: deb deb-src\nURIs: http://a.example/debian https://b.example/debian/\nSuites: one two\nComponents: main\nSigned-By: /k\n\n# off\nEnabled: no\nTypes: deb\nURIs: http://c.example\nSuites: one\n\nTypes: deb-src\nURIs: http://d.example\nSuites: one\n\nTypes: deb\nURIs: cdrom:[x]/ file:/srv/x\nSuites: one\n";
         assert_eq!(
-            shown(parse_deb822(Source::user("x.sources", deb822))),
+            shown(parse_deb822(ControlText::user("x.sources", deb822))),
             "http://a.example/debian one,two; https://b.example/debian/ one,two; file:///srv/x one"
         );
         let list = "# head\ndeb http://a.example/debian one main contrib # tail\n\ndeb-src http://a.example/debian one main\n\tdeb [ arch=amd64 signed-by=/k ] https://b.example two main\ndeb [trusted=yes] file:///srv/x ./\n";
         assert_eq!(
-            shown(parse_list(Source::user("x.list", list))),
+            shown(parse_list(ControlText::user("x.list", list))),
             "http://a.example/debian one; https://b.example two; file:///srv/x ./"
         );
     }
 
     #[test]
     fn faults_name_the_line() {
-        let fault = parse_list(Source::user("x.list", "\ndeb http://a.example\n")).unwrap_err();
+        let fault = parse_list(ControlText::user("x.list", "\ndeb http://a.example\n")).unwrap_err();
         assert_eq!(fault.place().unwrap().line(), 2);
         let fault =
-            parse_list(Source::user("x.list", "deb http://user:pw@a.example one main\n")).unwrap_err();
+            parse_list(ControlText::user("x.list", "deb http://user:pw@a.example one main\n")).unwrap_err();
         assert_eq!(fault.place().unwrap().line(), 1);
-        let fault = parse_deb822(Source::user("x.sources", "Types: deb\nURIs: http://a%0a\nSuites: x\n"))
-            .unwrap_err();
+        let fault =
+            parse_deb822(ControlText::user("x.sources", "Types: deb\nURIs: http://a%0a\nSuites: x\n"))
+                .unwrap_err();
         assert_eq!(fault.place().unwrap().line(), 2);
     }
 }

@@ -17,7 +17,7 @@ use crate::base::{Class, Fault, Place, Result};
 
 /// A text to read, with the name and the class of fault that its errors carry.
 #[derive(Clone, Copy, Debug)]
-pub struct Source<'a> {
+pub struct ControlText<'a> {
     /// What people call the text: a file's path, an archive member's name.
     pub file: &'a str,
     /// The text.
@@ -29,7 +29,7 @@ pub struct Source<'a> {
 /// Larger texts (package indices) are named by file and line alone, not quoted.
 const QUOTED: usize = 1 << 20;
 
-impl<'a> Source<'a> {
+impl<'a> ControlText<'a> {
     /// Text that was signed or pinned: an error in it is one of integrity.
     pub fn integrity(file: &'a str, text: &'a str) -> Self {
         Self { file, text, class: Class::Integrity }
@@ -51,7 +51,7 @@ impl<'a> Source<'a> {
             return fault.at(Place::new(self.file, self.text, span));
         }
         let line = Place::new("", &self.text[..span.start.min(self.text.len())], span).line();
-        fault.within(format!("{}:{line}", self.file))
+        fault.context(format!("{}:{line}", self.file))
     }
 
     /// The paragraphs' spans: stretches of lines that are not empty. Comment lines (`#`) stay in them.
@@ -104,7 +104,7 @@ impl<'a> Source<'a> {
             (Some(paragraph), true) => Ok(paragraph),
             (found, _) => Err(self
                 .fault(0..0, "not a control file")
-                .versus("one paragraph", paragraphs.len() + usize::from(found.is_some()))),
+                .expected_found("one paragraph", paragraphs.len() + usize::from(found.is_some()))),
         }
     }
 }
@@ -135,7 +135,7 @@ impl RawField<'_> {
 
 /// The fields of a paragraph, in order.
 pub struct Fields<'a> {
-    source: Source<'a>,
+    source: ControlText<'a>,
     at: usize,
     end: usize,
 }
@@ -171,7 +171,9 @@ impl<'a> Iterator for Fields<'a> {
         let Some(colon) = colon.filter(|colon| is_name(&bytes[start..*colon])) else {
             self.at = self.end;
             let fault = self.source.fault(start..first_end, "not a line of a control file");
-            return Some(Err(fault.versus("`Name: value`", shown(&self.source.text[start..first_end]))));
+            return Some(Err(
+                fault.expected_found("`Name: value`", shown(&self.source.text[start..first_end]))
+            ));
         };
         let value = self.source.text[colon + 1..end].trim_matches([' ', '\t', '\r']);
         Some(Ok(RawField { name: &self.source.text[start..colon], value, span: start..end }))
@@ -236,7 +238,7 @@ impl Paragraph {
         let value = value.into();
         let first_line = value.split('\n').next().unwrap_or_default();
         if !is_name(name.as_bytes()) || first_line.trim() != first_line || value.contains('\r') {
-            return Err(Fault::bug(format!("cannot write the field {name:?}")).because(shown(&value)));
+            return Err(Fault::bug(format!("cannot write the field {name:?}")).cause(shown(&value)));
         }
         let at = self.fields.iter().position(|field| field.name.eq_ignore_ascii_case(name));
         match at {
@@ -274,7 +276,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn read(text: &str) -> Result<Vec<Paragraph>> {
-        Source::integrity("control", text).read()
+        ControlText::integrity("control", text).read()
     }
 
     #[test]
@@ -308,8 +310,8 @@ mod tests {
         }
         let long = format!("A: {}\nbad\n", "x".repeat(QUOTED));
         assert!(read(&long).unwrap_err().what().starts_with("control:2: "));
-        assert!(Source::user("x", "").read_one().is_err());
-        assert!(Source::user("x", "A: 1\n\nB: 2\n").read_one().is_err());
+        assert!(ControlText::user("x", "").read_one().is_err());
+        assert!(ControlText::user("x", "A: 1\n\nB: 2\n").read_one().is_err());
     }
 
     #[test]
@@ -333,7 +335,7 @@ mod tests {
             for (index, value) in values.iter().enumerate() {
                 paragraph.set(&format!("Field-{index}"), value.clone()).unwrap();
             }
-            let again = Source::integrity("x", &paragraph.to_string()).read_one().unwrap();
+            let again = ControlText::integrity("x", &paragraph.to_string()).read_one().unwrap();
             for (index, value) in values.iter().enumerate() {
                 prop_assert_eq!(again.get(&format!("Field-{index}")).unwrap(), value);
             }

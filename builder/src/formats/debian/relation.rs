@@ -91,7 +91,7 @@ pub fn parse(text: &str, arch: Arch) -> Result<Vec<Clause>> {
         let mut alternatives = Vec::new();
         let mut restricted = false;
         for relation in clause.split('|') {
-            match relation_for(relation.trim(), arch).map_err(|fault| fault.within(format!("{clause:?}")))? {
+            match relation_for(relation.trim(), arch).map_err(|fault| fault.context(format!("{clause:?}")))? {
                 Reading::Applies(relation) => alternatives.push(relation),
                 Reading::OtherArch => restricted = true,
                 Reading::Foreign => {}
@@ -113,11 +113,12 @@ enum Reading {
 }
 
 fn relation_for(text: &str, arch: Arch) -> Result<Reading> {
-    let wrong = |why: &str| Fault::integrity("not a relation").versus("`name (>= version)`", why.to_owned());
+    let wrong =
+        |why: &str| Fault::integrity("not a relation").expected_found("`name (>= version)`", why.to_owned());
     let end = text.find([' ', '(', '[', '<']).unwrap_or(text.len());
     let (name, mut rest) = (&text[..end], text[end..].trim_start());
     let (name, qualifier) = name.split_once(':').unwrap_or((name, "any"));
-    let name = PackageName::new(name).map_err(|fault| Fault::integrity(fault.what()).because(&fault))?;
+    let name = PackageName::new(name).map_err(|fault| Fault::integrity(fault.what()).cause(&fault))?;
     let mut version = None;
     if let Some(test) = rest.strip_prefix('(') {
         let (test, tail) = test.split_once(')').ok_or_else(|| wrong("no `)`"))?;
@@ -145,10 +146,11 @@ fn version_test(text: &str) -> Result<(Test, Version)> {
     let end = text.find(|c| !matches!(c, '<' | '=' | '>')).unwrap_or(text.len());
     let (sign, version) = text.split_at(end);
     let test = Test::ALL.into_iter().find(|test| test.as_str() == sign);
-    let test = test
-        .ok_or_else(|| Fault::integrity("not a test").versus("<<, <=, =, >= or >>", format!("{text:?}")))?;
+    let test = test.ok_or_else(|| {
+        Fault::integrity("not a test").expected_found("<<, <=, =, >= or >>", format!("{text:?}"))
+    })?;
     let version =
-        Version::new(version.trim()).map_err(|fault| Fault::integrity(fault.what()).because(&fault))?;
+        Version::new(version.trim()).map_err(|fault| Fault::integrity(fault.what()).cause(&fault))?;
     Ok((test, version))
 }
 

@@ -22,7 +22,7 @@ impl Version {
         }
         let shown: String = text.chars().take(80).collect();
         Err(Fault::user("not a Debian version")
-            .versus("[epoch:]upstream[-revision] of a-z A-Z 0-9 . + - ~", format!("{shown:?}")))
+            .expected_found("[epoch:]upstream[-revision] of a-z A-Z 0-9 . + - ~", format!("{shown:?}")))
     }
 
     /// The version as written.

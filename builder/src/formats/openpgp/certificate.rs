@@ -35,7 +35,7 @@ impl FromStr for Fingerprint {
         if digits.len() == 40 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Ok(Self(digits));
         }
-        Err(Fault::user("not a key's fingerprint").versus("40 hex digits", format!("{text:?}")))
+        Err(Fault::user("not a key's fingerprint").expected_found("40 hex digits", format!("{text:?}")))
     }
 }
 
@@ -78,7 +78,7 @@ impl Keyring {
 
 /// The certificates in a file's bytes.
 fn parse(bytes: &[u8]) -> Result<Vec<SignedPublicKey>> {
-    let wrong = |error: pgp::errors::Error| Fault::user("not an OpenPGP certificate").because(error);
+    let wrong = |error: pgp::errors::Error| Fault::user("not an OpenPGP certificate").cause(error);
     if bytes.starts_with(b"-----BEGIN ") {
         return SignedPublicKey::from_armor_many(bytes)
             .map_err(wrong)?
@@ -205,7 +205,7 @@ pub(super) fn check_signature(signature: &Signature, time: Epoch) -> Judgement {
 pub(super) fn to_bytes(certificate: &SignedPublicKey) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let written = certificate.to_writer(&mut bytes);
-    written.map_err(|error| Fault::bug("cannot write a certificate").because(error))?;
+    written.map_err(|error| Fault::bug("cannot write a certificate").cause(error))?;
     Ok(bytes)
 }
 

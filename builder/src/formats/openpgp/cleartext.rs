@@ -34,9 +34,8 @@ pub struct Cleartext<'a> {
 pub fn read(message: &str) -> Result<Cleartext<'_>> {
     if !message.starts_with("-----BEGIN PGP SIGNED MESSAGE-----") {
         let head: String = message.chars().take(60).collect();
-        return Err(
-            Fault::integrity("not a clearsigned text").versus(MESSAGE.trim_end(), format!("{head:?}"))
-        );
+        return Err(Fault::integrity("not a clearsigned text")
+            .expected_found(MESSAGE.trim_end(), format!("{head:?}")));
     }
     if message.contains(['\r', '\0']) {
         return Err(frame("a carriage return or NUL in a clearsigned text"));
@@ -81,7 +80,11 @@ fn skip_headers(mut rest: &str) -> Result<&str> {
         match line {
             "" => return Ok(rest),
             line if line.starts_with("Hash: ") => {}
-            _ => return Err(frame("a header that is not signed").versus("`Hash`", format!("{line:?}"))),
+            _ => {
+                return Err(
+                    frame("a header that is not signed").expected_found("`Hash`", format!("{line:?}"))
+                );
+            }
         }
     }
 }

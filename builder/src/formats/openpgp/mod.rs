@@ -11,7 +11,7 @@ mod verify;
 
 pub use certificate::{Fingerprint, Keyring};
 pub use signing::SigningKey;
-pub use verify::{Verified, verify_clearsigned, verify_detached};
+pub use verify::{VerifiedText, verify_clearsigned, verify_detached};
 
 #[cfg(test)]
 mod tests {
@@ -42,7 +42,7 @@ mod tests {
         let again = SigningKey::from_armor(&key.to_armor().unwrap()).unwrap();
         assert_eq!(again.clearsign(TEXT, at(1_700_000_100)).unwrap(), message);
         let verified = verify_clearsigned(&message, &keyring(&key), at(1_700_000_200)).unwrap();
-        assert_eq!(verified, Verified { text: TEXT.to_owned(), signers: vec![key.fingerprint()] });
+        assert_eq!(verified, VerifiedText { text: TEXT.to_owned(), signers: vec![key.fingerprint()] });
         let beside = key.sign_detached(b"bytes", at(1_700_000_100)).unwrap();
         assert!(verify_detached(b"bytes", &beside, &keyring(&key), at(1_700_000_200)).is_ok());
         assert!(verify_detached(b"Bytes", &beside, &keyring(&key), at(1_700_000_200)).is_err());

@@ -32,7 +32,7 @@ impl SigningKey {
     /// id; `made` must not lie after any signature's time.
     pub fn generate(seed: [u8; 32], name: &str, made: Epoch) -> Result<Self> {
         Self::try_generate(seed, name, timestamp(made)?)
-            .map_err(|error| Fault::bug("cannot make a key").because(error))
+            .map_err(|error| Fault::bug("cannot make a key").cause(error))
     }
 
     fn try_generate(seed: [u8; 32], name: &str, made: Timestamp) -> pgp::errors::Result<Self> {
@@ -57,7 +57,7 @@ impl SigningKey {
 
     /// Reads [`SigningKey::to_armor`]'s form.
     pub fn from_armor(text: &str) -> Result<Self> {
-        let wrong = |error: pgp::errors::Error| Fault::user("not an OpenPGP secret key").because(error);
+        let wrong = |error: pgp::errors::Error| Fault::user("not an OpenPGP secret key").cause(error);
         let (key, _) = SignedSecretKey::from_string(text).map_err(wrong)?;
         key.verify_bindings().map_err(wrong)?;
         Ok(Self { key })
@@ -106,7 +106,7 @@ impl SigningKey {
     fn sign(&self, kind: SignatureType, bytes: &[u8], time: Epoch) -> Result<String> {
         if time < self.made()? {
             return Err(Fault::user("a signature dated before its key is refused by gpgv")
-                .versus(format!("at or after {}", self.made()?), time));
+                .expected_found(format!("at or after {}", self.made()?), time));
         }
         let time = timestamp(time)?;
         let sign = || {
@@ -114,7 +114,7 @@ impl SigningKey {
             let signature = config.sign(&self.key.primary_key, &Password::empty(), bytes)?;
             DetachedSignature::new(signature).to_armored_string(ArmorOptions::default())
         };
-        sign().map_err(|error| Fault::bug("cannot sign").because(error))
+        sign().map_err(|error| Fault::bug("cannot sign").cause(error))
     }
 
     fn certificate(&self) -> SignedPublicKey {
@@ -148,13 +148,14 @@ fn config(
 
 fn timestamp(time: Epoch) -> Result<Timestamp> {
     let seconds = u32::try_from(time.seconds());
-    let seconds = seconds
-        .map_err(|_| Fault::user("OpenPGP has no time after the year 2105").versus("earlier", time))?;
+    let seconds = seconds.map_err(|_| {
+        Fault::user("OpenPGP has no time after the year 2105").expected_found("earlier", time)
+    })?;
     Ok(Timestamp::from_secs(seconds))
 }
 
 fn unwritten(error: pgp::errors::Error) -> Fault {
-    Fault::bug("cannot write a key").because(error)
+    Fault::bug("cannot write a key").cause(error)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::base::{Epoch, Fault, Result};
 
 /// A text that was signed, and by whom. Only this text may be used, never the message it came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verified {
+pub struct VerifiedText {
     /// The signed text, with a newline at its end.
     pub text: String,
     /// The primary keys of the good signatures, sorted.
@@ -18,11 +18,11 @@ pub struct Verified {
 
 /// Verifies a clearsigned text at `time`: at least one pinned key has signed it, that key was good at
 /// `time`, and no signature that names a pinned key is bad. Signatures of other keys do not count.
-pub fn verify_clearsigned(message: &str, keyring: &Keyring, time: Epoch) -> Result<Verified> {
+pub fn verify_clearsigned(message: &str, keyring: &Keyring, time: Epoch) -> Result<VerifiedText> {
     let read = cleartext::read(message)?;
     let signatures = parse(read.signatures)?;
     let signers = signers(&signatures, SignatureType::Text, read.text.as_bytes(), keyring, time)?;
-    Ok(Verified { text: read.text + "\n", signers })
+    Ok(VerifiedText { text: read.text + "\n", signers })
 }
 
 /// Verifies armored signatures beside `bytes`, by the same rules, and returns the signers.
@@ -36,7 +36,7 @@ pub fn verify_detached(
 }
 
 fn parse(armored: &str) -> Result<Vec<Signature>> {
-    let wrong = |error: pgp::errors::Error| Fault::integrity("not an OpenPGP signature").because(error);
+    let wrong = |error: pgp::errors::Error| Fault::integrity("not an OpenPGP signature").cause(error);
     let (packets, _) = DetachedSignature::from_armor_many(armored.as_bytes()).map_err(wrong)?;
     packets.map(|packet| packet.map(|packet| packet.signature).map_err(wrong)).collect()
 }
@@ -64,7 +64,7 @@ fn signers(
         let pins: Vec<String> =
             keyring.certificates().iter().map(|c| Fingerprint::of(&c.primary_key).to_string()).collect();
         let found: Vec<String> = signatures.iter().map(issuer).collect();
-        return Err(Fault::integrity("not signed by a pinned key").versus(
+        return Err(Fault::integrity("not signed by a pinned key").expected_found(
             pins.join(" or "),
             if found.is_empty() { "no signature".to_owned() } else { found.join(", ") },
         ));

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 /// A path of the root tree and what stands there now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Change {
+pub struct FileChange {
     /// The path, relative to the root.
     pub path: String,
     /// What stands there.
@@ -62,7 +62,7 @@ pub struct Owner {
 
 /// Lists the changes, and gives every file of the work folder to the sandbox's root, readable: the user
 /// outside can then take the bytes over, or remove them.
-pub(super) fn hand_over(work: &Path) -> io::Result<Vec<Change>> {
+pub(super) fn hand_over(work: &Path) -> io::Result<Vec<FileChange>> {
     let mut changes = Vec::new();
     // All is listed before anything is changed: a file may have more names than one.
     walk(&work.join("upper"), None, &mut changes)?;
@@ -82,7 +82,7 @@ fn seize_all(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn walk(folder: &Path, below: Option<&str>, changes: &mut Vec<Change>) -> io::Result<()> {
+fn walk(folder: &Path, below: Option<&str>, changes: &mut Vec<FileChange>) -> io::Result<()> {
     for entry in sorted(folder)? {
         let name = entry
             .file_name()
@@ -90,7 +90,7 @@ fn walk(folder: &Path, below: Option<&str>, changes: &mut Vec<Change>) -> io::Re
             .ok_or_else(|| io::Error::other(format!("{} is no UTF-8 name", entry.display())))?;
         let path = below.map_or_else(|| name.to_owned(), |below| format!("{below}/{name}"));
         let metadata = fs::symlink_metadata(&entry)?;
-        changes.push(Change { path: path.clone(), now: now(&entry, &metadata)? });
+        changes.push(FileChange { path: path.clone(), now: now(&entry, &metadata)? });
         if metadata.is_dir() {
             walk(&entry, Some(&path), changes)?;
         }

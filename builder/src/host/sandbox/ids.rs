@@ -37,7 +37,7 @@ impl IdMaps {
         let first = |file: &str| {
             subordinate(&read(file).unwrap_or_default(), name.as_deref(), uid).ok_or_else(|| {
                 let name = name.clone().unwrap_or_else(|| uid.to_string());
-                Fault::machine(format!("user {name} has no {COUNT} subordinate ids in {file}")).mend(format!(
+                Fault::machine(format!("user {name} has no {COUNT} subordinate ids in {file}")).help(format!(
                     "as root, `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}`"
                 ))
             })

@@ -12,7 +12,7 @@ use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 use rustix::thread::{CapabilitySet, UnshareFlags};
 
 use super::protocol::{
-    Answer, Bind, Failure, HOSTNAME, Job, Part, Refusal, Run, Special, refuse, reply, unshare,
+    Answer, Bind, Facility, HOSTNAME, Job, Refusal, Run, RunFailure, Special, refuse, reply, unshare,
 };
 
 /// What a maintainer script may need as root of its own ids: changing owners, modes and users.
@@ -45,15 +45,15 @@ pub(super) fn run() -> ExitCode {
 
 fn work() -> Result<Answer, Refusal> {
     let death = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-    death.map_err(refuse(Part::Namespaces, "prctl"))?;
+    death.map_err(refuse(Facility::Namespaces, "prctl"))?;
     let mut text = Vec::new();
-    std::io::stdin().read_to_end(&mut text).map_err(refuse(Part::Files, "reading the job"))?;
-    let job: Job = serde_json::from_slice(&text).map_err(refuse(Part::Files, "reading the job"))?;
-    std::env::set_current_dir(&job.work).map_err(refuse(Part::Files, "entering the work folder"))?;
+    std::io::stdin().read_to_end(&mut text).map_err(refuse(Facility::Files, "reading the job"))?;
+    let job: Job = serde_json::from_slice(&text).map_err(refuse(Facility::Files, "reading the job"))?;
+    std::env::set_current_dir(&job.work).map_err(refuse(Facility::Files, "entering the work folder"))?;
     let log = OpenOptions::new().create(true).append(true).open("log");
-    let log = log.map_err(refuse(Part::Files, "opening the log"))?;
-    rustix::process::setsid().map_err(refuse(Part::Namespaces, "setsid"))?;
-    rustix::system::sethostname(HOSTNAME.as_bytes()).map_err(refuse(Part::Namespaces, "sethostname"))?;
+    let log = log.map_err(refuse(Facility::Files, "opening the log"))?;
+    rustix::process::setsid().map_err(refuse(Facility::Namespaces, "setsid"))?;
+    rustix::system::sethostname(HOSTNAME.as_bytes()).map_err(refuse(Facility::Namespaces, "sethostname"))?;
     overlay(&job.specials)?;
     mounts(&job.binds)?;
     pivot()?;
@@ -68,21 +68,21 @@ fn work() -> Result<Answer, Refusal> {
 
 /// The root tree, with the owners that it is to have.
 fn overlay(specials: &[Special]) -> Result<(), Refusal> {
-    unshare(UnshareFlags::NEWNS).map_err(refuse(Part::Namespaces, "unshare"))?;
+    unshare(UnshareFlags::NEWNS).map_err(refuse(Facility::Namespaces, "unshare"))?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    mount::mount_change("/", private).map_err(refuse(Part::Mounts, "making / private"))?;
+    mount::mount_change("/", private).map_err(refuse(Facility::Mounts, "making / private"))?;
     // volatile: nothing here outlives the job, so dpkg's many fsyncs need not reach the disk.
     let options = c"lowerdir=lower,upperdir=upper,workdir=overlay,userxattr,volatile";
     mount::mount("overlay", "mount", "overlay", NO_DEVICES, options)
-        .map_err(refuse(Part::Overlay, "mounting it"))?;
-    specials.iter().try_for_each(|special| set(special).map_err(refuse(Part::Ids, &special.path)))
+        .map_err(refuse(Facility::Overlay, "mounting it"))?;
+    specials.iter().try_for_each(|special| set(special).map_err(refuse(Facility::Ids, &special.path)))
 }
 
 fn mounts(binds: &[Bind]) -> Result<(), Refusal> {
     let no_programs = NO_DEVICES | MountFlags::NOEXEC;
     mount::mount("proc", "mount/proc", "proc", no_programs, None)
-        .map_err(refuse(Part::Proc, "mounting it"))?;
-    no_namespaces().map_err(refuse(Part::Proc, NAMESPACES))?;
+        .map_err(refuse(Facility::Proc, "mounting it"))?;
+    no_namespaces().map_err(refuse(Facility::Proc, NAMESPACES))?;
     for name in READ_ONLY {
         mask(&format!("mount/proc/{name}"), no_programs)?;
     }
@@ -92,9 +92,9 @@ fn mounts(binds: &[Bind]) -> Result<(), Refusal> {
         // /dev holds bound devices, so it alone lets devices work.
         let flags = if target == "dev" { MountFlags::NOSUID | MountFlags::NOEXEC } else { NO_DEVICES };
         mount::mount("tmpfs", format!("mount/{target}"), "tmpfs", flags, options)
-            .map_err(refuse(Part::Mounts, target))?;
+            .map_err(refuse(Facility::Mounts, target))?;
     }
-    devices().map_err(refuse(Part::Devices, "binding"))?;
+    devices().map_err(refuse(Facility::Devices, "binding"))?;
     binds.iter().try_for_each(bind)
 }
 
@@ -124,9 +124,9 @@ fn mask(path: &str, flags: MountFlags) -> Result<(), Refusal> {
     if !Path::new(path).exists() {
         return Ok(());
     }
-    mount::mount_bind(path, path).map_err(refuse(Part::Proc, path))?;
+    mount::mount_bind(path, path).map_err(refuse(Facility::Proc, path))?;
     let flags = flags | MountFlags::BIND | MountFlags::RDONLY;
-    mount::mount_remount(path, flags, c"").map_err(refuse(Part::Proc, path))
+    mount::mount_remount(path, flags, c"").map_err(refuse(Facility::Proc, path))
 }
 
 fn devices() -> std::io::Result<()> {
@@ -151,18 +151,18 @@ fn bind(bind: &Bind) -> Result<(), Refusal> {
         let parent = target.parent().map_or(Ok(()), fs::create_dir_all);
         parent.and_then(|()| File::create(&target).map(drop))
     };
-    made.map_err(refuse(Part::Files, "making a mount point"))?;
-    mount::mount_bind(&bind.from, &target).map_err(refuse(Part::Mounts, "binding"))?;
+    made.map_err(refuse(Facility::Files, "making a mount point"))?;
+    mount::mount_bind(&bind.from, &target).map_err(refuse(Facility::Mounts, "binding"))?;
     let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
-    mount::mount_remount(&target, flags, c"").map_err(refuse(Part::Mounts, "binding read-only"))
+    mount::mount_remount(&target, flags, c"").map_err(refuse(Facility::Mounts, "binding read-only"))
 }
 
 /// The overlay becomes the root; the outside's mounts are gone from this namespace.
 fn pivot() -> Result<(), Refusal> {
-    std::env::set_current_dir("mount").map_err(refuse(Part::Pivot, "entering it"))?;
-    rustix::process::pivot_root(".", ".").map_err(refuse(Part::Pivot, "pivot_root"))?;
-    mount::unmount(".", UnmountFlags::DETACH).map_err(refuse(Part::Pivot, "leaving the old root"))?;
-    std::env::set_current_dir("/").map_err(refuse(Part::Pivot, "entering the new root"))
+    std::env::set_current_dir("mount").map_err(refuse(Facility::Pivot, "entering it"))?;
+    rustix::process::pivot_root(".", ".").map_err(refuse(Facility::Pivot, "pivot_root"))?;
+    mount::unmount(".", UnmountFlags::DETACH).map_err(refuse(Facility::Pivot, "leaving the old root"))?;
+    std::env::set_current_dir("/").map_err(refuse(Facility::Pivot, "entering the new root"))
 }
 
 fn restrain() -> Result<(), Refusal> {
@@ -170,46 +170,46 @@ fn restrain() -> Result<(), Refusal> {
         match rustix::thread::remove_capability_from_bounding_set(capability) {
             // INVAL: newer than this kernel, so nobody has it.
             Ok(()) | Err(rustix::io::Errno::INVAL) => {}
-            Err(error) => return Err(Refusal(Part::Capabilities, error.to_string())),
+            Err(error) => return Err(Refusal(Facility::Capabilities, error.to_string())),
         }
     }
-    rustix::thread::set_no_new_privs(true).map_err(refuse(Part::Capabilities, "no_new_privs"))?;
+    rustix::thread::set_no_new_privs(true).map_err(refuse(Facility::Capabilities, "no_new_privs"))?;
     // Programs that close every descriptor take long where the limit is high.
     for (resource, limit) in [(Resource::Nofile, 1024), (Resource::Core, 0)] {
         let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
-        rustix::process::setrlimit(resource, limit).map_err(refuse(Part::Capabilities, "setrlimit"))?;
+        rustix::process::setrlimit(resource, limit).map_err(refuse(Facility::Capabilities, "setrlimit"))?;
     }
     Ok(())
 }
 
-fn run_one(run: &Run, log: &File) -> Result<(), Failure> {
+fn run_one(run: &Run, log: &File) -> Result<(), RunFailure> {
     let lost_before = packets_without_route();
-    let said = |file: &File| file.try_clone().map(Stdio::from).map_err(|e| Failure::Start(e.to_string()));
+    let said = |file: &File| file.try_clone().map(Stdio::from).map_err(|e| RunFailure::Start(e.to_string()));
     let (program, arguments) =
-        run.command.split_first().ok_or_else(|| Failure::Start("no program".to_owned()))?;
+        run.command.split_first().ok_or_else(|| RunFailure::Start("no program".to_owned()))?;
     let environment = run.environment.iter().map(|(name, value)| (name, value));
     let mut command = Command::new(program);
     command.args(arguments).env_clear().envs(environment);
     command.stdin(Stdio::null()).stdout(said(log)?).stderr(said(log)?);
-    let mut child = command.spawn().map_err(|e| Failure::Start(format!("{program}: {e}")))?;
+    let mut child = command.spawn().map_err(|e| RunFailure::Start(format!("{program}: {e}")))?;
     let status = wait(&mut child, run.limit)?;
     let lost = packets_without_route() - lost_before;
     match status {
-        _ if lost > 0 => Err(Failure::Network(lost)),
+        _ if lost > 0 => Err(RunFailure::Network(lost)),
         status if status.success() => Ok(()),
-        status => Err(Failure::Exit(status.to_string())),
+        status => Err(RunFailure::Exit(status.to_string())),
     }
 }
 
 /// Waits for the child. Orphans that come to us stay unreaped: they end with this namespace.
-fn wait(child: &mut Child, limit: u64) -> Result<ExitStatus, Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure::Start(error.to_string());
+fn wait(child: &mut Child, limit: u64) -> Result<ExitStatus, RunFailure> {
+    let failed = |error: &dyn std::fmt::Display| RunFailure::Start(error.to_string());
     let pid = Pid::from_child(child);
     let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(|e| failed(&e))?;
     let time = Timespec { tv_sec: i64::try_from(limit).unwrap_or(i64::MAX), tv_nsec: 0 };
     let ended = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&time)).map_err(|e| failed(&e))?;
     if ended == 0 {
-        return Err(Failure::Limit(limit, running_script()));
+        return Err(RunFailure::Limit(limit, running_script()));
     }
     child.wait().map_err(|e| failed(&e))
 }

@@ -37,9 +37,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 
 use crate::base::{Fault, Result};
 
-pub use changes::{Change, Now, Owner};
+pub use changes::{FileChange, Now, Owner};
 use ids::IdMaps;
-use protocol::{Answer, Failure, INNER, OUTER, Part, READY};
+use protocol::{Answer, Facility, INNER, OUTER, READY, RunFailure};
 pub use protocol::{Bind, Job, Run, Special, VERB};
 
 /// How many of the last lines a failing program said are shown.
@@ -60,7 +60,7 @@ impl Sandbox {
     /// Helpers are the running program.
     pub fn of_this_program() -> Result<Self> {
         let program = std::env::current_exe();
-        program.map(Self::new).map_err(|e| Fault::machine("cannot find the running program").because(e))
+        program.map(Self::new).map_err(|e| Fault::machine("cannot find the running program").cause(e))
     }
 
     /// Removes a work folder whose files may have owners that this user cannot act for.
@@ -83,7 +83,7 @@ impl Sandbox {
 
     /// Runs the job and lists what it changed. Everything in `work/upper` then belongs to this user and
     /// can be read; no process that could still write there is left.
-    pub fn run(&self, job: &Job) -> Result<Vec<Change>> {
+    pub fn run(&self, job: &Job) -> Result<Vec<FileChange>> {
         let maps = IdMaps::of_this_user()?;
         for name in ["upper", "overlay", "mount"] {
             let path = job.work.join(name);
@@ -128,9 +128,9 @@ impl Outer {
             return serde_json::from_str(&line).map_err(|e| self.broken(&e));
         }
         if let Err(error) = maps.write(self.child.id(), job.owner) {
-            return Ok(Answer::Refused { part: Part::Ids, error });
+            return Ok(Answer::Refused { part: Facility::Ids, error });
         }
-        let text = serde_json::to_vec(job).map_err(|e| Fault::bug("a job has no JSON form").because(e))?;
+        let text = serde_json::to_vec(job).map_err(|e| Fault::bug("a job has no JSON form").cause(e))?;
         if let Some(mut stdin) = self.stdin.take() {
             stdin.write_all(&text).map_err(|e| self.broken(&e))?;
         }
@@ -144,7 +144,7 @@ impl Outer {
             Ok(status) => status.to_string(),
             Err(error) => error.to_string(),
         };
-        Fault::machine("the sandbox's helper broke off").because(end).because(error)
+        Fault::machine("the sandbox's helper broke off").cause(end).cause(error)
     }
 }
 
@@ -169,28 +169,28 @@ pub fn helper(role: Option<OsString>) -> ExitCode {
     }
 }
 
-fn refused(part: Part, error: &str) -> Fault {
-    Fault::machine(format!("the sandbox was refused {}", part.name())).because(error).mend(part.mend())
+fn refused(part: Facility, error: &str) -> Fault {
+    Fault::machine(format!("the sandbox was refused {}", part.name())).cause(error).help(part.help())
 }
 
 /// A program that failed; on a full disk that is no fault of the program's.
-fn failed(what: &str, how: &Failure, work: &Path) -> Fault {
+fn failed(what: &str, how: &RunFailure, work: &Path) -> Fault {
     let how = match how {
-        Failure::Start(error) => format!("did not start ({error})"),
-        Failure::Exit(end) => format!("failed ({end})"),
-        Failure::Limit(seconds, None) => format!("ran longer than its {seconds} s and was killed"),
-        Failure::Limit(seconds, Some(script)) => {
+        RunFailure::Start(error) => format!("did not start ({error})"),
+        RunFailure::Exit(end) => format!("failed ({end})"),
+        RunFailure::Limit(seconds, None) => format!("ran longer than its {seconds} s and was killed"),
+        RunFailure::Limit(seconds, Some(script)) => {
             format!("ran longer than its {seconds} s and was killed in {script}")
         }
-        Failure::Network(packets) => {
+        RunFailure::Network(packets) => {
             format!("tried to use the network ({packets} packets), which no build step may")
         }
     };
     let fault = match is_full(work) {
-        true => Fault::machine(format!("{what} {how}, and the disk is full")).mend("free some space"),
+        true => Fault::machine(format!("{what} {how}, and the disk is full")).help("free some space"),
         false => Fault::user(format!("{what} {how}")),
     };
-    fault.because(format!("its last lines:\n{}", last_lines(&work.join("log"))))
+    fault.cause(format!("its last lines:\n{}", last_lines(&work.join("log"))))
 }
 
 /// Whether a folder's file system has no room for another MiB.
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn every_refusal_names_the_part_and_the_mend() {
-        let fault = refused(Part::User, "Operation not permitted");
+        let fault = refused(Facility::User, "Operation not permitted");
         assert_eq!(fault.exit_code(), 5);
         let text = fault.to_string();
         assert!(text.contains("a user namespace") && text.contains("user.max_user_namespaces"), "{text}");
@@ -232,7 +232,7 @@ mod tests {
         let log = folder.path().join("log");
         let lines: Vec<String> = (0..50).map(|n| format!("line {n}")).collect();
         std::fs::write(&log, lines.join("\n")).unwrap();
-        let how = Failure::Limit(5, Some("postinst of crun".to_owned()));
+        let how = RunFailure::Limit(5, Some("postinst of crun".to_owned()));
         let text = failed("configuring", &how, folder.path()).to_string();
         assert!(text.contains("5 s and was killed in postinst of crun"), "{text}");
         assert!(

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use rustix::thread::UnshareFlags;
 use serde::{Deserialize, Serialize};
 
-use super::changes::Change;
+use super::changes::FileChange;
 
 /// The hidden argument that makes a program that links this library a helper of the sandbox.
 pub const VERB: &str = "__sandbox";
@@ -81,11 +81,11 @@ pub struct Job {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
     /// All programs succeeded.
-    Done(Vec<Change>),
+    Done(Vec<FileChange>),
     /// The kernel or the file system refused a part of the sandbox itself.
     Refused {
         /// The part: `a user namespace`.
-        part: Part,
+        part: Facility,
         /// The operating system's words.
         error: String,
     },
@@ -94,13 +94,13 @@ pub(super) enum Answer {
         /// [`Run::what`].
         what: String,
         /// How it failed.
-        how: Failure,
+        how: RunFailure,
     },
 }
 
 /// How a program inside failed.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Failure {
+pub(super) enum RunFailure {
     /// It could not be started.
     Start(String),
     /// It ended with a code or by a signal, in words.
@@ -113,7 +113,7 @@ pub(super) enum Failure {
 
 /// The parts of a sandbox that a kernel can refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Part {
+pub(super) enum Facility {
     User,
     Namespaces,
     Ids,
@@ -126,7 +126,7 @@ pub(super) enum Part {
     Files,
 }
 
-impl Part {
+impl Facility {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::User => "a user namespace",
@@ -142,7 +142,7 @@ impl Part {
         }
     }
 
-    pub(super) fn mend(self) -> &'static str {
+    pub(super) fn help(self) -> &'static str {
         match self {
             Self::User | Self::Namespaces => {
                 "allow user namespaces: as root, `sysctl -w user.max_user_namespaces=10000`, and where they \
@@ -170,10 +170,10 @@ impl Part {
 }
 
 /// A part of the sandbox that did not come about, and why.
-pub(super) struct Refusal(pub(super) Part, pub(super) String);
+pub(super) struct Refusal(pub(super) Facility, pub(super) String);
 
 /// Turns an operating system error into a refusal of `part`; `what` says which step it was.
-pub(super) fn refuse<E: std::fmt::Display>(part: Part, what: &str) -> impl FnOnce(E) -> Refusal {
+pub(super) fn refuse<E: std::fmt::Display>(part: Facility, what: &str) -> impl FnOnce(E) -> Refusal {
     move |error| Refusal(part, format!("{what}: {error}"))
 }
 

@@ -40,15 +40,15 @@ impl Device {
     fn at(path: &Path, folder: &Path) -> Result<Self> {
         if folder.join("partition").exists() {
             return Err(Fault::user(format!("{} is a partition", path.display()))
-                .versus("a whole disk", "a part of one")
-                .mend("name the disk: an image has a partition table of its own"));
+                .expected_found("a whole disk", "a part of one")
+                .help("name the disk: an image has a partition table of its own"));
         }
         let text = |name: &str| {
             fs::read_to_string(folder.join(name)).map(|text| text.trim().to_owned()).unwrap_or_default()
         };
         if text("ro") == "1" {
             return Err(Fault::user(format!("{} cannot be written to", path.display()))
-                .mend("move the write protection switch"));
+                .help("move the write protection switch"));
         }
         let sectors: u64 = text("size")
             .parse()
@@ -76,8 +76,8 @@ impl Device {
         match self.user(&mounts, &swaps) {
             None => Ok(()),
             Some(user) => Err(Fault::user(format!("{} is in use", self.path.display()))
-                .versus("a disk that nothing uses", user)
-                .mend("name another disk; lsblk shows what is where")),
+                .expected_found("a disk that nothing uses", user)
+                .help("name another disk; lsblk shows what is where")),
         }
     }
 

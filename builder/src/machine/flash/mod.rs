@@ -14,8 +14,8 @@ use std::path::Path;
 
 use crate::base::{Fault, Result};
 use crate::pack::disk::gpt::{ALIGN, Found};
-use crate::pack::disk::sink::filled;
-use crate::pack::disk::sink::{Part, Sink};
+use crate::pack::disk::writer::filled;
+use crate::pack::disk::writer::{BlockWriter, Part};
 
 pub use crate::host::overwrite::SEED_LABEL;
 pub use device::Device;
@@ -101,16 +101,16 @@ fn verify(target: &Target, what: &str, at: u64, wanted: &[u8]) -> Result<()> {
     }
     let same = wanted.iter().zip(&found).take_while(|(wanted, found)| wanted == found).count();
     Err(Fault::integrity(format!("{target} does not hold its {what}"))
-        .versus("what was written to it", format!("something else at byte {}", at + same as u64))
-        .mend("try again; if it happens twice, the disk is broken"))
+        .expected_found("what was written to it", format!("something else at byte {}", at + same as u64))
+        .help("try again; if it happens twice, the disk is broken"))
 }
 
 /// What is put, piece by piece.
 #[derive(Default)]
 struct Pieces(Vec<(u64, Vec<u8>)>);
 
-impl Sink for Pieces {
-    fn put(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+impl BlockWriter for Pieces {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.0.push((offset, bytes.to_vec()));
         Ok(())
     }

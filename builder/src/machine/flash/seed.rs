@@ -8,7 +8,7 @@ use crate::base::tree::{Contents, Memory, Tree, TreePath};
 use crate::base::{Fault, Result};
 use crate::host::overwrite::SEED_LABEL;
 use crate::pack::disk::fat::{self, Fat};
-use crate::pack::disk::sink::Sink;
+use crate::pack::disk::writer::BlockWriter;
 
 /// The file that every seed has.
 const IDENTITY: &str = "node.toml";
@@ -27,34 +27,34 @@ impl Seed {
     pub fn read(folder: &Path) -> Result<Self> {
         let (mut tree, mut contents, mut bytes) = (Tree::new(), Memory::default(), 0);
         for entry in WalkDir::new(folder).min_depth(1).sort_by_file_name() {
-            let entry = entry.map_err(|e| Fault::user("cannot read the seed's folder").because(e))?;
+            let entry = entry.map_err(|e| Fault::user("cannot read the seed's folder").cause(e))?;
             let path = entry.path();
             if entry.file_type().is_dir() {
                 continue;
             }
             if !entry.file_type().is_file() {
                 return Err(Fault::user(format!("{} cannot be in a seed", path.display()))
-                    .versus("files and folders", "something else"));
+                    .expected_found("files and folders", "something else"));
             }
-            bytes += entry.metadata().map_err(|e| Fault::user("cannot read a seed's file").because(e))?.len();
+            bytes += entry.metadata().map_err(|e| Fault::user("cannot read a seed's file").cause(e))?.len();
             if bytes > MOST {
                 return Err(Fault::user(format!("{} is too big for a seed", folder.display()))
-                    .versus(format!("at most {} MiB", MOST >> 20), "more"));
+                    .expected_found(format!("at most {} MiB", MOST >> 20), "more"));
             }
             let inside = path.strip_prefix(folder).ok().and_then(Path::to_str);
             let inside = inside.ok_or_else(|| Fault::user(format!("{} is no UTF-8", path.display())))?;
             let content = std::fs::read(path).map_err(|e| Fault::io("read", path, e))?;
             tree.insert(TreePath::new(inside)?, contents.file(content, 0o600))?;
         }
-        Self::new(tree, contents).map_err(|fault| fault.within(folder.display()))
+        Self::new(tree, contents).map_err(|fault| fault.context(folder.display()))
     }
 
     /// A seed of these files.
     pub fn new(tree: Tree, contents: Memory) -> Result<Self> {
         if tree.get(IDENTITY).is_none() {
             return Err(Fault::user("not a seed")
-                .versus(format!("a file {IDENTITY}"), "none")
-                .mend(format!("write {IDENTITY}: it says which node this is")));
+                .expected_found(format!("a file {IDENTITY}"), "none")
+                .help(format!("write {IDENTITY}: it says which node this is")));
         }
         Ok(Self { tree, contents })
     }
@@ -65,7 +65,7 @@ impl Seed {
     }
 
     /// Writes it as a file system: a partition, or the whole disk of a virtual machine.
-    pub fn write(&self, out: &mut dyn Sink) -> Result<()> {
+    pub fn write(&self, out: &mut dyn BlockWriter) -> Result<()> {
         // Any serial number will do, and a fixed one gives the same bytes for the same files.
         let spec = Fat { serial: 0x4841_4c45, label: SEED_LABEL.into(), length: self.length() };
         fat::write(&spec, &self.tree, &self.contents as &dyn Contents, out)

@@ -11,7 +11,7 @@ use rustix::fs::{Advice, FallocateFlags, OFlags, fadvise, fallocate};
 use super::device::Device;
 use crate::base::{Fault, Result};
 use crate::host::overwrite::{Form, Overwrite};
-use crate::pack::disk::sink::Sink;
+use crate::pack::disk::writer::BlockWriter;
 use crate::plan::DiskFormat;
 use crate::store::Store;
 
@@ -46,12 +46,12 @@ impl Target {
             }
             Some(kind) if !kind.is_file() => {
                 return Err(Fault::user(format!("{} cannot be flashed", path.display()))
-                    .versus("a file or a block device", "something else")
-                    .mend("name another one; lsblk shows the disks"));
+                    .expected_found("a file or a block device", "something else")
+                    .help("name another one; lsblk shows the disks"));
             }
             None if path.starts_with("/dev") => {
                 return Err(
-                    Fault::user(format!("no device {}", path.display())).mend("lsblk shows the disks")
+                    Fault::user(format!("no device {}", path.display())).help("lsblk shows the disks")
                 );
             }
             _ => {
@@ -71,8 +71,8 @@ impl Target {
         for file in self.files()? {
             if store.holds(&file)? {
                 return Err(Fault::user(format!("{self} is a file of the store {}", store.root().display()))
-                    .versus("a file or a disk of its own", "another name of one that is kept")
-                    .mend("name another file"));
+                    .expected_found("a file or a disk of its own", "another name of one that is kept")
+                    .help("name another file"));
             }
         }
         Ok(())
@@ -86,8 +86,8 @@ impl Target {
             return Ok(());
         }
         Err(Fault::user(format!("{self} is the image itself"))
-            .versus("another file or disk", format!("another name of {}", image.display()))
-            .mend("name another file"))
+            .expected_found("another file or disk", format!("another name of {}", image.display()))
+            .help("name another file"))
     }
 
     /// The file that is written to, and what lies behind a loop device (`loop/backing_file` in `/sys`).
@@ -119,10 +119,8 @@ impl Target {
                 self.file.set_len(least).map_err(|e| Fault::io("lengthen", &self.path, e))?;
                 Ok(least)
             }
-            Some(device) if device.capacity() < least => {
-                Err(Fault::user(format!("{self} is too small"))
-                    .versus(format!("{least} bytes"), device.bytes))
-            }
+            Some(device) if device.capacity() < least => Err(Fault::user(format!("{self} is too small"))
+                .expected_found(format!("{least} bytes"), device.bytes)),
             Some(device) => Ok(device.capacity()),
         }
     }
@@ -163,12 +161,12 @@ impl Target {
     }
 
     fn lost(&self, doing: &str, error: io::Error) -> Fault {
-        Fault::io(doing, &self.path, error).mend("check that the disk is still there, then flash it again")
+        Fault::io(doing, &self.path, error).help("check that the disk is still there, then flash it again")
     }
 }
 
-impl Sink for &Target {
-    fn put(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+impl BlockWriter for &Target {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all_at(bytes, offset)
     }
 }

@@ -59,7 +59,7 @@ impl Accelerator {
 
     /// Whether a guest runs: its boot sector ends QEMU with a number of its own.
     fn lives(self, tools: &Tools) -> Result<bool> {
-        let failed = |e| Fault::machine("cannot try a guest").because(e);
+        let failed = |e| Fault::machine("cannot try a guest").cause(e);
         let folder = tempfile::tempdir().map_err(failed)?;
         let disk = folder.path().join("disk");
         let mut sectors = vec![0; 64 * 512];
@@ -76,7 +76,7 @@ impl Accelerator {
 
 fn ends_with(mut command: Command, code: i32, limit: Duration) -> Result<bool> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let failed = |e| Fault::machine("cannot run QEMU").because(e);
+    let failed = |e| Fault::machine("cannot run QEMU").cause(e);
     let mut child = command.spawn().map_err(failed)?;
     let began = Instant::now();
     loop {

@@ -71,13 +71,15 @@ impl FromStr for Bus {
     fn from_str(text: &str) -> Result<Self> {
         let found = Self::NAMES.iter().find(|(name, _)| *name == text).map(|(_, bus)| *bus);
         let names = Self::NAMES.map(|(name, _)| name);
-        found.ok_or_else(|| Fault::user("not a bus of disks").versus(one_of(&names), format!("{text:?}")))
+        found.ok_or_else(|| {
+            Fault::user("not a bus of disks").expected_found(one_of(&names), format!("{text:?}"))
+        })
     }
 }
 
 /// A disk of the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Disk {
+pub enum Drive {
     /// Opened under a snapshot: what the guest writes is lost when it ends.
     Snapshot(PathBuf),
     /// The guest's own: what it writes stays.
@@ -109,7 +111,8 @@ impl FromStr for Forward {
             .split_once(':')
             .and_then(|(host, guest)| Some(Self { host: host.parse().ok()?, guest: guest.parse().ok()? }));
         ports.filter(|ports| ports.host != 0 && ports.guest != 0).ok_or_else(|| {
-            Fault::user("not a forwarded port").versus("HOST:GUEST, such as 2222:22", format!("{text:?}"))
+            Fault::user("not a forwarded port")
+                .expected_found("HOST:GUEST, such as 2222:22", format!("{text:?}"))
         })
     }
 }
@@ -143,7 +146,7 @@ impl FromStr for Card {
                 Ok(Self::Cable { own: full(own)?, other: full(other)? })
             }
             _ => Err(Fault::user("not the ends of a cable")
-                .versus("OWN:OTHER, two short paths such as dist/a:dist/b", format!("{text:?}"))),
+                .expected_found("OWN:OTHER, two short paths such as dist/a:dist/b", format!("{text:?}"))),
         }
     }
 }
@@ -167,7 +170,7 @@ pub struct Machine {
     /// Processors.
     pub processors: u32,
     /// Disks; it boots from the first.
-    pub disks: Vec<Disk>,
+    pub disks: Vec<Drive>,
     /// What the first is plugged into.
     pub bus: Bus,
     /// Network cards, in PCI order.
@@ -223,18 +226,18 @@ fn uefi(command: &mut Command, tools: &Tools, scratch: &Path) -> Result<()> {
 }
 
 /// Opens a disk, and gives the name that QEMU knows it by.
-fn attach_disk(command: &mut Command, index: usize, disk: &Disk) -> String {
+fn attach_disk(command: &mut Command, index: usize, disk: &Drive) -> String {
     let id = format!("disk{index}");
     match disk {
-        Disk::Snapshot(path) | Disk::Kept(path) => {
-            let snapshot = if matches!(disk, Disk::Snapshot(_)) { "on" } else { "off" };
+        Drive::Snapshot(path) | Drive::Kept(path) => {
+            let snapshot = if matches!(disk, Drive::Snapshot(_)) { "on" } else { "off" };
             let head = format!("if=none,format=raw,id={id},snapshot={snapshot},file=");
             command.arg("-drive").arg(joined(&[&head], path));
         }
-        Disk::Overlay(path) => {
+        Drive::Overlay(path) => {
             command.arg("-drive").arg(joined(&[&format!("if=none,format=qcow2,id={id},file=")], path));
         }
-        Disk::Recorded { disk, log } => {
+        Drive::Recorded { disk, log } => {
             let file = |name: &str, path| joined(&["driver=file,node-name=", name, ",filename="], path);
             command.arg("-blockdev").arg(file(&format!("{id}-file"), disk));
             command.arg("-blockdev").arg(file(&format!("{id}-log"), log));
@@ -291,9 +294,9 @@ mod tests {
             memory: 1024,
             processors: 2,
             disks: vec![
-                Disk::Snapshot("a,b.raw".into()),
-                Disk::Overlay("o.qcow2".into()),
-                Disk::Recorded { disk: "d".into(), log: "l".into() },
+                Drive::Snapshot("a,b.raw".into()),
+                Drive::Overlay("o.qcow2".into()),
+                Drive::Recorded { disk: "d".into(), log: "l".into() },
             ],
             cards: vec![
                 Card::User(vec!["2222:22".parse().unwrap()]),

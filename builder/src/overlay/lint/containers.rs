@@ -1,9 +1,9 @@
 //! Schemas of what CRI-O 1.17 reads: its own configuration, storage, CNI, image policy, registries, crictl.
 
-use super::document::Node;
-use super::schema::{ADDRESS, COUNT, Field, NETWORK, PATH, PORT, Schema, TEXT, TEXTS, may, must};
+use super::document::YamlNode;
+use super::schema::{ADDRESS, COUNT, FieldRule, NETWORK, PATH, PORT, Schema, TEXT, TEXTS, may, must};
 use crate::base::Result;
-use crate::base::text::Text;
+use crate::base::text::SourceText;
 
 const MAPPING: Schema = Schema::Text("CONTAINER:HOST:COUNT", |text| {
     let parts: Vec<_> = text.split(':').map(str::parse::<u32>).collect();
@@ -26,7 +26,7 @@ const RUNTIME: Schema = Schema::Table(&[
     may("privileged_without_host_devices", &Schema::Bool),
 ]);
 
-const CRIO_RUNTIME: &[Field] = &[
+const CRIO_RUNTIME: &[FieldRule] = &[
     may("default_ulimits", &TEXTS),
     may("default_runtime", &TEXT),
     may("no_pivot", &Schema::Bool),
@@ -108,21 +108,21 @@ pub(super) const CRIO: Schema = Schema::Table(&[must(
 )]);
 
 /// What a schema cannot say of a CRI-O drop-in: a `runc` entry, both mappings and the same, a known runtime.
-pub(super) fn crio_agrees(text: Text<'_>, document: &Node) -> Result<()> {
+pub(super) fn crio_agrees(text: SourceText<'_>, document: &YamlNode) -> Result<()> {
     let Some(runtime) = document.get("crio").and_then(|crio| crio.get("runtime")) else { return Ok(()) };
     let (uid, gid) = (runtime.get("uid_mappings"), runtime.get("gid_mappings"));
-    if uid.and_then(Node::text) != gid.and_then(Node::text) {
+    if uid.and_then(YamlNode::text) != gid.and_then(YamlNode::text) {
         let at = uid.or(gid).unwrap_or(runtime).span.clone();
         let fault = text.fault(at, "`uid_mappings` and `gid_mappings` differ, and one alone is ignored");
-        return Err(fault.mend("give both the same mapping"));
+        return Err(fault.help("give both the same mapping"));
     }
     let default = runtime.get("default_runtime");
-    for name in ["runc", default.and_then(Node::text).unwrap_or("runc")] {
+    for name in ["runc", default.and_then(YamlNode::text).unwrap_or("runc")] {
         if runtime.get("runtimes").and_then(|runtimes| runtimes.get(name)).is_none() {
             let at = default.unwrap_or(runtime).span.clone();
             let fault = text.fault(at, format!("no [crio.runtime.runtimes.{name}]"));
             return Err(
-                fault.mend("CRI-O 1.17 checks `runc` and the default runtime; give each a runtime_path")
+                fault.help("CRI-O 1.17 checks `runc` and the default runtime; give each a runtime_path")
             );
         }
     }

@@ -6,11 +6,11 @@ use saphyr_parser::{Event, Parser, ScalarStyle};
 use toml::de::{DeTable, DeValue};
 
 use crate::base::Result;
-use crate::base::text::Text;
+use crate::base::text::SourceText;
 
 /// A value and where it stands.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Node {
+pub(super) struct YamlNode {
     pub(super) span: Range<usize>,
     pub(super) value: Value,
 }
@@ -21,24 +21,24 @@ pub(super) enum Value {
     Bool(bool),
     Integer(i64),
     Text(String),
-    List(Vec<Node>),
+    List(Vec<YamlNode>),
     /// In the order written; no key stands twice.
-    Table(Vec<Entry>),
+    Table(Vec<MappingEntry>),
     /// What no file of ours has: null, floats, dates.
     Other(&'static str),
 }
 
 /// A key with its value.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Entry {
+pub(super) struct MappingEntry {
     pub(super) key: String,
     pub(super) span: Range<usize>,
-    pub(super) node: Node,
+    pub(super) node: YamlNode,
 }
 
-impl Node {
+impl YamlNode {
     /// The values of a table.
-    pub(super) fn entries(&self) -> impl Iterator<Item = &Node> {
+    pub(super) fn entries(&self) -> impl Iterator<Item = &YamlNode> {
         let entries = match &self.value {
             Value::Table(entries) => entries.as_slice(),
             _ => &[],
@@ -47,7 +47,7 @@ impl Node {
     }
 
     /// The value of a table's key.
-    pub(super) fn get(&self, key: &str) -> Option<&Node> {
+    pub(super) fn get(&self, key: &str) -> Option<&YamlNode> {
         match &self.value {
             Value::Table(entries) => entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node),
             _ => None,
@@ -65,7 +65,7 @@ impl Node {
     /// The spans of all keys, at every depth.
     pub(super) fn keys(&self) -> Vec<Range<usize>> {
         match &self.value {
-            Value::List(items) => items.iter().flat_map(Node::keys).collect(),
+            Value::List(items) => items.iter().flat_map(YamlNode::keys).collect(),
             Value::Table(entries) => {
                 entries.iter().flat_map(|e| std::iter::once(e.span.clone()).chain(e.node.keys())).collect()
             }
@@ -75,20 +75,20 @@ impl Node {
 }
 
 /// Reads TOML.
-pub(super) fn toml(text: Text<'_>) -> Result<Node> {
+pub(super) fn toml(text: SourceText<'_>) -> Result<YamlNode> {
     let table = DeTable::parse(text.text).map_err(|error| text.toml_fault(&error))?;
-    Ok(Node { span: table.span(), value: from_table(table.get_ref()) })
+    Ok(YamlNode { span: table.span(), value: from_table(table.get_ref()) })
 }
 
 fn from_table(table: &DeTable<'_>) -> Value {
     let entry = |(key, value): (&toml::Spanned<_>, &toml::Spanned<DeValue<'_>>)| {
         let name: &std::borrow::Cow<'_, str> = key.get_ref();
-        Entry { key: name.to_string(), span: key.span(), node: from_toml(value) }
+        MappingEntry { key: name.to_string(), span: key.span(), node: from_toml(value) }
     };
     Value::Table(table.iter().map(entry).collect())
 }
 
-fn from_toml(node: &toml::Spanned<DeValue<'_>>) -> Node {
+fn from_toml(node: &toml::Spanned<DeValue<'_>>) -> YamlNode {
     let value = match node.get_ref() {
         DeValue::String(text) => Value::Text(text.to_string()),
         DeValue::Boolean(value) => Value::Bool(*value),
@@ -99,27 +99,27 @@ fn from_toml(node: &toml::Spanned<DeValue<'_>>) -> Node {
         DeValue::Float(_) => Value::Other("a float"),
         DeValue::Datetime(_) => Value::Other("a date"),
     };
-    Node { span: node.span(), value }
+    YamlNode { span: node.span(), value }
 }
 
 /// Reads JSON: by JSON's own rules first, then for the spans as the YAML that it also is.
-pub(super) fn json(text: Text<'_>) -> Result<Node> {
+pub(super) fn json(text: SourceText<'_>) -> Result<YamlNode> {
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text.text) {
         let start: usize =
             text.text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
         let at = (start + error.column().saturating_sub(1)).min(text.text.len());
-        return Err(text.fault(at..at, "not JSON").because(error));
+        return Err(text.fault(at..at, "not JSON").cause(error));
     }
     yaml(text)
 }
 
 /// Reads YAML: one document, no anchors, no tags, plain scalars by YAML 1.2's core schema.
-pub(super) fn yaml(text: Text<'_>) -> Result<Node> {
+pub(super) fn yaml(text: SourceText<'_>) -> Result<YamlNode> {
     let mut reader = Yaml { text, events: Vec::new() };
     for event in Parser::new_from_str(text.text) {
         let (event, span) = event.map_err(|error| {
             let at = byte(text.text, error.marker().index());
-            text.fault(at..at, "not YAML").because(error.info())
+            text.fault(at..at, "not YAML").cause(error.info())
         })?;
         let range = byte(text.text, span.start.index())..byte(text.text, span.end.index());
         match event {
@@ -148,7 +148,7 @@ fn byte(text: &str, index: usize) -> usize {
 }
 
 struct Yaml<'a> {
-    text: Text<'a>,
+    text: SourceText<'a>,
     /// What is still to come, the next one last.
     events: Vec<(Event<'a>, Range<usize>)>,
 }
@@ -159,7 +159,7 @@ impl<'a> Yaml<'a> {
         self.events.pop().ok_or_else(|| self.text.fault(end..end, "the document ends too early"))
     }
 
-    fn node(&mut self, (event, span): (Event<'a>, Range<usize>)) -> Result<Node> {
+    fn node(&mut self, (event, span): (Event<'a>, Range<usize>)) -> Result<YamlNode> {
         let plain = |anchor: usize, tagged: bool| {
             let unfit = anchor != 0 || tagged;
             if unfit {
@@ -173,24 +173,24 @@ impl<'a> Yaml<'a> {
                 plain(anchor, tag.is_some())?;
                 let value =
                     if style == ScalarStyle::Plain { core(&value) } else { Value::Text(value.into_owned()) };
-                Ok(Node { span, value })
+                Ok(YamlNode { span, value })
             }
             Event::SequenceStart(anchor, tag) => {
                 plain(anchor, tag.is_some())?;
                 let mut items = Vec::new();
                 loop {
                     match self.next()? {
-                        (Event::SequenceEnd, _) => return Ok(Node { span, value: Value::List(items) }),
+                        (Event::SequenceEnd, _) => return Ok(YamlNode { span, value: Value::List(items) }),
                         event => items.push(self.node(event)?),
                     }
                 }
             }
             Event::MappingStart(anchor, tag) => {
                 plain(anchor, tag.is_some())?;
-                let mut entries: Vec<Entry> = Vec::new();
+                let mut entries: Vec<MappingEntry> = Vec::new();
                 loop {
                     match self.next()? {
-                        (Event::MappingEnd, _) => return Ok(Node { span, value: Value::Table(entries) }),
+                        (Event::MappingEnd, _) => return Ok(YamlNode { span, value: Value::Table(entries) }),
                         event => entries.push(self.entry(event, &entries)?),
                     }
                 }
@@ -199,15 +199,19 @@ impl<'a> Yaml<'a> {
         }
     }
 
-    fn entry(&mut self, (event, span): (Event<'a>, Range<usize>), before: &[Entry]) -> Result<Entry> {
+    fn entry(
+        &mut self,
+        (event, span): (Event<'a>, Range<usize>),
+        before: &[MappingEntry],
+    ) -> Result<MappingEntry> {
         let Event::Scalar(key, _, 0, None) = event else {
             return Err(self.text.fault(span, "a key that is no word"));
         };
         if before.iter().any(|entry| entry.key == key) {
-            return Err(self.text.fault(span, format!("`{key}` stands here twice")).mend("take one out"));
+            return Err(self.text.fault(span, format!("`{key}` stands here twice")).help("take one out"));
         }
         let value = self.next()?;
-        Ok(Entry { key: key.into_owned(), span, node: self.node(value)? })
+        Ok(MappingEntry { key: key.into_owned(), span, node: self.node(value)? })
     }
 }
 

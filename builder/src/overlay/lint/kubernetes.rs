@@ -3,12 +3,12 @@
 //! Kubelet and kube-proxy drop a field that they do not know with a line in a log, so a misspelt bind
 //! address would leave a port open. Fields that came later than 1.17 are unknown here on purpose.
 
-use super::document::Node;
+use super::document::YamlNode;
 use super::schema::{
-    ADDRESS, COUNT, DURATION, ENDPOINT, Field, NETWORK, PATH, PORT, Schema, TEXT, TEXTS, may, must,
+    ADDRESS, COUNT, DURATION, ENDPOINT, FieldRule, NETWORK, PATH, PORT, Schema, TEXT, TEXTS, may, must,
 };
 use crate::base::Result;
-use crate::base::text::{Text, nearest, one_of};
+use crate::base::text::{SourceText, nearest, one_of};
 
 const BOOL: Schema = Schema::Bool;
 const WORDS: Schema = Schema::Map(&TEXT);
@@ -36,7 +36,7 @@ const AUTHORIZATION: Schema = Schema::Table(&[
 
 /// `KubeletConfiguration` v1beta1 (kubernetes 1.17, `staging/src/k8s.io/kubelet/config/v1beta1/types.go`).
 /// What would open a port or a door must be there, and shut.
-const KUBELET: &[Field] = &[
+const KUBELET: &[FieldRule] = &[
     must("apiVersion", &TEXT),
     must("kind", &TEXT),
     may("staticPodPath", &PATH),
@@ -123,7 +123,7 @@ const KUBELET: &[Field] = &[
 ];
 
 /// `KubeProxyConfiguration` v1alpha1 (kubernetes 1.17, `staging/src/k8s.io/kube-proxy/config/v1alpha1/types.go`).
-const KUBE_PROXY: &[Field] = &[
+const KUBE_PROXY: &[FieldRule] = &[
     must("apiVersion", &TEXT),
     must("kind", &TEXT),
     may("featureGates", &GATES),
@@ -202,7 +202,7 @@ const VOLUMES: Schema = Schema::List(&Schema::Table(&[
 const CONTROL_PLANE_PART: Schema = Schema::Table(&[may("extraArgs", &WORDS), may("extraVolumes", &VOLUMES)]);
 
 /// `InitConfiguration` of kubeadm v1beta2, the newest that 1.17 knows.
-const INIT: &[Field] = &[
+const INIT: &[FieldRule] = &[
     must("apiVersion", &TEXT),
     must("kind", &TEXT),
     may(
@@ -222,7 +222,7 @@ const INIT: &[Field] = &[
 ];
 
 /// `ClusterConfiguration` of kubeadm v1beta2.
-const CLUSTER: &[Field] = &[
+const CLUSTER: &[FieldRule] = &[
     must("apiVersion", &TEXT),
     must("kind", &TEXT),
     must("kubernetesVersion", &TEXT),
@@ -275,7 +275,7 @@ const CLUSTER: &[Field] = &[
 ];
 
 /// `JoinConfiguration` of kubeadm v1beta2. Skipping the CA's verification is not a field here.
-const JOIN: &[Field] = &[
+const JOIN: &[FieldRule] = &[
     must("apiVersion", &TEXT),
     must("kind", &TEXT),
     may("nodeRegistration", &REGISTRATION),
@@ -306,10 +306,10 @@ const KINDS: &[(&str, &str, &Schema)] = &[
 ];
 
 /// Checks a document by what it says it is.
-pub(super) fn check(text: Text<'_>, document: &Node) -> Result<()> {
+pub(super) fn check(text: SourceText<'_>, document: &YamlNode) -> Result<()> {
     const HEAD: &[&str] = &["apiVersion", "kind"];
     for key in HEAD {
-        if document.get(key).and_then(Node::text).is_none() {
+        if document.get(key).and_then(YamlNode::text).is_none() {
             let near =
                 document.keys().into_iter().find(|span| nearest(&text.text[span.clone()], &[key]).is_some());
             return Err(match near {
@@ -325,11 +325,11 @@ pub(super) fn check(text: Text<'_>, document: &Node) -> Result<()> {
         let known: Vec<_> = KINDS.iter().map(|(name, ..)| *name).collect();
         return Err(text
             .fault(kind.span.clone(), "a kind without a schema")
-            .versus(one_of(&known), kind.text().unwrap_or("")));
+            .expected_found(one_of(&known), kind.text().unwrap_or("")));
     };
     if version.text() != Some(right) {
         let fault = text.fault(version.span.clone(), "another version than 1.17 has");
-        return Err(fault.versus(right, version.text().unwrap_or("")));
+        return Err(fault.expected_found(right, version.text().unwrap_or("")));
     }
     schema.check(text, document, "")
 }

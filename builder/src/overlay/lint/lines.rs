@@ -4,24 +4,24 @@
 use std::ops::Range;
 
 use crate::base::Result;
-use crate::base::text::{Text, one_of};
-use crate::formats::debian::control::Source;
+use crate::base::text::{SourceText, one_of};
+use crate::formats::debian::control::ControlText;
 
 /// A line that is neither empty nor a comment, without white space around it.
 #[derive(Clone, Debug)]
-pub(super) struct Line<'a> {
+pub(super) struct ConfigLine<'a> {
     pub(super) text: &'a str,
     /// Where it starts in the file.
     pub(super) start: usize,
 }
 
-impl<'a> Line<'a> {
+impl<'a> ConfigLine<'a> {
     pub(super) fn span(&self) -> Range<usize> {
         self.start..self.start + self.text.len()
     }
 
     /// Its words; a quoted one is one word.
-    fn words(&self) -> Vec<Line<'a>> {
+    fn words(&self) -> Vec<ConfigLine<'a>> {
         let mut words = Vec::new();
         let (mut begin, mut quoted) = (None, false);
         for (at, c) in self.text.char_indices().chain([(self.text.len(), ' ')]) {
@@ -29,7 +29,7 @@ impl<'a> Line<'a> {
             match begin {
                 None if !c.is_whitespace() => begin = Some(at),
                 Some(from) if c.is_whitespace() && !quoted => {
-                    words.push(Line { text: &self.text[from..at], start: self.start + from });
+                    words.push(ConfigLine { text: &self.text[from..at], start: self.start + from });
                     begin = None;
                 }
                 _ => {}
@@ -40,13 +40,13 @@ impl<'a> Line<'a> {
 }
 
 /// The lines that say something.
-pub(super) fn lines<'a>(text: Text<'a>, comments: &[&str]) -> Vec<Line<'a>> {
+pub(super) fn lines<'a>(text: SourceText<'a>, comments: &[&str]) -> Vec<ConfigLine<'a>> {
     let mut start = 0;
     let mut found = Vec::new();
     for whole in text.text.split_inclusive('\n') {
         let line = whole.trim();
         if !line.is_empty() && !comments.iter().any(|mark| line.starts_with(mark)) {
-            found.push(Line { text: line, start: start + whole.find(line).unwrap_or(0) });
+            found.push(ConfigLine { text: line, start: start + whole.find(line).unwrap_or(0) });
         }
         start += whole.len();
     }
@@ -125,7 +125,7 @@ const UNWANTED: &[&str] = &[
 const VARIABLES: &[&str] = &["KUBELET_EXTRA_ARGS"];
 
 /// sysctl.d(5): `name = value`.
-pub(super) fn sysctl(text: Text<'_>) -> Result<()> {
+pub(super) fn sysctl(text: SourceText<'_>) -> Result<()> {
     lines(text, &["#", ";"]).iter().try_for_each(|line| {
         let (key, value) = pair(text, line)?;
         known(text, &key, SYSCTLS)?;
@@ -137,12 +137,12 @@ pub(super) fn sysctl(text: Text<'_>) -> Result<()> {
 }
 
 /// modules-load.d(5): a name a line.
-pub(super) fn modules(text: Text<'_>) -> Result<()> {
+pub(super) fn modules(text: SourceText<'_>) -> Result<()> {
     lines(text, &["#", ";"]).iter().try_for_each(|line| known(text, line, MODULES))
 }
 
 /// modprobe.d(5), as far as we use it: `blacklist NAME`.
-pub(super) fn modprobe(text: Text<'_>) -> Result<()> {
+pub(super) fn modprobe(text: SourceText<'_>) -> Result<()> {
     lines(text, &["#"]).iter().try_for_each(|line| match &line.words()[..] {
         [command, name] => {
             known(text, command, &["blacklist"])?;
@@ -153,47 +153,54 @@ pub(super) fn modprobe(text: Text<'_>) -> Result<()> {
 }
 
 /// An environment file (systemd.exec(5)): `NAME=value`.
-pub(super) fn environment(text: Text<'_>) -> Result<()> {
+pub(super) fn environment(text: SourceText<'_>) -> Result<()> {
     lines(text, &["#", ";"]).iter().try_for_each(|line| known(text, &pair(text, line)?.0, VARIABLES))
 }
 
-fn pair<'a>(text: Text<'_>, line: &Line<'a>) -> Result<(Line<'a>, Line<'a>)> {
+fn pair<'a>(text: SourceText<'_>, line: &ConfigLine<'a>) -> Result<(ConfigLine<'a>, ConfigLine<'a>)> {
     let Some((key, value)) = line.text.split_once('=') else {
         return Err(text.fault(line.span(), "not `name = value`"));
     };
     let value_start = line.start + line.text.len() - value.trim_start().len();
-    Ok((Line { text: key.trim_end(), start: line.start }, Line { text: value.trim(), start: value_start }))
+    Ok((
+        ConfigLine { text: key.trim_end(), start: line.start },
+        ConfigLine { text: value.trim(), start: value_start },
+    ))
 }
 
-fn known(text: Text<'_>, word: &Line<'_>, names: &[&str]) -> Result<()> {
+fn known(text: SourceText<'_>, word: &ConfigLine<'_>, names: &[&str]) -> Result<()> {
     if names.contains(&word.text) { Ok(()) } else { Err(text.unknown_key(word.span(), word.text, names)) }
 }
 
 /// sysusers.d(5): `u NAME ID "COMMENT" HOME SHELL`, `g NAME ID`. Ids are given, never found.
-pub(super) fn sysusers(text: Text<'_>) -> Result<()> {
+pub(super) fn sysusers(text: SourceText<'_>) -> Result<()> {
     lines(text, &["#"]).iter().try_for_each(|line| {
         let words = line.words();
         known(text, &words[0], &["u", "g"])?;
         let lengths = if words[0].text == "u" { 4..=6 } else { 3..=3 };
         if !lengths.contains(&words.len()) {
             let expected = "`u NAME ID \"COMMENT\" HOME SHELL` or `g NAME ID`";
-            return Err(text.fault(line.span(), "an entry of another form").versus(expected, words.len()));
+            return Err(text
+                .fault(line.span(), "an entry of another form")
+                .expected_found(expected, words.len()));
         }
         let ids: Vec<_> = words[2].text.split(':').map(str::parse::<u32>).collect();
         if ids.len() > 2 || ids.iter().any(std::result::Result::is_err) {
-            return Err(text.fault(words[2].span(), "not an id").versus("ID or UID:GID", words[2].text));
+            return Err(text
+                .fault(words[2].span(), "not an id")
+                .expected_found("ID or UID:GID", words[2].text));
         }
         match words.get(5) {
             Some(shell) if shell.text != "/usr/sbin/nologin" => Err(text
                 .fault(shell.span(), "a shell for somebody who never logs in")
-                .versus("/usr/sbin/nologin", shell.text)),
+                .expected_found("/usr/sbin/nologin", shell.text)),
             _ => Ok(()),
         }
     })
 }
 
 /// tmpfiles.d(5): `TYPE PATH MODE USER GROUP AGE`, of the types that only make what is missing.
-pub(super) fn tmpfiles(text: Text<'_>) -> Result<()> {
+pub(super) fn tmpfiles(text: SourceText<'_>) -> Result<()> {
     lines(text, &["#"]).iter().try_for_each(|line| {
         let words = line.words();
         known(text, &words[0], &["d", "L", "z"])?;
@@ -204,11 +211,13 @@ pub(super) fn tmpfiles(text: Text<'_>) -> Result<()> {
             return Err(text.fault(path.span(), "not an absolute path"));
         }
         if mode.text.len() != 4 || u16::from_str_radix(mode.text, 8).is_err() {
-            return Err(text.fault(mode.span(), "not a mode").versus("four octal digits", mode.text));
+            return Err(text.fault(mode.span(), "not a mode").expected_found("four octal digits", mode.text));
         }
         match age.text {
             "-" => Ok(()),
-            _ => Err(text.fault(age.span(), "an age would delete what pods keep").versus("-", age.text)),
+            _ => Err(text
+                .fault(age.span(), "an age would delete what pods keep")
+                .expected_found("-", age.text)),
         }
     })
 }
@@ -217,7 +226,7 @@ pub(super) fn tmpfiles(text: Text<'_>) -> Result<()> {
 const MOUNT_OPTIONS: &[&str] = &["errors=remount-ro", "ro", "rw"];
 
 /// fstab(5): `LABEL=NAME PLACE TYPE OPTIONS 0 PASS`. A disk is known by its label: its name depends on the machine.
-pub(super) fn fstab(text: Text<'_>) -> Result<()> {
+pub(super) fn fstab(text: SourceText<'_>) -> Result<()> {
     lines(text, &["#"]).iter().try_for_each(|line| {
         let words = line.words();
         let [device, _, kind, options, dump, pass] = &words[..] else {
@@ -229,7 +238,7 @@ pub(super) fn fstab(text: Text<'_>) -> Result<()> {
         known(text, pass, &["0", "1", "2"])?;
         let mut start = options.start;
         options.text.split(',').try_for_each(|option| {
-            let word = Line { text: option, start };
+            let word = ConfigLine { text: option, start };
             start += option.len() + 1;
             known(text, &word, MOUNT_OPTIONS)
         })
@@ -237,17 +246,17 @@ pub(super) fn fstab(text: Text<'_>) -> Result<()> {
 }
 
 /// repart.d(5): one partition, found by its type.
-pub(super) fn repart(text: Text<'_>) -> Result<()> {
+pub(super) fn repart(text: SourceText<'_>) -> Result<()> {
     section(text, "[Partition]", &["Type", "Weight"])
 }
 
 /// journald.conf(5): how much is kept, and how soon it is.
-pub(super) fn journald(text: Text<'_>) -> Result<()> {
+pub(super) fn journald(text: SourceText<'_>) -> Result<()> {
     section(text, "[Journal]", &["RuntimeMaxUse", "SyncIntervalSec", "SystemMaxFileSize", "SystemMaxUse"])
 }
 
 /// One section, and keys that are known.
-fn section(text: Text<'_>, name: &str, keys: &[&str]) -> Result<()> {
+fn section(text: SourceText<'_>, name: &str, keys: &[&str]) -> Result<()> {
     let lines = lines(text, &["#"]);
     match lines.split_first() {
         Some((head, rest)) if head.text == name => {
@@ -260,24 +269,28 @@ fn section(text: Text<'_>, name: &str, keys: &[&str]) -> Result<()> {
 const PREFERENCES: &[&str] = &["Explanation", "Package", "Pin", "Pin-Priority"];
 
 /// apt_preferences(5).
-pub(super) fn apt_preferences(text: Text<'_>) -> Result<()> {
-    let source = Source::user(text.file, text.text);
+pub(super) fn apt_preferences(text: SourceText<'_>) -> Result<()> {
+    let source = ControlText::user(text.file, text.text);
     for paragraph in source.paragraphs() {
         let mut found = Vec::new();
         let span = paragraph.clone();
         for field in source.fields(paragraph) {
             let field = field?;
             let name = field.name;
-            let word = Line { text: name, start: field.span.start };
+            let word = ConfigLine { text: name, start: field.span.start };
             known(text, &word, PREFERENCES)?;
             let value = field.text();
             if name == "Pin-Priority" && value.parse::<i32>().is_err() {
-                return Err(text.fault(word.span(), "not a priority").versus("a whole number", value));
+                return Err(text
+                    .fault(word.span(), "not a priority")
+                    .expected_found("a whole number", value));
             }
             if name == "Pin"
                 && !["release ", "version ", "origin "].iter().any(|kind| value.starts_with(kind))
             {
-                return Err(text.fault(word.span(), "not a pin").versus("release, version or origin", value));
+                return Err(text
+                    .fault(word.span(), "not a pin")
+                    .expected_found("release, version or origin", value));
             }
             found.push(name);
         }
@@ -291,7 +304,7 @@ pub(super) fn apt_preferences(text: Text<'_>) -> Result<()> {
 const APT_OPTIONS: &[&str] = &["Unattended-Upgrade::Package-Blacklist"];
 
 /// apt.conf(5), as far as we use it: `Option { "value"; … };`.
-pub(super) fn apt_conf(text: Text<'_>) -> Result<()> {
+pub(super) fn apt_conf(text: SourceText<'_>) -> Result<()> {
     let mut open = false;
     for line in lines(text, &["//", "#"]) {
         match line.text {
@@ -299,12 +312,12 @@ pub(super) fn apt_conf(text: Text<'_>) -> Result<()> {
             value if open => {
                 let inner = value.strip_prefix('"').and_then(|rest| rest.strip_suffix("\";"));
                 if inner.is_none_or(|inner| inner.is_empty() || inner.contains('"')) {
-                    return Err(text.fault(line.span(), "not a value").versus("\"VALUE\";", value));
+                    return Err(text.fault(line.span(), "not a value").expected_found("\"VALUE\";", value));
                 }
             }
             head => {
                 let name = head.strip_suffix(" {").unwrap_or(head);
-                known(text, &Line { text: name, start: line.start }, APT_OPTIONS)?;
+                known(text, &ConfigLine { text: name, start: line.start }, APT_OPTIONS)?;
                 if name == head {
                     return Err(text.fault(line.span(), format!("`{name}` is {}", one_of(&["NAME {"]))));
                 }
@@ -317,9 +330,9 @@ pub(super) fn apt_conf(text: Text<'_>) -> Result<()> {
 
 /// The spans of the first word of every line that is a key in one of these formats.
 #[cfg(test)]
-pub(super) fn keys(text: Text<'_>) -> Vec<Range<usize>> {
-    let is_key = |line: &Line<'_>| !line.text.starts_with(['"', '}', '[']);
-    let key = |line: Line<'_>| {
+pub(super) fn keys(text: SourceText<'_>) -> Vec<Range<usize>> {
+    let is_key = |line: &ConfigLine<'_>| !line.text.starts_with(['"', '}', '[']);
+    let key = |line: ConfigLine<'_>| {
         let end = line.text.find([' ', '=', '\t']).unwrap_or(line.text.len());
         let end = line.text[..end].strip_suffix(':').map_or(end, str::len);
         line.start..line.start + end

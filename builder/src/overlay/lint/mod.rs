@@ -18,15 +18,15 @@ use super::Overlay;
 use super::role_package::{COMMON, IMAGES, MACHINE};
 use super::template::{Values, render};
 use crate::base::name::OverlayName;
-use crate::base::text::Text;
+use crate::base::text::SourceText;
 use crate::base::{Fault, Result};
-use crate::lock::pins::Pinned;
+use crate::lock::pins::RoleVersions;
 use crate::recipe::line::Need;
 use crate::recipe::{Files, Recipe, text_of};
 
 /// What lint looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Report {
+pub struct LintReport {
     /// Every file, by its path in the checkout, with the format it was read as.
     pub files: BTreeMap<String, &'static str>,
 }
@@ -117,8 +117,8 @@ impl Format {
         }
     }
 
-    fn check(self, text: Text<'_>) -> Result<()> {
-        let with = |document: document::Node, schema: &schema::Schema| schema.check(text, &document, "");
+    fn check(self, text: SourceText<'_>) -> Result<()> {
+        let with = |document: document::YamlNode, schema: &schema::Schema| schema.check(text, &document, "");
         match self {
             Self::AptConf => lines::apt_conf(text),
             Self::AptPreferences => lines::apt_preferences(text),
@@ -160,20 +160,20 @@ impl Format {
 }
 
 /// Reads one rendered file of a node by its format's schema.
-pub fn check_file(path: &str, text: Text<'_>) -> Result<&'static str> {
+pub fn check_file(path: &str, text: SourceText<'_>) -> Result<&'static str> {
     let Some(format) = Format::of(path) else {
         let what = format!("no schema knows /{path}");
         return Err(text
             .fault(0..0, what)
-            .mend("add one in builder/src/overlay/lint, or put the file where one is known"));
+            .help("add one in builder/src/overlay/lint, or put the file where one is known"));
     };
     format.check(text)?;
     Ok(format.name())
 }
 
 /// Lints every overlay for every role of a recipe.
-pub fn lint(files: &Files, recipe: &Recipe) -> Result<Report> {
-    let mut report = Report::default();
+pub fn lint(files: &Files, recipe: &Recipe) -> Result<LintReport> {
+    let mut report = LintReport::default();
     let mut used = BTreeSet::new();
     let mut every = None;
     let common = Overlay::parse(files, &OverlayName::new(COMMON)?)?;
@@ -182,7 +182,7 @@ pub fn lint(files: &Files, recipe: &Recipe) -> Result<Report> {
     let images = Overlay::parse(files, &OverlayName::new(IMAGES)?)?;
     for role in recipe.roles.values() {
         let own = Overlay::parse(files, &role.overlay)?;
-        let pinned = Pinned::new(recipe, role, None)?;
+        let pinned = RoleVersions::new(recipe, role, None)?;
         let values = Values::new(recipe, &pinned, None)?;
         let mut lint =
             |overlay, values: &Values| lint_overlay(overlay, recipe, values, &mut used, &mut report);
@@ -200,11 +200,11 @@ fn lint_overlay(
     recipe: &Recipe,
     values: &Values,
     used: &mut BTreeSet<String>,
-    report: &mut Report,
+    report: &mut LintReport,
 ) -> Result<()> {
     for (path, file, text) in render(overlay, values, used)?.texts {
-        let format = check_file(path.as_str(), Text::new(&file, &text))?;
-        rules::check(path.as_str(), Text::new(&file, &text), &recipe.line, values)?;
+        let format = check_file(path.as_str(), SourceText::new(&file, &text))?;
+        rules::check(path.as_str(), SourceText::new(&file, &text), &recipe.line, values)?;
         report.files.insert(file, format);
     }
     Ok(())
@@ -234,7 +234,7 @@ fn check_used<'a>(
         let at = site.text[start..].find(&format!("\n{key} =")).map(|offset| start + offset + 1);
         if let Some(at) = at {
             let fault = site.fault(at..at + key.len(), format!("no overlay uses `{name}`"));
-            return Err(fault.mend(format!("write `{{{{ {name} }}}}` where it belongs, or take it out")));
+            return Err(fault.help(format!("write `{{{{ {name} }}}}` where it belongs, or take it out")));
         }
     }
     Ok(())
@@ -246,7 +246,7 @@ fn check_wipe(recipe: &Recipe, common: &Overlay) -> Result<()> {
         return Ok(());
     }
     Err(Fault::user("crio-wipe.service is not masked: this CRI-O would delete its images at every boot")
-        .mend("link etc/systemd/system/crio-wipe.service to /dev/null in overlays/common.toml"))
+        .help("link etc/systemd/system/crio-wipe.service to /dev/null in overlays/common.toml"))
 }
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
 //! What the line's rules ask of files, beside their own schemas: the crun that CRI-O calls, and the AppArmor profile,
 //! whose name follows CRI-O's version. A file that says it by itself, and not by the line's value, must say the same.
 
-use super::document::{self, Node};
+use super::document::{self, YamlNode};
 use crate::base::Result;
-use crate::base::text::Text;
+use crate::base::text::SourceText;
 use crate::overlay::template::Values;
 use crate::recipe::line::{Line, Need};
 
 /// Reads a rendered file that the rules are about.
-pub(super) fn check(path: &str, text: Text<'_>, line: &Line, values: &Values) -> Result<()> {
-    let agrees = |node: Option<&Node>, value: &str| match node {
+pub(super) fn check(path: &str, text: SourceText<'_>, line: &Line, values: &Values) -> Result<()> {
+    let agrees = |node: Option<&YamlNode>, value: &str| match node {
         Some(node) => agrees(text, node, line, values, value),
         None => Ok(()),
     };
@@ -33,7 +33,7 @@ pub(super) fn check(path: &str, text: Text<'_>, line: &Line, values: &Values) ->
 }
 
 /// Whether what stands there is what the line has.
-fn agrees(text: Text<'_>, node: &Node, line: &Line, values: &Values, value: &str) -> Result<()> {
+fn agrees(text: SourceText<'_>, node: &YamlNode, line: &Line, values: &Values, value: &str) -> Result<()> {
     let found = text.text[node.span.clone()].trim_matches('"');
     let expected = values.get(value).unwrap_or_default();
     if found == expected {
@@ -46,12 +46,12 @@ fn agrees(text: Text<'_>, node: &Node, line: &Line, values: &Values, value: &str
         .filter(|_| value != "line.apparmor-profile");
     let fault = match rule {
         Some((name, rule)) => {
-            text.fault(node.span.clone(), format!("against rule `{name}`")).because(&rule.because)
+            text.fault(node.span.clone(), format!("against rule `{name}`")).cause(&rule.because)
         }
         None => text.fault(
             node.span.clone(),
             "not the profile that this line's CRI-O loads: its name follows CRI-O's version",
         ),
     };
-    Err(fault.versus(expected, found).mend(format!("write `{{{{ {value} }}}}`")))
+    Err(fault.expected_found(expected, found).help(format!("write `{{{{ {value} }}}}`")))
 }

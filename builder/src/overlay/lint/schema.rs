@@ -1,7 +1,7 @@
 //! Schemas as data: what a document may hold, key by key, and a checker that points at what it may not.
 
-use super::document::{Node, Value};
-use crate::base::text::{Text, one_of};
+use super::document::{Value, YamlNode};
+use crate::base::text::{SourceText, one_of};
 use crate::base::{Fault, Result};
 
 /// What may stand at a place.
@@ -20,19 +20,19 @@ pub(super) enum Schema {
     /// A table whose keys are free.
     Map(&'static Schema),
     /// A table whose keys are these.
-    Table(&'static [Field]),
+    Table(&'static [FieldRule]),
 }
 
 /// A key of a table: its name, what it holds, whether it must be there.
-pub(super) type Field = (&'static str, &'static Schema, bool);
+pub(super) type FieldRule = (&'static str, &'static Schema, bool);
 
 /// A key that may be there.
-pub(super) const fn may(name: &'static str, schema: &'static Schema) -> Field {
+pub(super) const fn may(name: &'static str, schema: &'static Schema) -> FieldRule {
     (name, schema, false)
 }
 
 /// A key that must be there.
-pub(super) const fn must(name: &'static str, schema: &'static Schema) -> Field {
+pub(super) const fn must(name: &'static str, schema: &'static Schema) -> FieldRule {
     (name, schema, true)
 }
 
@@ -77,7 +77,7 @@ fn is_duration(text: &str) -> bool {
 
 impl Schema {
     /// Refuses the first thing in `node` that may not stand there. `path` names it for people.
-    pub(super) fn check(&self, text: Text<'_>, node: &Node, path: &str) -> Result<()> {
+    pub(super) fn check(&self, text: SourceText<'_>, node: &YamlNode, path: &str) -> Result<()> {
         let wrong = |expected: &str| Err(mismatch(text, node, path, expected));
         match (self, &node.value) {
             (Self::Bool, Value::Bool(_)) => Ok(()),
@@ -102,7 +102,7 @@ impl Schema {
     }
 }
 
-fn table(text: Text<'_>, node: &Node, path: &str, fields: &[Field]) -> Result<()> {
+fn table(text: SourceText<'_>, node: &YamlNode, path: &str, fields: &[FieldRule]) -> Result<()> {
     let Value::Table(entries) = &node.value else { return Ok(()) };
     let known: Vec<_> = fields.iter().map(|(name, ..)| *name).collect();
     if let Some(entry) = entries.iter().find(|entry| !known.contains(&entry.key.as_str())) {
@@ -122,7 +122,7 @@ fn table(text: Text<'_>, node: &Node, path: &str, fields: &[Field]) -> Result<()
     }
 }
 
-fn mismatch(text: Text<'_>, node: &Node, path: &str, expected: &str) -> Fault {
+fn mismatch(text: SourceText<'_>, node: &YamlNode, path: &str, expected: &str) -> Fault {
     let found = match &node.value {
         Value::Bool(value) => value.to_string(),
         Value::Integer(number) => number.to_string(),
@@ -131,5 +131,6 @@ fn mismatch(text: Text<'_>, node: &Node, path: &str, expected: &str) -> Fault {
         Value::Table(_) => "a table".to_owned(),
         Value::Other(what) => (*what).to_owned(),
     };
-    text.fault(node.span.clone(), format!("`{path}` has a value that it cannot have")).versus(expected, found)
+    text.fault(node.span.clone(), format!("`{path}` has a value that it cannot have"))
+        .expected_found(expected, found)
 }

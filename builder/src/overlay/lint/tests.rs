@@ -17,7 +17,7 @@ fn rendered() -> Vec<(String, String, String)> {
             crate::overlay::role_package::bundles(&files, &recipe, role, None, &BTreeMap::new()).unwrap();
         bundles.push(crate::overlay::role_package::machine(&files, &recipe, role, None).unwrap());
         let images = Overlay::parse(&files, &OverlayName::new(IMAGES).unwrap()).unwrap();
-        let values = Values::new(&recipe, &Pinned::new(&recipe, role, None).unwrap(), None).unwrap();
+        let values = Values::new(&recipe, &RoleVersions::new(&recipe, role, None).unwrap(), None).unwrap();
         let images = render(&images, &values, &mut BTreeSet::new()).unwrap();
         for rendered in bundles.into_iter().map(|bundle| bundle.rendered).chain([images]) {
             let texts = rendered.texts.into_iter();
@@ -27,7 +27,7 @@ fn rendered() -> Vec<(String, String, String)> {
     all
 }
 
-fn keys(path: &str, text: Text<'_>) -> Vec<Range<usize>> {
+fn keys(path: &str, text: SourceText<'_>) -> Vec<Range<usize>> {
     match Format::of(path).unwrap() {
         Format::Crio | Format::Registries | Format::Role | Format::Shim | Format::Storage => {
             document::toml(text).unwrap().keys()
@@ -71,7 +71,7 @@ fn is_free(path: &str, text: &str, key: &Range<usize>) -> bool {
 fn every_misspelt_key_is_refused_by_name() {
     let mut tried = 0;
     for (path, file, text) in rendered() {
-        let keys = keys(&path, Text::new(&file, &text));
+        let keys = keys(&path, SourceText::new(&file, &text));
         assert!(!keys.is_empty(), "{file} has no key");
         for key in keys.into_iter().filter(|key| !is_free(&path, &text, key)) {
             let quote = usize::from(text[key.clone()].starts_with('"'));
@@ -79,13 +79,13 @@ fn every_misspelt_key_is_refused_by_name() {
             let wrong = format!("{name}x");
             let mut broken = text.clone();
             broken.replace_range(key.start + quote..key.end - quote, &wrong);
-            let broken = Text::new(&file, &broken);
+            let broken = SourceText::new(&file, &broken);
             let line = broken.place(key.clone()).line();
             let Err(fault) = check_file(&path, broken) else { panic!("{file}:{line}: `{wrong}` passes") };
             let place = fault.place().unwrap();
             assert_eq!((place.file.as_str(), place.line()), (file.as_str(), line), "{fault}");
             assert_eq!(fault.what(), format!("unknown key `{wrong}`"), "{file}:{line}");
-            let hint = fault.how_to_mend().or(fault.expected_found().map(|(expected, _)| expected));
+            let hint = fault.help_text().or(fault.mismatch().map(|(expected, _)| expected));
             assert!(hint.is_some_and(|hint| hint.contains(name)), "{file}:{line}: {fault}");
             tried += 1;
         }
@@ -100,7 +100,7 @@ fn wrong_values_are_refused() {
         let (_, file, text) = all.iter().find(|(at, ..)| at == path).unwrap_or_else(|| panic!("no {path}"));
         assert!(text.contains(from), "{path}: no {from:?}");
         let broken = text.replacen(from, to, 1);
-        let fault = check_file(path, Text::new(file, &broken)).expect_err(to);
+        let fault = check_file(path, SourceText::new(file, &broken)).expect_err(to);
         assert!(fault.to_string().contains(what), "{fault}");
     };
     let crio = "etc/crio/crio.conf.d/10-hale.conf";
@@ -145,7 +145,7 @@ fn wrong_values_are_refused() {
 #[test]
 fn kubeadm_documents_have_a_schema_too() {
     let check = |text: &str, expect: Option<&str>| {
-        let found = check_file("usr/lib/hale/kubeadm.yaml", Text::new("kubeadm.yaml", text)).err();
+        let found = check_file("usr/lib/hale/kubeadm.yaml", SourceText::new("kubeadm.yaml", text)).err();
         let found = found.map(|fault| fault.to_string());
         assert_eq!(found.is_some(), expect.is_some(), "{found:?}");
         assert!(expect.is_none_or(|e| found.as_deref().unwrap_or("").contains(e)), "{found:?}");
@@ -202,5 +202,5 @@ fn a_file_without_a_schema_and_a_value_without_a_file_are_refused() {
     *crio = crio.replace("containers.pids-limit", "containers.pid-limit");
     let fault = lint(&files, &recipe).unwrap_err();
     assert_eq!(fault.what(), "unknown value `containers.pid-limit`");
-    assert_eq!(fault.how_to_mend(), Some("write `{{ containers.pids-limit }}`"));
+    assert_eq!(fault.help_text(), Some("write `{{ containers.pids-limit }}`"));
 }

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use super::lines::{Line, lines};
+use super::lines::{ConfigLine, lines};
 use crate::base::Result;
-use crate::base::text::Text;
+use crate::base::text::SourceText;
 
 const UNIT: &[&str] = &[
     "After",
@@ -209,7 +209,7 @@ pub(super) const SECTIONS: &[(&str, &[&str])] =
     &[("Unit", UNIT), ("Service", SERVICE), ("Timer", TIMER), ("Mount", MOUNT), ("Install", INSTALL)];
 
 /// Refuses a section or key that systemd would skip with a warning, and a value it would not take.
-pub(super) fn check(text: Text<'_>) -> Result<()> {
+pub(super) fn check(text: SourceText<'_>) -> Result<()> {
     let mut section: Option<(&str, &[&str])> = None;
     let mut seen = BTreeSet::new();
     for line in joined(text) {
@@ -234,7 +234,7 @@ pub(super) fn check(text: Text<'_>) -> Result<()> {
         // Of several conditions all must hold (systemd.unit(5), "Conditions and Asserts").
         let repeats = ["Exec", "Condition", "Assert"].iter().any(|kind| key.starts_with(kind));
         if !seen.insert((name, key.to_owned())) && !repeats && !LISTS.contains(&key) {
-            return Err(text.fault(span, format!("`{key}` stands here twice")).mend("take one out"));
+            return Err(text.fault(span, format!("`{key}` stands here twice")).help("take one out"));
         }
         // A mount's type is a file system's name (mount(8)).
         let is_free = (name, key) == ("Mount", "Type");
@@ -242,14 +242,14 @@ pub(super) fn check(text: Text<'_>) -> Result<()> {
             && !allowed.contains(&value)
         {
             let fault = text.fault(line.span(), format!("`{key}` has a value that it cannot have"));
-            return Err(fault.versus(crate::base::text::one_of(allowed), format!("`{value}`")));
+            return Err(fault.expected_found(crate::base::text::one_of(allowed), format!("`{value}`")));
         }
     }
     Ok(())
 }
 
 /// Lines that a backslash carries on are one.
-fn joined(text: Text<'_>) -> Vec<Line<'_>> {
+fn joined(text: SourceText<'_>) -> Vec<ConfigLine<'_>> {
     let mut carried = false;
     let mut kept = Vec::new();
     for line in lines(text, &["#", ";"]) {
@@ -263,7 +263,7 @@ fn joined(text: Text<'_>) -> Vec<Line<'_>> {
 
 /// The spans of all keys.
 #[cfg(test)]
-pub(super) fn keys(text: Text<'_>) -> Vec<std::ops::Range<usize>> {
-    let key = |line: Line<'_>| line.text.find('=').map(|end| line.start..line.start + end);
+pub(super) fn keys(text: SourceText<'_>) -> Vec<std::ops::Range<usize>> {
+    let key = |line: ConfigLine<'_>| line.text.find('=').map(|end| line.start..line.start + end);
     joined(text).into_iter().filter(|line| !line.text.starts_with('[')).filter_map(key).collect()
 }

@@ -17,15 +17,16 @@ const WHAT: &str = "the archive";
 /// Writes `tree` as an archive; inode numbers count from 1 in the tree's order.
 pub fn write(tree: &Tree, contents: &dyn Contents, epoch: Epoch, out: &mut dyn Write) -> Result<()> {
     let time = u32::try_from(epoch.seconds())
-        .map_err(|_| Fault::user("a time that cpio cannot hold").versus("before 2106", epoch))?;
+        .map_err(|_| Fault::user("a time that cpio cannot hold").expected_found("before 2106", epoch))?;
     for (inode, (path, node)) in (1..).zip(tree.iter()) {
         let (kind, size) = match &node.kind {
             Kind::Dir => (0o040_000, 0),
             Kind::File { size, .. } => (0o100_000, *size),
             Kind::Symlink { target } => (0o120_000, target.len() as u64),
         };
-        let size = u32::try_from(size)
-            .map_err(|_| Fault::user(format!("{path} is too big for cpio")).versus("under 4 GiB", size))?;
+        let size = u32::try_from(size).map_err(|_| {
+            Fault::user(format!("{path} is too big for cpio")).expected_found("under 4 GiB", size)
+        })?;
         let links = if node.is_dir() { 2 } else { 1 };
         let mode = kind | u32::from(node.mode);
         let head = [inode, mode, node.uid, node.gid, links, time, size, 0, 0, 0, 0];
@@ -35,7 +36,9 @@ pub fn write(tree: &Tree, contents: &dyn Contents, epoch: Epoch, out: &mut dyn W
             Kind::File { content, .. } => {
                 let copied = written(WHAT, std::io::copy(&mut contents.open(content)?, out))?;
                 if copied != u64::from(size) {
-                    return Err(Fault::integrity(format!("{path} has another length")).versus(size, copied));
+                    return Err(
+                        Fault::integrity(format!("{path} has another length")).expected_found(size, copied)
+                    );
                 }
             }
             Kind::Symlink { target } => written(WHAT, out.write_all(target.as_bytes()))?,

@@ -9,7 +9,7 @@ use std::io;
 
 use mkext4::{FsBuilder, InodeCount, InodeHandle, Layout, Meta, Options, ROOT, RegionSink};
 
-use super::sink::Sink;
+use super::writer::BlockWriter;
 use crate::base::tree::{Contents, Kind, Node, Tree, TreePath};
 use crate::base::{Epoch, Fault, Result};
 
@@ -57,7 +57,7 @@ fn blocks(node: &Node) -> u64 {
 }
 
 /// Writes `tree` as a file system into `out`, file by file: no file is held in memory.
-pub fn write(spec: &Ext4, tree: &Tree, contents: &dyn Contents, out: &mut dyn Sink) -> Result<()> {
+pub fn write(spec: &Ext4, tree: &Tree, contents: &dyn Contents, out: &mut dyn BlockWriter) -> Result<()> {
     let (layout, files) = plan(spec, tree)?;
     let mut writer = layout.writer(Forward::new(out)).map_err(|e| refused(None, e))?;
     for (path, handle, node) in files {
@@ -94,7 +94,7 @@ fn plan<'a>(spec: &Ext4, tree: &'a Tree) -> Result<(Layout, Files<'a>)> {
         for (name, hex) in &node.xattrs {
             let value = unhex(hex).ok_or_else(|| {
                 Fault::integrity(format!("{path}: attribute {name}"))
-                    .versus("hexadecimal", format!("{hex:?}"))
+                    .expected_found("hexadecimal", format!("{hex:?}"))
             })?;
             builder.set_xattr(handle, name, &value).map_err(|e| refused(Some(path), e))?;
         }
@@ -135,16 +135,16 @@ fn seconds(epoch: Epoch) -> Result<i64> {
     let seconds = u32::try_from(epoch.seconds());
     seconds
         .map(i64::from)
-        .map_err(|_| Fault::user("a time that ext4 cannot hold").versus("before 2106", epoch))
+        .map_err(|_| Fault::user("a time that ext4 cannot hold").expected_found("before 2106", epoch))
 }
 
 fn refused(path: Option<&TreePath>, error: mkext4::Error) -> Fault {
     let place = path.map_or_else(String::new, |path| format!(" at {path}"));
     match error {
         mkext4::Error::Io(error) => {
-            Fault::machine(format!("cannot write the file system{place}")).because_io(&error)
+            Fault::machine(format!("cannot write the file system{place}")).cause_io(&error)
         }
-        other => Fault::integrity(format!("the tree does not become ext4{place}")).because(other),
+        other => Fault::integrity(format!("the tree does not become ext4{place}")).cause(other),
     }
 }
 
@@ -157,14 +157,14 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 
 /// The writer passes twice from front to back: over its own blocks, and over those of files.
 struct Forward<'a> {
-    out: &'a mut dyn Sink,
+    out: &'a mut dyn BlockWriter,
     /// Where the last bytes were put.
     last: u64,
     second: bool,
 }
 
 impl<'a> Forward<'a> {
-    fn new(out: &'a mut dyn Sink) -> Self {
+    fn new(out: &'a mut dyn BlockWriter) -> Self {
         Self { out, last: 0, second: false }
     }
 }
@@ -173,12 +173,12 @@ impl RegionSink for Forward<'_> {
     fn data(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         match (offset >= self.last, self.second) {
             (true, false) => {}
-            (true, true) => self.out.settle(offset),
+            (true, true) => self.out.finalize_up_to(offset),
             (false, false) => self.second = true,
             (false, true) => return Err(io::Error::other("a third pass over the file system")),
         }
         self.last = offset;
-        self.out.put(offset, bytes)
+        self.out.write_at(offset, bytes)
     }
     fn zeros(&mut self, _: u64, _: u64) -> io::Result<()> {
         Ok(())

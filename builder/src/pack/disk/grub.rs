@@ -40,7 +40,7 @@ pub fn commands(kernel: &Kernel, command_line: &str) -> String {
 pub fn place(grub: &Grub<'_>, start: u64) -> Result<(Vec<u8>, Vec<u8>)> {
     let refuse = |found: usize| {
         Fault::integrity("not GRUB's boot.img and core.img")
-            .versus(format!("512 bytes and at most {MOST_SECTORS} sectors"), format!("{found} bytes"))
+            .expected_found(format!("512 bytes and at most {MOST_SECTORS} sectors"), format!("{found} bytes"))
     };
     let sectors = (grub.core.len() as u64).div_ceil(SECTOR);
     if grub.boot.len() as u64 != SECTOR || !grub.boot.ends_with(&[0x55, 0xaa]) {

@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::cpio;
-use super::sink::Layered;
+use super::writer::Layered;
 use crate::base::tree::{Contents, Kind, Memory, Node, Tree, TreePath};
 use crate::base::{Epoch, Fault, Result};
 use crate::pack::stream::zstd::{self, Effort};
@@ -96,11 +96,11 @@ impl Kernel {
         match (found.next(), found.next()) {
             (Some(kernel), None) => Ok(kernel),
             (None, _) => Err(Fault::user("the root has no kernel")
-                .versus("one boot/vmlinuz-*", "none")
-                .mend("name a linux-image package in the role")),
+                .expected_found("one boot/vmlinuz-*", "none")
+                .help("name a linux-image package in the role")),
             (Some(one), Some(two)) => Err(Fault::user("the root has more than one kernel")
-                .versus("one boot/vmlinuz-*", format!("{} and {}", one.release, two.release))
-                .mend("name one linux-image package in the role")),
+                .expected_found("one boot/vmlinuz-*", format!("{} and {}", one.release, two.release))
+                .help("name one linux-image package in the role")),
         }
     }
 
@@ -169,7 +169,7 @@ impl Index {
             let path = format!("{}/{name}", kernel.directory());
             let Some(Node { kind: Kind::File { content, .. }, .. }) = root.get(&path) else {
                 return Err(Fault::integrity(format!("the root has no {path}"))
-                    .mend("the kernel package's postinst (depmod) makes it: was it run?"));
+                    .help("the kernel package's postinst (depmod) makes it: was it run?"));
             };
             let bytes = contents.read(content)?;
             String::from_utf8(bytes).map_err(|_| Fault::integrity(format!("{path} is no text")))
@@ -196,7 +196,7 @@ impl Index {
         for name in ["ext4", "virtio_blk"] {
             if !chosen.contains(name) && !self.builtin.contains(name) {
                 return Err(Fault::integrity("a kernel that cannot reach its root")
-                    .versus(format!("{name} as a module or built in"), "neither"));
+                    .expected_found(format!("{name} as a module or built in"), "neither"));
             }
         }
         Ok(chosen)

@@ -17,8 +17,8 @@ pub mod gpt;
 pub mod grub;
 pub mod initramfs;
 pub mod qcow2;
-pub mod sink;
 pub mod uki;
+pub mod writer;
 
 use super::written;
 use crate::base::tree::{Contents, Kind, Memory, Node, Tree, TreePath};
@@ -28,8 +28,8 @@ use fat::Fat;
 use gpt::{Gpt, Guid, MARGIN, Partition, Purpose, SECTOR};
 use grub::Grub;
 use initramfs::Kernel;
-use sink::{Layered, Part, Sink};
 use uki::Uki;
+use writer::{BlockWriter, Layered, Part};
 
 /// The root file system's label.
 pub const ROOT_LABEL: &str = "hale-root";
@@ -44,7 +44,7 @@ pub const SLACK: u64 = 256 << 20;
 
 /// What a disk is, apart from the tree and the programs that boot it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Disk {
+pub struct DiskSpec {
     /// What every UUID, GUID and serial number is made from: the step's id.
     pub identity: Digest,
     /// The time of every file.
@@ -60,13 +60,13 @@ pub struct Disk {
 pub struct Boot<'a> {
     /// systemd's UEFI stub, `linuxx64.efi.stub`.
     pub stub: &'a [u8],
-    /// GRUB's two parts; the core has [`Disk::grub_commands`].
+    /// GRUB's two parts; the core has [`DiskSpec::grub_commands`].
     pub grub: Grub<'a>,
     /// The initramfs ([`initramfs::pack`]).
     pub initramfs: &'a [u8],
 }
 
-impl Disk {
+impl DiskSpec {
     /// The kernel's whole command line. Neither `ro` nor `rw`: our first root looks at the file system's state.
     pub fn command_line(&self) -> String {
         let root = Guid::derive(&self.identity, ROOT_LABEL);
@@ -81,11 +81,11 @@ impl Disk {
 
 /// Writes the disk and gives its length in bytes. What is not written is zero: `out` may be sparse.
 pub fn write(
-    disk: &Disk,
+    disk: &DiskSpec,
     boot: &Boot<'_>,
     tree: &Tree,
     contents: &dyn Contents,
-    out: &mut dyn Sink,
+    out: &mut dyn BlockWriter,
 ) -> Result<u64> {
     let kernel = Kernel::find(tree)?;
     let mut own = Memory::default();
@@ -97,7 +97,7 @@ pub fn write(
     let (boot_code, core) = grub::place(&boot.grub, MARGIN / SECTOR)?;
 
     table(disk.identity, length, root_length).write(&boot_code, out)?;
-    written("the disk", out.put(MARGIN, &core))?;
+    written("the disk", out.write_at(MARGIN, &core))?;
     esp(disk, boot, &kernel, tree, contents, &mut Part::new(out, ESP_AT, ESP_LENGTH))?;
     let uuid = Guid::derive(&disk.identity, ROOT_LABEL).bytes();
     let spec = Ext4 { uuid, label: ROOT_LABEL.into(), epoch: disk.epoch, length: root_length };
@@ -118,12 +118,12 @@ fn table(seed: Digest, length: u64, root_length: u64) -> Gpt {
 
 /// The EFI system partition: one program, at the path that firmware tries without being told.
 fn esp(
-    disk: &Disk,
+    disk: &DiskSpec,
     boot: &Boot<'_>,
     kernel: &Kernel,
     tree: &Tree,
     contents: &dyn Contents,
-    out: &mut dyn Sink,
+    out: &mut dyn BlockWriter,
 ) -> Result<()> {
     let image = file(tree, contents, kernel.image.as_str())?;
     let os_release = String::from_utf8(file(tree, contents, "usr/lib/os-release")?)

@@ -9,7 +9,7 @@
 
 use std::io::Read;
 
-use super::sink::{Sink, is_zero};
+use super::writer::{BlockWriter, is_zero};
 use crate::base::{Fault, Result};
 use crate::pack::written;
 
@@ -25,7 +25,7 @@ const COPIED: u64 = 1 << 63;
 const WHAT: &str = "the qcow2 image";
 
 /// Writes the disk of `length` bytes that `raw` gives; gives the image's own length.
-pub fn write(raw: &mut dyn Read, length: u64, out: &mut dyn Sink) -> Result<u64> {
+pub fn write(raw: &mut dyn Read, length: u64, out: &mut dyn BlockWriter) -> Result<u64> {
     let layout = Layout::of(length)?;
     let mut l2 = vec![0_u64; (layout.l2_tables * CELLS) as usize];
     let mut next = layout.data_at;
@@ -34,16 +34,16 @@ pub fn write(raw: &mut dyn Read, length: u64, out: &mut dyn Sink) -> Result<u64>
         let left = length - index as u64 * CLUSTER;
         let piece = &mut cluster[..left.min(CLUSTER) as usize];
         let read = raw.read_exact(piece);
-        read.map_err(|e| Fault::machine("cannot read the raw image").because(e))?;
+        read.map_err(|e| Fault::machine("cannot read the raw image").cause(e))?;
         if !is_zero(piece) {
-            written(WHAT, out.put(next * CLUSTER, piece))?;
+            written(WHAT, out.write_at(next * CLUSTER, piece))?;
             *cell = next * CLUSTER | COPIED;
             next += 1;
         }
     }
     let used = layout.tables(&l2, next);
     for (at, bytes) in used {
-        written(WHAT, out.put(at * CLUSTER, &bytes))?;
+        written(WHAT, out.write_at(at * CLUSTER, &bytes))?;
     }
     Ok(next * CLUSTER)
 }
@@ -66,7 +66,7 @@ impl Layout {
         // One refcount table and one L1 table of a cluster each: disks up to 4 TiB.
         if length == 0 || length % 512 != 0 || l2_tables > CELLS {
             return Err(Fault::user("not a length for a qcow2 image")
-                .versus(format!("512 to {}, a multiple of 512", CELLS * CELLS * CLUSTER), length));
+                .expected_found(format!("512 to {}, a multiple of 512", CELLS * CELLS * CLUSTER), length));
         }
         let blocks = (clusters + l2_tables + 3).div_ceil(COUNTERS - 1);
         let l1_at = 2 + blocks;

@@ -35,7 +35,7 @@ pub struct Uki<'a> {
 impl Uki<'_> {
     /// The image's bytes; the same input gives the same bytes.
     pub fn build(&self) -> Result<Vec<u8>> {
-        let mut image = Image::read(self.stub)?;
+        let mut image = PeImage::read(self.stub)?;
         let sections: [(&[u8; 8], &[u8]); 5] = [
             (b".osrel\0\0", self.os_release.as_bytes()),
             (b".cmdline", self.command_line.as_bytes()),
@@ -51,7 +51,7 @@ impl Uki<'_> {
 }
 
 /// A PE file being extended.
-struct Image {
+struct PeImage {
     bytes: Vec<u8>,
     /// Offset of the COFF header.
     coff: usize,
@@ -63,7 +63,7 @@ struct Image {
     next_address: u32,
 }
 
-impl Image {
+impl PeImage {
     fn read(stub: &[u8]) -> Result<Self> {
         let coff = u32_at(stub, 0x3c)? as usize + 4;
         let magic_fits = stub.starts_with(b"MZ") && stub.get(coff - 4..coff) == Some(b"PE\0\0");
@@ -151,7 +151,7 @@ fn u16_at(bytes: &[u8], at: usize) -> Result<u16> {
 }
 
 fn malformed(expected: &str) -> Fault {
-    Fault::integrity("not a UEFI stub that we can extend").versus(expected, "another file")
+    Fault::integrity("not a UEFI stub that we can extend").expected_found(expected, "another file")
 }
 
 #[cfg(test)]

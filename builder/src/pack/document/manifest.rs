@@ -9,14 +9,14 @@ use crate::base::digest::Checksum;
 use crate::base::name::{Arch, LineName, PackageName, RoleName};
 use crate::base::tree::{Kind, Tree};
 use crate::base::{Digest, Epoch, Fault, Result, json};
-pub use crate::plan::bill::{Input, Origin};
+pub use crate::plan::bill::{FileOrigin, Input};
 
 /// The manifest's schema.
 pub const SCHEMA: u32 = 1;
 
 /// The bill of materials of a role's bundle: what all its documents are made from.
 #[derive(Clone, Debug)]
-pub struct Bill<'a> {
+pub struct BundleContents<'a> {
     /// The line.
     pub line: &'a LineName,
     /// The role.
@@ -30,14 +30,14 @@ pub struct Bill<'a> {
     /// The digest of the lock.
     pub lock: Digest,
     /// Packages whose files are in the bundle, those that others depend on first.
-    pub packages: Vec<Packed<'a>>,
+    pub packages: Vec<PackageContents<'a>>,
     /// What the packages depend on by exact version, from the lock.
     pub inputs: Vec<Input>,
 }
 
 /// A package in the bundle.
 #[derive(Clone, Debug)]
-pub struct Packed<'a> {
+pub struct PackageContents<'a> {
     /// Its name.
     pub name: &'a PackageName,
     /// Its version.
@@ -47,7 +47,7 @@ pub struct Packed<'a> {
     /// Digest and length of its .deb.
     pub deb: (Digest, u64),
     /// Whence its files come.
-    pub origin: Origin,
+    pub origin: FileOrigin,
     /// The digest of its source: an overlay's or a program's files, or what the lock pins.
     pub source: Checksum,
     /// What it installs.
@@ -74,7 +74,7 @@ struct PackageEntry<'a> {
     arch: Arch,
     deb: Digest,
     size: u64,
-    from: &'a Origin,
+    from: &'a FileOrigin,
     source: Checksum,
 }
 
@@ -86,7 +86,7 @@ struct FileEntry<'a> {
     uid: u32,
     gid: u32,
     package: &'a PackageName,
-    from: &'a Origin,
+    from: &'a FileOrigin,
     #[serde(skip_serializing_if = "Option::is_none")]
     content: Option<Digest>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,7 +99,7 @@ struct FileEntry<'a> {
 
 /// `manifest.json`: every path of every package, sorted by path. A directory that several packages hold
 /// is listed once for each; a file in two packages is a fault.
-pub fn document(bill: &Bill) -> Result<Vec<u8>> {
+pub fn document(bill: &BundleContents) -> Result<Vec<u8>> {
     let packages = bill.packages.iter().map(|packed| PackageEntry {
         name: packed.name,
         version: packed.version,
@@ -122,7 +122,7 @@ pub fn document(bill: &Bill) -> Result<Vec<u8>> {
     })
 }
 
-fn files<'a>(bill: &'a Bill) -> Result<Vec<FileEntry<'a>>> {
+fn files<'a>(bill: &'a BundleContents) -> Result<Vec<FileEntry<'a>>> {
     let mut entries = BTreeMap::new();
     let mut owners: BTreeMap<&str, &PackageName> = BTreeMap::new();
     for (order, packed) in bill.packages.iter().enumerate() {
@@ -195,13 +195,13 @@ pub(super) mod tests {
             }
         }
 
-        pub(in crate::pack) fn bill(&self) -> Bill<'_> {
-            let packed = |index: usize, overlay: &str| Packed {
+        pub(in crate::pack) fn bill(&self) -> BundleContents<'_> {
+            let packed = |index: usize, overlay: &str| PackageContents {
                 name: &self.names[index],
                 version: "1.17-1",
                 arch: Arch::All,
                 deb: (Digest::of(overlay), 7),
-                origin: Origin::Overlay(OverlayName::new(overlay).unwrap()),
+                origin: FileOrigin::Overlay(OverlayName::new(overlay).unwrap()),
                 source: Checksum::Sha256(Digest::of("source")),
                 tree: &self.trees[index],
             };
@@ -212,7 +212,7 @@ pub(super) mod tests {
                 location: (!local).then(|| format!("pool/{name}.deb")),
                 local,
             };
-            Bill {
+            BundleContents {
                 line: &self.line,
                 role: &self.role,
                 arch: Arch::Amd64,

@@ -6,14 +6,14 @@
 
 use serde_json::{Map, Value, json};
 
-use super::manifest::{Bill, Input, Packed};
+use super::manifest::{BundleContents, Input, PackageContents};
 use crate::base::digest::Checksum;
 use crate::base::tree::{Kind, Tree};
 use crate::base::{Digest, Result, json};
 
 /// The document: `subjects` is the bundle's tree, `builder` the digest of the program that built it, as
 /// far as it knows itself: of its sources.
-pub fn document(bill: &Bill, subjects: &Tree, builder: &Digest) -> Result<Vec<u8>> {
+pub fn document(bill: &BundleContents, subjects: &Tree, builder: &Digest) -> Result<Vec<u8>> {
     let dependencies: Vec<_> =
         bill.packages.iter().map(source).chain(bill.inputs.iter().map(input)).collect();
     json::pretty(&json!({
@@ -51,7 +51,7 @@ fn subject(name: &str, kind: &Kind) -> Option<Value> {
     }
 }
 
-fn source(packed: &Packed) -> Value {
+fn source(packed: &PackageContents) -> Value {
     json!({
         "name": format!("{} {} (source)", packed.name, packed.version),
         "digest": digest(&packed.source),

@@ -9,13 +9,13 @@ use std::io::{self, Read};
 use serde_json::{Value, json};
 use sha1::{Digest as _, Sha1};
 
-use super::manifest::{Bill, Input, Origin, Packed};
+use super::manifest::{BundleContents, FileOrigin, Input, PackageContents};
 use crate::base::digest::Checksum;
 use crate::base::tree::{Contents, Kind, TreePath};
 use crate::base::{Digest, Fault, Result, json};
 
 /// The document. `contents` is read once for each file, because SPDX asks for SHA-1 beside SHA-256.
-pub fn document(bill: &Bill, contents: &dyn Contents) -> Result<Vec<u8>> {
+pub fn document(bill: &BundleContents, contents: &dyn Contents) -> Result<Vec<u8>> {
     let (mut packages, mut files, mut relations) = (Vec::new(), Vec::new(), Vec::new());
     for packed in &bill.packages {
         let id = package_id(packed);
@@ -51,7 +51,7 @@ pub fn document(bill: &Bill, contents: &dyn Contents) -> Result<Vec<u8>> {
 }
 
 /// A package's files, and their SHA-1 sums.
-fn held(packed: &Packed, contents: &dyn Contents) -> Result<(Vec<Value>, Vec<String>)> {
+fn held(packed: &PackageContents, contents: &dyn Contents) -> Result<(Vec<Value>, Vec<String>)> {
     let (mut files, mut sums) = (Vec::new(), Vec::new());
     for (path, node) in packed.tree.iter() {
         let Kind::File { content, .. } = &node.kind else { continue };
@@ -69,7 +69,7 @@ fn held(packed: &Packed, contents: &dyn Contents) -> Result<(Vec<Value>, Vec<Str
     Ok((files, sums))
 }
 
-fn package(packed: &Packed, id: &str, mut sums: Vec<String>) -> Value {
+fn package(packed: &PackageContents, id: &str, mut sums: Vec<String>) -> Value {
     let mut package = json!({
         "SPDXID": id,
         "name": packed.name,
@@ -89,11 +89,11 @@ fn package(packed: &Packed, id: &str, mut sums: Vec<String>) -> Value {
 }
 
 /// What a package's files were made from.
-fn source(packed: &Packed) -> Value {
+fn source(packed: &PackageContents) -> Value {
     let name = match &packed.origin {
-        Origin::Overlay(overlay) => format!("overlays/{overlay}"),
-        Origin::Component(component) => component.to_string(),
-        Origin::Program(program) => format!("{program} (source)"),
+        FileOrigin::Overlay(overlay) => format!("overlays/{overlay}"),
+        FileOrigin::Component(component) => component.to_string(),
+        FileOrigin::Program(program) => format!("{program} (source)"),
     };
     json!({
         "SPDXID": source_id(packed),
@@ -138,11 +138,11 @@ fn relation(from: &str, kind: &str, to: &str) -> Value {
     json!({ "spdxElementId": from, "relationshipType": kind, "relatedSpdxElement": to })
 }
 
-fn package_id(packed: &Packed) -> String {
+fn package_id(packed: &PackageContents) -> String {
     format!("SPDXRef-Package-{}", id_text(packed.name.as_str()))
 }
 
-fn source_id(packed: &Packed) -> String {
+fn source_id(packed: &PackageContents) -> String {
     format!("SPDXRef-Source-{}", id_text(packed.name.as_str()))
 }
 
@@ -150,7 +150,7 @@ fn input_id(input: &Input) -> String {
     format!("SPDXRef-Input-{}", id_text(&input.name))
 }
 
-fn file_id(packed: &Packed, path: &TreePath) -> String {
+fn file_id(packed: &PackageContents, path: &TreePath) -> String {
     format!("SPDXRef-File-{}", &Digest::of(format!("{}/{path}", packed.name)).hex()[..32])
 }
 
@@ -162,7 +162,7 @@ fn id_text(name: &str) -> String {
 fn sha1(path: &TreePath, mut content: impl Read) -> Result<String> {
     let mut hasher = Sha1::new();
     io::copy(&mut content, &mut hasher)
-        .map_err(|error| Fault::integrity(format!("cannot read {path}")).because(error))?;
+        .map_err(|error| Fault::integrity(format!("cannot read {path}")).cause(error))?;
     Ok(hex(&hasher.finalize()))
 }
 

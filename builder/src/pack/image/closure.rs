@@ -27,13 +27,13 @@ pub fn closure(tree: &Tree, contents: &dyn Contents, programs: &BTreeSet<TreePat
         let Some(node) = tree.get(file.as_str()) else { continue };
         let Kind::File { content, .. } = &node.kind else { continue };
         let (interpreter, libraries) =
-            needs(&contents.read(content)?).map_err(|fault| fault.within(&file))?;
+            needs(&contents.read(content)?).map_err(|fault| fault.context(&file))?;
         out.replace(file.clone(), node.clone())?;
         wanted.extend(interpreter);
         for library in libraries {
             let path = find(tree, &library).ok_or_else(|| {
                 Fault::user(format!("{file} needs {library}, which no package of its image has"))
-                    .mend("link it statically, or take it from a package that depends on the library's")
+                    .help("link it statically, or take it from a package that depends on the library's")
             })?;
             wanted.push_back(path);
         }
@@ -62,7 +62,7 @@ fn follow(tree: &Tree, path: &str, out: &mut Tree) -> Result<Option<TreePath>> {
 
 /// The loader of a program, and the libraries that it names.
 fn needs(bytes: &[u8]) -> Result<(Option<TreePath>, Vec<String>)> {
-    let elf = Elf::parse(bytes).map_err(|e| Fault::integrity("not a program for Linux").because(e))?;
+    let elf = Elf::parse(bytes).map_err(|e| Fault::integrity("not a program for Linux").cause(e))?;
     let interpreter = elf.interpreter.map(|path| TreePath::new(path.trim_start_matches('/'))).transpose()?;
     Ok((interpreter, elf.libraries.iter().map(|name| (*name).to_owned()).collect()))
 }

@@ -71,7 +71,9 @@ pub fn write(tree: &Tree, contents: &dyn Contents, epoch: Epoch, out: &mut dyn W
         let mut file = contents.open(content)?;
         let copied = written(WHAT, io::copy(&mut file, out))?;
         if copied != *size {
-            return Err(Fault::integrity(format!("{content} has another length")).versus(size, copied));
+            return Err(
+                Fault::integrity(format!("{content} has another length")).expected_found(size, copied)
+            );
         }
         let rest = (*size as usize).next_multiple_of(BLOCK) - *size as usize;
         written(WHAT, out.write_all(&[0; BLOCK][..rest]))?;
@@ -185,7 +187,7 @@ fn inodes(tree: &Tree) -> Result<Vec<Inode<'_>>> {
         let own = number(index + 1);
         if name.len() > LONGEST[0] {
             return Err(Fault::user(format!("{path} has a name that is too long"))
-                .versus(format!("at most {} bytes", LONGEST[0]), name.len()));
+                .expected_found(format!("at most {} bytes", LONGEST[0]), name.len()));
         }
         if node.is_dir() {
             listings.insert(path.as_str(), listing(own, number(indexes[parent])));
@@ -208,13 +210,13 @@ fn listing<'a>(own: u64, parent: u64) -> Listing<'a> {
 fn inode<'a>(path: &str, node: &'a Node, listings: &BTreeMap<&str, Listing<'_>>) -> Result<Inode<'a>> {
     if let Some(name) = node.xattrs.keys().next() {
         return Err(Fault::integrity(format!("{path} has the attribute {name}"))
-            .versus("a file without attributes", name));
+            .expected_found("a file without attributes", name));
     }
     let (links, body) = match &node.kind {
         Kind::Dir => listed(&listings[path]),
         Kind::Symlink { target } if target.len() > LONGEST[1] => {
             return Err(Fault::user(format!("{path} leads too far"))
-                .versus(format!("at most {} bytes", LONGEST[1]), target.len()));
+                .expected_found(format!("at most {} bytes", LONGEST[1]), target.len()));
         }
         Kind::Symlink { target } => (1, Body::Bytes(target.as_bytes().to_vec())),
         Kind::File { content, size } => (1, Body::File { content, size: *size }),

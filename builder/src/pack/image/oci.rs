@@ -36,7 +36,7 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 /// A layer that has been written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Layer {
+pub struct WrittenLayer {
     /// The digest of the compressed bytes: the blob's name.
     pub content: Digest,
     /// Length of the compressed bytes.
@@ -49,32 +49,37 @@ pub struct Layer {
 
 /// Writes a tree as a compressed layer. Refuses names that would delete files of layers below
 /// (`.wh.`, layer.md, "Whiteouts").
-pub fn write_layer(tree: &Tree, contents: &dyn Contents, epoch: Epoch, out: &mut dyn Write) -> Result<Layer> {
+pub fn write_layer(
+    tree: &Tree,
+    contents: &dyn Contents,
+    epoch: Epoch,
+    out: &mut dyn Write,
+) -> Result<WrittenLayer> {
     if let Some((path, _)) = tree.iter().find(|(path, _)| path.file_name().starts_with(".wh.")) {
         return Err(Fault::user(format!("{path} would be a whiteout in a layer"))
-            .versus("a name that does not start with `.wh.`", path.file_name()));
+            .expected_found("a name that does not start with `.wh.`", path.file_name()));
     }
     let mut archive = Hashing::new(written("a layer", Gzip::new(Hashing::new(out)))?);
     tar::write(tree, contents, epoch, Style::Layer, &mut archive)?;
     let (gzip, diff_id, diff_size) = archive.into_parts();
     let (content, size) = written("a layer", gzip.finish())?.finish();
-    Ok(Layer { content, size, diff_id, diff_size })
+    Ok(WrittenLayer { content, size, diff_id, diff_size })
 }
 
 /// A layer and the package whose tree it holds.
 #[derive(Clone, Debug)]
-pub struct Packed {
+pub struct PackageLayer {
     /// The package's name: the layer's title.
     pub package: PackageName,
     /// The package's version.
     pub version: String,
     /// The layer.
-    pub layer: Layer,
+    pub layer: WrittenLayer,
 }
 
 /// An image to describe. What is not known is not said.
 #[derive(Clone, Debug)]
-pub struct Image {
+pub struct ImageSpec {
     /// Title, and the first part of the reference name.
     pub title: String,
     /// Version, and the second part of the reference name.
@@ -94,14 +99,14 @@ pub struct Image {
     /// Annotations beside OCI's own, such as the lock's digest.
     pub annotations: BTreeMap<String, String>,
     /// Layers, lowest first.
-    pub layers: Vec<Packed>,
+    pub layers: Vec<PackageLayer>,
 }
 
 /// Describes an image: the layout's tree, and the contents of its documents. The layers' bytes are
 /// named by digest and stay where they are.
-pub fn layout(image: &Image) -> Result<(Tree, Memory)> {
+pub fn layout(image: &ImageSpec) -> Result<(Tree, Memory)> {
     let (mut tree, mut memory) = (Tree::new(), Memory::default());
-    for Packed { layer, .. } in &image.layers {
+    for PackageLayer { layer, .. } in &image.layers {
         // Equal packages are equal layers; the second is there already.
         tree.replace(blob_path(&layer.content)?, Node::file(layer.content, layer.size, 0o644))?;
     }
@@ -131,7 +136,7 @@ pub struct Documents {
 }
 
 /// The image's config and manifest.
-pub fn documents(image: &Image) -> Result<Documents> {
+pub fn documents(image: &ImageSpec) -> Result<Documents> {
     let config = config(image)?;
     let manifest = manifest(image, (Digest::of(&config), config.len() as u64))?;
     Ok(Documents { config, manifest })
@@ -139,7 +144,7 @@ pub fn documents(image: &Image) -> Result<Documents> {
 
 /// The image's reference name, `TITLE-VERSION` with `_` for what a registry's tag cannot hold
 /// (distribution spec, "Pulling manifests").
-pub fn reference(image: &Image) -> String {
+pub fn reference(image: &ImageSpec) -> String {
     let allowed = |c: char| if c.is_ascii_alphanumeric() || "-._".contains(c) { c } else { '_' };
     format!("{}-{}", image.title, image.version).chars().map(allowed).collect()
 }
@@ -154,12 +159,12 @@ fn described<T: Serialize>(document: std::result::Result<T, OciSpecError>) -> Re
 }
 
 fn built<T>(part: std::result::Result<T, OciSpecError>) -> Result<T> {
-    part.map_err(|error| Fault::bug("an OCI document cannot be made").because(error))
+    part.map_err(|error| Fault::bug("an OCI document cannot be made").cause(error))
 }
 
 fn descriptor(media_type: MediaType, (content, size): (Digest, u64)) -> Result<DescriptorBuilder> {
     let digest: image::Digest =
-        content.to_string().parse().map_err(|e| Fault::bug("a digest OCI does not take").because(e))?;
+        content.to_string().parse().map_err(|e| Fault::bug("a digest OCI does not take").cause(e))?;
     Ok(DescriptorBuilder::default().media_type(media_type).digest(digest).size(size))
 }
 
@@ -167,11 +172,11 @@ fn architecture(arch: Arch) -> Result<Architecture> {
     match arch {
         Arch::Amd64 => Ok(Architecture::Amd64),
         Arch::Arm64 => Ok(Architecture::ARM64),
-        Arch::All => Err(Fault::user("an image is for one machine").versus("amd64 or arm64", "all")),
+        Arch::All => Err(Fault::user("an image is for one machine").expected_found("amd64 or arm64", "all")),
     }
 }
 
-fn config(image: &Image) -> Result<Vec<u8>> {
+fn config(image: &ImageSpec) -> Result<Vec<u8>> {
     let created = image.epoch.rfc3339();
     let history = image.layers.iter().map(|packed| {
         let by = format!("{} {}", packed.package, packed.version);
@@ -194,14 +199,14 @@ fn config(image: &Image) -> Result<Vec<u8>> {
     described(config.build())
 }
 
-fn manifest(image: &Image, config: (Digest, u64)) -> Result<Vec<u8>> {
-    let layer = |packed: &Packed| -> Result<Descriptor> {
+fn manifest(image: &ImageSpec, config: (Digest, u64)) -> Result<Vec<u8>> {
+    let layer = |packed: &PackageLayer| -> Result<Descriptor> {
         let about = [
             (image::ANNOTATION_TITLE, packed.package.as_str()),
             (image::ANNOTATION_VERSION, packed.version.as_str()),
         ];
         let about = about.map(|(key, value)| (key.to_owned(), value.to_owned())).into_iter().collect();
-        let Layer { content, size, .. } = packed.layer;
+        let WrittenLayer { content, size, .. } = packed.layer;
         built(
             descriptor(MediaType::ImageLayerGzip, (content, size))?.annotations::<Annotations>(about).build(),
         )
@@ -215,7 +220,7 @@ fn manifest(image: &Image, config: (Digest, u64)) -> Result<Vec<u8>> {
     described(manifest.build())
 }
 
-fn annotations(image: &Image) -> BTreeMap<String, String> {
+fn annotations(image: &ImageSpec) -> BTreeMap<String, String> {
     let mut all = image.annotations.clone();
     let base = image.base.as_ref();
     let known = [
@@ -231,7 +236,7 @@ fn annotations(image: &Image) -> BTreeMap<String, String> {
     all
 }
 
-fn index(image: &Image, manifest: (Digest, u64)) -> Result<Vec<u8>> {
+fn index(image: &ImageSpec, manifest: (Digest, u64)) -> Result<Vec<u8>> {
     let platform = PlatformBuilder::default().architecture(architecture(image.arch)?).os(Os::Linux).build();
     let name = [(image::ANNOTATION_REF_NAME.to_owned(), reference(image))];
     let manifest = descriptor(MediaType::ImageManifest, manifest)?
@@ -252,12 +257,15 @@ type Annotations = std::collections::HashMap<String, String>;
 mod tests {
     use super::*;
 
-    fn image(tree: &Tree, memory: &Memory) -> Image {
+    fn image(tree: &Tree, memory: &Memory) -> ImageSpec {
         let epoch = Epoch::new(1_763_201_230).unwrap();
         let layer = write_layer(tree, memory, epoch, &mut std::io::sink()).unwrap();
-        let packed =
-            |name: &str| Packed { package: PackageName::new(name).unwrap(), version: "1.17~1".into(), layer };
-        Image {
+        let packed = |name: &str| PackageLayer {
+            package: PackageName::new(name).unwrap(),
+            version: "1.17~1".into(),
+            layer,
+        };
+        ImageSpec {
             title: "hale-master".into(),
             version: "1:1.17~1".into(),
             description: None,
@@ -288,7 +296,7 @@ mod tests {
         let (diff_id, diff_size) = Digest::of_reader(plain).unwrap();
         assert_eq!(
             layer,
-            Layer { content: Digest::of(&bytes), size: bytes.len() as u64, diff_id, diff_size }
+            WrittenLayer { content: Digest::of(&bytes), size: bytes.len() as u64, diff_id, diff_size }
         );
     }
 
@@ -324,7 +332,7 @@ mod tests {
         let (mut tree, mut memory) = sample();
         let mut image = image(&tree, &memory);
         image.arch = Arch::All;
-        assert_eq!(layout(&image).unwrap_err().expected_found(), Some(("amd64 or arm64", "all")));
+        assert_eq!(layout(&image).unwrap_err().mismatch(), Some(("amd64 or arm64", "all")));
         tree.insert(TreePath::new("etc/.wh.passwd").unwrap(), memory.file("", 0o644)).unwrap();
         let fault = write_layer(&tree, &memory, image.epoch, &mut std::io::sink()).unwrap_err();
         assert!(fault.what().contains("etc/.wh.passwd would be a whiteout"), "{fault}");

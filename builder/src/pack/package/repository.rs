@@ -32,7 +32,7 @@ const COMPONENT: &str = "main";
 
 /// A package to offer.
 #[derive(Clone, Debug)]
-pub struct Offer {
+pub struct RepositoryPackage {
     /// Its control file.
     pub control: Paragraph,
     /// The digest of the .deb.
@@ -59,7 +59,7 @@ pub struct Suite {
 /// Makes the repository: its tree, and the contents of all of it but the packages.
 pub fn repository(
     suite: &Suite,
-    offers: impl IntoIterator<Item = Offer>,
+    offers: impl IntoIterator<Item = RepositoryPackage>,
     key: &SigningKey,
 ) -> Result<(Tree, Memory)> {
     let mut writer = Writer { tree: Tree::new(), memory: Memory::default() };
@@ -87,7 +87,7 @@ pub fn repository(
 }
 
 /// Packages by identity, with their paths in the pool.
-type Pool = BTreeMap<(PackageName, Version, Arch), (String, Offer)>;
+type Pool = BTreeMap<(PackageName, Version, Arch), (String, RepositoryPackage)>;
 
 struct Writer {
     tree: Tree,
@@ -109,7 +109,7 @@ impl Writer {
     }
 
     /// Places the packages. The same package twice is one; two with one identity are refused.
-    fn pool(&mut self, suite: &Suite, offers: impl IntoIterator<Item = Offer>) -> Result<Pool> {
+    fn pool(&mut self, suite: &Suite, offers: impl IntoIterator<Item = RepositoryPackage>) -> Result<Pool> {
         let mut pool = Pool::new();
         for offer in offers {
             let file = file_name(&offer.control)?;
@@ -119,7 +119,7 @@ impl Writer {
             if arch != Arch::All && !suite.arches.contains(&arch) {
                 let served: Vec<_> = suite.arches.iter().map(Arch::to_string).collect();
                 return Err(Fault::user(format!("{file} is for no machine of this repository"))
-                    .versus(served.join(" or "), arch));
+                    .expected_found(served.join(" or "), arch));
             }
             let path = format!("pool/{COMPONENT}/{}/{package}/{file}", &package.as_str()[..1]);
             let (content, size) = (offer.content, offer.size);
@@ -127,8 +127,8 @@ impl Writer {
                 Some((_, other)) if other.content == content => {}
                 Some((_, other)) => {
                     return Err(Fault::integrity(format!("two packages claim to be {file}"))
-                        .versus(other.content, content)
-                        .mend("cargo xtask build all"));
+                        .expected_found(other.content, content)
+                        .help("cargo xtask build all"));
                 }
                 None => self.tree.insert(TreePath::new(path)?, Node::file(content, size, 0o644))?,
             }
@@ -213,7 +213,7 @@ mod tests {
         }
     }
 
-    fn offer(name: &str, version: &str, arch: &str, content: &str) -> Offer {
+    fn offer(name: &str, version: &str, arch: &str, content: &str) -> RepositoryPackage {
         let mut control = Paragraph::new();
         for (field, value) in [
             ("Package", name),
@@ -225,10 +225,10 @@ mod tests {
         ] {
             control.set(field, value).unwrap();
         }
-        Offer { control, content: Digest::of(content), size: content.len() as u64 }
+        RepositoryPackage { control, content: Digest::of(content), size: content.len() as u64 }
     }
 
-    fn offers() -> Vec<Offer> {
+    fn offers() -> Vec<RepositoryPackage> {
         vec![
             offer("hale-master", "1:1.17-1", "all", "a"),
             offer("crun", "1.10-1", "amd64", "b"),
@@ -275,7 +275,8 @@ mod tests {
             assert!(release.lines().any(|other| other == line), "{line} in\n{release}");
         }
         let release =
-            Release::parse(crate::formats::debian::control::Source::integrity("Release", &release)).unwrap();
+            Release::parse(crate::formats::debian::control::ControlText::integrity("Release", &release))
+                .unwrap();
         assert_eq!(release.files.len(), 3);
         for (path, listed) in release.files {
             let folder = path.rsplit_once('/').unwrap().0;

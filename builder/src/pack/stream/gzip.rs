@@ -93,7 +93,7 @@ pub fn compress(bytes: &[u8]) -> Result<Vec<u8>> {
         gzip.write_all(bytes)?;
         gzip.finish()
     };
-    write().map_err(|error| Fault::bug("cannot compress in memory").because(error))
+    write().map_err(|error| Fault::bug("cannot compress in memory").cause(error))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ pub fn compress(bytes: &[u8]) -> Result<Vec<u8>> {
         xz.write_all(bytes)?;
         xz.finish()
     };
-    write().map_err(|error| Fault::bug("cannot compress in memory").because(error))
+    write().map_err(|error| Fault::bug("cannot compress in memory").cause(error))
 }
 
 #[cfg(test)]

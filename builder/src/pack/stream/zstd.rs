@@ -37,7 +37,7 @@ pub fn compress(
     out: &mut dyn Write,
 ) -> Result<()> {
     let threads = cores.clamp(1, MOST_THREADS) as u32;
-    write(input, length, effort, threads, out).map_err(|e| Fault::machine("cannot compress").because_io(&e))
+    write(input, length, effort, threads, out).map_err(|e| Fault::machine("cannot compress").cause_io(&e))
 }
 
 fn write(

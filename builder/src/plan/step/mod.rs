@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::bill::Bill;
+use super::bill::BillOfMaterials;
 use super::id::StepId;
 use crate::base::digest::Checksum;
 use crate::base::name::{Arch, PackageName};
@@ -13,7 +13,7 @@ use crate::base::tree::TreePath;
 use crate::base::{Digest, Epoch, Fault, Result, json};
 use crate::formats::debian::script::Script;
 use crate::formats::debian::version::Version;
-use crate::recipe::component::Release;
+use crate::recipe::component::UpstreamRelease;
 use crate::recipe::source_build::Compilation;
 
 /// One derivation: everything that decides its output.
@@ -47,14 +47,14 @@ pub enum Step {
         /// The release's bytes.
         input: StepId,
         /// What is wanted of them.
-        release: Release,
+        release: UpstreamRelease,
         /// Texts of ours beside them, by path: the package's copyright file.
         texts: BTreeMap<TreePath, String>,
     },
     /// A tree as a `.deb`.
     Deb {
         /// What the package says of itself.
-        package: Package,
+        package: DebMetadata,
         /// What it installs.
         tree: StepId,
         /// Every file's time.
@@ -69,13 +69,14 @@ pub enum Step {
         /// One sentence for people.
         about: String,
         /// Licences as an SPDX expression.
-        licences: String,
+        #[serde(rename = "licences")]
+        licenses: String,
         /// True things about the image, beside OCI's own.
         annotations: BTreeMap<String, String>,
         /// What machine it is for.
         arch: Arch,
         /// From the bottom up.
-        layers: Vec<Layer>,
+        layers: Vec<LayerSpec>,
         /// Every file's time.
         epoch: Epoch,
     },
@@ -162,7 +163,7 @@ pub enum Step {
         /// Files and folders.
         parts: BTreeMap<TreePath, StepId>,
         /// What they are made of; a bundle without one gets checksums only.
-        bill: Option<Bill>,
+        bill: Option<BillOfMaterials>,
     },
 }
 
@@ -175,7 +176,8 @@ pub struct Preloaded {
     /// The component's version.
     pub version: Version,
     /// Its licence, as an SPDX expression.
-    pub licence: String,
+    #[serde(rename = "licence")]
+    pub license: String,
     /// What it runs where a pod names no command.
     pub entrypoint: Vec<String>,
     /// What it holds.
@@ -224,7 +226,7 @@ impl FromStr for DiskFormat {
         // What people call it before the file's whole name.
         let name = if text == "zstd" { "raw.zst" } else { text };
         Self::ALL.into_iter().find(|format| format.extension() == name).ok_or_else(|| {
-            Fault::user("not a format for a disk").versus("raw, qcow2 or zstd", format!("{text:?}"))
+            Fault::user("not a format for a disk").expected_found("raw, qcow2 or zstd", format!("{text:?}"))
         })
     }
 }
@@ -232,7 +234,7 @@ impl FromStr for DiskFormat {
 /// What a package says of itself (deb-control(5)); the writer adds its size and orders the fields.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Package {
+pub struct DebMetadata {
     /// Control fields.
     pub control: BTreeMap<String, String>,
     /// Files that belong to the administrator once installed.
@@ -246,7 +248,7 @@ pub struct Package {
 /// One layer of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Layer {
+pub struct LayerSpec {
     /// The package that it is.
     pub package: PackageName,
     /// The package's version.
@@ -310,8 +312,8 @@ impl Step {
             }
             Self::Converted { disk, .. } => BTreeMap::from([("the disk".to_owned(), *disk)]),
             Self::Bundle { parts, bill } => {
-                let wares = bill.iter().flat_map(|bill| &bill.packages);
-                let trees = wares.map(|ware| (format!("tree of {}", ware.name), ware.tree));
+                let packages = bill.iter().flat_map(|bill| &bill.packages);
+                let trees = packages.map(|package| (format!("tree of {}", package.name), package.tree));
                 parts.iter().map(|(path, part)| (path.to_string(), *part)).chain(trees).collect()
             }
         }

@@ -3,8 +3,8 @@
 
 use super::*;
 use crate::base::name::{ComponentName, LineName, OverlayName, RoleName};
-use crate::plan::bill::{Input, Origin, Ware};
-use crate::recipe::component::{Archive, Wanted};
+use crate::plan::bill::{BundlePackage, FileOrigin, Input};
+use crate::recipe::component::{ArchiveKind, WantedFile};
 
 /// One text a line, in the order of [`steps`].
 const GOLDEN: &str = include_str!("golden.txt");
@@ -29,8 +29,8 @@ fn texts<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
 }
 
-fn bill() -> Bill {
-    let ware = |of: &str, origin: Origin, source: Checksum| Ware {
+fn bill() -> BillOfMaterials {
+    let package = |of: &str, origin: FileOrigin, source: Checksum| BundlePackage {
         name: name(of),
         version: version("0.1.0-1"),
         arch: Arch::Amd64,
@@ -47,7 +47,7 @@ fn bill() -> Bill {
         local: location.is_none(),
     };
     let sha256 = Checksum::Sha256(Digest::of("source"));
-    Bill {
+    BillOfMaterials {
         line: LineName::new("1.17").unwrap(),
         role: RoleName::new("master").unwrap(),
         arch: Arch::Amd64,
@@ -56,21 +56,21 @@ fn bill() -> Bill {
         lock: Digest::of("lock"),
         builder: Digest::of("builder"),
         packages: vec![
-            ware("hale", Origin::Program(name("hale")), sha256),
-            ware("hale-common", Origin::Overlay(OverlayName::new("common").unwrap()), sha256),
-            ware("kubelet", Origin::Component(ComponentName::new("kubelet").unwrap()), sha256),
+            package("hale", FileOrigin::Program(name("hale")), sha256),
+            package("hale-common", FileOrigin::Overlay(OverlayName::new("common").unwrap()), sha256),
+            package("kubelet", FileOrigin::Component(ComponentName::new("kubelet").unwrap()), sha256),
         ],
         inputs: [input("crun", Some(sha256), Some("pool/main/c/crun.deb")), input("etcd", None, None)].into(),
     }
 }
 
 fn payload() -> Step {
-    let wanted = Wanted { places: vec![path("kubernetes/bin/kubelet"), path("kubelet")], mode: 0o755 };
+    let wanted = WantedFile { places: vec![path("kubernetes/bin/kubelet"), path("kubelet")], mode: 0o755 };
     Step::Payload {
         input: id("input"),
-        release: Release {
+        release: UpstreamRelease {
             name: "kubelet 1.17.17".to_owned(),
-            archive: Archive::TarGz,
+            archive: ArchiveKind::TarGz,
             arch: Arch::Amd64,
             files: [(path("usr/bin/kubelet"), wanted)].into(),
         },
@@ -79,7 +79,7 @@ fn payload() -> Step {
 }
 
 fn deb(epoch: Epoch) -> Step {
-    let package = Package {
+    let package = DebMetadata {
         control: texts([("Package", "hale-master"), ("Version", "1.17.17+hale1")]),
         conffiles: [path("etc/hale/role.toml")].into(),
         scripts: [(Script::Postinst, "#!/bin/sh\n".to_owned())].into(),
@@ -93,10 +93,10 @@ fn image(epoch: Epoch) -> Step {
         title: "hale-master".to_owned(),
         version: version("1.17.17+hale1"),
         about: "Files of a master".to_owned(),
-        licences: "MIT OR Apache-2.0".to_owned(),
+        licenses: "MIT OR Apache-2.0".to_owned(),
         annotations: texts([("hale.line", "1.17")]),
         arch: Arch::Amd64,
-        layers: vec![Layer { package: name("hale"), version: version("0.1.0-1"), tree: id("tree") }],
+        layers: vec![LayerSpec { package: name("hale"), version: version("0.1.0-1"), tree: id("tree") }],
         epoch,
     }
 }
@@ -115,7 +115,7 @@ fn preload(epoch: Epoch) -> Step {
     let image = Preloaded {
         component: name("etcd"),
         version: version("3.4.3"),
-        licence: "Apache-2.0".to_owned(),
+        license: "Apache-2.0".to_owned(),
         entrypoint: vec!["/usr/bin/etcd".to_owned()],
         tree: id("layer"),
     };

@@ -20,7 +20,8 @@ pub struct Component {
     /// What it is for, in one line.
     pub about: String,
     /// Its licence, as an SPDX expression.
-    pub licence: String,
+    #[serde(rename = "licence")]
+    pub license: String,
     /// Where its bytes come from.
     pub from: Origin,
     /// What it becomes.
@@ -32,16 +33,18 @@ pub struct Component {
 #[serde(rename_all = "kebab-case")]
 pub enum Origin {
     /// A package of Debian's.
-    Apt {
+    #[serde(rename = "apt")]
+    Debian {
         /// Its name there.
         package: PackageName,
     },
     /// A file that upstream publishes.
-    Url {
+    #[serde(rename = "url")]
+    Download {
         /// Where it is.
         address: Address,
         /// How its files are got out of it.
-        archive: Archive,
+        archive: ArchiveKind,
     },
     /// A container image.
     Image {
@@ -53,7 +56,8 @@ pub enum Origin {
         tag: String,
     },
     /// Compiled from a source package of Debian's, as `recipes/sources` says.
-    Source {
+    #[serde(rename = "source")]
+    SourcePackage {
         /// Its name there.
         package: PackageName,
     },
@@ -67,14 +71,14 @@ pub enum Origin {
 /// The kinds of [`Origin`]: a component may have one of each, and the shape of a line's pin says which counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OriginKind {
-    /// [`Origin::Apt`].
-    Apt,
-    /// [`Origin::Url`].
-    Url,
+    /// [`Origin::Debian`].
+    Debian,
+    /// [`Origin::Download`].
+    Download,
     /// [`Origin::Image`].
     Image,
-    /// [`Origin::Source`].
-    Source,
+    /// [`Origin::SourcePackage`].
+    SourcePackage,
     /// [`Origin::Provided`].
     Provided,
 }
@@ -83,10 +87,10 @@ impl OriginKind {
     /// The pin that chooses it.
     pub fn pin(self) -> &'static str {
         match self {
-            Self::Apt => "`at-least`",
-            Self::Url => "`version` and `checksum`",
+            Self::Debian => "`at-least`",
+            Self::Download => "`version` and `checksum`",
             Self::Image => "`version` and `digest`",
-            Self::Source => "`version` and `source-at-least`",
+            Self::SourcePackage => "`version` and `source-at-least`",
             Self::Provided => "`version` alone",
         }
     }
@@ -99,7 +103,7 @@ pub enum Product {
     /// It is used as it is: a package of Debian's, or an image by its digest.
     AsIs,
     /// A `.deb` of ours.
-    Deb(Package),
+    Deb(ComponentPackage),
     /// An image of ours, made of programs and the libraries that they need.
     Image(BuiltImage),
 }
@@ -126,19 +130,19 @@ fn plain_tag() -> String {
 
 /// A component as its file has it, before a line has chosen where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Offered {
+pub struct ComponentRecipe {
     name: ComponentName,
     about: String,
-    licence: String,
+    license: String,
     from: BTreeMap<OriginKind, Origin>,
-    package: Option<Package>,
+    package: Option<ComponentPackage>,
     image: Option<BuiltImage>,
 }
 
 /// How files are got out of a download.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Archive {
+pub enum ArchiveKind {
     /// The download is the one file.
     None,
     /// A gzipped tar archive.
@@ -147,7 +151,7 @@ pub enum Archive {
     Deb,
 }
 
-impl Archive {
+impl ArchiveKind {
     /// What a file's name says that it is, when it was handed over.
     pub fn of_file(name: &str) -> Self {
         match name {
@@ -160,7 +164,7 @@ impl Archive {
 
 /// A `.deb` of ours, around somebody else's program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Package {
+pub struct ComponentPackage {
     /// Its name.
     pub name: PackageName,
     /// Debian packages it needs to run, as relations (Debian Policy 7.1).
@@ -184,21 +188,21 @@ pub struct Payload {
 /// A release, and what is wanted of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Release {
+pub struct UpstreamRelease {
     /// What people call it: `kubelet 1.17.17`.
     pub name: String,
     /// How its files are got out of it.
-    pub archive: Archive,
+    pub archive: ArchiveKind,
     /// The machine that its programs are for.
     pub arch: Arch,
     /// What is wanted, by path on the node.
-    pub files: BTreeMap<TreePath, Wanted>,
+    pub files: BTreeMap<TreePath, WantedFile>,
 }
 
 /// One file that is wanted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Wanted {
+pub struct WantedFile {
     /// Where it may stand in a tar archive; the first that is there is taken.
     pub places: Vec<TreePath>,
     /// Permission bits on the node.
@@ -227,20 +231,22 @@ impl Payload {
     }
 }
 
-impl Offered {
+impl ComponentRecipe {
     /// The component as it is when it comes from there; nothing when it cannot.
     pub fn choose(&self, kind: OriginKind) -> Option<Component> {
         let from = self.from.get(&kind)?.clone();
         let becomes = match (kind, &self.package, &self.image) {
             (OriginKind::Image, _, _) => Product::AsIs,
             (_, _, Some(image)) => Product::Image(image.clone()),
-            (OriginKind::Url | OriginKind::Source | OriginKind::Provided, Some(package), None) => {
-                Product::Deb(package.clone())
-            }
+            (
+                OriginKind::Download | OriginKind::SourcePackage | OriginKind::Provided,
+                Some(package),
+                None,
+            ) => Product::Deb(package.clone()),
             _ => Product::AsIs,
         };
-        let (name, about, licence) = (self.name.clone(), self.about.clone(), self.licence.clone());
-        Some(Component { name, about, licence, from, becomes })
+        let (name, about, license) = (self.name.clone(), self.about.clone(), self.license.clone());
+        Some(Component { name, about, license, from, becomes })
     }
 
     /// The kinds of origin that it has.
@@ -251,7 +257,7 @@ impl Offered {
 
 impl Component {
     /// The `.deb` of ours that it becomes, if it does.
-    pub fn package(&self) -> Option<&Package> {
+    pub fn package(&self) -> Option<&ComponentPackage> {
         match &self.becomes {
             Product::Deb(package) => Some(package),
             Product::AsIs | Product::Image(_) => None,

@@ -1,9 +1,9 @@
 use super::*;
-use crate::base::text::Text;
+use crate::base::text::SourceText;
 
 fn check(text: &str, expect: Option<&str>) {
     let name = ComponentName::new("thing").unwrap();
-    let fault = Offered::parse(name, Text::new("recipes/components/thing.toml", text)).err();
+    let fault = ComponentRecipe::parse(name, SourceText::new("recipes/components/thing.toml", text)).err();
     let told = fault.map(|fault| fault.to_string());
     assert_eq!(told.is_none(), expect.is_none(), "{text}\n{told:?}");
     assert!(expect.is_none_or(|e| told.as_deref().unwrap_or("").contains(e)), "{text}\n{told:?}");
@@ -27,10 +27,12 @@ fn where_it_comes_from_decides_what_it_may_become() {
     let many = file
         .replace("[from.url]", "[from.apt]\npackage = \"thing\"\n[from.provided]\nhow = \"so\"\n[from.url]");
     check(&format!("{many}{deb}"), None);
-    let offered =
-        Offered::parse(ComponentName::new("thing").unwrap(), Text::new("x", &format!("{many}{deb}")));
+    let offered = ComponentRecipe::parse(
+        ComponentName::new("thing").unwrap(),
+        SourceText::new("x", &format!("{many}{deb}")),
+    );
     let product = |kind| offered.as_ref().ok()?.choose(kind).map(|component| component.becomes);
-    assert_eq!(product(OriginKind::Apt), Some(Product::AsIs));
+    assert_eq!(product(OriginKind::Debian), Some(Product::AsIs));
     assert!(matches!(product(OriginKind::Provided), Some(Product::Deb(_))));
     assert_eq!(product(OriginKind::Image), None);
     let compiled = format!("{head}[from.source]\npackage = \"thing\"\n");

@@ -10,7 +10,7 @@ use toml::Spanned;
 use super::component::OriginKind;
 use crate::base::digest::{Checksum, serde_as_text};
 use crate::base::name::{Arch, ComponentName, LineName, SuiteName};
-use crate::base::text::{Text, distinct};
+use crate::base::text::{SourceText, distinct};
 use crate::base::{Digest, Fault, Result};
 use crate::formats::debian::version::Version;
 
@@ -101,10 +101,10 @@ impl Pin {
     /// Where a component with this pin comes from.
     pub fn origin(&self) -> OriginKind {
         match self {
-            Self::Debian { .. } => OriginKind::Apt,
-            Self::Published { .. } => OriginKind::Url,
+            Self::Debian { .. } => OriginKind::Debian,
+            Self::Published { .. } => OriginKind::Download,
             Self::Image { .. } => OriginKind::Image,
-            Self::Source { .. } => OriginKind::Source,
+            Self::Source { .. } => OriginKind::SourcePackage,
             Self::Provided { .. } => OriginKind::Provided,
         }
     }
@@ -169,7 +169,7 @@ impl FromStr for Condition {
         let words: Vec<&str> = text.split(' ').collect();
         let wrong = || {
             Fault::user("not a condition")
-                .versus("`NAME < VERSION` or `NAME >= VERSION`", format!("{text:?}"))
+                .expected_found("`NAME < VERSION` or `NAME >= VERSION`", format!("{text:?}"))
         };
         let [component, than, version] = words[..] else { return Err(wrong()) };
         let than = match than {
@@ -233,7 +233,7 @@ struct RawRule {
 
 impl Line {
     /// Reads `recipes/lines/NAME.toml`.
-    pub fn parse(name: LineName, text: Text<'_>) -> Result<Self> {
+    pub fn parse(name: LineName, text: SourceText<'_>) -> Result<Self> {
         let raw: RawLine = text.toml()?;
         let pins = pins(text, raw.pins, &raw.rejected)?;
         if *raw.revision.get_ref() == 0 {
@@ -309,7 +309,7 @@ impl Line {
         let asks = self.kernel_arguments.iter().any(|word| word == legacy);
         if !asks && self.needs(versions).contains(&Need::CgroupV1) {
             let fault = Fault::user(format!("line {} needs the legacy cgroups", self.name));
-            return Err(fault.mend(format!("add `{legacy}` to kernel-arguments")));
+            return Err(fault.help(format!("add `{legacy}` to kernel-arguments")));
         }
         Ok(())
     }
@@ -322,20 +322,20 @@ impl Line {
         self.rules.iter().find(refuses)
     }
 
-    fn check_pins(&self, text: Text<'_>) -> Result<()> {
+    fn check_pins(&self, text: SourceText<'_>) -> Result<()> {
         let Some((name, rule)) = self.refusal(&self.versions()) else { return Ok(()) };
         let header = text.text.find(&format!("[rules.{name}]")).unwrap_or(0);
         let end = header + text.text[header..].find('\n').unwrap_or(0);
-        Err(text.blame(header..end, refused(name, rule)))
+        Err(text.attach_span(header..end, refused(name, rule)))
     }
 
     /// An argument is one word; and the pinned versions have the cgroups that they need.
-    fn check_arguments(&self, text: Text<'_>, at: std::ops::Range<usize>) -> Result<()> {
+    fn check_arguments(&self, text: SourceText<'_>, at: std::ops::Range<usize>) -> Result<()> {
         let plain = |word: &String| !word.is_empty() && !word.contains([' ', '\t', '\n', '"', '\'']);
         if let Some(word) = self.kernel_arguments.iter().find(|word| !plain(word)) {
             return Err(text.fault(at, format!("not an argument of the kernel: {word:?}")));
         }
-        self.check_cgroups(&self.versions()).map_err(|fault| text.blame(at, fault))
+        self.check_cgroups(&self.versions()).map_err(|fault| text.attach_span(at, fault))
     }
 }
 
@@ -351,17 +351,17 @@ impl Rule {
 fn refused(name: &str, rule: &Rule) -> Fault {
     let when: Vec<_> = rule.when.iter().map(Condition::to_string).collect();
     Fault::user(format!("refused by rule `{name}`: {}", when.join(" and ")))
-        .because(&rule.because)
-        .mend(format!("take another version, or give `{name} = \"REASON\"` under [overrides]"))
+        .cause(&rule.because)
+        .help(format!("take another version, or give `{name} = \"REASON\"` under [overrides]"))
 }
 
 fn pins(
-    text: Text<'_>,
+    text: SourceText<'_>,
     raw: BTreeMap<ComponentName, Spanned<RawPin>>,
     rejected: &BTreeMap<Checksum, String>,
 ) -> Result<BTreeMap<ComponentName, Pin>> {
     let refuse = |checksum: &Spanned<Checksum>| match rejected.get(checksum.get_ref()) {
-        Some(why) => Err(text.fault(checksum.span(), "a rejected checksum").because(why)),
+        Some(why) => Err(text.fault(checksum.span(), "a rejected checksum").cause(why)),
         None => Ok(()),
     };
     let mut pins = BTreeMap::new();
@@ -384,7 +384,7 @@ fn pins(
             (Some(version), None, Some(at_least), None, None) => Pin::Source { version, at_least },
             (None, Some(at_least), None, None, None) => Pin::Debian { at_least },
             _ => {
-                return Err(text.fault(span, format!("the pin of `{name}` is none we know")).versus(
+                return Err(text.fault(span, format!("the pin of `{name}` is none we know")).expected_found(
                     "`version` and `checksum` (a file), `version` and `digest` (an image), `version` (provided), `version` and `source-at-least` (compiled) or `at-least` (Debian's)",
                     "another combination",
                 ));
@@ -396,7 +396,7 @@ fn pins(
 }
 
 fn rules(
-    text: Text<'_>,
+    text: SourceText<'_>,
     raw: BTreeMap<String, RawRule>,
     pins: &BTreeMap<ComponentName, Pin>,
 ) -> Result<BTreeMap<String, Rule>> {
@@ -418,7 +418,7 @@ fn rules(
 }
 
 fn overrides(
-    text: Text<'_>,
+    text: SourceText<'_>,
     raw: BTreeMap<Spanned<String>, Spanned<String>>,
     rules: &BTreeMap<String, Rule>,
 ) -> Result<BTreeMap<String, String>> {

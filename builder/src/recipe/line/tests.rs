@@ -3,7 +3,7 @@ use super::*;
 const LINE: &str = include_str!("../../../../recipes/lines/1.17.toml");
 
 fn parse(text: &str) -> Result<Line> {
-    Line::parse(LineName::new("1.17")?, Text::new("recipes/lines/1.17.toml", text))
+    Line::parse(LineName::new("1.17")?, SourceText::new("recipes/lines/1.17.toml", text))
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn an_override_needs_its_reason() {
     let old =
         LINE.replacen("[pins.kubelet]\nversion = \"1.17.17\"", "[pins.kubelet]\nversion = \"1.17.4\"", 1);
     let fault = parse(&old).unwrap_err();
-    assert!(fault.how_to_mend().is_some_and(|mend| mend.contains("[overrides]")), "{fault}");
+    assert!(fault.help_text().is_some_and(|help| help.contains("[overrides]")), "{fault}");
     let allowed = old.replacen(
         "[overrides]\n",
         "[overrides]\nold-kubernetes = \"to compare with the first report\"\n",
@@ -90,7 +90,7 @@ fn what_is_open_in_a_shipped_line_is_said() {
     let lines = [("1.17", LINE), ("1.20", include_str!("../../../../recipes/lines/1.20.toml"))];
     let open = "2021-25735 2021-25737 2021-25741 2022-3162 2022-3172 2023-2431 2024-10220";
     for (name, text) in lines {
-        let line = Line::parse(LineName::new(name).unwrap(), Text::new("line.toml", text)).unwrap();
+        let line = Line::parse(LineName::new(name).unwrap(), SourceText::new("line.toml", text)).unwrap();
         let told = line.overridden(&line.versions());
         for hole in open.split(' ') {
             assert!(told.iter().any(|(_, because, _)| because.contains(hole)), "{name}: {hole}: {told:?}");

@@ -17,7 +17,7 @@ use toml::Spanned;
 
 use crate::base::digest::serde_as_text;
 use crate::base::name::LineName;
-use crate::base::text::Text;
+use crate::base::text::SourceText;
 use crate::base::{Fault, Result};
 
 use name::is_label;
@@ -89,7 +89,7 @@ impl FromStr for Range {
     fn from_str(text: &str) -> Result<Self> {
         let wrong = || {
             Fault::user("not an address range")
-                .versus("`FIRST-LAST`, such as 10.0.3.16-10.0.3.60", format!("{text:?}"))
+                .expected_found("`FIRST-LAST`, such as 10.0.3.16-10.0.3.60", format!("{text:?}"))
         };
         let (first, last) = text.split_once('-').ok_or_else(wrong)?;
         let address = |text: &str| text.parse::<Ipv4Addr>().map_err(|_| wrong());
@@ -155,7 +155,7 @@ struct RawHost {
 
 impl Site {
     /// Reads `recipes/site.toml`.
-    pub fn parse(text: Text<'_>) -> Result<Self> {
+    pub fn parse(text: SourceText<'_>) -> Result<Self> {
         let raw: RawSite = text.toml()?;
         let network = network(text, raw.network)?;
         let pods = pods(text, &network, &raw.pods)?;
@@ -171,34 +171,34 @@ impl Site {
     }
 }
 
-fn network(text: Text<'_>, raw: RawNetwork) -> Result<Network> {
+fn network(text: SourceText<'_>, raw: RawNetwork) -> Result<Network> {
     for net in [&raw.subnet, &raw.service_subnet] {
         let (found, right) = (net.get_ref(), net.get_ref().trunc());
         if *found != right {
             let fault = text.fault(net.span(), "a network with host bits set");
-            return Err(fault.versus(right, found).mend(format!("write \"{right}\"")));
+            return Err(fault.expected_found(right, found).help(format!("write \"{right}\"")));
         }
     }
     let (subnet, services) = (*raw.subnet.get_ref(), *raw.service_subnet.get_ref());
     if !(8..=29).contains(&subnet.prefix_len()) {
         let fault = text.fault(raw.subnet.span(), "a network that cannot hold machines and pods");
-        return Err(fault.versus("a prefix from /8 to /29", subnet));
+        return Err(fault.expected_found("a prefix from /8 to /29", subnet));
     }
     // kube-apiserver 1.17 refuses more than 20 host bits; kubeadm needs the tenth address for DNS.
     if !(12..=28).contains(&services.prefix_len()) {
         let fault =
             text.fault(raw.service_subnet.span(), "a service subnet of a size that the API server refuses");
-        return Err(fault.versus("a prefix from /12 to /28", services));
+        return Err(fault.expected_found("a prefix from /12 to /28", services));
     }
     if subnet.contains(&services) || services.contains(&subnet) {
         let fault =
             text.fault(raw.service_subnet.span(), "the service subnet overlaps the machines' network");
-        return Err(fault.versus(format!("addresses outside {subnet}"), services));
+        return Err(fault.expected_found(format!("addresses outside {subnet}"), services));
     }
     for address in [&raw.gateway, &raw.advertise_address] {
         if !is_host(&subnet, *address.get_ref()) {
             let fault = text.fault(address.span(), "not the address of a machine in the network");
-            return Err(fault.versus(hosts_of(&subnet), address.get_ref()));
+            return Err(fault.expected_found(hosts_of(&subnet), address.get_ref()));
         }
     }
     Ok(Network {
@@ -222,46 +222,48 @@ fn hosts_of(subnet: &Ipv4Net) -> String {
 }
 
 fn pods(
-    text: Text<'_>,
+    text: SourceText<'_>,
     network: &Network,
     raw: &Spanned<BTreeMap<Spanned<String>, Spanned<Range>>>,
 ) -> Result<BTreeMap<String, Range>> {
     let mut seen: Vec<(&str, &Spanned<Range>)> = Vec::new();
     if raw.get_ref().is_empty() {
-        return Err(text.fault(raw.span(), "no pod range").versus("a range for each machine", "none"));
+        return Err(text
+            .fault(raw.span(), "no pod range")
+            .expected_found("a range for each machine", "none"));
     }
     for (name, spanned) in raw.get_ref() {
         let range = spanned.get_ref();
         if !is_label(name.get_ref()) {
             let fault = text.fault(name.span(), "not a machine's name");
-            return Err(fault.versus("1 to 63 of a-z 0-9 -", format!("{:?}", name.get_ref())));
+            return Err(fault.expected_found("1 to 63 of a-z 0-9 -", format!("{:?}", name.get_ref())));
         }
         if !(is_host(&network.subnet, range.first) && is_host(&network.subnet, range.last)) {
             let fault = text.fault(spanned.span(), "a pod range that leaves the network");
-            return Err(fault.versus(hosts_of(&network.subnet), range));
+            return Err(fault.expected_found(hosts_of(&network.subnet), range));
         }
         for (what, address) in [("gateway", network.gateway), ("API server", network.advertise_address)] {
             if range.contains(address) {
                 let fault =
                     text.fault(spanned.span(), format!("a pod range that takes the {what}'s address"));
-                return Err(fault.versus(format!("a range without {address}"), range));
+                return Err(fault.expected_found(format!("a range without {address}"), range));
             }
         }
         if let Some((other, taken)) = seen.iter().find(|(_, taken)| taken.get_ref().overlaps(range)) {
             let fault = text.fault(spanned.span(), "two machines' pod ranges overlap");
-            return Err(fault.versus(format!("nothing of {} (`{other}`)", taken.get_ref()), range));
+            return Err(fault.expected_found(format!("nothing of {} (`{other}`)", taken.get_ref()), range));
         }
         seen.push((name.get_ref(), spanned));
     }
     Ok(seen.into_iter().map(|(name, range)| (name.to_owned(), *range.get_ref())).collect())
 }
 
-fn containers(text: Text<'_>, raw: RawContainers) -> Result<Containers> {
+fn containers(text: SourceText<'_>, raw: RawContainers) -> Result<Containers> {
     let limit = *raw.pids_limit.get_ref();
     // pid_max of 64-bit Linux; below 16 not even the control plane's Go programs start.
     if !(16..=4_194_304).contains(&limit) {
         let fault = text.fault(raw.pids_limit.span(), "a process limit that no container can live with");
-        return Err(fault.versus("16 to 4194304", limit));
+        return Err(fault.expected_found("16 to 4194304", limit));
     }
     let mut capabilities: Vec<Capability> = Vec::new();
     for capability in raw.capabilities {

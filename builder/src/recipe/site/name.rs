@@ -78,7 +78,7 @@ macro_rules! checked_text {
                     return Ok(Self(text.to_owned()));
                 }
                 let shown: String = text.chars().take(80).collect();
-                Err(Fault::user(concat!("not a ", $what)).versus($rule, format!("{shown:?}")))
+                Err(Fault::user(concat!("not a ", $what)).expected_found($rule, format!("{shown:?}")))
             }
         }
 

@@ -3,7 +3,7 @@ use super::*;
 const SITE: &str = include_str!("../../../../recipes/site.toml");
 
 fn parse(text: &str) -> Result<Site> {
-    Site::parse(Text::new("recipes/site.toml", text))
+    Site::parse(SourceText::new("recipes/site.toml", text))
 }
 
 #[test]

@@ -5,7 +5,7 @@ use toml::Spanned;
 
 use super::name::UserName;
 use crate::base::Result;
-use crate::base::text::Text;
+use crate::base::text::SourceText;
 
 /// One range of host ids, for users and groups alike, and the name of its first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -46,30 +46,33 @@ pub(super) struct RawUsers {
 const FIRST_FREE_ID: u32 = 65_536;
 
 /// Reads them: ids that are nobody else's.
-pub(super) fn parse(text: Text<'_>, raw: RawUsers) -> Result<Users> {
+pub(super) fn parse(text: SourceText<'_>, raw: RawUsers) -> Result<Users> {
     let (first, count) = (*raw.first_id.get_ref(), *raw.count.get_ref());
     if count < 65_536 {
         let fault = text.fault(raw.count.span(), "too few ids for a container");
-        return Err(fault.versus("at least 65536, because images use ids up to nobody's 65534", count));
+        return Err(
+            fault.expected_found("at least 65536, because images use ids up to nobody's 65534", count)
+        );
     }
     if first < FIRST_FREE_ID {
         let fault = text.fault(raw.first_id.span(), "a range that overlaps the system's own ids");
-        return Err(fault.versus(format!("{FIRST_FREE_ID} or more"), first));
+        return Err(fault.expected_found(format!("{FIRST_FREE_ID} or more"), first));
     }
     // The very last id, 2^32 - 1, means "none" to chown(2).
     let end = u64::from(first) + u64::from(count);
     if end > u64::from(u32::MAX) {
         let fault = text.fault(raw.first_id.span(), "a range past the last id");
-        return Err(fault.versus(format!("at most {}", u32::MAX - count), first));
+        return Err(fault.expected_found(format!("at most {}", u32::MAX - count), first));
     }
     let own = *raw.control_plane_id.get_ref();
     let meets = |id: u64| (u64::from(first)..end).contains(&id);
     if own < FIRST_FREE_ID || own >= u32::MAX - 1 || meets(own.into()) || meets(u64::from(own) + 1) {
         let fault =
             text.fault(raw.control_plane_id.span(), "an id of the control plane's that is not its own");
-        return Err(
-            fault.versus(format!("two ids from {FIRST_FREE_ID} on, outside {first} to {}", end - 1), own)
-        );
+        return Err(fault.expected_found(
+            format!("two ids from {FIRST_FREE_ID} on, outside {first} to {}", end - 1),
+            own,
+        ));
     }
     Ok(Users { name: raw.name, first_id: first, count, control_plane_id: own })
 }

@@ -7,13 +7,13 @@ use rayon::prelude::*;
 
 use crate::base::tree::{Kind, Node, Tree, TreePath};
 use crate::base::{Fault, Result};
-use crate::host::sandbox::{Change, Now, Owner};
+use crate::host::sandbox::{FileChange, Now, Owner};
 use crate::rootfs::scrub;
 use crate::store::Batch;
 
 /// Applies the changes in order; `upper` holds the new files' bytes, which go to `batch`. What will be
 /// scrubbed away is left out before its bytes are read.
-pub(crate) fn apply(tree: &mut Tree, changes: &[Change], upper: &Path, batch: &Batch) -> Result<()> {
+pub(crate) fn apply(tree: &mut Tree, changes: &[FileChange], upper: &Path, batch: &Batch) -> Result<()> {
     let nodes: Vec<Option<Node>> =
         changes.par_iter().map(|change| node(change, upper, batch)).collect::<Result<_>>()?;
     for (change, node) in changes.iter().zip(nodes) {
@@ -30,7 +30,7 @@ pub(crate) fn apply(tree: &mut Tree, changes: &[Change], upper: &Path, batch: &B
     Ok(())
 }
 
-fn node(change: &Change, upper: &Path, batch: &Batch) -> Result<Option<Node>> {
+fn node(change: &FileChange, upper: &Path, batch: &Batch) -> Result<Option<Node>> {
     if scrub::drops(&change.path, matches!(change.now, Now::Dir { .. })) {
         return Ok(None);
     }
@@ -46,7 +46,7 @@ fn node(change: &Change, upper: &Path, batch: &Batch) -> Result<Option<Node>> {
         }
         Now::Odd(what) => {
             return Err(Fault::user(format!("a maintainer script made {what} at /{}", change.path))
-                .because("a tree holds files, folders and symbolic links only"));
+                .cause("a tree holds files, folders and symbolic links only"));
         }
     };
     let Owner { uid, gid, mode, xattrs } = owner.clone();

@@ -2,11 +2,11 @@
 
 use crate::base::{Epoch, Result};
 use crate::host::sandbox::Run;
-use crate::rootfs::package::Package;
+use crate::rootfs::package::UnpackedPackage;
 
 /// Seconds that a maintainer script may take, and dpkg over all of them.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct Timeouts {
     /// For one script that is run by itself.
     pub script: u64,
     /// For dpkg over all packages, and for unpacking a source package.
@@ -15,7 +15,7 @@ pub struct Limits {
     pub compile: u64,
 }
 
-impl Default for Limits {
+impl Default for Timeouts {
     /// Measured: the slowest script takes under 10 s, all of them under 60 s, on two slow cores; Kubernetes
     /// compiles in 10 min there.
     fn default() -> Self {
@@ -28,7 +28,7 @@ pub(crate) const PACKAGES: &str = "/run/packages";
 
 /// `preinst install` of every package that has one, as dpkg would have run it on unpacking
 /// (Debian Policy 6.5), then `dpkg --configure`.
-pub(crate) fn configure(packages: &[Package], epoch: Epoch, limits: Limits) -> Result<Vec<Run>> {
+pub(crate) fn configure(packages: &[UnpackedPackage], epoch: Epoch, limits: Timeouts) -> Result<Vec<Run>> {
     let mut with_preinst: Vec<_> =
         packages.iter().filter(|package| package.members.contains_key("preinst")).collect();
     // base-passwd's makes /etc/passwd, without which the others cannot name an owner.
@@ -59,11 +59,11 @@ pub(crate) fn configure(packages: &[Package], epoch: Epoch, limits: Limits) -> R
 }
 
 /// dpkg installs the files that the sandbox shows under [`PACKAGES`].
-pub(crate) fn install(epoch: Epoch, limits: Limits) -> Run {
+pub(crate) fn install(epoch: Epoch, limits: Timeouts) -> Run {
     dpkg("installing the role's packages", &["--install", "--recursive", PACKAGES], epoch, limits)
 }
 
-fn dpkg(what: &str, arguments: &[&str], epoch: Epoch, limits: Limits) -> Run {
+fn dpkg(what: &str, arguments: &[&str], epoch: Epoch, limits: Timeouts) -> Run {
     // One failure is enough to know; nobody is there to answer a question.
     let options = ["/usr/bin/dpkg", "--abort-after=1", "--force-unsafe-io", "--force-confold"];
     let command = options.iter().chain(arguments).map(|word| (*word).to_owned()).collect();

@@ -27,7 +27,7 @@ pub(crate) fn write(tree: &Tree, contents: &dyn Contents, epoch: Epoch, folder: 
     let rest: Vec<_> = tree.iter().filter(|(_, node)| !node.is_dir()).collect();
     rest.par_iter().with_min_len(64).try_for_each(|(path, node)| {
         let at = folder.join(path.as_str());
-        write_one(node, contents, time, &at).map_err(|fault| fault.within(path))
+        write_one(node, contents, time, &at).map_err(|fault| fault.context(path))
     })
 }
 

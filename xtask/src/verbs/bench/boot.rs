@@ -11,24 +11,24 @@ use std::time::{Duration, Instant};
 
 use builder::base::tree::{Memory, Node, TreePath};
 use builder::base::{Digest, Fault, Result};
-use builder::build::planner::Order;
+use builder::build::planner::BuildTarget;
 use builder::build::planner::system;
 use builder::build::steps::disk;
 use builder::dist::disk_image;
 use builder::host::atomic::AtomicFile;
 use builder::host::checkout::Project;
-use builder::machine::vm::{Accelerator, Bus, Console, Disk, Firmware, Machine};
+use builder::machine::vm::{Accelerator, Bus, Console, Drive, Firmware, Machine};
 use builder::pack::disk::gpt::{Gpt, MARGIN, Partition, Purpose, SECTOR};
 use builder::pack::disk::grub::{self, Grub};
 use builder::pack::disk::initramfs::Kernel;
-use builder::pack::disk::sink::Sink as _;
-use builder::pack::disk::{Disk as DiskOf, SLACK};
+use builder::pack::disk::writer::BlockWriter as _;
+use builder::pack::disk::{DiskSpec, SLACK};
 use builder::plan::{Plan, Step};
 use builder::rootfs::tools::Tools;
 use builder::store::Store;
 
 use super::image::{debs, mke2fs, mmdebstrap, ratio, seconds};
-use super::measurement::{Goal, Row};
+use super::measurement::{Goal, Measurement};
 use crate::context::Context;
 use crate::disks;
 use crate::run::realise;
@@ -47,8 +47,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 const RUNS: usize = 3;
 
 /// Measures.
-pub(crate) fn run(context: &Context, tell: &mut dyn FnMut(Row)) -> Result<()> {
-    let scratch = tempfile::tempdir().map_err(|e| Fault::machine("no scratch folder").because(e))?;
+pub(crate) fn run(context: &Context, tell: &mut dyn FnMut(Measurement)) -> Result<()> {
+    let scratch = tempfile::tempdir().map_err(|e| Fault::machine("no scratch folder").cause(e))?;
     let (tools, boot) = (disks::tools(context)?, disks::group(context, system::BOOT)?);
     let image = scratch.path().join("ours.raw");
     hale(context, &boot, &image)?;
@@ -89,9 +89,14 @@ impl Boot {
     }
 }
 
-fn order(context: &Context) -> Result<Order> {
+fn target(context: &Context) -> Result<BuildTarget> {
     let project = Project::at(&context.root);
-    Ok(Order { line: project.default_line()?, role: ROLE.parse()?, project, toolchain: context.toolchain() })
+    Ok(BuildTarget {
+        line: project.default_line()?,
+        role: ROLE.parse()?,
+        project,
+        toolchain: context.toolchain(),
+    })
 }
 
 fn unit() -> String {
@@ -104,7 +109,7 @@ fn unit() -> String {
 /// Makes the role's disk as it is shipped but for the unit.
 fn hale(context: &Context, boot: &Tools, to: &Path) -> Result<()> {
     let store = Store::open(&context.store)?;
-    let planned = system::plan(&order(context)?, &store)?;
+    let planned = system::plan(&target(context)?, &store)?;
     let mut plan = Plan::new();
     plan.absorb(planned.plan)?;
     plan.want(planned.root);
@@ -117,15 +122,19 @@ fn hale(context: &Context, boot: &Tools, to: &Path) -> Result<()> {
     let Step::Disk { arguments, epoch, .. } = &plan.find("disk")?.1.step else {
         return Err(Fault::bug("the disk is made in another way"));
     };
-    let disk =
-        DiskOf { identity: Digest::of("bench"), epoch: *epoch, arguments: arguments.join(" "), slack: SLACK };
+    let disk = DiskSpec {
+        identity: Digest::of("bench"),
+        epoch: *epoch,
+        arguments: arguments.join(" "),
+        slack: SLACK,
+    };
     let made = disk::assemble(&disk, &tree, &store, boot)?;
     disk_image::take_out(&store, &made.digest(), to)
 }
 
 /// Debian's packages of the role's disk, and what makes the initramfs that they would have.
 fn packages(context: &Context) -> Result<Vec<String>> {
-    let plan = system::plan(&order(context)?, &Store::open(&context.store)?)?.plan;
+    let plan = system::plan(&target(context)?, &Store::open(&context.store)?)?.plan;
     let initramfs = ["initramfs-tools".to_owned()];
     Ok(debs(&plan)?.keys().map(|name| name.to_string()).chain(initramfs).collect())
 }
@@ -173,7 +182,7 @@ fn bootable(root: &Path, grub: &Grub<'_>, disk: &Path) -> Result<()> {
     let mut out = AtomicFile::new(disk)?;
     let (sector, core) = grub::place(grub, MARGIN / SECTOR)?;
     Gpt { seed: Digest::of("a Debian"), length: whole, partitions }.write(&sector, &mut out)?;
-    out.put(MARGIN, &core).map_err(|e| Fault::io("write", disk, e))?;
+    out.write_at(MARGIN, &core).map_err(|e| Fault::io("write", disk, e))?;
     out.copy(&mut file, root, 3 * MARGIN)?;
     out.commit(whole)
 }
@@ -196,7 +205,7 @@ fn power_on(tools: &Tools, scratch: &Path, disk: &Path) -> Result<Boot> {
         firmware: Firmware::Bios,
         memory: 2048,
         processors: 2,
-        disks: vec![Disk::Snapshot(disk.to_owned())],
+        disks: vec![Drive::Snapshot(disk.to_owned())],
         bus: Bus::Virtio,
         cards: Vec::new(),
         console: Console::File(console.clone()),
@@ -206,7 +215,7 @@ fn power_on(tools: &Tools, scratch: &Path, disk: &Path) -> Result<Boot> {
     let mut command = machine.command(tools, accelerator, scratch)?;
     let start = Instant::now();
     let started = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
-    let mut guest = started.map_err(|e| Fault::machine("cannot run QEMU").because(e))?;
+    let mut guest = started.map_err(|e| Fault::machine("cannot run QEMU").cause(e))?;
     let reached = loop {
         sleep(Duration::from_millis(25));
         let said = fs::read(&console).map_err(|e| Fault::io("read", &console, e))?;

@@ -4,7 +4,7 @@ use builder::base::Result;
 use serde_json::Value;
 
 use super::lab::{Lab, number};
-use super::measurement::{Goal, Row, Unit};
+use super::measurement::{Goal, Measurement, Unit};
 use crate::context::Context;
 
 /// How often a short thing is measured; the fastest counts, being the least disturbed.
@@ -14,7 +14,7 @@ const TIMES: usize = 5;
 const LINE: (&str, &str, &str) = ("overlays/common/etc/containers/registries.conf", "#", "# Changed.\n#");
 
 /// Measures.
-pub(crate) fn run(context: &Context, tell: &mut dyn FnMut(Row)) -> Result<()> {
+pub(crate) fn run(context: &Context, tell: &mut dyn FnMut(Measurement)) -> Result<()> {
     let lab = Lab::new(context)?;
     let (cold, said) = lab.run(&["build", "master"])?;
     let peak = Goal::AtMost(300e6);
@@ -42,7 +42,7 @@ pub(crate) fn run(context: &Context, tell: &mut dyn FnMut(Row)) -> Result<()> {
 
 /// What was hashed and written, and how much more that is than what it takes at least: each new byte is
 /// written once into the store and once into the bundle's folder.
-fn cost(said: &Value, tell: &mut dyn FnMut(Row)) -> Result<()> {
+fn cost(said: &Value, tell: &mut dyn FnMut(Measurement)) -> Result<()> {
     for (what, pointer) in [
         ("  bytes hashed", "/spent/hashed"),
         ("  bytes written", "/spent/written"),
@@ -53,7 +53,7 @@ fn cost(said: &Value, tell: &mut dyn FnMut(Row)) -> Result<()> {
     let (written, added) = (number(said, "/spent/written")?, number(said, "/spent/added")?);
     if added > 0.0 {
         let what = "  written, by the least that can be".to_owned();
-        tell(Row { what, value: written / (2.0 * added), unit: Unit::Ratio, goal: None });
+        tell(Measurement { what, value: written / (2.0 * added), unit: Unit::Ratio, goal: None });
     }
     Ok(())
 }
@@ -69,10 +69,10 @@ fn fastest(mut measure: impl FnMut(usize) -> Result<(f64, Value)>) -> Result<(f6
     Ok(best)
 }
 
-fn seconds(what: &str, value: f64, goal: Option<Goal>) -> Row {
-    Row { what: what.to_owned(), value, unit: Unit::Seconds, goal }
+fn seconds(what: &str, value: f64, goal: Option<Goal>) -> Measurement {
+    Measurement { what: what.to_owned(), value, unit: Unit::Seconds, goal }
 }
 
-fn bytes(what: &str, value: f64, goal: Option<Goal>) -> Row {
-    Row { what: what.to_owned(), value, unit: Unit::Bytes, goal }
+fn bytes(what: &str, value: f64, goal: Option<Goal>) -> Measurement {
+    Measurement { what: what.to_owned(), value, unit: Unit::Bytes, goal }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use builder::base::{Fault, Result};
 
 use super::image::{ratio, seconds};
-use super::measurement::{Goal, Row};
+use super::measurement::{Goal, Measurement};
 use crate::context::Context;
 use crate::verbs::test;
 
@@ -18,8 +18,8 @@ const RUNS: usize = 3;
 const BOOTSTRAP: &str = "master: the bootstrap is done, since power-on";
 
 /// Runs the test with the user's own store; it fails if one run does, or if a component was not handed over.
-pub(crate) fn run(context: &Context, tell: &mut dyn FnMut(Row)) -> Result<()> {
-    let folder = tempfile::tempdir().map_err(|e| Fault::machine("no scratch folder").because(e))?;
+pub(crate) fn run(context: &Context, tell: &mut dyn FnMut(Measurement)) -> Result<()> {
+    let folder = tempfile::tempdir().map_err(|e| Fault::machine("no scratch folder").cause(e))?;
     let mut preloaded: f64 = 0.0;
     for run in 1..=RUNS {
         for (what, took) in stages(context, folder.path(), &["up::", "--include-ignored"])? {
@@ -48,6 +48,5 @@ fn stages(context: &Context, folder: &Path, which: &[&str]) -> Result<Vec<(Strin
     test::run(cargo.envs(folders))?;
     let path = folder.join("times.json");
     let text = fs::read(&path).map_err(|e| Fault::io("read", &path, e))?;
-    serde_json::from_slice(&text)
-        .map_err(|e| Fault::bug(format!("{} is not times", path.display())).because(e))
+    serde_json::from_slice(&text).map_err(|e| Fault::bug(format!("{} is not times", path.display())).cause(e))
 }

@@ -12,7 +12,7 @@ use builder::base::digest::Hashing;
 use builder::base::name::PackageName;
 use builder::base::tree::{Contents, Kind};
 use builder::base::{Digest, Fault, Result};
-use builder::build::planner::Order;
+use builder::build::planner::BuildTarget;
 use builder::build::planner::system;
 use builder::host::checkout::Project;
 use builder::pack::stream::zstd::{self, Effort};
@@ -21,7 +21,7 @@ use builder::rootfs;
 use builder::store::Store;
 
 use super::lab::{Lab, number};
-use super::measurement::{Goal, Row, Unit};
+use super::measurement::{Goal, Measurement, Unit};
 use crate::context::Context;
 use crate::run::realise;
 use crate::target::Jobs;
@@ -33,7 +33,7 @@ const LINE: (&str, &str, &str) = ("overlays/common/etc/containers/registries.con
 const ROLE: &str = "master";
 
 /// Measures. Debian's packages must have been fetched into the user's own store.
-pub(crate) fn run(context: &Context, tell: &mut dyn FnMut(Row)) -> Result<()> {
+pub(crate) fn run(context: &Context, tell: &mut dyn FnMut(Measurement)) -> Result<()> {
     let lab = Lab::new(context)?;
     // `hale` is compiled before anything is measured.
     lab.run(&["build", ROLE])?;
@@ -86,11 +86,15 @@ struct Ours {
 /// The plan of the copy's disk, with its inputs in the copy's store.
 fn hand_over(context: &Context, lab: &Lab) -> Result<(Plan, Store)> {
     let project = Project::at(lab.checkout());
-    let order =
-        Order { line: project.default_line()?, role: ROLE.parse()?, project, toolchain: context.toolchain() };
+    let target = BuildTarget {
+        line: project.default_line()?,
+        role: ROLE.parse()?,
+        project,
+        toolchain: context.toolchain(),
+    };
     let (from, to) = (Store::open(&context.store)?, Store::open(&lab.store())?);
-    hand_over_inputs(&system::plan(&order, &from)?.plan, &from, &to)?;
-    Ok((system::plan(&order, &to)?.plan, to))
+    hand_over_inputs(&system::plan(&target, &from)?.plan, &from, &to)?;
+    Ok((system::plan(&target, &to)?.plan, to))
 }
 
 /// Makes the root of Debian's packages, then the rest, then the disk, each by itself. Lays the packages out as
@@ -241,28 +245,28 @@ fn timed(command: &mut Command) -> Result<(f64, Vec<u8>)> {
     let name = command.get_program().to_string_lossy().into_owned();
     let start = Instant::now();
     let output =
-        command.output().map_err(|e| Fault::io("run", &name, e).mend(format!("apt-get install {name}")))?;
+        command.output().map_err(|e| Fault::io("run", &name, e).help(format!("apt-get install {name}")))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         let lines: Vec<&str> = said.trim().lines().collect();
         let end = lines[lines.len().saturating_sub(30)..].join("\n");
-        return Err(Fault::machine(format!("{name} failed")).because(end));
+        return Err(Fault::machine(format!("{name} failed")).cause(end));
     }
     Ok((start.elapsed().as_secs_f64(), output.stdout))
 }
 
-pub(super) fn seconds(what: &str, value: f64, goal: Option<Goal>) -> Row {
-    Row { what: what.to_owned(), value, unit: Unit::Seconds, goal }
+pub(super) fn seconds(what: &str, value: f64, goal: Option<Goal>) -> Measurement {
+    Measurement { what: what.to_owned(), value, unit: Unit::Seconds, goal }
 }
 
-fn bytes(what: &str, value: f64, most: Option<f64>) -> Row {
-    Row { what: what.to_owned(), value, unit: Unit::Bytes, goal: most.map(Goal::AtMost) }
+fn bytes(what: &str, value: f64, most: Option<f64>) -> Measurement {
+    Measurement { what: what.to_owned(), value, unit: Unit::Bytes, goal: most.map(Goal::AtMost) }
 }
 
-pub(super) fn ratio(what: &str, value: f64, goal: Goal) -> Row {
+pub(super) fn ratio(what: &str, value: f64, goal: Goal) -> Measurement {
     quotient(what, value, Some(goal))
 }
 
-fn quotient(what: &str, value: f64, goal: Option<Goal>) -> Row {
-    Row { what: what.to_owned(), value, unit: Unit::Ratio, goal }
+fn quotient(what: &str, value: f64, goal: Option<Goal>) -> Measurement {
+    Measurement { what: what.to_owned(), value, unit: Unit::Ratio, goal }
 }

@@ -21,9 +21,9 @@ impl Lab {
     /// Copies the checkout.
     pub(crate) fn new(context: &Context) -> Result<Self> {
         let scratch = tempfile::Builder::new().prefix("hale-bench-").tempdir();
-        let scratch = scratch.map_err(|e| Fault::machine("no scratch directory").because(e))?;
+        let scratch = scratch.map_err(|e| Fault::machine("no scratch directory").cause(e))?;
         let program =
-            std::env::current_exe().map_err(|e| Fault::machine("cannot find this program").because(e))?;
+            std::env::current_exe().map_err(|e| Fault::machine("cannot find this program").cause(e))?;
         checkout::copy(&context.root, &scratch.path().join("checkout"))?;
         Ok(Self { scratch, program })
     }
@@ -48,13 +48,10 @@ impl Lab {
         let seconds = start.elapsed().as_secs_f64();
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            return Err(Fault::machine(format!("`{}` failed", verb.join(" "))).because(said));
+            return Err(Fault::machine(format!("`{}` failed", verb.join(" "))).cause(said));
         }
         let said = serde_json::from_slice(&output.stdout);
-        Ok((
-            seconds,
-            said.map_err(|e| Fault::bug(format!("`{}` speaks no JSON", verb.join(" "))).because(e))?,
-        ))
+        Ok((seconds, said.map_err(|e| Fault::bug(format!("`{}` speaks no JSON", verb.join(" "))).cause(e))?))
     }
 
     /// Replaces words in a file of the copy.

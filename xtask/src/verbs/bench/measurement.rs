@@ -30,7 +30,7 @@ pub(crate) enum Goal {
 
 /// One measured number.
 #[derive(Debug, Serialize)]
-pub(crate) struct Row {
+pub(crate) struct Measurement {
     /// What was measured.
     pub(crate) what: String,
     /// The number.
@@ -62,7 +62,7 @@ impl Unit {
     }
 }
 
-impl Row {
+impl Measurement {
     /// The number for people, held against its goal.
     pub(super) fn show(&self) -> String {
         let value = self.unit.show(self.value);

@@ -17,7 +17,7 @@ use clap::Args;
 use crate::context::Context;
 use crate::ui::table;
 
-use measurement::Row;
+use measurement::Measurement;
 
 /// Arguments of `bench`.
 #[derive(Args)]
@@ -27,45 +27,59 @@ pub(crate) struct Bench {
 }
 
 /// A bench: its name, what it is about, and how it measures.
-struct Kind {
+struct Benchmark {
     name: &'static str,
     about: &'static str,
-    run: fn(&Context, &mut dyn FnMut(Row)) -> Result<()>,
+    run: fn(&Context, &mut dyn FnMut(Measurement)) -> Result<()>,
 }
 
-const KINDS: &[Kind] = &[
-    Kind {
+const BENCHMARKS: &[Benchmark] = &[
+    Benchmark {
         name: "boot",
         about: "power-on to multi-user, beside a Debian made by mmdebstrap",
         run: boot::run,
     },
-    Kind { name: "build", about: "role bundles and the lock, from a copy of the checkout", run: build::run },
-    Kind { name: "cluster", about: "a master and a node, from power-on to every check", run: cluster::run },
-    Kind { name: "image", about: "root trees and disks, beside mmdebstrap and mke2fs", run: image::run },
-    Kind { name: "powercut", about: "first boots whose power goes, and comes back", run: powercut::run },
-    Kind { name: "shim", about: "what the shim adds to a call of crun", run: shim::run },
+    Benchmark {
+        name: "build",
+        about: "role bundles and the lock, from a copy of the checkout",
+        run: build::run,
+    },
+    Benchmark {
+        name: "cluster",
+        about: "a master and a node, from power-on to every check",
+        run: cluster::run,
+    },
+    Benchmark { name: "image", about: "root trees and disks, beside mmdebstrap and mke2fs", run: image::run },
+    Benchmark { name: "powercut", about: "first boots whose power goes, and comes back", run: powercut::run },
+    Benchmark { name: "shim", about: "what the shim adds to a call of crun", run: shim::run },
 ];
 
 impl Bench {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
-        if let Some(unknown) = self.names.iter().find(|name| KINDS.iter().all(|kind| kind.name != **name)) {
-            let known: Vec<_> = KINDS.iter().map(|kind| kind.name).collect();
-            return Err(Fault::user(format!("no bench `{unknown}`")).versus(known.join(", "), unknown));
+        if let Some(unknown) =
+            self.names.iter().find(|name| BENCHMARKS.iter().all(|benchmark| benchmark.name != **name))
+        {
+            let known: Vec<_> = BENCHMARKS.iter().map(|benchmark| benchmark.name).collect();
+            return Err(
+                Fault::user(format!("no bench `{unknown}`")).expected_found(known.join(", "), unknown)
+            );
         }
-        let wanted = |kind: &&Kind| self.names.is_empty() || self.names.iter().any(|name| name == kind.name);
-        for kind in KINDS.iter().filter(wanted) {
+        let wanted = |benchmark: &&Benchmark| {
+            self.names.is_empty() || self.names.iter().any(|name| name == benchmark.name)
+        };
+        for benchmark in BENCHMARKS.iter().filter(wanted) {
             if !context.json {
-                println!("{}: {}", kind.name, kind.about);
+                println!("{}: {}", benchmark.name, benchmark.about);
             }
-            let mut rows = Vec::new();
-            (kind.run)(context, &mut |row| {
+            let mut measurements = Vec::new();
+            (benchmark.run)(context, &mut |measurement| {
                 if !context.json {
-                    println!("{}", row.show());
+                    println!("{}", measurement.show());
                 }
-                rows.push(row);
+                measurements.push(measurement);
             })?;
             if context.json {
-                table::json(&(kind.name, rows))?;
+                table::json(&(benchmark.name, measurements))?;
             }
         }
         Ok(())

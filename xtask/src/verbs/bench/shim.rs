@@ -8,7 +8,7 @@ use std::time::Instant;
 use builder::base::{Epoch, Fault, Result};
 use builder::host::cargo;
 
-use super::measurement::{Goal, Row, Unit};
+use super::measurement::{Goal, Measurement, Unit};
 use crate::context::Context;
 
 /// Calls of each.
@@ -38,8 +38,8 @@ fn config() -> String {
     )
 }
 
-pub(super) fn run(context: &Context, tell: &mut dyn FnMut(Row)) -> Result<()> {
-    let scratch = tempfile::tempdir().map_err(|e| Fault::machine("no scratch directory").because(e))?;
+pub(super) fn run(context: &Context, tell: &mut dyn FnMut(Measurement)) -> Result<()> {
+    let scratch = tempfile::tempdir().map_err(|e| Fault::machine("no scratch directory").cause(e))?;
     let (deb, root, bundle) = (scratch.path().join("hale.deb"), scratch.path().join("root"), scratch.path());
     let package = cargo::build(&context.root, &context.toolchain(), Epoch::new(0)?)?;
     fs::write(&deb, package.deb).map_err(|e| Fault::io("write", &deb, e))?;
@@ -53,7 +53,12 @@ pub(super) fn run(context: &Context, tell: &mut dyn FnMut(Row)) -> Result<()> {
         }
     }
     let [direct, shim] = quickest;
-    let row = |what: &str, value: f64, goal| Row { what: what.to_owned(), value, unit: Unit::Seconds, goal };
+    let row = |what: &str, value: f64, goal| Measurement {
+        what: what.to_owned(),
+        value,
+        unit: Unit::Seconds,
+        goal,
+    };
     tell(row("one call of crun", direct, None));
     tell(row("one call through the shim", shim, None));
     tell(row("added by the shim", (shim - direct).max(0.0), Some(Goal::AtMost(0.002))));
@@ -72,12 +77,12 @@ fn time(root: &Path, bundle: &Path, program: &str) -> Result<f64> {
 
 fn succeed(command: &mut Command, packages: &str) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let mend = format!("apt-get install {packages}");
+    let help = format!("apt-get install {packages}");
     let output =
-        command.output().map_err(|e| Fault::machine(format!("cannot run {name}")).because(e).mend(&mend))?;
+        command.output().map_err(|e| Fault::machine(format!("cannot run {name}")).cause(e).help(&help))?;
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(Fault::machine(format!("{name} failed")).because(said).mend(mend))
+    Err(Fault::machine(format!("{name} failed")).cause(said).help(help))
 }

@@ -12,7 +12,7 @@ use builder::base::{Fault, Result};
 use builder::host::atomic::AtomicFile;
 use builder::host::overwrite::{Form, Overwrite, check_outside};
 use builder::machine::flash::Seed;
-use builder::machine::vm::{Accelerator, Bus, Card, Console, Disk, Firmware, Forward, Machine};
+use builder::machine::vm::{Accelerator, Bus, Card, Console, Drive, Firmware, Forward, Machine};
 use builder::rootfs::tools::Tools;
 use builder::store::Store;
 use clap::Args;
@@ -69,8 +69,8 @@ const GLANCE: Duration = Duration::from_millis(100);
 
 impl Vm {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
-        let order = self.choice.order(context)?;
-        let image = disks::raw_image(&order)?;
+        let target = self.choice.target(context)?;
+        let image = disks::raw_image(&target)?;
         for (form, path) in [(Form::Page, &self.report), (Form::Join, &self.join)] {
             if let Some(path) = path {
                 check_outside(&context.store, path)?;
@@ -78,14 +78,14 @@ impl Vm {
             }
         }
         let tools = disks::tools(context)?;
-        let scratch = tempfile::tempdir().map_err(|e| Fault::machine("no scratch folder").because(e))?;
+        let scratch = tempfile::tempdir().map_err(|e| Fault::machine("no scratch folder").cause(e))?;
         let mut attached = vec![overlay(&tools, &image, self.disk, scratch.path())?];
         if let Some(folder) = &self.seed {
             let (seed, path) = (Seed::read(folder)?, scratch.path().join("seed.img"));
             let mut file = AtomicFile::secret(&path)?;
             seed.write(&mut file)?;
             file.commit(seed.length())?;
-            attached.push(Disk::Kept(path));
+            attached.push(Drive::Kept(path));
         }
         let port = scratch.path().join("port");
         let mut ports: Vec<_> = self.report.iter().map(|_| (report::PORT.to_owned(), port.clone())).collect();
@@ -106,9 +106,9 @@ impl Vm {
         let accelerator = Accelerator::probe(&tools)?;
         let how = if accelerator == Accelerator::Kvm { "KVM" } else { "emulation" };
         let store = Store::open(&context.store)?;
-        let draft = |to: PathBuf| Draft::new(&to, order.clone(), image, told(&machine, how), &store);
+        let draft = |to: PathBuf| Draft::new(&to, target.clone(), image, told(&machine, how), &store);
         let draft = self.report.map(draft).transpose()?;
-        eprintln!("{} by {how}; Ctrl-A X ends it, and what it wrote is forgotten", order.role);
+        eprintln!("{} by {how}; Ctrl-A X ends it, and what it wrote is forgotten", target.role);
         run(machine.command(&tools, accelerator, scratch.path())?, port, draft.as_ref())
     }
 }
@@ -125,12 +125,12 @@ fn secret(path: &Path) -> Result<PathBuf> {
 }
 
 /// A larger disk over the image, which takes only what the guest writes.
-fn overlay(tools: &Tools, image: &Path, gibibytes: u32, scratch: &Path) -> Result<Disk> {
+fn overlay(tools: &Tools, image: &Path, gibibytes: u32, scratch: &Path) -> Result<Drive> {
     let (overlay, size) = (scratch.join("disk.qcow2"), format!("{gibibytes}G"));
     let words = ["create", "-q", "-f", "qcow2", "-F", "raw", "-b"].map(OsStr::new);
     let rest = [image.as_os_str(), overlay.as_os_str(), OsStr::new(&size)];
     tools.run("qemu-img", words.into_iter().chain(rest))?;
-    Ok(Disk::Overlay(overlay))
+    Ok(Drive::Overlay(overlay))
 }
 
 /// A machine in words.
@@ -141,7 +141,7 @@ fn told(machine: &Machine, how: &str) -> String {
 
 /// Runs QEMU to its end, and writes the report when the machine has told all, and in the end.
 fn run(mut qemu: Command, port: PathBuf, draft: Option<&Draft>) -> Result<()> {
-    let failed = |e| Fault::machine("cannot run QEMU").because(e);
+    let failed = |e| Fault::machine("cannot run QEMU").cause(e);
     let mut listener = Listener::new(port);
     let mut child = qemu.spawn().map_err(failed)?;
     let status = match draft {
@@ -165,7 +165,7 @@ fn run(mut qemu: Command, port: PathBuf, draft: Option<&Draft>) -> Result<()> {
     };
     match status.success() {
         true => Ok(()),
-        false => Err(Fault::machine("QEMU stopped").because(status)),
+        false => Err(Fault::machine("QEMU stopped").cause(status)),
     }
 }
 

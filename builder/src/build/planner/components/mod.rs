@@ -9,29 +9,29 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::images;
-use super::supply::{Planned, Supply};
+use super::supply::{ComponentsPlan, Supply};
 use crate::base::name::PackageName;
 use crate::base::tree::TreePath;
 use crate::base::{Fault, Result};
 use crate::formats::debian::version::Version;
 use crate::lock::pins::own_version;
-use crate::lock::{From, Lock, LockedInput};
+use crate::lock::{Lock, LockedInput, LockedOrigin};
 use crate::plan::{self, Step};
-use crate::recipe::component::{Component, Package};
+use crate::recipe::component::{Component, ComponentPackage};
 use crate::recipe::{Files, Recipe};
 use crate::store::Store;
 
 /// Plans a package for each component of the line that becomes one and whose bytes are in the store, and one with
 /// each role's images.
 /// Refuses a combination of versions that the line's rules forbid.
-pub fn plan(files: &Files, recipe: &Recipe, lock: &Lock, store: &Store) -> Result<Planned> {
+pub fn plan(files: &Files, recipe: &Recipe, lock: &Lock, store: &Store) -> Result<ComponentsPlan> {
     recipe.line.check(&lock.versions(recipe))?;
-    let (mut planned, mut parts) = (Planned::default(), BTreeMap::new());
+    let (mut planned, mut parts) = (ComponentsPlan::default(), BTreeMap::new());
     for (name, component) in &recipe.components {
         let Some(package) = component.package() else { continue };
         let input = lock.inputs.get(name).ok_or_else(|| {
             Fault::user(format!("the lock knows nothing of `{name}`"))
-                .mend(format!("cargo xtask lock {}", lock.line))
+                .help(format!("cargo xtask lock {}", lock.line))
         })?;
         let texts = BTreeMap::from([(copyright_path(&package.name)?, copyright(component, input))]);
         let from = Supply { recipe, lock, store };
@@ -61,11 +61,11 @@ pub fn plan(files: &Files, recipe: &Recipe, lock: &Lock, store: &Store) -> Resul
 /// The control fields. Dependencies are Debian's packages, whose versions the lock and the role decide.
 fn control(
     component: &Component,
-    package: &Package,
+    package: &ComponentPackage,
     input: &LockedInput,
     own: &Version,
     lock: &Lock,
-) -> plan::Package {
+) -> plan::DebMetadata {
     let description = format!(
         "{}\nThe program as its makers publish it, {} {}, packed by Hale for line {}.",
         component.about, component.name, input.version, lock.line
@@ -81,7 +81,7 @@ fn control(
         ("Description", description),
     ];
     let control = fields.into_iter().filter(|(_, value)| !value.is_empty());
-    plan::Package {
+    plan::DebMetadata {
         control: control.map(|(name, value)| (name.to_owned(), value)).collect(),
         conffiles: BTreeSet::new(),
         scripts: BTreeMap::new(),
@@ -98,16 +98,18 @@ fn copyright_path(package: &PackageName) -> Result<TreePath> {
 /// the bytes come from.
 fn copyright(component: &Component, input: &LockedInput) -> String {
     let source = match &input.from {
-        From::Url { url, .. } => url.clone(),
-        From::Added { file, digest, .. } => format!("handed over by the operator as {file}, {digest}"),
-        From::Image { registry, repository, .. } => format!("{registry}/{repository}"),
-        From::Source { source } => format!("compiled from Debian's source package {source}"),
-        From::Provided => "handed over by the operator".to_owned(),
+        LockedOrigin::Download { url, .. } => url.clone(),
+        LockedOrigin::Supplied { file, digest, .. } => {
+            format!("handed over by the operator as {file}, {digest}")
+        }
+        LockedOrigin::Image { registry, repository, .. } => format!("{registry}/{repository}"),
+        LockedOrigin::SourcePackage { source } => format!("compiled from Debian's source package {source}"),
+        LockedOrigin::Provided => "handed over by the operator".to_owned(),
     };
     format!(
         "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\nUpstream-Name: {}\nSource: \
          {source}\n\nFiles: *\nCopyright: its authors, as its source names them\nLicense: {}\n",
-        component.name, component.licence
+        component.name, component.license
     )
 }
 

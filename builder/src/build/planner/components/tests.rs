@@ -41,7 +41,7 @@ impl Bench {
         provide::add(&self.project, &self.store, &line, &name, &version, &path).unwrap();
     }
 
-    fn plan(&self) -> Result<Planned> {
+    fn plan(&self) -> Result<ComponentsPlan> {
         let recipe = self.recipe();
         let lock = Lock {
             line: recipe.line.name.clone(),
@@ -58,7 +58,7 @@ impl Bench {
     }
 
     /// Makes the payload of a component's plan.
-    fn payload(&self, planned: &Planned, label: &str) -> Result<crate::base::tree::Tree> {
+    fn payload(&self, planned: &ComponentsPlan, label: &str) -> Result<crate::base::tree::Tree> {
         let (_, step) = planned.plan.find(label).unwrap();
         let Step::Payload { input, release, texts } = &step.step else { panic!("{label}") };
         let input = self.store.output(input).unwrap().unwrap();
@@ -81,7 +81,7 @@ fn what_is_not_here_is_listed_with_what_brings_it() {
     let planned = bench.plan().unwrap();
     assert!(planned.goal.is_none() && planned.plan.is_empty());
     let mends: BTreeMap<_, _> =
-        planned.missing.iter().map(|missing| (missing.component.as_str(), missing.mend.as_str())).collect();
+        planned.missing.iter().map(|missing| (missing.component.as_str(), missing.help.as_str())).collect();
     let names = ["cni-plugins", "cri-o", "crictl", "crun", "kube-proxy", "kubeadm", "kubectl", "kubelet"];
     assert_eq!(mends.keys().copied().collect::<Vec<_>>(), names);
     assert_eq!(mends["kubelet"], "cargo xtask fetch --only kubelet");
@@ -140,6 +140,6 @@ fn a_version_that_the_line_forbids_is_refused_with_the_rule() {
         bench.hand_over(component, version, component, &program(component));
         let fault = bench.plan().expect_err(rule);
         assert!(fault.what().contains(&format!("refused by rule `{rule}`")), "{fault}");
-        assert!(fault.how_to_mend().unwrap().contains("[overrides]"), "{fault}");
+        assert!(fault.help_text().unwrap().contains("[overrides]"), "{fault}");
     }
 }

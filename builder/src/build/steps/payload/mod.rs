@@ -16,28 +16,28 @@ use crate::base::name::Arch;
 use crate::base::tree::{Contents, Kind, Node, Tree, TreePath};
 use crate::base::{Digest, Fault, Result};
 use crate::formats::archive::{self, Compression, EntryKind, Sink};
-use crate::formats::debian::deb::{Deb, Limits};
+use crate::formats::debian::deb::{UnpackLimits, UnpackedDeb};
 use crate::plan::Output;
-use crate::recipe::component::{Archive, Release};
+use crate::recipe::component::{ArchiveKind, UpstreamRelease};
 use crate::store::Store;
 
 /// Takes the wanted files out of a release of `size` bytes; their contents go to `sink`.
-pub fn tree(release: &Release, input: &mut dyn Read, size: u64, sink: &mut dyn Sink) -> Result<Tree> {
-    take(release, input, size, sink).map_err(|fault| fault.within(&release.name))
+pub fn tree(release: &UpstreamRelease, input: &mut dyn Read, size: u64, sink: &mut dyn Sink) -> Result<Tree> {
+    take(release, input, size, sink).map_err(|fault| fault.context(&release.name))
 }
 
-fn take(release: &Release, input: &mut dyn Read, size: u64, sink: &mut dyn Sink) -> Result<Tree> {
+fn take(release: &UpstreamRelease, input: &mut dyn Read, size: u64, sink: &mut dyn Sink) -> Result<Tree> {
     let mut sink = Heads { sink, heads: BTreeMap::new() };
     let taken = match release.archive {
-        Archive::None => bare(release, input, &mut sink),
-        Archive::TarGz => unpacked(release, input, size, &mut sink),
-        Archive::Deb => packaged(release, input, size, &mut sink),
+        ArchiveKind::None => bare(release, input, &mut sink),
+        ArchiveKind::TarGz => unpacked(release, input, size, &mut sink),
+        ArchiveKind::Deb => packaged(release, input, size, &mut sink),
     }?;
     let mut tree = Tree::new();
     for (path, (content, size)) in taken {
         let mode = release.files[&path].mode;
         if mode & 0o111 != 0 {
-            check_program(&sink.heads[&content], release.arch).map_err(|fault| fault.within(&path))?;
+            check_program(&sink.heads[&content], release.arch).map_err(|fault| fault.context(&path))?;
         }
         tree.insert(path, Node::file(content, size, mode))?;
     }
@@ -45,19 +45,19 @@ fn take(release: &Release, input: &mut dyn Read, size: u64, sink: &mut dyn Sink)
 }
 
 /// Takes the wanted files out of a tree of programs that were compiled here.
-pub fn of_tree(release: &Release, from: &Tree, contents: &dyn Contents) -> Result<Tree> {
+pub fn of_tree(release: &UpstreamRelease, from: &Tree, contents: &dyn Contents) -> Result<Tree> {
     let mut tree = Tree::new();
     for (path, wanted) in &release.files {
         let node = wanted.places.iter().find_map(|place| from.get(place.as_str()));
         let Some(Kind::File { content, size }) = node.map(|node| &node.kind) else {
             return Err(Fault::user(format!("{} was not compiled", path.file_name()))
-                .within(&release.name)
-                .versus(listed(wanted.places.iter()), listed(from.iter().map(|(path, _)| path))));
+                .context(&release.name)
+                .expected_found(listed(wanted.places.iter()), listed(from.iter().map(|(path, _)| path))));
         };
         let mut head = Vec::new();
         let read = contents.open(content)?.take(HEAD as u64).read_to_end(&mut head);
-        read.map_err(|error| Fault::integrity("unreadable").because(error))?;
-        check_program(&head, release.arch).map_err(|fault| fault.within(path))?;
+        read.map_err(|error| Fault::integrity("unreadable").cause(error))?;
+        check_program(&head, release.arch).map_err(|fault| fault.context(path))?;
         tree.insert(path.clone(), Node::file(*content, *size, wanted.mode))?;
     }
     Ok(tree)
@@ -66,20 +66,20 @@ pub fn of_tree(release: &Release, from: &Tree, contents: &dyn Contents) -> Resul
 /// Digest and length of each wanted file's bytes.
 type Taken = BTreeMap<TreePath, (Digest, u64)>;
 
-fn bare(release: &Release, input: &mut dyn Read, sink: &mut Heads) -> Result<Taken> {
+fn bare(release: &UpstreamRelease, input: &mut dyn Read, sink: &mut Heads) -> Result<Taken> {
     let mut paths = release.files.keys();
     match (paths.next(), paths.next()) {
         (Some(path), None) => Ok(BTreeMap::from([(path.clone(), sink.keep(input)?)])),
         _ => Err(Fault::user("one file was given where several are needed")
-            .versus(listed(release.files.keys()), "one file")
-            .mend("give a .tar.gz or a .deb that holds them all")),
+            .expected_found(listed(release.files.keys()), "one file")
+            .help("give a .tar.gz or a .deb that holds them all")),
     }
 }
 
-fn unpacked(release: &Release, input: &mut dyn Read, size: u64, sink: &mut Heads) -> Result<Taken> {
+fn unpacked(release: &UpstreamRelease, input: &mut dyn Read, size: u64, sink: &mut Heads) -> Result<Taken> {
     let is_wanted = |path: &TreePath| release.files.values().any(|wanted| wanted.places.contains(path));
     let (mut found, mut others) = (BTreeMap::new(), Vec::new());
-    archive::read(input, Compression::Gzip, Limits::for_size(size).data, |tar| {
+    archive::read(input, Compression::Gzip, UnpackLimits::for_size(size).data, |tar| {
         while let Some(entry) = tar.next()? {
             let Some(path) = entry.path()? else { continue };
             if !is_wanted(&path) {
@@ -97,17 +97,17 @@ fn unpacked(release: &Release, input: &mut dyn Read, size: u64, sink: &mut Heads
         let Some(one) = wanted.places.iter().find_map(|place| found.get(place)) else {
             let places = wanted.places.iter().map(TreePath::as_str).collect::<Vec<_>>().join(" or ");
             return Err(Fault::integrity(format!("{} is not in the archive", path.file_name()))
-                .versus(places, listed(found.keys().chain(&others))));
+                .expected_found(places, listed(found.keys().chain(&others))));
         };
         taken.insert(path.clone(), *one);
     }
     Ok(taken)
 }
 
-fn packaged(release: &Release, input: &mut dyn Read, size: u64, sink: &mut Heads) -> Result<Taken> {
-    let deb = Deb::read("the package", input, Limits::for_size(size), sink)?;
+fn packaged(release: &UpstreamRelease, input: &mut dyn Read, size: u64, sink: &mut Heads) -> Result<Taken> {
+    let deb = UnpackedDeb::read("the package", input, UnpackLimits::for_size(size), sink)?;
     if deb.arch != release.arch {
-        return Err(Fault::integrity("a package for another machine").versus(release.arch, deb.arch));
+        return Err(Fault::integrity("a package for another machine").expected_found(release.arch, deb.arch));
     }
     let is_file = |node: &Node| matches!(node.kind, Kind::File { .. });
     let mut taken = Taken::new();
@@ -115,7 +115,7 @@ fn packaged(release: &Release, input: &mut dyn Read, size: u64, sink: &mut Heads
         let Some(Kind::File { content, size }) = deb.tree.get(path.as_str()).map(|node| &node.kind) else {
             let files = deb.tree.iter().filter(|(_, node)| is_file(node)).map(|(path, _)| path);
             return Err(Fault::integrity(format!("{} is not in the package", path.file_name()))
-                .versus(path, listed(files)));
+                .expected_found(path, listed(files)));
         };
         taken.insert(path.clone(), (*content, *size));
     }
@@ -146,7 +146,7 @@ impl Sink for Heads<'_> {
     fn keep(&mut self, content: &mut dyn Read) -> Result<(Digest, u64)> {
         let mut head = Vec::new();
         let read = content.take(HEAD as u64).read_to_end(&mut head);
-        read.map_err(|error| Fault::integrity("unreadable").because(error))?;
+        read.map_err(|error| Fault::integrity("unreadable").cause(error))?;
         let kept = self.sink.keep(&mut head.as_slice().chain(content))?;
         self.heads.insert(kept.0, head);
         Ok(kept)
@@ -169,10 +169,10 @@ fn check_program(head: &[u8], arch: Arch) -> Result<()> {
             match u16::from_le_bytes([*low, *high]) {
                 machine if machine == expected.1 => Ok(()),
                 machine => Err(Fault::integrity("a program for another machine")
-                    .versus(format!("{} (ELF machine {})", expected.0, expected.1), machine)),
+                    .expected_found(format!("{} (ELF machine {})", expected.0, expected.1), machine)),
             }
         }
-        _ => Err(Fault::integrity("no program").versus(
+        _ => Err(Fault::integrity("no program").expected_found(
             format!("a 64-bit ELF file for {} or a script", expected.0),
             format!("{:?}…", String::from_utf8_lossy(head)),
         )),
@@ -183,7 +183,7 @@ fn check_program(head: &[u8], arch: Arch) -> Result<()> {
 pub fn unpack(
     store: &Store,
     input: Output,
-    release: &Release,
+    release: &UpstreamRelease,
     texts: &BTreeMap<TreePath, String>,
 ) -> Result<Output> {
     let batch = store.batch()?;

@@ -6,7 +6,7 @@ use crate::base::{Class, Epoch};
 use crate::formats::archive::Forget;
 use crate::pack::package::deb;
 use crate::pack::stream::{gzip, tar};
-use crate::recipe::component::Wanted;
+use crate::recipe::component::WantedFile;
 
 const KUBELET: &str = "usr/bin/kubelet";
 
@@ -23,10 +23,11 @@ fn program(machine: u8, text: &str) -> Vec<u8> {
     bytes
 }
 
-fn release(archive: Archive, files: &[(&str, &[&str])]) -> Release {
-    let wanted = |places: &[&str]| Wanted { places: places.iter().map(|p| path(p)).collect(), mode: 0o755 };
+fn release(archive: ArchiveKind, files: &[(&str, &[&str])]) -> UpstreamRelease {
+    let wanted =
+        |places: &[&str]| WantedFile { places: places.iter().map(|p| path(p)).collect(), mode: 0o755 };
     let files = files.iter().map(|(to, places)| (path(to), wanted(places))).collect();
-    Release { name: "kubelet 1.17.17".into(), archive, arch: Arch::Amd64, files }
+    UpstreamRelease { name: "kubelet 1.17.17".into(), archive, arch: Arch::Amd64, files }
 }
 
 fn tree_of(files: &[(&str, Vec<u8>)]) -> (Tree, Memory) {
@@ -53,7 +54,7 @@ fn package(files: &[(&str, Vec<u8>)], arch: &str) -> Vec<u8> {
 }
 
 #[track_caller]
-fn refused(release: &Release, bytes: &[u8], class: Class, what: &str) {
+fn refused(release: &UpstreamRelease, bytes: &[u8], class: Class, what: &str) {
     let fault = tree(release, &mut &bytes[..], bytes.len() as u64, &mut Forget).expect_err(what);
     assert!(fault.to_string().contains(what), "{what}: {fault}");
     assert!(fault.what().starts_with("kubelet 1.17.17: "), "{fault}");
@@ -72,10 +73,10 @@ fn every_form_becomes_the_same_tree() {
     let mut expected = Tree::new();
     expected.insert(path(KUBELET), Node::file(Digest::of(&program), program.len() as u64, 0o755)).unwrap();
     for (archive, bytes) in [
-        (Archive::None, program.clone()),
-        (Archive::TarGz, tar_gz(&[("kubelet", program.clone())])),
-        (Archive::TarGz, tar_gz(&server)),
-        (Archive::Deb, package(&[("usr/bin/kubelet", program.clone()), ("etc/x", vec![1])], "amd64")),
+        (ArchiveKind::None, program.clone()),
+        (ArchiveKind::TarGz, tar_gz(&[("kubelet", program.clone())])),
+        (ArchiveKind::TarGz, tar_gz(&server)),
+        (ArchiveKind::Deb, package(&[("usr/bin/kubelet", program.clone()), ("etc/x", vec![1])], "amd64")),
     ] {
         let mut memory = Memory::default();
         let release = release(archive, &[(KUBELET, places)]);
@@ -89,7 +90,7 @@ fn every_form_becomes_the_same_tree() {
 fn a_bundle_with_a_missing_program_is_refused_by_name() {
     let crio = [("usr/bin/crio", &["crio", "crio-v1.17.4/bin/crio"][..]), ("usr/bin/pinns", &["pinns"][..])];
     let only = tar_gz(&[("crio", program(62, "crio")), ("README", vec![])]);
-    let tar = release(Archive::TarGz, &crio);
+    let tar = release(ArchiveKind::TarGz, &crio);
     refused(
         &tar,
         &only,
@@ -99,15 +100,15 @@ fn a_bundle_with_a_missing_program_is_refused_by_name() {
     let other = tar_gz(&[("pinns", program(62, "pinns"))]);
     refused(&tar, &other, Class::Integrity, "expected crio or crio-v1.17.4/bin/crio, found pinns");
     let deb = package(&[("usr/bin/crio", program(62, "crio")), ("bin/pinns", program(62, "pinns"))], "amd64");
-    let wanted = release(Archive::Deb, &crio);
+    let wanted = release(ArchiveKind::Deb, &crio);
     refused(&wanted, &deb, Class::Integrity, "pinns is not in the package (expected usr/bin/pinns");
-    let bare = release(Archive::None, &crio);
+    let bare = release(ArchiveKind::None, &crio);
     refused(&bare, &program(62, "crio"), Class::User, "one file was given where several are needed");
 }
 
 #[test]
 fn what_cannot_run_here_is_refused() {
-    let bare = release(Archive::None, &[(KUBELET, &[])]);
+    let bare = release(ArchiveKind::None, &[(KUBELET, &[])]);
     for (bytes, what) in [
         (program(183, "kubelet"), "usr/bin/kubelet: a program for another machine"),
         (b"<!DOCTYPE html><html>".to_vec(), "no program"),
@@ -118,7 +119,7 @@ fn what_cannot_run_here_is_refused() {
     }
     let deb = package(&[(KUBELET, program(183, "kubelet"))], "arm64");
     refused(
-        &release(Archive::Deb, &[(KUBELET, &[])]),
+        &release(ArchiveKind::Deb, &[(KUBELET, &[])]),
         &deb,
         Class::Integrity,
         "a package for another machine",
@@ -127,7 +128,7 @@ fn what_cannot_run_here_is_refused() {
 
 #[test]
 fn archives_are_read_strictly_to_their_end() {
-    let wanted = release(Archive::TarGz, &[(KUBELET, &["kubelet"])]);
+    let wanted = release(ArchiveKind::TarGz, &[(KUBELET, &["kubelet"])]);
     let good = tar_gz(&[("kubelet", program(62, "kubelet"))]);
     for end in 0..good.len() {
         assert!(tree(&wanted, &mut &good[..end], end as u64, &mut Forget).is_err(), "{end}");
@@ -145,7 +146,7 @@ fn archives_are_read_strictly_to_their_end() {
 fn what_was_compiled_is_taken() {
     let take = |name: &str, machine: u8| {
         let (tree, memory) = tree_of(&[(name, program(machine, "x"))]);
-        of_tree(&release(Archive::None, &[(KUBELET, &["kubelet", "elsewhere"])]), &tree, &memory)
+        of_tree(&release(ArchiveKind::None, &[(KUBELET, &["kubelet", "elsewhere"])]), &tree, &memory)
     };
     let taken = take("kubelet", 62).unwrap();
     assert_eq!(taken.get(KUBELET).map(|node| (node.mode, node.uid)), Some((0o755, 0)));

@@ -14,7 +14,7 @@ use crate::formats::archive::broken;
 const MAGIC: &[u8] = b"!<arch>\n";
 
 /// An ar archive that is read once from front to back.
-pub(super) struct Archive<R> {
+pub(super) struct ArReader<R> {
     inner: R,
     /// Bytes of the current member that are still to come.
     left: u64,
@@ -27,13 +27,15 @@ pub(super) struct Member {
     size: u64,
 }
 
-impl<R: Read> Archive<R> {
+impl<R: Read> ArReader<R> {
     pub(super) fn open(mut inner: R) -> Result<Self> {
         let mut magic = [0; 8];
         fill(&mut inner, &mut magic)?;
         if magic != MAGIC {
             let found = String::from_utf8_lossy(&magic).into_owned();
-            return Err(Fault::integrity("not a Debian package").versus("!<arch>", format!("{found:?}")));
+            return Err(
+                Fault::integrity("not a Debian package").expected_found("!<arch>", format!("{found:?}"))
+            );
         }
         Ok(Self { inner, left: 0 })
     }
@@ -42,12 +44,12 @@ impl<R: Read> Archive<R> {
     pub(super) fn member(&mut self, expect: &str, fits: impl Fn(&str) -> bool) -> Result<Member> {
         let mut header = [0; 60];
         fill(&mut self.inner, &mut header)
-            .map_err(|fault| fault.within(format!("the header of {expect}")))?;
-        let wrong = || Fault::integrity("a broken member header").versus(expect, shown(&header));
+            .map_err(|fault| fault.context(format!("the header of {expect}")))?;
+        let wrong = || Fault::integrity("a broken member header").expected_found(expect, shown(&header));
         let text = std::str::from_utf8(&header).ok().filter(|text| text.is_ascii()).ok_or_else(wrong)?;
         let name = text[..16].trim_end_matches(' ');
         if !fits(name) {
-            return Err(Fault::integrity("a member out of place").versus(expect, format!("{name:?}")));
+            return Err(Fault::integrity("a member out of place").expected_found(expect, format!("{name:?}")));
         }
         let digits = text[48..58].trim_end_matches(' ');
         let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -57,8 +59,8 @@ impl<R: Read> Archive<R> {
     }
 
     /// The member's bytes.
-    pub(super) fn content(&mut self, _: &Member) -> Content<'_, R> {
-        Content { archive: self }
+    pub(super) fn content(&mut self, _: &Member) -> MemberContent<'_, R> {
+        MemberContent { archive: self }
     }
 
     /// Checks that the member was read to its end, and goes over the padding.
@@ -83,16 +85,16 @@ impl<R: Read> Archive<R> {
         if rest.is_empty() {
             return Ok(());
         }
-        Err(Fault::integrity("bytes after data.tar").versus("the end of the file", shown(&rest)))
+        Err(Fault::integrity("bytes after data.tar").expected_found("the end of the file", shown(&rest)))
     }
 }
 
 /// The bytes of the current member.
-pub(super) struct Content<'a, R> {
-    archive: &'a mut Archive<R>,
+pub(super) struct MemberContent<'a, R> {
+    archive: &'a mut ArReader<R>,
 }
 
-impl<R: Read> Read for Content<'_, R> {
+impl<R: Read> Read for MemberContent<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let most = usize::try_from(self.archive.left).unwrap_or(usize::MAX).min(buffer.len());
         if most == 0 {

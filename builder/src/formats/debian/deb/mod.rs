@@ -16,7 +16,7 @@ mod ar;
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use super::control::{Paragraph, Source};
+use super::control::{ControlText, Paragraph};
 use super::script::Script;
 use super::version::Version;
 use crate::base::name::{Arch, PackageName};
@@ -26,7 +26,7 @@ use crate::formats::archive::{self, Compression, EntryKind, Sink, Tar, broken};
 
 /// How much a package may unpack to, so that no small file fills the disk.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct UnpackLimits {
     /// Bytes of data.tar.
     pub data: u64,
     /// Bytes of control.tar.
@@ -35,7 +35,7 @@ pub struct Limits {
     pub entries: usize,
 }
 
-impl Limits {
+impl UnpackLimits {
     /// For a package of `size` bytes: 64 MiB, or 300 times its size if that is more, but never over
     /// 8 GiB. The densest real packages (fonts, documentation) stay under 50 times.
     pub fn for_size(size: u64) -> Self {
@@ -46,7 +46,7 @@ impl Limits {
 
 /// What a package is: its control members and its files as a tree.
 #[derive(Clone, Debug)]
-pub struct Deb {
+pub struct UnpackedDeb {
     /// Its name.
     pub name: PackageName,
     /// Its version.
@@ -63,16 +63,16 @@ pub struct Deb {
     pub tree: Tree,
 }
 
-impl Deb {
+impl UnpackedDeb {
     /// Reads a package; `name` is what its errors call it. The contents of its files go to `sink`.
-    pub fn read(name: &str, package: impl Read, limits: Limits, sink: &mut dyn Sink) -> Result<Self> {
-        read(package, limits, sink).map_err(|fault| fault.within(name))
+    pub fn read(name: &str, package: impl Read, limits: UnpackLimits, sink: &mut dyn Sink) -> Result<Self> {
+        read(package, limits, sink).map_err(|fault| fault.context(name))
     }
 
     /// Reads a package's control paragraph alone; what it installs is not looked at.
-    pub fn read_control(name: &str, package: impl Read, limits: Limits) -> Result<Paragraph> {
+    pub fn read_control(name: &str, package: impl Read, limits: UnpackLimits) -> Result<Paragraph> {
         let read = begin(package, limits).and_then(|(_, members)| control(&members));
-        read.map_err(|fault| fault.within(name))
+        read.map_err(|fault| fault.context(name))
     }
 
     /// The text of a maintainer script.
@@ -86,7 +86,7 @@ impl Deb {
     }
 }
 
-fn read(package: impl Read, limits: Limits, sink: &mut dyn Sink) -> Result<Deb> {
+fn read(package: impl Read, limits: UnpackLimits, sink: &mut dyn Sink) -> Result<UnpackedDeb> {
     let (mut archive, members) = begin(package, limits)?;
     let tree = part(&mut archive, "data.tar", limits.data, |tar| tar.tree(limits.entries, sink))?;
     archive.end()?;
@@ -94,15 +94,15 @@ fn read(package: impl Read, limits: Limits, sink: &mut dyn Sink) -> Result<Deb> 
 }
 
 /// Reads up to the data: the format's version, and the control members by name.
-fn begin<R: Read>(package: R, limits: Limits) -> Result<(ar::Archive<R>, BTreeMap<String, Vec<u8>>)> {
-    let mut archive = ar::Archive::open(package)?;
+fn begin<R: Read>(package: R, limits: UnpackLimits) -> Result<(ar::ArReader<R>, BTreeMap<String, Vec<u8>>)> {
+    let mut archive = ar::ArReader::open(package)?;
     let format = archive.member("debian-binary", |name| name == "debian-binary")?;
     let mut version = Vec::new();
     archive.content(&format).take(16).read_to_end(&mut version).map_err(|error| broken(&error))?;
     archive.finish(&format)?;
     if version != b"2.0\n" {
         let found = String::from_utf8_lossy(&version).into_owned();
-        return Err(Fault::integrity("debian-binary").versus("2.0", format!("{found:?}")));
+        return Err(Fault::integrity("debian-binary").expected_found("2.0", format!("{found:?}")));
     }
     let members = part(&mut archive, "control.tar", limits.control, control_members)?;
     Ok((archive, members))
@@ -110,7 +110,7 @@ fn begin<R: Read>(package: R, limits: Limits) -> Result<(ar::Archive<R>, BTreeMa
 
 /// Reads one of the two tar archives to its end with `work`.
 fn part<T, R: Read>(
-    archive: &mut ar::Archive<R>,
+    archive: &mut ar::ArReader<R>,
     stem: &str,
     limit: u64,
     work: impl FnOnce(&mut Tar<&mut dyn Read>) -> Result<T>,
@@ -121,7 +121,7 @@ fn part<T, R: Read>(
         return Err(Fault::bug("a member that was matched does not match"));
     };
     let value = archive::read(archive.content(&member), compression, limit, work);
-    let value = value.map_err(|fault| fault.within(&member.name))?;
+    let value = value.map_err(|fault| fault.context(&member.name))?;
     archive.finish(&member)?;
     Ok(value)
 }
@@ -154,15 +154,15 @@ fn text<'a>(members: &'a BTreeMap<String, Vec<u8>>, name: &str) -> Result<Option
 fn control(members: &BTreeMap<String, Vec<u8>>) -> Result<Paragraph> {
     let text =
         text(members, "control")?.ok_or_else(|| Fault::integrity("control.tar has no member control"))?;
-    Source { file: "control", text, class: Class::Integrity }.read_one()
+    ControlText { file: "control", text, class: Class::Integrity }.read_one()
 }
 
-fn assemble(members: BTreeMap<String, Vec<u8>>, tree: Tree) -> Result<Deb> {
+fn assemble(members: BTreeMap<String, Vec<u8>>, tree: Tree) -> Result<UnpackedDeb> {
     let control = control(&members)?;
     let conffile = |line: &str| {
         let path =
             line.strip_prefix('/').ok_or_else(|| Fault::integrity("a conffile without a leading slash"));
-        path.and_then(TreePath::new).map_err(|fault| fault.within(format!("conffiles: {line:?}")))
+        path.and_then(TreePath::new).map_err(|fault| fault.context(format!("conffiles: {line:?}")))
     };
     // `remove-on-upgrade /path` names a file that is no longer in the package.
     let lines = text(&members, "conffiles")?.unwrap_or_default().lines().map(str::trim);
@@ -172,8 +172,8 @@ fn assemble(members: BTreeMap<String, Vec<u8>>, tree: Tree) -> Result<Deb> {
         return Err(Fault::integrity(format!("conffiles names {missing}, which the package does not hold")));
     }
     let field = |name: &str| control.need(name);
-    let wrong = |fault: Fault| Fault::integrity(format!("control: {}", fault.what())).because(&fault);
-    Ok(Deb {
+    let wrong = |fault: Fault| Fault::integrity(format!("control: {}", fault.what())).cause(&fault);
+    Ok(UnpackedDeb {
         name: PackageName::new(field("Package")?).map_err(wrong)?,
         version: Version::new(field("Version")?).map_err(wrong)?,
         arch: field("Architecture")?.parse().map_err(wrong)?,

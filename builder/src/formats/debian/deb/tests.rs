@@ -7,7 +7,7 @@ use crate::base::Digest;
 use crate::base::tree::Memory;
 use crate::formats::archive::Forget;
 
-const LIMITS: Limits = Limits { data: 1 << 20, control: 1 << 16, entries: 100 };
+const LIMITS: UnpackLimits = UnpackLimits { data: 1 << 20, control: 1 << 16, entries: 100 };
 const CONTROL: &str = "Package: demo\nVersion: 1:2.0-1\nArchitecture: amd64\n";
 
 /// One tar entry with its header filled in by hand.
@@ -113,8 +113,8 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
     writer.finish().unwrap()
 }
 
-fn read(bytes: &[u8]) -> Result<Deb> {
-    Deb::read("demo.deb", bytes, LIMITS, &mut Forget)
+fn read(bytes: &[u8]) -> Result<UnpackedDeb> {
+    UnpackedDeb::read("demo.deb", bytes, LIMITS, &mut Forget)
 }
 
 #[track_caller]
@@ -157,7 +157,7 @@ fn a_package_is_read_whole() {
         let name = format!("data.tar{suffix}");
         let bytes = ar(&[("debian-binary", b"2.0\n"), ("control.tar.gz", &gzip(&scripts)), (&name, &packed)]);
         let mut memory = Memory::default();
-        let deb = Deb::read("demo.deb", bytes.as_slice(), LIMITS, &mut memory).unwrap();
+        let deb = UnpackedDeb::read("demo.deb", bytes.as_slice(), LIMITS, &mut memory).unwrap();
         assert_eq!((deb.name.as_str(), deb.version.as_str(), deb.arch), ("demo", "1:2.0-1", Arch::Amd64));
         assert_eq!(deb.conffiles, [TreePath::new("etc/demo.conf").unwrap()]);
         assert_eq!(deb.script(Script::Postinst), Some(&b"#!/bin/sh\n"[..]));
@@ -250,9 +250,9 @@ fn directories_that_are_implied() {
         vec![pax(&record("path", &path)), file("x")]
     };
     let wide = |entries: usize| {
-        let limits = Limits { data: 16 << 20, entries: 500_000, ..LIMITS };
+        let limits = UnpackLimits { data: 16 << 20, entries: 500_000, ..LIMITS };
         let data = tar((0..entries).flat_map(long).collect());
-        Deb::read("demo.deb", &*package(&data), limits, &mut Forget)
+        UnpackedDeb::read("demo.deb", &*package(&data), limits, &mut Forget)
     };
     assert_eq!(wide(4).unwrap().tree.len(), 4 * 64);
     let Err(fault) = wide(400) else { panic!("paths of more than 64 MiB") };
@@ -376,8 +376,8 @@ fn a_failing_sink_is_not_called_corruption() {
             Err(Fault::machine("no space left"))
         }
     }
-    let fault =
-        Deb::read("demo.deb", package(&tar(vec![file("./x")])).as_slice(), LIMITS, &mut Full).unwrap_err();
+    let fault = UnpackedDeb::read("demo.deb", package(&tar(vec![file("./x")])).as_slice(), LIMITS, &mut Full)
+        .unwrap_err();
     assert_eq!(fault.class(), Class::Machine);
 }
 

@@ -5,12 +5,12 @@ use std::ops::Range;
 use crate::base::name::{Arch, PackageName, SuiteName};
 use crate::base::tree::TreePath;
 use crate::base::{Digest, Fault, Result};
-use crate::formats::debian::control::{Paragraph, Source};
+use crate::formats::debian::control::{ControlText, Paragraph};
 use crate::formats::debian::version::Version;
 
 /// A package as an index lists it. Relations stay text: most are never looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Package {
+pub struct IndexEntry {
     /// Its name.
     pub name: PackageName,
     /// Its version.
@@ -67,13 +67,13 @@ impl Priority {
 
 /// Reads an index of `suite`: the packages for `arch` (and `all`) in the order of the file. Every stanza must
 /// have what it takes to fetch and check the package: a path inside the archive, a size and a SHA-256.
-pub fn parse(source: Source<'_>, suite: &SuiteName, arch: Arch) -> Result<Vec<Package>> {
+pub fn parse(source: ControlText<'_>, suite: &SuiteName, arch: Arch) -> Result<Vec<IndexEntry>> {
     let mut packages = Vec::new();
     for span in source.paragraphs() {
         let stanza = Stanza::read(source, span.clone())?;
         if stanza.arch == "all" || stanza.arch == arch.as_str() {
             let package = stanza.package(suite);
-            packages.push(package.map_err(|fault| source.locate(span, fault.within(stanza.name)))?);
+            packages.push(package.map_err(|fault| source.locate(span, fault.context(stanza.name)))?);
         }
     }
     Ok(packages)
@@ -110,7 +110,7 @@ struct Stanza<'a> {
 }
 
 impl<'a> Stanza<'a> {
-    fn read(source: Source<'a>, span: Range<usize>) -> Result<Self> {
+    fn read(source: ControlText<'a>, span: Range<usize>) -> Result<Self> {
         let mut stanza = Self::default();
         for field in source.fields(span) {
             let field = field?;
@@ -138,11 +138,11 @@ impl<'a> Stanza<'a> {
         Ok(stanza)
     }
 
-    fn package(&self, suite: &SuiteName) -> Result<Package> {
+    fn package(&self, suite: &SuiteName) -> Result<IndexEntry> {
         // A name that the user could have got wrong elsewhere is here the archive's fault.
         let theirs = |fault: Fault| Fault::integrity(fault.to_string());
-        let size = || Fault::integrity("not a size").versus("bytes", format!("{:?}", self.size));
-        Ok(Package {
+        let size = || Fault::integrity("not a size").expected_found("bytes", format!("{:?}", self.size));
+        Ok(IndexEntry {
             name: PackageName::new(self.name).map_err(theirs)?,
             version: Version::new(self.version).map_err(theirs)?,
             arch: self.arch.parse().map_err(theirs)?,
@@ -179,9 +179,9 @@ mod tests {
         )
     }
 
-    fn read(text: &str) -> Result<Vec<Package>> {
+    fn read(text: &str) -> Result<Vec<IndexEntry>> {
         let suite = SuiteName::new("bookworm").unwrap();
-        parse(Source::integrity("Packages", text), &suite, Arch::Amd64)
+        parse(ControlText::integrity("Packages", text), &suite, Arch::Amd64)
     }
 
     #[test]
@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn a_stanza_is_the_control_paragraph_and_the_file() {
         let control = "Package: hale-common\nVersion: 1\nArchitecture: all\nDescription: one\n two\n";
-        let control = Source::integrity("control", control).read_one().unwrap();
+        let control = ControlText::integrity("control", control).read_one().unwrap();
         let path = TreePath::new("pool/h/hale-common_1_all.deb").unwrap();
         let stanza = stanza(&control, &path, 9, Digest::of("")).unwrap().to_string();
         let expect = format!(

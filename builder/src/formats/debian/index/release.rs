@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::base::name::SuiteName;
 use crate::base::{Digest, Epoch, Fault, Result};
-use crate::formats::debian::control::{Paragraph, Source};
+use crate::formats::debian::control::{ControlText, Paragraph};
 
 /// A suite's Release file. Only SHA-256 counts; weaker sums are neither read nor written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub struct Listed {
 
 impl Release {
     /// Reads a Release file's text: the verified bytes of an InRelease, or a file beside its signature.
-    pub fn parse(source: Source<'_>) -> Result<Self> {
+    pub fn parse(source: ControlText<'_>) -> Result<Self> {
         let paragraph = source.read_one()?;
         let at = |name: &str, fault: Fault| match paragraph.field(name) {
             Some(field) => source.locate(field.span.clone(), fault),
@@ -112,8 +112,9 @@ impl Release {
 fn files(paragraph: &Paragraph) -> Result<BTreeMap<String, Listed>> {
     let mut files = BTreeMap::new();
     for line in paragraph.need("SHA256")?.lines().filter(|line| !line.is_empty()) {
-        let wrong =
-            || Fault::integrity("not a line of SHA256").versus("`digest size path`", format!("{line:?}"));
+        let wrong = || {
+            Fault::integrity("not a line of SHA256").expected_found("`digest size path`", format!("{line:?}"))
+        };
         let mut words = line.split_whitespace();
         let (Some(digest), Some(size), Some(path), None) =
             (words.next(), words.next(), words.next(), words.next())
@@ -147,7 +148,7 @@ mod tests {
     }
 
     fn parse(text: &str) -> Result<Release> {
-        Release::parse(Source::integrity("InRelease", text))
+        Release::parse(ControlText::integrity("InRelease", text))
     }
 
     #[test]

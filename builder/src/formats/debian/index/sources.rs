@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::base::name::{PackageName, SuiteName};
 use crate::base::tree::TreePath;
 use crate::base::{Digest, Fault, Result};
-use crate::formats::debian::control::{Paragraph, Source};
+use crate::formats::debian::control::{ControlText, Paragraph};
 use crate::formats::debian::version::Version;
 
 /// A source package as an index lists it.
@@ -34,7 +34,7 @@ pub struct SourceFile {
 
 /// Reads the wanted packages of an index of `suite`, all versions that it has, in the order of the file.
 pub fn parse(
-    source: Source<'_>,
+    source: ControlText<'_>,
     suite: &SuiteName,
     wanted: &BTreeSet<PackageName>,
 ) -> Result<Vec<SourcePackage>> {
@@ -43,9 +43,9 @@ pub fn parse(
         let mut fields = source.fields(span.clone());
         let named = fields.find_map(|field| field.ok().filter(|field| field.name == "Package"));
         let Some(name) = named.filter(|field| wanted.contains(field.value)) else { continue };
-        let text = Source { text: &source.text[span.clone()], ..source };
+        let text = ControlText { text: &source.text[span.clone()], ..source };
         let package = text.read_one().and_then(|paragraph| package(&paragraph, suite));
-        packages.push(package.map_err(|fault| source.locate(span, fault.within(name.value)))?);
+        packages.push(package.map_err(|fault| source.locate(span, fault.context(name.value)))?);
     }
     Ok(packages)
 }
@@ -58,7 +58,7 @@ fn package(paragraph: &Paragraph, suite: &SuiteName) -> Result<SourcePackage> {
     for line in paragraph.need("Checksums-Sha256")?.lines().filter(|line| !line.is_empty()) {
         let wrong = || {
             Fault::integrity("not a line of Checksums-Sha256")
-                .versus("`digest size name`", format!("{line:?}"))
+                .expected_found("`digest size name`", format!("{line:?}"))
         };
         let words: Vec<&str> = line.split_whitespace().collect();
         let [digest, size, name] = words[..] else { return Err(wrong()) };
@@ -76,7 +76,7 @@ fn package(paragraph: &Paragraph, suite: &SuiteName) -> Result<SourcePackage> {
     }
     let descriptions = files.keys().filter(|name| name.ends_with(".dsc")).count();
     if descriptions != 1 {
-        return Err(Fault::integrity("not a source package").versus("one .dsc", descriptions));
+        return Err(Fault::integrity("not a source package").expected_found("one .dsc", descriptions));
     }
     Ok(SourcePackage {
         name: PackageName::new(paragraph.need("Package")?).map_err(theirs)?,
@@ -103,7 +103,7 @@ mod tests {
     fn read(text: &str) -> Result<Vec<SourcePackage>> {
         let suite = SuiteName::new("bookworm").unwrap();
         let wanted = BTreeSet::from([PackageName::new("hello").unwrap()]);
-        parse(Source::integrity("Sources", text), &suite, &wanted)
+        parse(ControlText::integrity("Sources", text), &suite, &wanted)
     }
 
     #[test]

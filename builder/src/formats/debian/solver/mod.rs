@@ -14,7 +14,7 @@ use resolvo::{Problem, Solver, UnsolvableOrCancelled};
 
 use crate::base::name::PackageName;
 use crate::base::{Fault, Result};
-use crate::formats::debian::index::packages::Package;
+use crate::formats::debian::index::packages::IndexEntry;
 use crate::formats::debian::relation::{Clause, Relation};
 use crate::formats::debian::version::Version;
 
@@ -23,7 +23,7 @@ pub use universe::Universe;
 
 /// What a solution is to hold.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted {
+pub struct Request {
     /// Clauses, each of which must be satisfied.
     pub clauses: Vec<Clause>,
     /// Whether every package with `Essential: yes` is wanted too: a system needs them, a set of
@@ -35,7 +35,7 @@ pub struct Wanted {
 
 impl Universe {
     /// The packages of a smallest sensible solution, sorted by name; or the reason why there is none.
-    pub fn solve(&self, wanted: &Wanted) -> Result<Vec<&Package>> {
+    pub fn solve(&self, wanted: &Request) -> Result<Vec<&IndexEntry>> {
         let mut clauses = wanted.clauses.clone();
         if wanted.essential {
             let essential = self.by_name.values().map(|versions| &self.packages[versions[0]]);
@@ -49,9 +49,7 @@ impl Universe {
             Ok(solution) => solution,
             Err(UnsolvableOrCancelled::Unsolvable(conflict)) => {
                 let why = conflict.display_user_friendly(&solver).to_string();
-                return Err(
-                    Fault::user("these packages cannot be installed together").because(why.trim_end())
-                );
+                return Err(Fault::user("these packages cannot be installed together").cause(why.trim_end()));
             }
             Err(UnsolvableOrCancelled::Cancelled(why)) => {
                 return Err(why
@@ -61,7 +59,7 @@ impl Universe {
         };
         let chosen: BTreeSet<usize> =
             solution.into_iter().map(|id| solver.provider().package_index(id)).collect();
-        let mut packages: Vec<&Package> = chosen.into_iter().map(|index| &self.packages[index]).collect();
+        let mut packages: Vec<&IndexEntry> = chosen.into_iter().map(|index| &self.packages[index]).collect();
         packages.sort_by(|left, right| left.name.cmp(&right.name));
         Ok(packages)
     }

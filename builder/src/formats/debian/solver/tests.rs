@@ -12,7 +12,7 @@ fn universe(text: &str) -> Result<Universe> {
     let packages = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(|line| {
         let mut parts = line.split(';').map(str::trim);
         let (name, version) = parts.next().unwrap().split_once(' ').unwrap();
-        let mut package = Package {
+        let mut package = IndexEntry {
             name: PackageName::new(name).unwrap(),
             version: Version::new(version).unwrap(),
             arch: Arch::Amd64,
@@ -40,11 +40,11 @@ fn universe(text: &str) -> Result<Universe> {
     Universe::new(packages.collect(), Arch::Amd64)
 }
 
-fn wanted(text: &str) -> Wanted {
-    Wanted { clauses: relation::parse(text, Arch::Amd64).unwrap(), ..Wanted::default() }
+fn wanted(text: &str) -> Request {
+    Request { clauses: relation::parse(text, Arch::Amd64).unwrap(), ..Request::default() }
 }
 
-fn solution(universe: &Universe, wanted: &Wanted) -> Result<String> {
+fn solution(universe: &Universe, wanted: &Request) -> Result<String> {
     let packages = universe.solve(wanted)?;
     Ok(packages
         .iter()
@@ -85,10 +85,10 @@ fn solutions() {
     ] {
         assert_eq!(solution(&world, &wanted(want)).unwrap(), expect, "{want}");
     }
-    let essential = Wanted { essential: true, ..wanted("lib") };
+    let essential = Request { essential: true, ..wanted("lib") };
     assert_eq!(solution(&world, &essential).unwrap(), "base=1 lib=2");
     let keep = [(PackageName::new("lib").unwrap(), Version::new("1").unwrap())].into();
-    let kept = Wanted { keep, ..wanted("lib") };
+    let kept = Request { keep, ..wanted("lib") };
     assert_eq!(solution(&world, &kept).unwrap(), "lib=1");
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::base::name::{Arch, PackageName};
 use crate::base::{Fault, Result};
-use crate::formats::debian::index::packages::{Package, Priority};
+use crate::formats::debian::index::packages::{IndexEntry, Priority};
 use crate::formats::debian::relation::{self, Clause, Relation};
 use crate::formats::debian::version::Version;
 
@@ -12,7 +12,7 @@ use crate::formats::debian::version::Version;
 #[derive(Debug)]
 pub struct Universe {
     arch: Arch,
-    pub(super) packages: Vec<Package>,
+    pub(super) packages: Vec<IndexEntry>,
     /// Indices of `packages`, highest version first.
     pub(super) by_name: BTreeMap<PackageName, Vec<usize>>,
     /// Who provides a name, and in which version, most wanted first.
@@ -25,7 +25,7 @@ type Providers = BTreeMap<PackageName, Vec<(usize, Option<Version>)>>;
 impl Universe {
     /// Takes the packages of all indices. The same package in the same version may stand in several,
     /// but with the same bytes.
-    pub fn new(packages: Vec<Package>, arch: Arch) -> Result<Self> {
+    pub fn new(packages: Vec<IndexEntry>, arch: Arch) -> Result<Self> {
         let mut by_name: BTreeMap<PackageName, Vec<usize>> = BTreeMap::new();
         for (index, package) in packages.iter().enumerate() {
             match by_name.get_mut(package.name.as_str()) {
@@ -39,7 +39,7 @@ impl Universe {
     }
 
     /// All versions of a package, highest first.
-    pub fn versions(&self, name: &str) -> impl Iterator<Item = &Package> {
+    pub fn versions(&self, name: &str) -> impl Iterator<Item = &IndexEntry> {
         self.by_name.get(name).into_iter().flatten().map(|index| &self.packages[*index])
     }
 
@@ -86,14 +86,14 @@ impl Universe {
         self.packages[right].version.cmp(&self.packages[left].version)
     }
 
-    pub(super) fn clauses(&self, package: &Package, text: &str) -> Result<Vec<Clause>> {
+    pub(super) fn clauses(&self, package: &IndexEntry, text: &str) -> Result<Vec<Clause>> {
         let clauses = relation::parse(text, self.arch);
-        clauses.map_err(|fault| fault.within(format!("{} {}", package.name, package.version)))
+        clauses.map_err(|fault| fault.context(format!("{} {}", package.name, package.version)))
     }
 }
 
 /// Puts a further version of a package in its place.
-fn add_version(packages: &[Package], versions: &mut Vec<usize>, index: usize) -> Result<()> {
+fn add_version(packages: &[IndexEntry], versions: &mut Vec<usize>, index: usize) -> Result<()> {
     let new = &packages[index];
     let at = versions.partition_point(|other| packages[*other].version > new.version);
     if let Some(other) = versions.get(at).map(|other| &packages[*other]) {
@@ -102,7 +102,7 @@ fn add_version(packages: &[Package], versions: &mut Vec<usize>, index: usize) ->
         }
         if other.version.as_str() == new.version.as_str() {
             return Err(Fault::integrity(format!("two files for {} {}", new.name, new.version))
-                .versus(other.digest, new.digest));
+                .expected_found(other.digest, new.digest));
         }
     }
     versions.insert(at, index);

@@ -40,7 +40,7 @@ impl Directory {
 
     /// Adds a file of `size` bytes, or a directory.
     pub(super) fn add(&mut self, name: &str, size: Option<u32>) -> Result<()> {
-        let refuse = |why: &str| Fault::user(format!("{name:?} cannot be a name on FAT")).because(why);
+        let refuse = |why: &str| Fault::user(format!("{name:?} cannot be a name on FAT")).cause(why);
         if name.chars().any(|c| c.is_control() || "\"*/:<>?\\|".contains(c)) {
             return Err(refuse("it has a character that FAT forbids"));
         }

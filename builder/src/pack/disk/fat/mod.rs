@@ -14,7 +14,7 @@ mod entry;
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use super::sink::Sink;
+use super::writer::BlockWriter;
 use crate::base::tree::{Contents, Kind, Node, Tree, TreePath};
 use crate::base::{Fault, Result};
 use crate::pack::written;
@@ -49,16 +49,16 @@ pub fn length(tree: &Tree) -> u64 {
 }
 
 /// Writes `tree` as a file system into `out`; files are copied through, not held.
-pub fn write(spec: &Fat, tree: &Tree, contents: &dyn Contents, out: &mut dyn Sink) -> Result<()> {
+pub fn write(spec: &Fat, tree: &Tree, contents: &dyn Contents, out: &mut dyn BlockWriter) -> Result<()> {
     let label = spec.label()?;
     let geometry = Geometry::of(spec)?;
     let places = Places::of(&geometry, tree, label)?;
     for (sector, bytes) in geometry.boot_sectors(spec.serial, label, places.next) {
-        written(WHAT, out.put(sector * SECTOR, &bytes))?;
+        written(WHAT, out.write_at(sector * SECTOR, &bytes))?;
     }
     let table = places.table(&geometry);
     for copy in 0..2 {
-        written(WHAT, out.put((geometry.reserved + copy * geometry.fat_sectors) * SECTOR, &table))?;
+        written(WHAT, out.write_at((geometry.reserved + copy * geometry.fat_sectors) * SECTOR, &table))?;
     }
     let start_of = |path: &str| places.runs.get(path).map_or(0, |run| run.0);
     for (path, directory) in &places.directories {
@@ -66,7 +66,7 @@ pub fn write(spec: &Fat, tree: &Tree, contents: &dyn Contents, out: &mut dyn Sin
         let bytes = directory.bytes((!path.is_empty()).then(|| (start_of(path), parent)), |name| {
             start_of(&if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") })
         });
-        written(WHAT, out.put(geometry.directory_at(path, start_of(path)), &bytes))?;
+        written(WHAT, out.write_at(geometry.directory_at(path, start_of(path)), &bytes))?;
     }
     for (path, node) in tree.iter() {
         if let Kind::File { content, size } = &node.kind {
@@ -81,13 +81,13 @@ fn size_of(node: &Node) -> u64 {
     if let Kind::File { size, .. } = node.kind { size } else { 0 }
 }
 
-fn copy(path: &TreePath, reader: &mut dyn Read, size: u64, at: u64, out: &mut dyn Sink) -> Result<()> {
+fn copy(path: &TreePath, reader: &mut dyn Read, size: u64, at: u64, out: &mut dyn BlockWriter) -> Result<()> {
     let (mut buffer, mut done) = (vec![0; 1 << 16], 0);
     while done < size {
         let want = (size - done).min(buffer.len() as u64) as usize;
         let read = reader.read_exact(&mut buffer[..want]);
-        read.map_err(|e| Fault::integrity(format!("{path} is shorter than its tree says")).because(e))?;
-        written(WHAT, out.put(at + done, &buffer[..want]))?;
+        read.map_err(|e| Fault::integrity(format!("{path} is shorter than its tree says")).cause(e))?;
+        written(WHAT, out.write_at(at + done, &buffer[..want]))?;
         done += want as u64;
     }
     Ok(())
@@ -97,9 +97,8 @@ impl Fat {
     fn label(&self) -> Result<[u8; 11]> {
         let fits = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '-';
         if self.label.is_empty() || self.label.len() > 11 || !self.label.chars().all(fits) {
-            return Err(
-                Fault::user("not a FAT label").versus("1 to 11 of A-Z 0-9 -", format!("{:?}", self.label))
-            );
+            return Err(Fault::user("not a FAT label")
+                .expected_found("1 to 11 of A-Z 0-9 -", format!("{:?}", self.label)));
         }
         let mut label = [b' '; 11];
         label[..self.label.len()].copy_from_slice(self.label.as_bytes());
@@ -121,7 +120,7 @@ impl Geometry {
     fn of(spec: &Fat) -> Result<Self> {
         if spec.length % SECTOR != 0 || !(LEAST..=MOST).contains(&spec.length) {
             return Err(Fault::user("not a length for a FAT file system")
-                .versus(format!("{LEAST} to {MOST}, a multiple of {SECTOR}"), spec.length));
+                .expected_found(format!("{LEAST} to {MOST}, a multiple of {SECTOR}"), spec.length));
         }
         let fat32 = spec.length >= FAT32_FROM;
         let (total, reserved) = (spec.length / SECTOR, if fat32 { 32 } else { 1 });
@@ -226,11 +225,11 @@ impl Places {
             let size = match node.kind {
                 Kind::Dir => None,
                 Kind::File { size, .. } => Some(u32::try_from(size).map_err(|_| {
-                    Fault::user(format!("{path} is too big for FAT")).versus("under 4 GiB", size)
+                    Fault::user(format!("{path} is too big for FAT")).expected_found("under 4 GiB", size)
                 })?),
                 Kind::Symlink { .. } => {
                     return Err(Fault::user(format!("{path} is a symbolic link"))
-                        .versus("files and directories", "a link, which FAT cannot hold"));
+                        .expected_found("files and directories", "a link, which FAT cannot hold"));
                 }
             };
             directories.entry(parent).or_default().add(path.file_name(), size)?;
@@ -262,7 +261,7 @@ impl Places {
             let end = u64::from(self.next) + clusters;
             if end > geometry.clusters + 2 {
                 return Err(Fault::user("the files do not fit in the FAT file system")
-                    .versus(format!("{} clusters", geometry.clusters), "more"));
+                    .expected_found(format!("{} clusters", geometry.clusters), "more"));
             }
             if clusters > 0 {
                 self.runs.insert(path, (self.next, clusters as u32));

@@ -2,7 +2,7 @@
 
 use super::{ALIGN, ENTRIES, ENTRY, ENTRY_SECTORS, Guid, Partition, Purpose, SECTOR, crc32, put_table};
 use crate::base::{Digest, Fault, Result};
-use crate::pack::disk::sink::Sink;
+use crate::pack::disk::writer::BlockWriter;
 
 /// A disk's table as it was read: MBR, identity and entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,8 @@ impl Found {
     /// Reads a table of our own shape from a disk's first [`Found::LENGTH`] bytes; checks its sums.
     pub fn read(start: &[u8]) -> Result<Self> {
         let refuse = |found: &str| {
-            Fault::integrity("the image does not begin with our partition table").versus("a GPT", found)
+            Fault::integrity("the image does not begin with our partition table")
+                .expected_found("a GPT", found)
         };
         if start.len() < Self::LENGTH {
             return Err(refuse("too few bytes"));
@@ -65,7 +66,7 @@ impl Found {
         let start = disk_length.checked_sub(tail + length).map_or(0, |start| start / ALIGN * ALIGN);
         if start < self.end() {
             return Err(Fault::user(format!("no room for {name} on the disk"))
-                .versus(format!("{} bytes", self.end() + length + tail + ALIGN), disk_length));
+                .expected_found(format!("{} bytes", self.end() + length + tail + ALIGN), disk_length));
         }
         let part = Partition { purpose: Purpose::Data, name: name.to_owned(), start, length };
         let id = Guid::derive(&Digest::of(self.disk), name);
@@ -75,10 +76,12 @@ impl Found {
     }
 
     /// Writes the table for a disk of `length` bytes: the copy at the end first, the MBR last.
-    pub fn write(&self, length: u64, out: &mut dyn Sink) -> Result<()> {
+    pub fn write(&self, length: u64, out: &mut dyn BlockWriter) -> Result<()> {
         let needed = self.end() + (ENTRY_SECTORS + 1) * SECTOR;
         if length % SECTOR != 0 || length < needed {
-            return Err(Fault::user("the disk is too small").versus(format!("{needed} bytes"), length));
+            return Err(
+                Fault::user("the disk is too small").expected_found(format!("{needed} bytes"), length)
+            );
         }
         put_table(&self.mbr, self.disk, &self.entries, length, out)
     }

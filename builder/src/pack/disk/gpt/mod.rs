@@ -10,7 +10,7 @@
 
 use flate2::Crc;
 
-use super::sink::Sink;
+use super::writer::BlockWriter;
 use crate::base::{Digest, Fault, Result};
 use crate::pack::written;
 
@@ -118,7 +118,7 @@ pub struct Gpt {
 
 impl Gpt {
     /// Writes both copies and the MBR with its boot code.
-    pub fn write(&self, boot_code: &[u8], out: &mut dyn Sink) -> Result<()> {
+    pub fn write(&self, boot_code: &[u8], out: &mut dyn BlockWriter) -> Result<()> {
         self.check(boot_code)?;
         let disk = Guid::derive(&self.seed, "disk").on_disk();
         put_table(&mbr(boot_code), disk, &self.entries(), self.length, out)
@@ -127,7 +127,7 @@ impl Gpt {
     fn check(&self, boot_code: &[u8]) -> Result<()> {
         if boot_code.len() > BOOT_CODE {
             return Err(Fault::integrity("boot code that does not fit in an MBR")
-                .versus(format!("at most {BOOT_CODE} bytes"), boot_code.len()));
+                .expected_found(format!("at most {BOOT_CODE} bytes"), boot_code.len()));
         }
         let mut free = MARGIN;
         for part in &self.partitions {
@@ -139,7 +139,9 @@ impl Gpt {
         }
         let needed = free + (ENTRY_SECTORS + 1) * SECTOR;
         if self.length % SECTOR != 0 || self.length < needed || self.partitions.len() > ENTRIES {
-            return Err(Fault::user("the disk is too small").versus(format!("{needed} bytes"), self.length));
+            return Err(
+                Fault::user("the disk is too small").expected_found(format!("{needed} bytes"), self.length)
+            );
         }
         Ok(())
     }
@@ -166,7 +168,13 @@ impl Partition {
 }
 
 /// Writes both copies of a table, and the MBR with the disk's length in it.
-fn put_table(mbr: &[u8], disk: [u8; 16], entries: &[u8], length: u64, out: &mut dyn Sink) -> Result<()> {
+fn put_table(
+    mbr: &[u8],
+    disk: [u8; 16],
+    entries: &[u8],
+    length: u64,
+    out: &mut dyn BlockWriter,
+) -> Result<()> {
     let last = length / SECTOR - 1;
     let header = |own, other, at| header(disk, entries, last, [own, other, at]);
     let mut mbr = mbr.to_vec();
@@ -175,7 +183,7 @@ fn put_table(mbr: &[u8], disk: [u8; 16], entries: &[u8], length: u64, out: &mut 
     let copies: [(u64, &[u8]); 5] =
         [(last - ENTRY_SECTORS, entries), (last, &backup), (2, entries), (1, &primary), (0, &mbr)];
     for (lba, bytes) in copies {
-        written("the partition table", out.put(lba * SECTOR, bytes))?;
+        written("the partition table", out.write_at(lba * SECTOR, bytes))?;
     }
     Ok(())
 }

@@ -24,7 +24,7 @@ use node::text::base64;
 use oci_spec::image::{ImageConfiguration, ImageManifest};
 use serde::Serialize;
 
-use super::oci::Layer;
+use super::oci::WrittenLayer;
 use crate::base::tree::{Memory, Node, Tree, TreePath};
 use crate::base::{Digest, Epoch, Fault, Result, json};
 use crate::plan::Mapping;
@@ -39,7 +39,7 @@ pub struct Stored<'a> {
     /// The config's bytes.
     pub config: &'a [u8],
     /// The layers and what is in them, from the bottom up.
-    pub layers: Vec<(Layer, &'a Tree)>,
+    pub layers: Vec<(WrittenLayer, &'a Tree)>,
 }
 
 /// The store's tree and its documents; the layers' contents stay where they are. An image whose documents
@@ -55,7 +55,7 @@ pub fn write(images: &[Stored], mapping: Option<Mapping>, epoch: Epoch) -> Resul
         check(image)
             .and_then(|()| store.image(image))
             .map(|record| records.push(record))
-            .map_err(|fault| fault.within(&image.name))?;
+            .map_err(|fault| fault.context(&image.name))?;
     }
     let layers = std::mem::take(&mut store.layers);
     for (kind, document) in [("images", json::canonical(&records)?), ("layers", json::canonical(&layers)?)] {
@@ -67,14 +67,14 @@ pub fn write(images: &[Stored], mapping: Option<Mapping>, epoch: Epoch) -> Resul
 
 /// Manifest, config and layers must say the same (OCI image spec: manifest.md, config.md "rootfs").
 fn check(image: &Stored) -> Result<()> {
-    let read = |error: oci_spec::OciSpecError| Fault::integrity("not an OCI image").because(error);
+    let read = |error: oci_spec::OciSpecError| Fault::integrity("not an OCI image").cause(error);
     let manifest = ImageManifest::from_reader(image.manifest).map_err(read)?;
     let config = ImageConfiguration::from_reader(image.config).map_err(read)?;
     let same = |what: &str, expected: Vec<String>, found: Vec<String>| {
         if expected == found {
             return Ok(());
         }
-        Err(Fault::integrity(what).versus(expected.join(", "), found.join(", ")))
+        Err(Fault::integrity(what).expected_found(expected.join(", "), found.join(", ")))
     };
     same(
         "the manifest names another config",
@@ -181,7 +181,7 @@ impl Store {
     }
 
     /// Puts a layer's files and its record there, unless another image has brought it already.
-    fn layer(&mut self, id: &str, layer: &Layer, files: &Tree, below: &[String]) -> Result<()> {
+    fn layer(&mut self, id: &str, layer: &WrittenLayer, files: &Tree, below: &[String]) -> Result<()> {
         if self.layers.iter().any(|other| other.id == id) {
             return Ok(());
         }
@@ -191,7 +191,7 @@ impl Store {
         for (path, node) in files.iter() {
             uidset.insert(node.uid);
             gidset.insert(node.gid);
-            let node = self.mapped(node).map_err(|fault| fault.within(path))?;
+            let node = self.mapped(node).map_err(|fault| fault.context(path))?;
             self.tree.insert(top.join(path.as_str())?, node)?;
         }
         self.file(&format!("overlay/{id}/link"), short(id).into_bytes())?;
@@ -225,7 +225,7 @@ impl Store {
         let id = |id: u32| match first.checked_add(id) {
             Some(there) if id < count => Ok(there),
             _ => Err(Fault::integrity("an owner outside of the containers' range")
-                .versus(format!("below {count}"), id)),
+                .expected_found(format!("below {count}"), id)),
         };
         Ok(node.clone().owned_by(id(node.uid)?, id(node.gid)?))
     }
@@ -238,7 +238,7 @@ impl Store {
 
 /// A layer's id: that of what it holds, and for all but the lowest of what lies below it. A store that
 /// pulls the same image gives it the same.
-fn layer_id(below: Option<&String>, layer: &Layer) -> String {
+fn layer_id(below: Option<&String>, layer: &WrittenLayer) -> String {
     match below {
         None => layer.diff_id.hex(),
         Some(below) => Digest::of(format!("{below}+{}", layer.diff_id.hex())).hex(),

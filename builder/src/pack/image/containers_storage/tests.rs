@@ -2,7 +2,7 @@ use super::*;
 use crate::base::Class;
 use crate::base::name::{Arch, PackageName};
 use crate::base::tree::{Contents, Kind};
-use crate::pack::image::oci::{self, Documents, Image, Packed};
+use crate::pack::image::oci::{self, Documents, ImageSpec, PackageLayer};
 
 fn tree(text: &str, uid: u32) -> (Tree, Memory) {
     let (mut tree, mut memory) = (Tree::new(), Memory::default());
@@ -14,17 +14,17 @@ fn epoch() -> Epoch {
     Epoch::new(1_763_201_230).unwrap()
 }
 
-fn layer((tree, memory): &(Tree, Memory)) -> Layer {
+fn layer((tree, memory): &(Tree, Memory)) -> WrittenLayer {
     oci::write_layer(tree, memory, epoch(), &mut std::io::sink()).unwrap()
 }
 
-fn documents(layers: &[Layer]) -> Documents {
-    let packed = |layer: &Layer| Packed {
+fn documents(layers: &[WrittenLayer]) -> Documents {
+    let packed = |layer: &WrittenLayer| PackageLayer {
         package: PackageName::new("pause").unwrap(),
         version: "3.1".into(),
         layer: *layer,
     };
-    let image = Image {
+    let image = ImageSpec {
         title: "pause".into(),
         version: "3.1".into(),
         description: None,
@@ -39,7 +39,7 @@ fn documents(layers: &[Layer]) -> Documents {
     oci::documents(&image).unwrap()
 }
 
-fn stored<'a>(name: &str, documents: &'a Documents, layers: Vec<(Layer, &'a Tree)>) -> Stored<'a> {
+fn stored<'a>(name: &str, documents: &'a Documents, layers: Vec<(WrittenLayer, &'a Tree)>) -> Stored<'a> {
     Stored { name: name.into(), manifest: &documents.manifest, config: &documents.config, layers }
 }
 

@@ -23,7 +23,7 @@ use crate::formats::debian::script::Script;
 use crate::formats::debian::version::Version;
 use crate::pack::stream::gzip::Gzip;
 use crate::pack::stream::tar;
-use crate::pack::stream::tar::{Archive, Style};
+use crate::pack::stream::tar::{Style, TarWriter};
 use crate::pack::written;
 
 /// The order of a control file's fields, as dpkg writes them (deb-control(5)). Fields that are in neither
@@ -54,7 +54,7 @@ const LAST: [&str; 2] = ["Homepage", "Description"];
 
 /// A package to write.
 #[derive(Clone, Copy)]
-pub struct Deb<'a> {
+pub struct DebSpec<'a> {
     /// The control file's fields, in any order; `Installed-Size` is the writer's.
     pub control: &'a Paragraph,
     /// Files of the tree that belong to the administrator once installed (deb-conffiles(5)).
@@ -68,23 +68,23 @@ pub struct Deb<'a> {
 }
 
 /// A file to put bytes down in and take them up again: `data.tar.gz` before its length is known.
-pub trait Scratch: Read + Write + Seek {}
+pub trait ScratchFile: Read + Write + Seek {}
 
-impl<T: Read + Write + Seek> Scratch for T {}
+impl<T: Read + Write + Seek> ScratchFile for T {}
 
 /// Writes the package. `scratch` is used from its position on; `contents` is read once per file.
 pub fn write(
-    deb: &Deb,
+    deb: &DebSpec,
     contents: &dyn Contents,
     epoch: Epoch,
-    scratch: &mut dyn Scratch,
+    scratch: &mut dyn ScratchFile,
     out: &mut dyn Write,
 ) -> Result<()> {
     let name = file_name(deb.control)?;
     let start = written("the scratch file", scratch.stream_position())?;
-    let sums = write_data(deb, contents, epoch, scratch).map_err(|fault| fault.within(&name))?;
+    let sums = write_data(deb, contents, epoch, scratch).map_err(|fault| fault.context(&name))?;
     let length = written("the scratch file", scratch.stream_position())? - start;
-    let control = control_archive(deb, &sums, epoch).map_err(|fault| fault.within(&name))?;
+    let control = control_archive(deb, &sums, epoch).map_err(|fault| fault.context(&name))?;
     let mut members = || -> io::Result<()> {
         out.write_all(b"!<arch>\n")?;
         member(out, "debian-binary", epoch, 4, &mut &b"2.0\n"[..])?;
@@ -123,14 +123,14 @@ type Sums<'a> = BTreeMap<&'a TreePath, String>;
 
 /// Writes `data.tar.gz`, and takes every file's MD5 on the way.
 fn write_data<'a>(
-    deb: &Deb<'a>,
+    deb: &DebSpec<'a>,
     contents: &dyn Contents,
     epoch: Epoch,
-    scratch: &mut dyn Scratch,
+    scratch: &mut dyn ScratchFile,
 ) -> Result<Sums<'a>> {
     let mut sums = Sums::new();
     let gzip = written("data.tar.gz", Gzip::new(scratch))?;
-    let mut archive = Archive::new(gzip, epoch, Style::Deb)?;
+    let mut archive = TarWriter::new(gzip, epoch, Style::Deb)?;
     for (path, node) in deb.tree.iter() {
         let Kind::File { content, .. } = &node.kind else {
             archive.append(path, node, &mut io::empty())?;
@@ -158,7 +158,7 @@ impl<R: Read> Read for Summing<R> {
 }
 
 /// `control.tar.gz`, in memory: it is small.
-fn control_archive(deb: &Deb, sums: &Sums, epoch: Epoch) -> Result<Vec<u8>> {
+fn control_archive(deb: &DebSpec, sums: &Sums, epoch: Epoch) -> Result<Vec<u8>> {
     let (mut tree, mut memory) = (Tree::new(), Memory::default());
     let mut put = |name: &str, text: String, mode: u16| {
         if text.is_empty() { Ok(()) } else { tree.insert(TreePath::new(name)?, memory.file(text, mode)) }
@@ -169,8 +169,10 @@ fn control_archive(deb: &Deb, sums: &Sums, epoch: Epoch) -> Result<Vec<u8>> {
     put("triggers", deb.triggers.iter().map(|line| format!("{line}\n")).collect(), 0o644)?;
     for (script, text) in deb.scripts {
         if !text.starts_with("#!/") {
-            return Err(Fault::user(format!("the {} script cannot be run", script.as_str()))
-                .versus("a first line `#!/…`", format!("{:?}", text.lines().next().unwrap_or_default())));
+            return Err(Fault::user(format!("the {} script cannot be run", script.as_str())).expected_found(
+                "a first line `#!/…`",
+                format!("{:?}", text.lines().next().unwrap_or_default()),
+            ));
         }
         put(script.as_str(), text.clone(), 0o755)?;
     }
@@ -180,7 +182,7 @@ fn control_archive(deb: &Deb, sums: &Sums, epoch: Epoch) -> Result<Vec<u8>> {
 }
 
 /// The control file's fields in their fixed order.
-fn fields(deb: &Deb) -> Result<Paragraph> {
+fn fields(deb: &DebSpec) -> Result<Paragraph> {
     let size = installed_size(deb.tree).to_string();
     let mut ordered = Paragraph::new();
     for name in FIRST {
@@ -203,7 +205,7 @@ fn fields(deb: &Deb) -> Result<Paragraph> {
     Ok(ordered)
 }
 
-fn conffiles(deb: &Deb) -> Result<String> {
+fn conffiles(deb: &DebSpec) -> Result<String> {
     let mut text = String::new();
     for path in deb.conffiles {
         match deb.tree.get(path.as_str()).map(|node| &node.kind) {
@@ -215,7 +217,7 @@ fn conffiles(deb: &Deb) -> Result<String> {
 }
 
 /// dpkg keeps the sums of conffiles itself, so they are not listed (dh_md5sums(1)).
-fn md5sums(deb: &Deb, sums: &Sums) -> String {
+fn md5sums(deb: &DebSpec, sums: &Sums) -> String {
     let listed = sums.iter().filter(|(path, _)| !deb.conffiles.contains(**path));
     listed.map(|(path, sum)| format!("{sum}  {path}\n")).collect()
 }
@@ -245,9 +247,9 @@ fn member(
 /// For tests: a package without scripts.
 #[cfg(test)]
 pub(crate) fn sample(control: &str, tree: &Tree, contents: &dyn Contents) -> Vec<u8> {
-    let control = crate::formats::debian::control::Source::user("control", control).read_one().unwrap();
+    let control = crate::formats::debian::control::ControlText::user("control", control).read_one().unwrap();
     let (conffiles, scripts) = Default::default();
-    let deb = Deb { control: &control, conffiles: &conffiles, scripts: &scripts, triggers: &[], tree };
+    let deb = DebSpec { control: &control, conffiles: &conffiles, scripts: &scripts, triggers: &[], tree };
     let (mut scratch, mut out) = (io::Cursor::new(Vec::new()), Vec::new());
     write(&deb, contents, Epoch::new(1).unwrap(), &mut scratch, &mut out).unwrap();
     out

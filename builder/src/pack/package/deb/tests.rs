@@ -52,14 +52,14 @@ impl Sample {
     fn write(&self) -> Result<Vec<u8>> {
         let (mut out, mut scratch) = (Vec::new(), Cursor::new(Vec::new()));
         let Self { control, conffiles, scripts, triggers, tree, memory } = self;
-        let deb = Deb { control, conffiles, scripts, triggers, tree };
+        let deb = DebSpec { control, conffiles, scripts, triggers, tree };
         write(&deb, memory, Epoch::new(1_763_201_230)?, &mut scratch, &mut out)?;
         Ok(out)
     }
 
     fn control_file(&self) -> String {
         let Self { control, conffiles, scripts, triggers, tree, .. } = self;
-        fields(&Deb { control, conffiles, scripts, triggers, tree }).unwrap().to_string()
+        fields(&DebSpec { control, conffiles, scripts, triggers, tree }).unwrap().to_string()
     }
 }
 
@@ -100,7 +100,7 @@ fn what_dpkg_would_refuse_is_refused_here() {
 fn a_scratch_file_in_use_is_left_as_it_is() {
     let sample = sample();
     let Sample { control, conffiles, scripts, triggers, tree, memory } = &sample;
-    let deb = Deb { control, conffiles, scripts, triggers, tree };
+    let deb = DebSpec { control, conffiles, scripts, triggers, tree };
     let (mut out, mut scratch) = (Vec::new(), Cursor::new(b"other things".to_vec()));
     scratch.set_position(5);
     write(&deb, memory, Epoch::new(1_763_201_230).unwrap(), &mut scratch, &mut out).unwrap();

@@ -37,7 +37,7 @@ pub fn write(
     style: Style,
     out: impl Write,
 ) -> Result<()> {
-    let mut archive = Archive::new(out, epoch, style)?;
+    let mut archive = TarWriter::new(out, epoch, style)?;
     for (path, node) in tree.iter() {
         match &node.kind {
             Kind::File { content, .. } => archive.append(path, node, &mut contents.open(content)?)?,
@@ -48,13 +48,13 @@ pub fn write(
 }
 
 /// An archive being written. Entries appear in the order in which they are appended.
-pub struct Archive<W: Write> {
+pub struct TarWriter<W: Write> {
     out: W,
     epoch: Epoch,
     style: Style,
 }
 
-impl<W: Write> Archive<W> {
+impl<W: Write> TarWriter<W> {
     /// Begins an archive whose entries all carry `epoch`; for dpkg, writes the root's entry.
     pub fn new(out: W, epoch: Epoch, style: Style) -> Result<Self> {
         let mut archive = Self { out, epoch, style };
@@ -109,7 +109,7 @@ impl<W: Write> Archive<W> {
             return Err(Fault::user(format!(
                 "{name} has the extended attribute {attribute}, which no .deb can carry"
             ))
-            .mend("set it in a maintainer script, or with a unit"));
+            .help("set it in a maintainer script, or with a unit"));
         }
         for (kind, text) in [(EntryType::GNULongLink, target), (EntryType::GNULongName, name)] {
             if text.len() > 100 {
@@ -132,7 +132,7 @@ impl<W: Write> Archive<W> {
         for (key, value) in &node.xattrs {
             let value = unhex(value).ok_or_else(|| {
                 Fault::integrity(format!("{name}: {key} is no attribute"))
-                    .versus("hex digits", format!("{value:?}"))
+                    .expected_found("hex digits", format!("{value:?}"))
             })?;
             records.extend(record(&format!("SCHILY.xattr.{key}"), &value));
         }
@@ -183,7 +183,8 @@ impl<W: Write> Archive<W> {
             return self.pad(size);
         }
         let found = if found > size { "more".to_owned() } else { found.to_string() };
-        Err(Fault::integrity(format!("{path} has not the length that its tree says")).versus(size, found))
+        Err(Fault::integrity(format!("{path} has not the length that its tree says"))
+            .expected_found(size, found))
     }
 
     fn pad(&mut self, length: u64) -> Result<()> {
@@ -198,10 +199,10 @@ fn read(path: &TreePath, content: &mut dyn Read, buffer: &mut [u8]) -> Result<us
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // A reader that checks digests says so with this kind.
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                return Err(Fault::integrity(format!("cannot read {path}")).because(error));
+                return Err(Fault::integrity(format!("cannot read {path}")).cause(error));
             }
             other => {
-                return other.map_err(|error| Fault::machine(format!("cannot read {path}")).because(error));
+                return other.map_err(|error| Fault::machine(format!("cannot read {path}")).cause(error));
             }
         }
     }

@@ -101,7 +101,7 @@ fn a_content_of_another_length_is_refused() {
         let mut tree = Tree::new();
         tree.insert(path("f"), Node::file(content, size, 0o644)).unwrap();
         let fault = write(&tree, memory, Epoch::new(0).unwrap(), Style::Layer, io::sink()).unwrap_err();
-        assert_eq!(fault.expected_found(), Some((size.to_string().as_str(), found)));
+        assert_eq!(fault.mismatch(), Some((size.to_string().as_str(), found)));
         assert_eq!(fault.class(), crate::base::Class::Integrity);
     }
 }

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 /// A bar from one value of the axis to another.
-pub(crate) struct Bar {
+pub(crate) struct ChartBar {
     pub(crate) label: String,
     pub(crate) begin: f64,
     pub(crate) end: f64,
@@ -23,7 +23,7 @@ const ROW: f64 = 20.0;
 const TOP: f64 = 24.0;
 
 /// Draws bars. `unit` stands behind the axis' numbers.
-pub(crate) fn chart(title: &str, unit: &str, bars: &[Bar]) -> Markup {
+pub(crate) fn chart(title: &str, unit: &str, bars: &[ChartBar]) -> Markup {
     let most = bars.iter().map(|bar| bar.end).fold(0.0, f64::max);
     let step = step(most);
     let end = (most / step).ceil().max(1.0) * step;
@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn a_bar_stands_where_its_values_are() {
         let bar =
-            |begin, end| Bar { label: "<wait>".into(), begin, end, class: "done", note: "a & b".into() };
+            |begin, end| ChartBar { label: "<wait>".into(), begin, end, class: "done", note: "a & b".into() };
         let svg = chart("a \"title\"", "s", &[bar(0.0, 100.0), bar(50.0, 50.0)]).into_string();
         for part in [
             "aria-label=\"a &quot;title&quot;\"",

@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use builder::base::{Fault, Result};
-use builder::build::planner::Order;
+use builder::build::planner::BuildTarget;
 use builder::build::planner::system;
 use builder::host::atomic::write_whole;
 use builder::plan::Output;
 use builder::store::Store;
 
-use boot::{Boot, Heard};
+use boot::{BootReport, Heard};
 use composition::Composition;
 use page::Page;
 
@@ -59,7 +59,7 @@ impl Listener {
 
     /// Whether the machine has said all that it says.
     pub(crate) fn is_told(&self) -> bool {
-        Boot::of(&self.heard).report.is_some()
+        BootReport::of(&self.heard).report.is_some()
     }
 }
 
@@ -67,7 +67,7 @@ impl Listener {
 pub(crate) struct Draft {
     /// Where the page goes.
     pub(crate) to: PathBuf,
-    order: Order,
+    target: BuildTarget,
     image: PathBuf,
     machine: String,
     composition: std::result::Result<Composition, String>,
@@ -77,24 +77,24 @@ impl Draft {
     /// Looks into the image's root as the store has it. `machine` says what it runs on.
     pub(crate) fn new(
         to: &Path,
-        order: Order,
+        target: BuildTarget,
         image: PathBuf,
         machine: String,
         store: &Store,
     ) -> Result<Self> {
         let to = std::path::absolute(to).map_err(|e| Fault::io("find", to, e))?;
-        let composition = composition(&order, &image, store).map_err(|fault| fault.to_string());
-        Ok(Self { to, order, image, machine, composition })
+        let composition = composition(&target, &image, store).map_err(|fault| fault.to_string());
+        Ok(Self { to, target, image, machine, composition })
     }
 
     /// Writes the page, whole or not at all.
     pub(crate) fn write(&self, listener: &Listener) -> Result<()> {
         let length = std::fs::metadata(&self.image).map_err(|e| Fault::io("look at", &self.image, e))?.len();
         let page = Page {
-            subject: format!("{} of line {}", self.order.role, self.order.line),
+            subject: format!("{} of line {}", self.target.role, self.target.line),
             image: (self.image.display().to_string(), length),
             machine: self.machine.clone(),
-            boot: Boot::of(&listener.heard),
+            boot: BootReport::of(&listener.heard),
             composition: self.composition.clone(),
         };
         write_whole(&self.to, 0o644, |file| file.write_all(page.html().as_bytes()))
@@ -102,8 +102,8 @@ impl Draft {
 }
 
 /// What the image at `path` holds, if it is the one that this checkout makes.
-fn composition(order: &Order, path: &Path, store: &Store) -> Result<Composition> {
-    let planned = system::plan(order, store)?;
+fn composition(target: &BuildTarget, path: &Path, store: &Store) -> Result<Composition> {
+    let planned = system::plan(target, store)?;
     let same = match store.output(&planned.disk)? {
         Some(Output::Blob { content, .. }) => {
             is_name_of(path, &store.path_of(&content)) || store.is_copy(path, &content)?
@@ -113,7 +113,7 @@ fn composition(order: &Order, path: &Path, store: &Store) -> Result<Composition>
     match store.output(&planned.root)? {
         Some(Output::Tree { tree }) if same => Composition::of(&store.tree(&tree)?, store),
         _ => Err(Fault::user(format!("{} is not what this checkout makes", path.display()))
-            .mend(format!("cargo xtask image {} --line {}", order.role, order.line))),
+            .help(format!("cargo xtask image {} --line {}", target.role, target.line))),
     }
 }
 

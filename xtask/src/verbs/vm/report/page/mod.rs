@@ -4,8 +4,8 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use node::doctor::finding::{Finding, Verdict};
 use node::doctor::report::BootReport;
 
-use super::boot::{Boot, Phase, State, seconds};
-use super::chart::{Bar, chart};
+use super::boot::{BootReport, Phase, State, seconds};
+use super::chart::{ChartBar, chart};
 use super::composition::{Composition, Weight};
 use crate::ui::table::bytes;
 
@@ -18,7 +18,7 @@ pub(crate) struct Page {
     /// What it ran on, in words.
     pub(crate) machine: String,
     /// What it said.
-    pub(crate) boot: Boot,
+    pub(crate) boot: BootReport,
     /// What the image holds, or why that is not known.
     pub(crate) composition: Result<Composition, String>,
 }
@@ -102,7 +102,7 @@ fn time(seconds: f64) -> String {
     format!("{seconds:.1} s")
 }
 
-fn phases(boot: &Boot) -> Markup {
+fn phases(boot: &BootReport) -> Markup {
     if boot.phases.is_empty() {
         return html! { p { "The machine told of none." } };
     }
@@ -112,7 +112,7 @@ fn phases(boot: &Boot) -> Markup {
         State::Begun | State::Waiting => "open",
     };
     let before = boot.kernel().into_iter().flat_map(|kernel| {
-        let bar = |label: &str, begin, end| Bar {
+        let bar = |label: &str, begin, end| ChartBar {
             label: label.to_owned(),
             begin,
             end,
@@ -122,7 +122,7 @@ fn phases(boot: &Boot) -> Markup {
         let first = boot.phases.iter().map(|phase| phase.began).fold(f64::INFINITY, f64::min);
         [bar("firmware, boot loader", 0.0, kernel), bar("kernel, units", kernel, first.max(kernel))]
     });
-    let bars = boot.phases.iter().map(|phase| Bar {
+    let bars = boot.phases.iter().map(|phase| ChartBar {
         label: phase.name.clone(),
         begin: phase.began,
         end: phase.last,
@@ -154,7 +154,7 @@ fn units(report: &BootReport, kernel: f64) -> Markup {
     longest.truncate(ROWS);
     longest.sort();
     let at = |microseconds| kernel + seconds(microseconds);
-    let bars = longest.iter().map(|unit| Bar {
+    let bars = longest.iter().map(|unit| ChartBar {
         label: unit.name.clone(),
         begin: at(unit.began),
         end: at(unit.active),
@@ -196,7 +196,7 @@ fn weights(composition: &Composition) -> Markup {
     let more = [(others.as_str(), sum), ("made while installing", composition.made)];
     let more: Vec<_> = more.into_iter().filter(|(_, weight)| weight.files > 0).collect();
     let megabytes = |weight: &Weight| weight.bytes as f64 / 1e6;
-    let bar = |(label, weight): &(&str, Weight), class| Bar {
+    let bar = |(label, weight): &(&str, Weight), class| ChartBar {
         label: (*label).to_owned(),
         begin: 0.0,
         end: megabytes(weight),

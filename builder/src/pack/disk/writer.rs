@@ -5,18 +5,18 @@ use std::io::{self, Read};
 use crate::base::tree::{Contents, Memory};
 use crate::base::{Digest, Result};
 
-/// A disk, or a part of one, being written. What is never put is zero.
-pub trait Sink {
+/// A disk, or a part of one, being written. What is never written is zero.
+pub trait BlockWriter {
     /// Writes `bytes` at `offset` from the start.
-    fn put(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
-    /// Hears that nothing before `end` is put any more.
-    fn settle(&mut self, _end: u64) {}
+    /// Hears that nothing before `end` is written any more.
+    fn finalize_up_to(&mut self, _end: u64) {}
 }
 
 /// A disk in memory: for small images and tests. Grows as far as it is written.
-impl Sink for Vec<u8> {
-    fn put(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+impl BlockWriter for Vec<u8> {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let start = usize::try_from(offset).map_err(io::Error::other)?;
         let end = start.checked_add(bytes.len()).ok_or_else(|| io::Error::other("past the end of memory"))?;
         if self.len() < end {
@@ -57,29 +57,29 @@ pub fn filled(bytes: &[u8], block: usize) -> Vec<(u64, &[u8])> {
 
 /// A stretch of another sink: a partition of a disk. Refuses writes past its end.
 pub struct Part<'a> {
-    disk: &'a mut dyn Sink,
+    disk: &'a mut dyn BlockWriter,
     start: u64,
     length: u64,
 }
 
 impl<'a> Part<'a> {
     /// The `length` bytes of `disk` from `start`.
-    pub fn new(disk: &'a mut dyn Sink, start: u64, length: u64) -> Self {
+    pub fn new(disk: &'a mut dyn BlockWriter, start: u64, length: u64) -> Self {
         Self { disk, start, length }
     }
 }
 
-impl Sink for Part<'_> {
-    fn put(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+impl BlockWriter for Part<'_> {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let end = offset.checked_add(bytes.len() as u64);
         if end.is_none_or(|end| end > self.length) {
             return Err(io::Error::other("a write past the end of a partition"));
         }
-        self.disk.put(self.start + offset, bytes)
+        self.disk.write_at(self.start + offset, bytes)
     }
 
-    fn settle(&mut self, end: u64) {
-        self.disk.settle(self.start + end);
+    fn finalize_up_to(&mut self, end: u64) {
+        self.disk.finalize_up_to(self.start + end);
     }
 }
 
@@ -100,9 +100,9 @@ mod tests {
     fn a_part_stays_inside_itself() {
         let mut disk = Vec::new();
         let mut part = Part::new(&mut disk, 4, 2);
-        part.put(1, b"x").unwrap();
-        assert!(part.put(1, b"xy").is_err());
-        assert!(part.put(u64::MAX, b"x").is_err());
+        part.write_at(1, b"x").unwrap();
+        assert!(part.write_at(1, b"xy").is_err());
+        assert!(part.write_at(u64::MAX, b"x").is_err());
         assert_eq!(disk, b"\0\0\0\0\0x");
     }
 }

@@ -17,7 +17,7 @@ const FILE: &str = "recipes/archive.toml";
 
 /// What is believed about one suite.
 #[derive(Clone, Debug)]
-pub struct Trust {
+pub struct SuiteTrust {
     /// The components that packages are taken from.
     pub components: Vec<String>,
     /// The certificates that may sign its Release file.
@@ -37,21 +37,21 @@ struct RawSuite {
     signed_by: Vec<Spanned<Fingerprint>>,
 }
 
-impl Trust {
+impl SuiteTrust {
     /// Reads what `recipes/archive.toml` says of one suite.
     pub fn parse(files: &Files, suite: &SuiteName) -> Result<Self> {
         let text = text_of(files, FILE)?;
         let mut raw: Raw = text.toml()?;
         let Some(raw) = raw.suites.remove(suite) else {
             let fault = Fault::user(format!("nobody is trusted to sign the suite {suite}"));
-            return Err(fault.mend(format!("write [suites.{suite}] in {FILE}")));
+            return Err(fault.help(format!("write [suites.{suite}] in {FILE}")));
         };
         let mut certificates = Vec::new();
         for pin in &raw.signed_by {
             let file = format!("recipes/keys/{}.asc", pin.get_ref());
             let certificate = files.get(&file).ok_or_else(|| {
                 let fault = text.fault(pin.span(), "a key without its certificate");
-                fault.mend(format!("put the armored certificate into {file}"))
+                fault.help(format!("put the armored certificate into {file}"))
             })?;
             certificates.push(certificate.as_bytes());
         }
