@@ -75,7 +75,7 @@ impl TestCheckout {
         checkout
     }
 
-    /// A path at the checkout.
+    /// A path in the folder.
     pub fn path(&self, below: &str) -> PathBuf {
         self.folder.path().join(below)
     }
@@ -129,7 +129,7 @@ impl TestCheckout {
         String::from_utf8(output.stdout).expect("output is UTF-8")
     }
 
-    /// Fails with this exit code, and gives what was said about it, paths of the checkout named by `DESK`.
+    /// Fails with this exit code, and gives what was said about it, its paths named by `DESK`.
     #[track_caller]
     pub fn refuses(&self, words: &[&str], code: i32) -> String {
         let output = self.run(words);
@@ -138,7 +138,7 @@ impl TestCheckout {
         text.replace(self.folder.path().to_str().expect("UTF-8"), "DESK")
     }
 
-    /// Everything at the checkout but the store: digest and permissions of each file, by path. What a verb that
+    /// Everything in the folder but the store: digest and permissions of each file, by path. What a verb that
     /// fails must leave as it was: the checkout, `dist`, the home with its key.
     pub fn state(&self) -> BTreeMap<PathBuf, String> {
         state_of(self.folder.path(), &self.store())

@@ -16,7 +16,7 @@ use tests::tools::{put, run, said, succeed, tool};
 const LOCK: &str = "recipes/lines/1.17.lock";
 const LINE: &str = "recipes/lines/1.17.toml";
 
-/// The program refuses with this code, says what the snapshot `name` holds, and changes nothing at the checkout.
+/// The program refuses with this code, says what the snapshot `name` holds, and changes nothing there.
 #[track_caller]
 fn refuses(checkout: &TestCheckout, name: &str, words: &[&str], code: i32) {
     let before = checkout.state();

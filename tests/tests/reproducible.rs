@@ -32,7 +32,7 @@ fn cargo_that_plants(checkout: &TestCheckout, plant: &str) -> PathBuf {
     folder
 }
 
-/// A checkout whose checkout git knows, as `check` copies what git would commit.
+/// A checkout that git knows, as `check` copies what git would commit.
 fn checkout() -> TestCheckout {
     let checkout = TestCheckout::new();
     let git = |words: &[&str]| succeed(tool("git", "git").args(words).current_dir(checkout.root()));

@@ -25,7 +25,7 @@ fn image(path: &Path, about: &str) {
     put(path, bytes);
 }
 
-/// The verb refuses, names each of these, and changes nothing at the checkout.
+/// The verb refuses, names each of these, and changes nothing there.
 #[track_caller]
 fn spares(checkout: &TestCheckout, words: &[&str], parts: &[&str]) {
     let before = checkout.state();

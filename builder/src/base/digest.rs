@@ -117,7 +117,7 @@ impl<T> Hashing<T> {
         self.length
     }
 
-    fn see(&mut self, bytes: &[u8]) {
+    fn update(&mut self, bytes: &[u8]) {
         self.hasher.update(bytes);
         self.length += bytes.len() as u64;
     }
@@ -126,7 +126,7 @@ impl<T> Hashing<T> {
 impl<R: Read> Read for Hashing<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
-        self.see(&buffer[..count]);
+        self.update(&buffer[..count]);
         Ok(count)
     }
 }
@@ -134,7 +134,7 @@ impl<R: Read> Read for Hashing<R> {
 impl<W: Write> Write for Hashing<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.inner.write(bytes)?;
-        self.see(&bytes[..count]);
+        self.update(&bytes[..count]);
         Ok(count)
     }
     fn flush(&mut self) -> io::Result<()> {

@@ -11,7 +11,7 @@ pub trait Progress: Sync {
     /// So much was in vain and must be done again.
     fn retreat(&self, count: u64);
     /// A line that people should read.
-    fn say(&self, line: &str);
+    fn log(&self, line: &str);
 }
 
 /// Shows nothing.
@@ -23,5 +23,5 @@ impl Progress for Silent {
     fn name(&self, _: &str) {}
     fn advance(&self, _: u64) {}
     fn retreat(&self, _: u64) {}
-    fn say(&self, _: &str) {}
+    fn log(&self, _: &str) {}
 }

@@ -182,14 +182,14 @@ fn fetch_one(
         Ok(got) => {
             let fetched =
                 Fetched { name: wanted.name.clone(), bytes: got.bytes, from: got.from, refused: got.refused };
-            progress.say(&format!("{}: fetched from {}", fetched.name, fetched.from));
+            progress.log(&format!("{}: fetched from {}", fetched.name, fetched.from));
             Ok(FetchOutcome::Fetched(got.outputs, fetched))
         }
         Err(fault) if matches!(fault.class(), Class::Machine | Class::Bug) => {
             Err(fault.context(&wanted.name))
         }
         Err(fault) => {
-            progress.say(&format!("{}: {}", wanted.name, fault.what()));
+            progress.log(&format!("{}: {}", wanted.name, fault.what()));
             Ok(FetchOutcome::Missing(fault.help(&wanted.help)))
         }
     }

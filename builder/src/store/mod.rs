@@ -95,15 +95,15 @@ impl Store {
     }
 
     fn temporary(&self) -> Result<(File, Temporary)> {
-        Temporary::create(self.own()?)
+        Temporary::create(self.scratch_folder()?)
     }
 
     /// A path of this process's own on which nothing lies.
     fn fresh(&self) -> Result<PathBuf> {
-        Ok(self.own()?.fresh())
+        Ok(self.scratch_folder()?.fresh())
     }
 
-    fn own(&self) -> Result<&Scratch> {
+    fn scratch_folder(&self) -> Result<&Scratch> {
         self.scratch.as_ref().ok_or_else(|| Fault::bug("a write into a store that is open for gc"))
     }
 

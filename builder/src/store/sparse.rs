@@ -61,7 +61,7 @@ impl<'s> SparseWriter<'s> {
     pub fn commit(self, length: u64) -> Result<(Digest, u64)> {
         let shown = self.temporary.path();
         self.file.set_len(length).map_err(|e| Fault::io("write", shown, e))?;
-        self.digest.tell(length);
+        self.digest.report(length);
         // The disk takes the rest while the digest is made of it.
         self.flush.end().and_then(|ended| ended.map_err(|e| Fault::io("sync", shown, e)))?;
         layout::seal(&self.file, shown)?;
@@ -84,8 +84,8 @@ impl BlockWriter for SparseWriter<'_> {
     fn finalize_up_to(&mut self, end: u64) {
         if end >= self.settled + STRIDE {
             self.settled = end;
-            self.digest.tell(end);
-            self.flush.tell(end);
+            self.digest.report(end);
+            self.flush.report(end);
         }
     }
 }
@@ -102,7 +102,7 @@ impl<T: Send + 'static> Follower<T> {
         Self { settled, thread: spawn(move || follow(end)) }
     }
 
-    fn tell(&self, end: u64) {
+    fn report(&self, end: u64) {
         // It is deaf only after an error, which its end tells.
         let _ = self.settled.send(end);
     }

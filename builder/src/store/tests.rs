@@ -174,7 +174,7 @@ fn gc_keeps_what_a_living_owner_needs() {
 }
 
 #[test]
-fn a_tree_is_laid_out_once_and_whole() {
+fn a_tree_is_checked_out_once_and_whole() {
     let (_folder, store) = store();
     let name = Digest::of("name");
     let lay = |text: &str| {

@@ -1,6 +1,7 @@
 //! House rules as tests: layout, sizes, forbidden words. Every finding is listed, not only the first.
 
 mod layout;
+mod names;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -106,7 +106,7 @@ impl Progress for Bar {
         self.bar.set_position(self.bar.position().saturating_sub(count));
     }
 
-    fn say(&self, line: &str) {
+    fn log(&self, line: &str) {
         match self.lines() {
             Some(mut lines) => {
                 let _ = writeln!(lines.out, "{line}");
@@ -153,7 +153,7 @@ mod tests {
         let progress = Bar::new(Show::Lines(Box::new(log.clone())), ProgressUnit::Bytes, 4096);
         progress.advance(1024);
         progress.expect(1024);
-        progress.say("kubelet: fetched");
+        progress.log("kubelet: fetched");
         progress.retreat(512);
         assert_eq!(String::from_utf8(log.0.lock().unwrap().clone()).unwrap(), "kubelet: fetched\n");
         let line = progress.describe(Duration::from_secs(2));

@@ -62,7 +62,7 @@ fn write(image: &Path, target: &Target, seed: Option<&Seed>, progress: &dyn Prog
         let before = match last {
             Some((known, before)) if known == phase => before,
             _ => {
-                progress.say(if phase == Phase::Writing { "writing" } else { "reading back" });
+                progress.log(if phase == Phase::Writing { "writing" } else { "reading back" });
                 progress.expect(total);
                 0
             }

@@ -69,7 +69,7 @@ impl Supply<'_> {
         files: &BTreeMap<TreePath, Payload>,
         texts: BTreeMap<TreePath, String>,
     ) -> Result<Option<StepId>> {
-        let Some((bytes, archive)) = self.here(&mut planned.plan, component, input)? else {
+        let Some((bytes, archive)) = self.find_input(&mut planned.plan, component, input)? else {
             planned.note_missing(missing(component, input, &self.lock.line));
             return Ok(None);
         };
@@ -80,7 +80,7 @@ impl Supply<'_> {
 
     /// Adds the step that brings a component's bytes, if the store has what it takes, and says how its files are
     /// got out of them.
-    fn here(
+    fn find_input(
         self,
         plan: &mut Plan,
         component: &Component,

@@ -48,7 +48,7 @@ pub struct DiskPlan {
 pub type LeftOut = BTreeMap<PackageName, Vec<String>>;
 
 /// A package of ours that may be installed.
-struct Own {
+struct OwnPackage {
     version: Version,
     deb: StepId,
     needs: Vec<Clause>,
@@ -73,7 +73,7 @@ pub fn plan(target: &BuildTarget, store: &Store) -> Result<DiskPlan> {
     let versions = versions.collect::<BTreeMap<_, _>>();
     let pinned = RoleVersions::new(recipe, role, Some(lock))?.packages;
     let named: BTreeMap<_, _> = role_packages.packages.iter().cloned().collect();
-    let mut own = own(&plan, &named, lock.arch)?;
+    let mut own = own_packages(&plan, &named, lock.arch)?;
     // Components of other roles stay out.
     own.retain(|name, _| pinned.contains_key(name) || named.contains_key(name) || *name == machine.name);
     let (own, left_out) = installable(own, versions.clone());
@@ -107,11 +107,11 @@ impl DiskPlan {
 
 /// The plan's packages. Those that are packed of a tree say what they need; a program of ours is linked
 /// into one file and needs nothing.
-fn own(
+fn own_packages(
     plan: &Plan,
     programs: &BTreeMap<PackageName, Version>,
     arch: Arch,
-) -> Result<BTreeMap<PackageName, Own>> {
+) -> Result<BTreeMap<PackageName, OwnPackage>> {
     let mut own = BTreeMap::new();
     for (deb, planned) in plan.iter() {
         match &planned.step {
@@ -122,13 +122,13 @@ fn own(
                     needs.extend(relation::parse(field(name), arch)?);
                 }
                 let version = field("Version").parse()?;
-                own.insert(PackageName::new(field("Package"))?, Own { version, deb, needs });
+                own.insert(PackageName::new(field("Package"))?, OwnPackage { version, deb, needs });
             }
             Step::Program { .. } => {
                 let named = programs.iter().find(|(name, _)| planned.label == format!("deb {name}"));
                 let (name, version) =
                     named.ok_or_else(|| Fault::bug(format!("{} is no package", planned.label)))?;
-                own.insert(name.clone(), Own { version: version.clone(), deb, needs: Vec::new() });
+                own.insert(name.clone(), OwnPackage { version: version.clone(), deb, needs: Vec::new() });
             }
             _ => {}
         }
@@ -138,7 +138,7 @@ fn own(
 
 /// Leaves out packages with unmet dependencies, then those that needed them, until the rest stands.
 fn installable(
-    mut own: BTreeMap<PackageName, Own>,
+    mut own: BTreeMap<PackageName, OwnPackage>,
     mut versions: BTreeMap<PackageName, Version>,
 ) -> (BTreeMap<PackageName, StepId>, LeftOut) {
     let mut left_out = LeftOut::new();
@@ -147,8 +147,8 @@ fn installable(
         let met = |clause: &Clause| {
             clause.iter().any(|r| versions.get(&r.name).is_some_and(|version| r.allows(version)))
         };
-        let lacks = |package: &Own| -> Vec<String> {
-            package.needs.iter().filter(|clause| !met(clause)).map(told).collect()
+        let lacks = |package: &OwnPackage| -> Vec<String> {
+            package.needs.iter().filter(|clause| !met(clause)).map(describe).collect()
         };
         let out: LeftOut = own.iter().map(|(name, package)| (name.clone(), lacks(package))).collect();
         let out: LeftOut = out.into_iter().filter(|(_, lacks)| !lacks.is_empty()).collect();
@@ -164,7 +164,7 @@ fn installable(
     (own.into_iter().map(|(name, package)| (name, package.deb)).collect(), left_out)
 }
 
-fn told(clause: &Clause) -> String {
+fn describe(clause: &Clause) -> String {
     clause.iter().map(Relation::to_string).collect::<Vec<_>>().join(" | ")
 }
 
@@ -182,7 +182,7 @@ mod tests {
         let own = |(package, depends): (&str, &str)| {
             let needs = relation::parse(depends, Arch::Amd64).unwrap();
             let deb = StepId(Digest::of(package));
-            (name(package), Own { version: "1".parse().unwrap(), deb, needs })
+            (name(package), OwnPackage { version: "1".parse().unwrap(), deb, needs })
         };
         let packages = [
             ("hale", ""),

@@ -298,21 +298,24 @@ impl StepRunner<'_> {
         tree: &mut Tree,
         documents: &mut Memory,
     ) -> Result<()> {
-        let trees =
-            bill.packages.iter().map(|ware| self.tree(inputs, &ware.tree)).collect::<Result<Vec<_>>>()?;
-        let versions: Vec<_> = bill.packages.iter().map(|ware| ware.version.to_string()).collect();
+        let trees = bill
+            .packages
+            .iter()
+            .map(|package| self.tree(inputs, &package.tree))
+            .collect::<Result<Vec<_>>>()?;
+        let versions: Vec<_> = bill.packages.iter().map(|package| package.version.to_string()).collect();
         let mut packages = Vec::new();
-        for ((ware, tree), version) in bill.packages.iter().zip(&trees).zip(&versions) {
-            let Output::Blob { content, size } = output(inputs, &ware.deb)? else {
-                return Err(Fault::bug(format!("{} is no file", ware.name)));
+        for ((package, tree), version) in bill.packages.iter().zip(&trees).zip(&versions) {
+            let Output::Blob { content, size } = output(inputs, &package.deb)? else {
+                return Err(Fault::bug(format!("{} is no file", package.name)));
             };
             packages.push(manifest::PackageContents {
-                name: &ware.name,
+                name: &package.name,
                 version,
-                arch: ware.arch,
+                arch: package.arch,
                 deb: (content, size),
-                origin: ware.origin.clone(),
-                source: ware.source,
+                origin: package.origin.clone(),
+                source: package.source,
                 tree,
             });
         }

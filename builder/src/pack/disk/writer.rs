@@ -55,7 +55,7 @@ pub fn filled(bytes: &[u8], block: usize) -> Vec<(u64, &[u8])> {
     stretches
 }
 
-/// A stretch of another sink: a partition of a disk. Refuses writes past its end.
+/// A stretch of another writer: a partition of a disk. Refuses writes past its end.
 pub struct Part<'a> {
     disk: &'a mut dyn BlockWriter,
     start: u64,

@@ -47,7 +47,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 const RUNS: usize = 3;
 
 /// Measures.
-pub(crate) fn run(context: &Context, tell: &mut dyn FnMut(Measurement)) -> Result<()> {
+pub(crate) fn run(context: &Context, record: &mut dyn FnMut(Measurement)) -> Result<()> {
     let scratch = tempfile::tempdir().map_err(|e| Fault::machine("no scratch folder").cause(e))?;
     let (tools, boot) = (disks::tools(context)?, disks::group(context, system::BOOT)?);
     let image = scratch.path().join("ours.raw");
@@ -61,10 +61,10 @@ pub(crate) fn run(context: &Context, tell: &mut dyn FnMut(Measurement)) -> Resul
         (ours, debian) = (ours.min(power_on(&image)?), debian.min(power_on(&theirs)?));
     }
     for (what, boot) in [("power-on to multi-user", ours), ("  a Debian that mmdebstrap made", debian)] {
-        tell(seconds(what, boot.whole, None));
-        tell(seconds("    of it until the kernel's clock starts", boot.whole - boot.kernel, None));
+        record(seconds(what, boot.whole, None));
+        record(seconds("    of it until the kernel's clock starts", boot.whole - boot.kernel, None));
     }
-    tell(ratio("  ours by Debian's", ours.whole / debian.whole, Goal::AtMost(0.5)));
+    record(ratio("  ours by Debian's", ours.whole / debian.whole, Goal::AtMost(0.5)));
     Ok(())
 }
 

@@ -18,7 +18,7 @@ const RUNS: usize = 3;
 const BOOTSTRAP: &str = "master: the bootstrap is done, since power-on";
 
 /// Runs the test with the user's own store; it fails if one run does, or if a component was not handed over.
-pub(crate) fn run(context: &Context, tell: &mut dyn FnMut(Measurement)) -> Result<()> {
+pub(crate) fn run(context: &Context, record: &mut dyn FnMut(Measurement)) -> Result<()> {
     let folder = tempfile::tempdir().map_err(|e| Fault::machine("no scratch folder").cause(e))?;
     let mut preloaded: f64 = 0.0;
     for run in 1..=RUNS {
@@ -26,15 +26,15 @@ pub(crate) fn run(context: &Context, tell: &mut dyn FnMut(Measurement)) -> Resul
             if what == BOOTSTRAP {
                 preloaded = preloaded.max(took);
             }
-            tell(seconds(&format!("{run} of {RUNS}: {what}"), took, None));
+            record(seconds(&format!("{run} of {RUNS}: {what}"), took, None));
         }
     }
     stages(context, folder.path(), &["--skip", "up::"])?;
     let imported = stages(context, folder.path(), &["import::", "--include-ignored"])?;
     for (what, took) in imported {
-        tell(seconds(&format!("images imported: {what}"), took, None));
+        record(seconds(&format!("images imported: {what}"), took, None));
         if what == BOOTSTRAP {
-            tell(ratio("  preloaded by imported", preloaded / took, Goal::AtMost(0.6)));
+            record(ratio("  preloaded by imported", preloaded / took, Goal::AtMost(0.6)));
         }
     }
     Ok(())

@@ -33,41 +33,41 @@ const LINE: (&str, &str, &str) = ("overlays/common/etc/containers/registries.con
 const ROLE: &str = "master";
 
 /// Measures. Debian's packages must have been fetched into the user's own store.
-pub(crate) fn run(context: &Context, tell: &mut dyn FnMut(Measurement)) -> Result<()> {
+pub(crate) fn run(context: &Context, record: &mut dyn FnMut(Measurement)) -> Result<()> {
     let lab = Lab::new(context)?;
     // `hale` is compiled before anything is measured.
     lab.run(&["build", ROLE])?;
     let (packages, theirs) =
         (lab.checkout().with_file_name("packages"), lab.checkout().with_file_name("theirs"));
-    tell(ratio("cores busy while unpacking", unpacking(context, &lab)?, Goal::AtLeast(0.8)));
+    record(ratio("cores busy while unpacking", unpacking(context, &lab)?, Goal::AtLeast(0.8)));
     let ours = steps(context, &lab, &packages)?;
-    tell(seconds("root tree from packages that are here", ours.root, None));
+    record(seconds("root tree from packages that are here", ours.root, None));
     let debstrapped = mmdebstrap(&ours.names, &theirs, [repository(&packages)?])?;
-    tell(seconds("  mmdebstrap", debstrapped, None));
-    tell(ratio("  mmdebstrap's time by ours", debstrapped / ours.root, Goal::AtLeast(4.0)));
+    record(seconds("  mmdebstrap", debstrapped, None));
+    record(ratio("  mmdebstrap's time by ours", debstrapped / ours.root, Goal::AtLeast(4.0)));
     let image = theirs.with_extension("ext4");
     let made = mke2fs(&theirs, &image, "1G")?;
     fs::remove_file(&image).map_err(|e| Fault::io("remove", &image, e))?;
-    tell(seconds("disk from a root tree, digested and durable", ours.disk, None));
-    tell(seconds("  mke2fs -d of mmdebstrap's", made, None));
-    tell(ratio("  ours by mke2fs's", ours.disk / made, Goal::AtMost(1.5)));
+    record(seconds("disk from a root tree, digested and durable", ours.disk, None));
+    record(seconds("  mke2fs -d of mmdebstrap's", made, None));
+    record(ratio("  ours by mke2fs's", ours.disk / made, Goal::AtMost(1.5)));
 
     let image = ["image", ROLE, "--without-components"];
     let (nothing, _) = lab.run(&image)?;
-    tell(seconds("image with nothing to do", nothing, None));
+    record(seconds("image with nothing to do", nothing, None));
     lab.edit(LINE.0, LINE.1, LINE.2)?;
     let (changed, _) = lab.run(&image)?;
-    tell(seconds("one overlay line to a new image", changed, Some(Goal::AtMost(5.0))));
+    record(seconds("one overlay line to a new image", changed, Some(Goal::AtMost(5.0))));
     lab.forget(&lab.store().join("steps"))?;
     let (whole, store) = hand_over(context, &lab)?;
     let (_, said) = lab.run(&[&image[..], &["--format", "zstd"]].concat())?;
-    tell(bytes("peak memory of an image and its zstd", number(&said, "/peak-memory")?, Some(512e6)));
+    record(bytes("peak memory of an image and its zstd", number(&said, "/peak-memory")?, Some(512e6)));
     let size = number(&said, "/images/1/bytes")?;
-    tell(bytes("image, compressed with zstd", size, None));
+    record(bytes("image, compressed with zstd", size, None));
     let files = files_compressed(&whole, &store)?;
     let most = Some(Goal::AtMost(1.15));
-    tell(quotient("  by the installed packages' files, compressed alike", size / files, most));
-    tell(quotient("  by the packages as Debian has them, with xz", size / ours.packed, None));
+    record(quotient("  by the installed packages' files, compressed alike", size / files, most));
+    record(quotient("  by the packages as Debian has them, with xz", size / ours.packed, None));
     Ok(())
 }
 

@@ -38,7 +38,7 @@ fn config() -> String {
     )
 }
 
-pub(super) fn run(context: &Context, tell: &mut dyn FnMut(Measurement)) -> Result<()> {
+pub(super) fn run(context: &Context, record: &mut dyn FnMut(Measurement)) -> Result<()> {
     let scratch = tempfile::tempdir().map_err(|e| Fault::machine("no scratch directory").cause(e))?;
     let (deb, root, bundle) = (scratch.path().join("hale.deb"), scratch.path().join("root"), scratch.path());
     let package = cargo::build(&context.root, &context.toolchain(), Epoch::new(0)?)?;
@@ -59,9 +59,9 @@ pub(super) fn run(context: &Context, tell: &mut dyn FnMut(Measurement)) -> Resul
         unit: Unit::Seconds,
         goal,
     };
-    tell(row("one call of crun", direct, None));
-    tell(row("one call through the shim", shim, None));
-    tell(row("added by the shim", (shim - direct).max(0.0), Some(Goal::AtMost(0.002))));
+    record(row("one call of crun", direct, None));
+    record(row("one call through the shim", shim, None));
+    record(row("added by the shim", (shim - direct).max(0.0), Some(Goal::AtMost(0.002))));
     Ok(())
 }
 

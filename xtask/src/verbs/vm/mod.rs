@@ -106,7 +106,7 @@ impl Vm {
         let accelerator = Accelerator::probe(&tools)?;
         let how = if accelerator == Accelerator::Kvm { "KVM" } else { "emulation" };
         let store = Store::open(&context.store)?;
-        let draft = |to: PathBuf| Draft::new(&to, target.clone(), image, told(&machine, how), &store);
+        let draft = |to: PathBuf| Draft::new(&to, target.clone(), image, describe(&machine, how), &store);
         let draft = self.report.map(draft).transpose()?;
         eprintln!("{} by {how}; Ctrl-A X ends it, and what it wrote is forgotten", target.role);
         run(machine.command(&tools, accelerator, scratch.path())?, port, draft.as_ref())
@@ -134,7 +134,7 @@ fn overlay(tools: &Tools, image: &Path, gibibytes: u32, scratch: &Path) -> Resul
 }
 
 /// A machine in words.
-fn told(machine: &Machine, how: &str) -> String {
+fn describe(machine: &Machine, how: &str) -> String {
     let firmware = if machine.firmware == Firmware::Uefi { "UEFI" } else { "BIOS" };
     format!("{} processors, {} MiB, {firmware}, {how}", machine.processors, machine.memory)
 }
@@ -149,7 +149,7 @@ fn run(mut qemu: Command, port: PathBuf, draft: Option<&Draft>) -> Result<()> {
         Some(draft) => {
             let status = loop {
                 // A report that cannot be written must not take the machine with it.
-                if let Err(fault) = tell(&mut listener, draft) {
+                if let Err(fault) = write_report(&mut listener, draft) {
                     eprintln!("{fault}");
                 }
                 match child.try_wait().map_err(failed)? {
@@ -170,6 +170,6 @@ fn run(mut qemu: Command, port: PathBuf, draft: Option<&Draft>) -> Result<()> {
 }
 
 /// Hears what is new; writes the report once the machine has said all.
-fn tell(listener: &mut Listener, draft: &Draft) -> Result<()> {
+fn write_report(listener: &mut Listener, draft: &Draft) -> Result<()> {
     if listener.hear()? && listener.is_told() { draft.write(listener) } else { Ok(()) }
 }
