@@ -230,7 +230,8 @@ fn annotations_have_no_effect_on_the_host() {
 /// The kernel takes the lower 32 bits of a family and of a protocol, whatever stands above them; so must the filter.
 #[test]
 fn sockets_are_of_few_kinds_however_their_numbers_are_written() {
-    const TRY: &str = "for (@ARGV) { my ($f, $p) = map { oct } split /,/; $! = 0; my $s = syscall(41, $f, 3, $p);
+    const TRY: &str =
+        "for (@ARGV) { my ($f, $p) = map { oct } split /,/; $! = 0; my $s = syscall(41, $f, 3, $p);
         print qq($_:), $!+0, qq(\n) }";
     const ABOVE: u64 = 1 << 32;
     // Netlink's protocols: the audit's is 9 (netlink(7)).

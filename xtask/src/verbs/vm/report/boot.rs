@@ -12,7 +12,7 @@ pub(crate) struct Heard {
 
 /// A first boot, as far as it was told.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct BootReport {
+pub(crate) struct FirstBoot {
     /// Phases in the order in which they were first told of.
     pub(crate) phases: Vec<Phase>,
     /// What the machine said of itself, and when.
@@ -53,7 +53,7 @@ impl State {
     }
 }
 
-impl BootReport {
+impl FirstBoot {
     /// Reads what was heard.
     pub(crate) fn of(lines: &[Heard]) -> Self {
         let mut boot = Self::default();
@@ -118,9 +118,9 @@ pub(crate) fn seconds(microseconds: u64) -> f64 {
 mod tests {
     use super::*;
 
-    fn boot(lines: &[(f64, &str)]) -> BootReport {
+    fn boot(lines: &[(f64, &str)]) -> FirstBoot {
         let heard = |(at, text): &(f64, &str)| Heard { at: *at, text: (*text).to_owned() };
-        BootReport::of(&lines.iter().map(heard).collect::<Vec<_>>())
+        FirstBoot::of(&lines.iter().map(heard).collect::<Vec<_>>())
     }
 
     #[test]

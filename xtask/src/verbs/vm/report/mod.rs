@@ -17,7 +17,7 @@ use builder::host::atomic::write_whole;
 use builder::plan::Output;
 use builder::store::Store;
 
-use boot::{BootReport, Heard};
+use boot::{FirstBoot, Heard};
 use composition::Composition;
 use page::Page;
 
@@ -59,7 +59,7 @@ impl Listener {
 
     /// Whether the machine has said all that it says.
     pub(crate) fn is_told(&self) -> bool {
-        BootReport::of(&self.heard).report.is_some()
+        FirstBoot::of(&self.heard).report.is_some()
     }
 }
 
@@ -94,7 +94,7 @@ impl Draft {
             subject: format!("{} of line {}", self.target.role, self.target.line),
             image: (self.image.display().to_string(), length),
             machine: self.machine.clone(),
-            boot: BootReport::of(&listener.heard),
+            boot: FirstBoot::of(&listener.heard),
             composition: self.composition.clone(),
         };
         write_whole(&self.to, 0o644, |file| file.write_all(page.html().as_bytes()))

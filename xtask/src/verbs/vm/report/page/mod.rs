@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use node::doctor::finding::{Finding, Verdict};
 use node::doctor::report::BootReport;
 
-use super::boot::{BootReport, Phase, State, seconds};
+use super::boot::{FirstBoot, Phase, State, seconds};
 use super::chart::{ChartBar, chart};
 use super::composition::{Composition, Weight};
 use crate::ui::table::bytes;
@@ -18,7 +18,7 @@ pub(crate) struct Page {
     /// What it ran on, in words.
     pub(crate) machine: String,
     /// What it said.
-    pub(crate) boot: BootReport,
+    pub(crate) boot: FirstBoot,
     /// What the image holds, or why that is not known.
     pub(crate) composition: Result<Composition, String>,
 }
@@ -102,7 +102,7 @@ fn time(seconds: f64) -> String {
     format!("{seconds:.1} s")
 }
 
-fn phases(boot: &BootReport) -> Markup {
+fn phases(boot: &FirstBoot) -> Markup {
     if boot.phases.is_empty() {
         return html! { p { "The machine told of none." } };
     }

@@ -13,7 +13,7 @@ fn page(lines: &[&str], composition: Result<Composition, String>) -> String {
         subject: "master of line 1.20".to_owned(),
         image: ("dist/1.20/images/hale-<master>.raw".to_owned(), 1_400_000_000),
         machine: "2 processors, 4096 MiB, UEFI, emulation".to_owned(),
-        boot: BootReport::of(&heard),
+        boot: FirstBoot::of(&heard),
         composition,
     };
     page.html()
