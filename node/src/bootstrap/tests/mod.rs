@@ -309,11 +309,8 @@ fn each_hostile_or_broken_thing_ends_in_one_clear_line() {
         "systemd.unified_cgroup_hierarchy=0",
     );
     check("master", &|fake| *fake.version.borrow_mut() = "v1.19.0".into(), "is v1.19.0, not v1.20.2");
-    check(
-        "master",
-        &|fake| fake.make(NodeConfig::PATH, "nonsense = 1"),
-        "node.toml:1: unknown field `nonsense`",
-    );
+    let nonsense = |fake: &FakeHost| fake.make(NodeConfig::PATH, "nonsense = 1");
+    check("master", &nonsense, "node.toml:1: unknown field `nonsense`");
     let readable = |fake: &FakeHost| {
         use std::os::unix::fs::PermissionsExt;
         std::fs::set_permissions(fake.path(NodeConfig::PATH), std::fs::Permissions::from_mode(0o644))
