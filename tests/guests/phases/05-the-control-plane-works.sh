@@ -8,6 +8,11 @@ until [ "$(kubectl -n kube-system get pods -l k8s-app=kube-dns -o 'jsonpath={.it
 done
 # What a node needs to join is signed. Nobody comes with it.
 hale token
-systemctl is-active hale-approve.service
+# It is started anew without anybody waiting for it.
+begun=$(date +%s)
+until systemctl is-active hale-approve.service; do
+    [ $(($(date +%s) - begun)) -lt 60 ]
+    sleep 1
+done
 systemctl stop hale-approve.service
 kubectl -n kube-public get configmap cluster-info -o yaml | grep jws-kubeconfig
