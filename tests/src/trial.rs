@@ -73,11 +73,16 @@ pub fn archive(guest: &str, folder: &Path, to: &Path) -> Drive {
     Drive::Snapshot(to.to_owned())
 }
 
+/// A seed with this node.toml.
+pub fn seed_with(text: &str) -> Result<Seed> {
+    let (mut tree, mut contents) = (Tree::new(), Memory::default());
+    tree.insert(TreePath::new("node.toml")?, contents.file(text, 0o600))?;
+    Seed::new(tree, contents)
+}
+
 /// A seed disk with this node.toml, written to `to`; `spoil` may change its bytes.
 pub fn seed(text: &str, to: &Path, spoil: impl FnOnce(&mut [u8])) -> Result<Drive> {
-    let (mut tree, mut contents, mut bytes) = (Tree::new(), Memory::default(), Vec::new());
-    tree.insert(TreePath::new("node.toml")?, contents.file(text, 0o600))?;
-    let seed = Seed::new(tree, contents)?;
+    let (seed, mut bytes) = (seed_with(text)?, Vec::new());
     seed.write(&mut bytes)?;
     bytes.resize(seed.length() as usize, 0);
     spoil(&mut bytes);

@@ -9,6 +9,7 @@ use builder::base::Digest;
 use builder::pack::disk::gpt::{Gpt, Partition, Purpose};
 use builder::store::Store;
 use tests::cli::TestCheckout;
+use tests::loops::Loop;
 use tests::tools::{need_root, put, succeed, tool};
 
 const MIB: u64 = 1 << 20;
@@ -229,9 +230,8 @@ fn an_image_is_never_written_over_itself() {
     let (own, other) = (images.join("hale-master.raw"), images.join("hale-node.raw"));
     fs::hard_link(&own, checkout.path("hard")).unwrap();
     symlink(&own, checkout.path("soft")).unwrap();
-    let losetup = || tool("losetup", "mount");
-    let device = succeed(losetup().args(["--find", "--show"]).arg(&own));
-    let device = String::from_utf8(device).unwrap().trim().to_owned();
+    let plugged = Loop::over(&own);
+    let device = plugged.device().to_str().unwrap();
     let copy = checkout.path("copy");
     fs::copy(&own, &copy).unwrap();
     let blobs = || {
@@ -239,10 +239,10 @@ fn an_image_is_never_written_over_itself() {
         blobs.map(|blob| Digest::of(fs::read(blob.unwrap().path()).unwrap())).collect::<Vec<_>>()
     };
     let before = blobs();
-    let refused: Vec<_> = [own.to_str().unwrap(), "hard", "soft", &device, other.to_str().unwrap()]
+    let refused: Vec<_> = [own.to_str().unwrap(), "hard", "soft", device, other.to_str().unwrap()]
         .map(|to| (to.to_owned(), checkout.run(&["flash", "master", "--to", to, "--yes", "--overwrite"])))
         .into();
-    succeed(losetup().arg("--detach").arg(&device));
+    drop(plugged);
     for (to, output) in refused {
         let text = tests::tools::said(&output);
         assert_eq!(output.status.code(), Some(2), "{to}: {text}");

@@ -1,7 +1,7 @@
 //! A disk labelled `HALE-SEED`: where `node.toml` comes from when the node has none of its own.
 //!
 //! A disk of its own is the operator's, and is never written to. A partition beside the root, as `flash --seed` makes it,
-//! stays with the machine: its file's secrets are wiped after their use, as `/etc/hale/node.toml`'s are. What is on it is believed no more than it must be:
+//! stays with the machine: its file's secrets are wiped after their use. What is on it is believed no more than it must be:
 //! mounted read-only without set-user-ID, devices, execution or links that are followed, and without replaying a journal,
 //! which would write to it; one regular file of at most 64 KiB is read through no link, and copied to
 //! `/etc/hale/node.toml`, whose secrets are wiped after their use. The kernel reads the file system: who can

@@ -7,7 +7,6 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 use crate::fault::{Fault, Result};
 use crate::host::files;
@@ -99,40 +98,57 @@ fn ids(node: &Node, owner: Owner) -> (u32, u32) {
 pub fn differences(node: &Node) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for (path, owner, mode) in table(node) {
-        let full = node.host.path(path);
-        let Ok(metadata) = fs::symlink_metadata(&full) else {
-            if path.ends_with('/') {
-                found.push(format!("{path} is missing"));
+        match look(node, path)? {
+            Found::Nothing if path.ends_with('/') => found.push(format!("{path} is missing")),
+            Found::Nothing => {}
+            Found::AnotherKind => found.push(format!("{path} is of another kind")),
+            Found::Entry(is, is_mode) => {
+                let expect = ids(node, owner);
+                if (is, is_mode) != (expect, mode) {
+                    let ((uid, gid), (expect_uid, expect_gid)) = (is, expect);
+                    found.push(format!(
+                        "{path} is {uid}:{gid} {is_mode:04o}, not {expect_uid}:{expect_gid} {mode:04o}"
+                    ));
+                }
             }
-            continue;
-        };
-        let (uid, gid) = node.host.owner(&full).map_err(|e| Fault::io("examine", path, e))?;
-        let is = metadata.permissions().mode() & 0o7777;
-        if metadata.is_symlink() || metadata.is_dir() != path.ends_with('/') {
-            found.push(format!("{path} is of another kind"));
-        } else if ((uid, gid), is) != (ids(node, owner), mode) {
-            let (expect_uid, expect_gid) = ids(node, owner);
-            found.push(format!("{path} is {uid}:{gid} {is:04o}, not {expect_uid}:{expect_gid} {mode:04o}"));
         }
     }
     Ok(found)
 }
 
-/// Sets owner and mode of every path as the table says.
+/// What is at a path of the table.
+enum Found {
+    Nothing,
+    /// A link, or a file where a directory is to be.
+    AnotherKind,
+    /// Its owner and its mode.
+    Entry((u32, u32), u32),
+}
+
+fn look(node: &Node, path: &str) -> Result<Found> {
+    let full = node.host.path(path);
+    let Ok(metadata) = fs::symlink_metadata(&full) else { return Ok(Found::Nothing) };
+    if metadata.is_symlink() || metadata.is_dir() != path.ends_with('/') {
+        return Ok(Found::AnotherKind);
+    }
+    let owner = node.host.owner(&full).map_err(|e| Fault::io("examine", path, e))?;
+    Ok(Found::Entry(owner, metadata.permissions().mode() & 0o7777))
+}
+
+/// Sets owner and mode of every path as the table says. What is right is not touched: a unit may do without writing
+/// there.
 pub fn apply(node: &Node) -> Result<()> {
     for (path, owner, mode) in table(node) {
         let full = node.host.path(path);
-        match fs::symlink_metadata(&full) {
-            Err(_) if path.ends_with('/') => files::make_directory(node.host, &full, 0o755)?,
-            Err(_) => continue,
-            Ok(metadata) if metadata.is_symlink() || metadata.is_dir() != path.ends_with('/') => {
+        let (uid, gid) = ids(node, owner);
+        match look(node, path)? {
+            Found::Nothing if path.ends_with('/') => files::make_directory(node.host, &full, 0o755)?,
+            Found::Nothing => continue,
+            Found::AnotherKind => {
                 return Err(Fault::machine(format!("{path} is of another kind than it must be")));
             }
-            Ok(_) => {}
-        }
-        let (uid, gid) = ids(node, owner);
-        if is_so(node, &full, (uid, gid), mode)? {
-            continue;
+            Found::Entry(is, is_mode) if (is, is_mode) == ((uid, gid), mode) => continue,
+            Found::Entry(..) => {}
         }
         node.host.before_change(&full)?;
         node.host.chown(&full, uid, gid).map_err(|e| Fault::io("change the owner of", path, e))?;
@@ -141,11 +157,4 @@ pub fn apply(node: &Node) -> Result<()> {
         set.map_err(|e| Fault::io("change the mode of", path, e))?;
     }
     Ok(())
-}
-
-/// Returns whether a path has this owner and mode. What is right is not touched: a unit may do without writing there.
-fn is_so(node: &Node, path: &Path, owner: (u32, u32), mode: u32) -> Result<bool> {
-    let examine = |e| Fault::io("examine", path, e);
-    let found = fs::symlink_metadata(path).map_err(examine)?.permissions().mode() & 0o7777;
-    Ok(found == mode && node.host.owner(path).map_err(examine)? == owner)
 }

@@ -108,8 +108,7 @@ probe open-by-handle host 'perl -e '"'"'
 for folder in /etc /etc/cron.d /etc/systemd/system /etc/kubernetes/manifests /etc/cni/net.d /etc/crio/crio.conf.d \
     /etc/apt/apt.conf.d /usr/bin /usr/lib/hale /usr/lib/systemd/system /usr/lib/cni /root /boot /var/lib/dpkg \
     /var/lib/kubelet /var/lib/kubelet/pods /var/lib/containers /var/lib/hale /var/lib/etcd /var/log/pods \
-    /run /run/crio /run/containers /run/hale /run/systemd/system /run/lock; do
-    case $folder in /run/lock) continue ;; esac
+    /run /run/crio /run/containers /run/hale /run/systemd/system; do
     writes "$(echo "${folder#/}" | tr / -)" host "$folder"
 done
 probe write-by-chroot host 'chroot $H/ /usr/bin/touch /etc/hale-probe' '[ -e /etc/hale-probe ]' \

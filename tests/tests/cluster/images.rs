@@ -78,17 +78,5 @@ fn shipped(system: &TestSystem, image: &Preloaded, arch: Arch, epoch: Epoch) -> 
     let (tree, mut writer) = (system.store.tree(&output.digest())?, system.store.writer()?);
     let layer = oci::write_layer(&tree, &system.store, epoch, &mut writer)?;
     writer.commit()?;
-    let (package, version) = (image.component.clone(), image.version.to_string());
-    oci::layout(&oci::ImageSpec {
-        entrypoint: image.entrypoint.clone(),
-        title: package.to_string(),
-        version: version.clone(),
-        description: None,
-        licenses: Some(image.license.clone()),
-        arch,
-        epoch,
-        base: None,
-        annotations: BTreeMap::new(),
-        layers: vec![oci::PackageLayer { package, version, layer }],
-    })
+    oci::layout(&oci::ImageSpec::preloaded(image, layer, arch, epoch))
 }

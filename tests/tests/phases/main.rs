@@ -19,7 +19,7 @@ use builder::base::{Fault, Result};
 use builder::build::planner::system;
 use builder::host::overwrite::Overwrite;
 use builder::host::sandbox::{VERB, helper};
-use builder::machine::flash::{Seed, Target, flash};
+use builder::machine::flash::{Target, flash};
 use builder::machine::vm::{Drive, Firmware};
 use libtest_mimic::{Arguments, Failed, Trial};
 use tests::loops::Loop;
@@ -114,11 +114,9 @@ fn seed(folder: &Path) -> String {
 
 /// Flashes the image with a seed, as to any disk, and removes it.
 fn flashed(image: &Path, disk: &Path, text: &str) -> Result<()> {
-    let (mut tree, mut contents) = (Tree::new(), Memory::default());
-    tree.insert(TreePath::new("node.toml")?, contents.file(text, 0o600))?;
     let device = Loop::over(disk);
     let target = Target::open(device.device(), Overwrite::Own)?;
-    flash(image, &target, Some(&Seed::new(tree, contents)?), &mut |_, _, _| {})?;
+    flash(image, &target, Some(&trial::seed_with(text)?), &mut |_, _, _| {})?;
     fs::remove_file(image).map_err(|e| Fault::io("remove", image, e))
 }
 

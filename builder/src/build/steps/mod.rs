@@ -245,19 +245,7 @@ impl StepRunner<'_> {
     ) -> Result<(Tree, oci::WrittenLayer, oci::Documents)> {
         let tree = self.tree(inputs, &image.tree)?;
         let layer = oci::write_layer(&tree, self.store, epoch, &mut std::io::sink())?;
-        let (package, version) = (image.component.clone(), image.version.to_string());
-        let documents = oci::documents(&oci::ImageSpec {
-            entrypoint: image.entrypoint.clone(),
-            title: package.to_string(),
-            version: version.clone(),
-            description: None,
-            licenses: Some(image.license.clone()),
-            arch,
-            epoch,
-            base: None,
-            annotations: BTreeMap::new(),
-            layers: vec![oci::PackageLayer { package, version, layer }],
-        })?;
+        let documents = oci::documents(&oci::ImageSpec::preloaded(image, layer, arch, epoch))?;
         Ok((tree, layer, documents))
     }
 

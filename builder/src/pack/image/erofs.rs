@@ -57,12 +57,10 @@ pub fn write(tree: &Tree, contents: &dyn Contents, epoch: Epoch, out: &mut dyn W
             }
             Body::File { content, size } => layout.place(content, *size),
         };
-        let at = u32::try_from(at).map_err(|_| Fault::user("a tree that is too large for erofs"))?;
-        inode.encode(index, at, epoch, &mut table);
+        inode.encode(index, block(at)?, epoch, &mut table);
     }
-    let all = u32::try_from(layout.next).map_err(|_| Fault::user("a tree that is too large for erofs"))?;
     table.resize(table.len().next_multiple_of(BLOCK), 0);
-    for part in [superblock(inodes.len(), all, epoch), table, small] {
+    for part in [superblock(inodes.len(), block(layout.next)?, epoch), table, small] {
         written(WHAT, out.write_all(&part))?;
     }
     let mut files: Vec<_> = layout.files.iter().collect();
@@ -100,6 +98,11 @@ impl<'a> Layout<'a> {
         });
         *at
     }
+}
+
+/// A block's number as it is written down.
+fn block(number: u64) -> Result<u32> {
+    u32::try_from(number).map_err(|_| Fault::user("a tree that is too large for erofs"))
 }
 
 fn blocks(bytes: u64) -> u64 {

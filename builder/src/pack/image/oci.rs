@@ -29,6 +29,7 @@ use crate::base::{Digest, Epoch, Fault, Result, json};
 use crate::pack::stream::gzip::Gzip;
 use crate::pack::stream::tar::{self, Style};
 use crate::pack::written;
+use crate::plan::Preloaded;
 
 /// Where an image's programs are looked for.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -100,6 +101,25 @@ pub struct ImageSpec {
     pub annotations: BTreeMap<String, String>,
     /// Layers, lowest first.
     pub layers: Vec<PackageLayer>,
+}
+
+impl ImageSpec {
+    /// The spec of an image that is preloaded: one layer, on no other image.
+    pub fn preloaded(image: &Preloaded, layer: WrittenLayer, arch: Arch, epoch: Epoch) -> Self {
+        let (package, version) = (image.component.clone(), image.version.to_string());
+        Self {
+            title: package.to_string(),
+            version: version.clone(),
+            description: None,
+            licenses: Some(image.license.clone()),
+            arch,
+            entrypoint: image.entrypoint.clone(),
+            epoch,
+            base: None,
+            annotations: BTreeMap::new(),
+            layers: vec![PackageLayer { package, version, layer }],
+        }
+    }
 }
 
 /// Describes an image: the layout's tree, and the contents of its documents. The layers' bytes are
