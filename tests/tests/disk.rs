@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use builder::base::tree::{Memory, Node, Tree, TreePath};
 use builder::base::{Digest, Epoch};
-use builder::build::steps::disk::convert;
+use builder::build::steps::converted::convert;
 use builder::dist::disk_image::publish;
 use builder::host::atomic::AtomicFile;
 use builder::host::overwrite::Overwrite;

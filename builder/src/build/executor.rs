@@ -76,7 +76,7 @@ pub fn survey(plan: &Plan, executor: &dyn Executor) -> Result<(BuildResults, BTr
             }
             None => {
                 missing.insert(id);
-                open.extend(planned(plan, &id)?.step.inputs().into_values());
+                open.extend(planned(plan, &id)?.step.inputs().into_iter());
             }
         }
     }
@@ -99,7 +99,7 @@ impl Queue {
     /// Moves what waits for nothing any more to the ready ones, in the plan's order.
     fn promote(&mut self, plan: &Plan) {
         for (place, (id, planned)) in plan.iter().enumerate() {
-            let needs = || planned.step.inputs().into_values().all(|input| self.built.contains_key(&input));
+            let needs = || planned.step.inputs().into_iter().all(|input| self.built.contains_key(&input));
             if self.waiting.contains(&id) && needs() {
                 self.waiting.remove(&id);
                 self.ready.insert((place, id));
@@ -154,7 +154,7 @@ impl Scheduler {
                 state.busy += 1;
                 let inputs = plan.get(&id).map(|planned| planned.step.inputs()).unwrap_or_default();
                 let output = |input: StepId| Some((input, state.built.get(&input)?.0));
-                return Some((id, inputs.into_values().filter_map(output).collect()));
+                return Some((id, inputs.into_iter().filter_map(output).collect()));
             }
             if state.busy == 0 {
                 return None;
@@ -168,7 +168,7 @@ impl Scheduler {
 mod tests {
     use super::*;
     use crate::base::Digest;
-    use crate::plan::Step;
+    use crate::plan::{FilesStep, UnpackStep};
 
     /// Makes blobs named after their step, and counts.
     #[derive(Default)]
@@ -204,9 +204,9 @@ mod tests {
     fn plan() -> Plan {
         let mut plan = Plan::new();
         for name in ["a", "b", "c"] {
-            let files = plan.add(format!("files {name}"), Step::Files { tree: Digest::of(name) }).unwrap();
-            let once = plan.add(format!("once {name}"), Step::Unpack { deb: files }).unwrap();
-            let twice = plan.add(format!("twice {name}"), Step::Unpack { deb: once }).unwrap();
+            let files = plan.add(format!("files {name}"), FilesStep { tree: Digest::of(name) }).unwrap();
+            let once = plan.add(format!("once {name}"), UnpackStep { deb: files }).unwrap();
+            let twice = plan.add(format!("twice {name}"), UnpackStep { deb: once }).unwrap();
             plan.want(twice);
         }
         plan
@@ -236,7 +236,7 @@ mod tests {
     fn what_no_goal_needs_is_not_asked_for() {
         let (mut plan, executor) =
             (plan(), FakeExecutor { refuses: Some("files lonely"), ..FakeExecutor::default() });
-        plan.add("files lonely", Step::Files { tree: Digest::of("lonely") }).unwrap();
+        plan.add("files lonely", FilesStep { tree: Digest::of("lonely") }).unwrap();
         build(&plan, &executor, NonZero::new(2).unwrap()).unwrap();
     }
 }

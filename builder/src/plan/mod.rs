@@ -15,7 +15,11 @@ mod step;
 pub mod why;
 
 pub use id::{Output, StepId};
-pub use step::{DebMetadata, DiskFormat, LayerSpec, Mapping, Preloaded, Step};
+pub use step::{
+    BundleStep, ClosureStep, CompileStep, ConvertedStep, DebMetadata, DebStep, DiskFormat, DiskStep,
+    FilesStep, ImageStep, InputStep, InstallStep, LayerSpec, Mapping, PayloadStep, PreloadStep, Preloaded,
+    ProgramStep, RootStep, Step, ToolsStep, UnpackStep,
+};
 
 /// A step and what people call it: `deb hale-master`. Labels are unique within a plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,10 +48,11 @@ impl Plan {
     }
 
     /// Adds a step whose inputs are in the plan. The same step twice is one step.
-    pub fn add(&mut self, label: impl Into<String>, step: Step) -> Result<StepId> {
+    pub fn add(&mut self, label: impl Into<String>, step: impl Into<Step>) -> Result<StepId> {
+        let step = step.into();
         let id = step.id()?;
         let label = label.into();
-        if let Some(missing) = step.inputs().into_values().find(|input| !self.steps.contains_key(input)) {
+        if let Some(missing) = step.inputs().into_iter().find(|input| !self.steps.contains_key(input)) {
             return Err(Fault::bug(format!("{label} needs step {missing}, which is not in the plan")));
         }
         if self.steps.contains_key(&id) {
@@ -131,8 +136,8 @@ mod tests {
     use super::*;
     use crate::base::Digest;
 
-    fn files(text: &str) -> Step {
-        Step::Files { tree: Digest::of(text) }
+    fn files(text: &str) -> FilesStep {
+        FilesStep { tree: Digest::of(text) }
     }
 
     #[test]
@@ -141,7 +146,7 @@ mod tests {
         let a = plan.add("files a", files("a")).unwrap();
         assert_eq!(plan.add("files a again", files("a")).unwrap(), a);
         assert!(plan.add("files a", files("b")).is_err(), "a label is taken");
-        let lonely = Step::Unpack { deb: StepId(Digest::of("nowhere")) };
+        let lonely = UnpackStep { deb: StepId(Digest::of("nowhere")) };
         assert!(plan.add("unpack", lonely).is_err(), "an input is not in the plan");
         let again = Plan::from_json(&plan.to_json().unwrap()).unwrap();
         assert_eq!(again, plan);

@@ -12,7 +12,7 @@ use crate::host::cargo;
 use crate::lock::{Lock, LockedFile, LockedOrigin};
 use crate::overlay::role_package::{Bundle, bundles};
 use crate::plan::bill::{BillOfMaterials, BundlePackage, FileOrigin, Input};
-use crate::plan::{LayerSpec, Plan, Step, StepId};
+use crate::plan::{BundleStep, ImageStep, LayerSpec, Plan, ProgramStep, StepId, UnpackStep};
 use crate::recipe::role::Role;
 use crate::recipe::{Files, Recipe, ResolvedOrigin};
 use crate::store::Store;
@@ -68,8 +68,8 @@ impl Draft {
         lock: &Lock,
     ) -> Result<()> {
         let sources = cargo::identity(target.project.root(), &target.toolchain)?;
-        let deb = self.plan.add(format!("deb {name}"), Step::Program { sources, epoch: lock.epoch })?;
-        let tree = self.plan.add(format!("unpack {name}"), Step::Unpack { deb })?;
+        let deb = self.plan.add(format!("deb {name}"), ProgramStep { sources, epoch: lock.epoch })?;
+        let tree = self.plan.add(format!("unpack {name}"), UnpackStep { deb })?;
         self.parts.insert(TreePath::new(format!("{name}_{version}_{}.deb", lock.arch))?, deb);
         self.packages.push(BundlePackage {
             name: name.clone(),
@@ -103,7 +103,7 @@ impl Draft {
     fn finish(&mut self, target: &BuildTarget, recipe: &Recipe, lock: &Lock) -> Result<StepId> {
         let own = self.packages.last().ok_or_else(|| Fault::bug("a role without packages"))?;
         let annotation = |name: &str, value: String| (name.to_owned(), value);
-        let image = Step::Image {
+        let image = ImageStep {
             title: own.name.to_string(),
             version: own.version.clone(),
             about: format!("Files of a {} of line {}, one layer a package", target.role, target.line),
@@ -130,7 +130,7 @@ impl Draft {
             packages: self.packages.clone(),
             inputs: inputs(recipe.role(target.role.as_str())?, recipe, lock)?,
         });
-        let goal = self.plan.add("bundle", Step::Bundle { parts: self.parts.clone(), bill })?;
+        let goal = self.plan.add("bundle", BundleStep { parts: self.parts.clone(), bill })?;
         self.plan.want(goal);
         Ok(goal)
     }

@@ -14,7 +14,7 @@ use crate::base::tree::TreePath;
 use crate::base::{Fault, Result};
 use crate::lock::Lock;
 use crate::overlay::role_package;
-use crate::plan::{Mapping, Preloaded, Step, StepId};
+use crate::plan::{ClosureStep, DebStep, Mapping, PreloadStep, Preloaded, StepId};
 use crate::recipe::component::{BuiltImage, Component, Origin, Payload};
 use crate::recipe::role::Role;
 use crate::recipe::{Files, IMAGES, Recipe};
@@ -60,9 +60,9 @@ pub(crate) fn plan(
     let users = &recipe.site.users;
     let mapping = Mapping { first: users.first_id, count: users.count };
     let (at, arch, epoch) = (TreePath::new(PLACE)?, lock.arch, lock.epoch);
-    let preload = Step::Preload { files, at, images, mapping, arch, epoch };
+    let preload = PreloadStep { files, at, images, mapping, arch, epoch };
     let tree = plan.add(format!("preload {}", role.name), preload)?;
-    let deb = Step::Deb { package: packing::package(&bundle)?, tree, epoch };
+    let deb = DebStep { package: packing::package(&bundle)?, tree, epoch };
     let deb = plan.add(format!("deb {}", bundle.name), deb)?;
     let version = bundle.control.need("Version")?.parse()?;
     let file = TreePath::new(format!("{}_{version}_{arch}.deb", bundle.name))?;
@@ -101,6 +101,6 @@ fn layer(
         }
         (_, None) => return Err(Fault::bug(format!("the lock has no input `{name}`"))),
     };
-    let closure = Step::Closure { tree, programs: image.programs.clone() };
+    let closure = ClosureStep { tree, programs: image.programs.clone() };
     planned.plan.add(format!("closure {name}"), closure).map(Some)
 }

@@ -3,7 +3,7 @@
 use crate::base::{Digest, Epoch, Fault, Result};
 use crate::formats::debian::script::Script;
 use crate::overlay::role_package::Bundle;
-use crate::plan::{DebMetadata, Plan, Step, StepId};
+use crate::plan::{DebMetadata, DebStep, FilesStep, Plan, StepId};
 use crate::store::Store;
 
 /// Adds the steps of a role package: the digest of its rendered files, the steps of their tree and of the `.deb`.
@@ -15,7 +15,7 @@ pub(super) fn pack(
 ) -> Result<(Digest, StepId, StepId)> {
     let (files, tree) = files(plan, bundle, store)?;
     let name = &bundle.name;
-    let deb = plan.add(format!("deb {name}"), Step::Deb { package: package(bundle)?, tree, epoch })?;
+    let deb = plan.add(format!("deb {name}"), DebStep { package: package(bundle)?, tree, epoch })?;
     Ok((files, tree, deb))
 }
 
@@ -23,7 +23,7 @@ pub(super) fn pack(
 pub(super) fn files(plan: &mut Plan, bundle: &Bundle, store: &Store) -> Result<(Digest, StepId)> {
     store.put_all(&bundle.rendered.contents)?;
     let files = store.put_tree(&bundle.rendered.tree)?;
-    let tree = plan.add(format!("files {}", bundle.name), Step::Files { tree: files })?;
+    let tree = plan.add(format!("files {}", bundle.name), FilesStep { tree: files })?;
     Ok((files, tree))
 }
 

@@ -9,7 +9,7 @@ use crate::base::tree::TreePath;
 use crate::base::{Fault, Result};
 use crate::formats::debian::version::Version;
 use crate::lock::{Lock, LockedInput, LockedOrigin};
-use crate::plan::{Plan, Step, StepId};
+use crate::plan::{CompileStep, InputStep, PayloadStep, Plan, RootStep, StepId};
 use crate::recipe::Recipe;
 use crate::recipe::component::{ArchiveKind, Component, Origin, Payload, UpstreamRelease, WantedFile};
 use crate::recipe::source_build;
@@ -74,7 +74,7 @@ impl Supply<'_> {
             return Ok(None);
         };
         let release = release(&component.name, files, archive, self.lock.arch, &input.version)?;
-        let payload = Step::Payload { input: bytes, release, texts };
+        let payload = PayloadStep { input: bytes, release, texts };
         planned.plan.add(format!("payload {}", component.name), payload).map(Some)
     }
 
@@ -104,7 +104,7 @@ impl Supply<'_> {
         if self.store.output(&StepId::of_input(checksum)?)?.is_none() {
             return Ok(None);
         }
-        let step = plan.add(format!("input {}", component.name), Step::Input { checksum })?;
+        let step = plan.add(format!("input {}", component.name), InputStep { checksum })?;
         Ok(Some((step, archive)))
     }
 
@@ -121,7 +121,7 @@ impl Supply<'_> {
             if store.output(&StepId::of_input(checksum)?)?.is_none() {
                 return Ok(None);
             }
-            files.insert(name.to_owned(), plan.add(format!("source {name}"), Step::Input { checksum })?);
+            files.insert(name.to_owned(), plan.add(format!("source {name}"), InputStep { checksum })?);
         }
         let group = source_build::group(source)?;
         if !are_fetched(lock, store, group.as_str())? {
@@ -129,8 +129,8 @@ impl Supply<'_> {
         }
         let packages = packages(plan, lock, store, &[group.as_str()])?;
         let (epoch, compilation) = (lock.epoch, build.compilation.clone());
-        let root = plan.add(format!("root of {group}"), Step::Root { packages, epoch })?;
-        plan.add(format!("compile {source}"), Step::Compile { source: files, root, compilation, epoch })
+        let root = plan.add(format!("root of {group}"), RootStep { packages, epoch })?;
+        plan.add(format!("compile {source}"), CompileStep { source: files, root, compilation, epoch })
             .map(Some)
     }
 }

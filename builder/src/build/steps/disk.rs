@@ -1,16 +1,15 @@
-//! Disks as blobs of the store, in each form.
+//! Writes a root tree as a disk that boots.
 //!
 //! The one program that is run is `grub-mkimage`, from a tree of tools: it links GRUB's core.
 
+use super::context::{RunStep, StepContext};
 use crate::base::tree::{Contents, Kind, Node, Tree};
 use crate::base::{Digest, Epoch, Fault, Result, json};
 use crate::pack::disk::grub::{self, Grub};
 use crate::pack::disk::initramfs::{self, Kernel};
-use crate::pack::disk::qcow2;
 use crate::pack::disk::writer::Layered;
-use crate::pack::disk::{self, Boot, DiskSpec};
-use crate::pack::stream::zstd::{self, Effort};
-use crate::plan::{DiskFormat, Output, StepId};
+use crate::pack::disk::{self, Boot, DiskSpec, SLACK};
+use crate::plan::{DiskStep, Output, StepId};
 use crate::rootfs::tools::Tools;
 use crate::store::Store;
 
@@ -18,6 +17,19 @@ use crate::store::Store;
 pub const INIT: &str = "usr/lib/hale/init";
 const STUB: &str = "usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 const GRUB: &str = "usr/lib/grub/i386-pc";
+
+impl RunStep for DiskStep {
+    fn run(&self, context: &StepContext<'_>) -> Result<Output> {
+        let tools = Tools::open(context.store, &context.output(&self.tools)?.digest(), self.epoch)?;
+        let disk = DiskSpec {
+            identity: context.id.0,
+            epoch: self.epoch,
+            arguments: self.arguments.join(" "),
+            slack: SLACK,
+        };
+        assemble(&disk, &context.tree(&self.root)?, context.store, &tools)
+    }
+}
 
 /// Writes the disk of a root tree into the store.
 pub fn assemble(disk: &DiskSpec, tree: &Tree, store: &Store, tools: &Tools) -> Result<Output> {
@@ -74,25 +86,4 @@ pub fn grub_core(tools: &Tools, commands: &str) -> Result<Vec<u8>> {
         return Err(Fault::machine("grub-mkimage failed").cause(said));
     }
     std::fs::read(&core).map_err(failed("read"))
-}
-
-/// Makes another form of a raw disk that the store has.
-pub fn convert(store: &Store, raw: &Digest, format: DiskFormat) -> Result<Output> {
-    let length = store.size_of(raw)?.ok_or_else(|| Fault::bug(format!("the store has no disk {raw}")))?;
-    let mut source = store.open(raw)?;
-    let (content, size) = match format {
-        DiskFormat::Raw => (*raw, length),
-        DiskFormat::Qcow2 => {
-            let mut file = store.sparse_writer()?;
-            let written = qcow2::write(&mut source, length, &mut file)?;
-            file.commit(written)?
-        }
-        DiskFormat::RawZst => {
-            let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-            let mut writer = store.writer()?;
-            zstd::compress(&mut source, length, Effort::Thorough, cores, &mut writer)?;
-            writer.commit()?
-        }
-    };
-    Ok(Output::Blob { content, size })
 }

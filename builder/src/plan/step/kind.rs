@@ -1,0 +1,16 @@
+//! What the kinds of step have in common.
+
+use std::collections::BTreeSet;
+
+use crate::plan::id::StepId;
+
+/// One kind of step: its fields, in canonical JSON, are its text.
+pub(super) trait StepKind {
+    /// Returns the number of the form of the step's output. It rises when the same text gives other bytes than before.
+    fn format(&self) -> u32 {
+        1
+    }
+
+    /// Returns the steps whose outputs it needs.
+    fn inputs(&self) -> BTreeSet<StepId>;
+}
