@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::base::tree::Contents;
 use crate::base::{Digest, Fault, Result};
 use crate::host::atomic::{AtomicFile, folder_of, sync_dir};
+use crate::plan::{Output, Plan};
 use crate::store::Store;
 
 /// Puts a disk of the store at `to`: another name of the same file where that can be had, else a copy. It
@@ -25,6 +26,23 @@ pub fn publish(store: &Store, disk: &Digest, to: &Path) -> Result<()> {
     }
     let length = file.copy(&mut store.open(disk)?, &store.path_of(disk), 0)?;
     file.commit(length)
+}
+
+/// Keeps a disk from being collected as long as `to` exists, with the plan that made it.
+pub fn keep(store: &Store, to: &Path, disk: Output, plan: &Plan) -> Result<()> {
+    let plan = plan.to_json()?;
+    let plan = Output::Blob { content: store.put_bytes(&plan)?, size: plan.len() as u64 };
+    store.add_root(to, &[disk, plan])
+}
+
+/// Returns the plan that made the disk at `to`, if the store still has it.
+pub fn last_plan(store: &Store, to: &Path) -> Result<Option<Plan>> {
+    match store.root_of(to)?[..] {
+        [_, Output::Blob { content, .. }] if store.contains(&content) => {
+            Plan::from_json(&store.read(&content)?).map(Some)
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Moves a disk that nothing in the store refers to out of it, to a path where it may be written to: one of a

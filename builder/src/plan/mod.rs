@@ -11,6 +11,7 @@ use crate::base::{Fault, Result, json};
 
 pub mod bill;
 mod id;
+pub mod intermediate;
 mod step;
 pub mod why;
 

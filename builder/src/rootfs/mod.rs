@@ -22,10 +22,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use crate::base::name::PackageName;
-use crate::base::tree::{Contents, Kind, Memory, Node, Tree, TreePath};
-use crate::base::{Digest, Epoch, Fault, Result, json};
+use crate::base::tree::{Contents, Kind, Memory, Node, Tree, TreePath, Union};
+use crate::base::{Digest, Epoch, Fault, Result};
 use crate::formats::debian::control::ControlText;
 use crate::host::sandbox::{Bind, FileChange, Job, Run, Sandbox};
+use crate::plan::intermediate::Intermediate;
 use crate::store::Store;
 
 use package::UnpackedPackage;
@@ -101,15 +102,15 @@ impl Builder<'_> {
     /// Lays a root out for one run: `new` has bytes that the store has not.
     fn lay_out(&self, tree: &Tree, new: &Memory) -> Result<Work> {
         let work = Work::new(self.store, self.sandbox)?;
-        run::lower::write(tree, &Either(new, self.store), self.epoch, &work.lower())?;
+        run::lower::write(tree, &Union(new, self.store), self.epoch, &work.lower())?;
         run::lower::furnish(&work.lower())?;
         Ok(work)
     }
 
-    /// A root of the store for one run, laid out once for all of them.
+    /// Lends a root to one run; it is laid out once for all of them ([`Intermediate::FurnishedRoot`]).
     fn borrow(&self, root: &Digest, tree: &Tree) -> Result<Work> {
-        let name = Digest::of(json::canonical(&("furnished root", 1, root, self.epoch))?);
-        let lower = self.store.checkout_tree(&name, |folder| {
+        let name = Intermediate::FurnishedRoot { root: *root, epoch: self.epoch }.id()?;
+        let lower = self.store.checkout_tree(&name.0, |folder| {
             run::lower::write(tree, self.store, self.epoch, folder)?;
             run::lower::furnish(folder)
         })?;
@@ -146,8 +147,8 @@ impl Builder<'_> {
         // First, or the batch's sync would write a lower tree of its own to the disk.
         drop(work);
         let old = new.clone();
-        scrub::scrub(&mut tree, &Either(&old, &batch), self.epoch, &mut new)?;
-        hold(&mut tree, &Either(&old, &batch), held, &mut new)?;
+        scrub::scrub(&mut tree, &Union(&old, &batch), self.epoch, &mut new)?;
+        hold(&mut tree, &Union(&old, &batch), held, &mut new)?;
         let named: BTreeSet<&Digest> = tree.iter().filter_map(|(_, node)| content(node)).collect();
         for (_, bytes) in new.iter().filter(|(digest, _)| named.contains(digest)) {
             batch.put_bytes(bytes)?;
@@ -155,15 +156,6 @@ impl Builder<'_> {
         let kept = batch.put_tree(&tree)?;
         batch.commit()?;
         Ok(kept)
-    }
-}
-
-/// Two sources of bytes; the first that has them gives them.
-struct Either<'a>(&'a Memory, &'a dyn Contents);
-
-impl Contents for Either<'_> {
-    fn open(&self, content: &Digest) -> Result<Box<dyn Read + '_>> {
-        self.0.open(content).or_else(|_| self.1.open(content))
     }
 }
 

@@ -4,6 +4,7 @@
 //! needs one, so no archive can smuggle one in. Contents are named by digest; [`Contents`] has the bytes.
 
 mod follow;
+mod union;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,6 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::digest::serde_as_text;
 use super::{Digest, Fault, Result, json};
+
+pub use union::Union;
 
 /// The most parts of a path: what lies deeper is there to cost memory, since each part is a node.
 const DEEPEST: usize = 64;

@@ -24,7 +24,7 @@ impl BundleStep {
     fn lay_out(&self, context: &StepContext<'_>) -> Result<Tree> {
         let mut tree = Tree::new();
         for (path, part) in &self.parts {
-            match context.output(part)? {
+            match context.inputs.output(part)? {
                 Output::Blob { content, size } => {
                     tree.insert(path.clone(), Node::file(content, size, 0o644))?
                 }
@@ -47,7 +47,7 @@ fn describe(
     tree: &mut Tree,
     documents: &mut Memory,
 ) -> Result<()> {
-    let trees = bill.packages.iter().map(|package| context.tree(&package.tree));
+    let trees = bill.packages.iter().map(|package| context.inputs.tree(&package.tree));
     let trees = trees.collect::<Result<Vec<_>>>()?;
     let versions: Vec<_> = bill.packages.iter().map(|package| package.version.to_string()).collect();
     let packages = bill.packages.iter().zip(&trees).zip(&versions);
@@ -79,7 +79,7 @@ fn contents<'a>(
     tree: &'a Tree,
     context: &StepContext<'_>,
 ) -> Result<manifest::PackageContents<'a>> {
-    let Output::Blob { content, size } = context.output(&package.deb)? else {
+    let Output::Blob { content, size } = context.inputs.output(&package.deb)? else {
         return Err(Fault::bug(format!("{} is no file", package.name)));
     };
     Ok(manifest::PackageContents {

@@ -7,7 +7,7 @@ use crate::plan::{ClosureStep, Output};
 
 impl RunStep for ClosureStep {
     fn run(&self, context: &StepContext<'_>) -> Result<Output> {
-        let tree = closure::closure(&context.tree(&self.tree)?, context.store, &self.programs)?;
+        let tree = closure::closure(&context.inputs.tree(&self.tree)?, context.store, &self.programs)?;
         Ok(Output::Tree { tree: context.store.put_tree(&tree)? })
     }
 }

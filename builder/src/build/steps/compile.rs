@@ -6,8 +6,8 @@ use crate::plan::{CompileStep, Output};
 
 impl RunStep for CompileStep {
     fn run(&self, context: &StepContext<'_>) -> Result<Output> {
-        let root = context.output(&self.root)?.digest();
-        let files = context.digests(self.source.values())?;
+        let root = context.inputs.output(&self.root)?.digest();
+        let files = context.inputs.digests(self.source.values())?;
         let files = self.source.keys().cloned().zip(files).collect();
         context.root(self.epoch, |builder| builder.compile(&root, &files, &self.compilation))
     }

@@ -8,6 +8,7 @@ use crate::base::tree::{Memory, Tree};
 use crate::base::{Digest, Epoch, Fault, Result};
 use crate::host::cargo::Toolchain;
 use crate::host::sandbox::Sandbox;
+use crate::plan::intermediate::Intermediate;
 use crate::plan::{Output, StepId};
 use crate::rootfs::{self, Builder};
 use crate::store::Store;
@@ -16,26 +17,25 @@ use crate::store::Store;
 pub(super) trait RunStep {
     /// Makes the step's output from its inputs' outputs.
     fn run(&self, context: &StepContext<'_>) -> Result<Output>;
+
+    /// Returns what [`RunStep::run`] makes on its way and keeps.
+    fn intermediates(&self, _: &StepInputs<'_>) -> Result<Vec<Intermediate>> {
+        Ok(Vec::new())
+    }
 }
 
-/// What a step runs with.
-pub(super) struct StepContext<'a> {
-    /// The step's own id.
-    pub(super) id: StepId,
-    /// Outputs of the step's inputs.
-    pub(super) inputs: &'a BTreeMap<StepId, Output>,
-    /// The store that has the inputs and takes the output.
+/// What a step's inputs made, and the store that has it.
+pub(super) struct StepInputs<'a> {
+    /// The store.
     pub(super) store: &'a Store,
-    /// The checkout's top folder.
-    pub(super) checkout: &'a Path,
-    /// The compiler.
-    pub(super) toolchain: &'a Toolchain,
+    /// The outputs.
+    pub(super) outputs: &'a BTreeMap<StepId, Output>,
 }
 
-impl StepContext<'_> {
+impl StepInputs<'_> {
     /// Returns an input's output.
     pub(super) fn output(&self, step: &StepId) -> Result<Output> {
-        let output = self.inputs.get(step).copied();
+        let output = self.outputs.get(step).copied();
         output.ok_or_else(|| Fault::bug(format!("step {step} was not made first")))
     }
 
@@ -53,7 +53,23 @@ impl StepContext<'_> {
             }
         }
     }
+}
 
+/// What a step runs with.
+pub(super) struct StepContext<'a> {
+    /// The step's own id.
+    pub(super) id: StepId,
+    /// What the step's inputs made.
+    pub(super) inputs: StepInputs<'a>,
+    /// The store that has the inputs and takes the output.
+    pub(super) store: &'a Store,
+    /// The checkout's top folder.
+    pub(super) checkout: &'a Path,
+    /// The compiler.
+    pub(super) toolchain: &'a Toolchain,
+}
+
+impl StepContext<'_> {
     /// Makes a root tree in a sandbox whose helpers are this very program.
     pub(super) fn root(
         &self,

@@ -10,7 +10,7 @@ use crate::store::Store;
 
 impl RunStep for ConvertedStep {
     fn run(&self, context: &StepContext<'_>) -> Result<Output> {
-        convert(context.store, &context.output(&self.disk)?.digest(), self.format)
+        convert(context.store, &context.inputs.output(&self.disk)?.digest(), self.format)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::plan::{DebStep, Output};
 
 impl RunStep for DebStep {
     fn run(&self, context: &StepContext<'_>) -> Result<Output> {
-        let tree = context.tree(&self.tree)?;
+        let tree = context.inputs.tree(&self.tree)?;
         check_owners(&tree)?;
         let mut control = Paragraph::new();
         for (name, value) in &self.package.control {

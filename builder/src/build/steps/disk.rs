@@ -2,14 +2,14 @@
 //!
 //! The one program that is run is `grub-mkimage`, from a tree of tools: it links GRUB's core.
 
-use super::context::{RunStep, StepContext};
-use crate::base::tree::{Contents, Kind, Node, Tree};
-use crate::base::{Digest, Epoch, Fault, Result, json};
+use super::context::{RunStep, StepContext, StepInputs};
+use crate::base::tree::{Contents, Kind, Memory, Node, Tree, Union};
+use crate::base::{Epoch, Fault, Result};
 use crate::pack::disk::grub::{self, Grub};
 use crate::pack::disk::initramfs::{self, Kernel};
-use crate::pack::disk::writer::Layered;
 use crate::pack::disk::{self, Boot, DiskSpec, SLACK};
-use crate::plan::{DiskStep, Output, StepId};
+use crate::plan::intermediate::Intermediate;
+use crate::plan::{DiskStep, Output};
 use crate::rootfs::tools::Tools;
 use crate::store::Store;
 
@@ -20,14 +20,18 @@ const GRUB: &str = "usr/lib/grub/i386-pc";
 
 impl RunStep for DiskStep {
     fn run(&self, context: &StepContext<'_>) -> Result<Output> {
-        let tools = Tools::open(context.store, &context.output(&self.tools)?.digest(), self.epoch)?;
+        let tools = Tools::open(context.store, &context.inputs.output(&self.tools)?.digest(), self.epoch)?;
         let disk = DiskSpec {
             identity: context.id.0,
             epoch: self.epoch,
             arguments: self.arguments.join(" "),
             slack: SLACK,
         };
-        assemble(&disk, &context.tree(&self.root)?, context.store, &tools)
+        assemble(&disk, &context.inputs.tree(&self.root)?, context.store, &tools)
+    }
+
+    fn intermediates(&self, inputs: &StepInputs<'_>) -> Result<Vec<Intermediate>> {
+        Ok(vec![plan_initramfs(self.epoch, &inputs.tree(&self.root)?, inputs.store)?.0])
     }
 }
 
@@ -43,22 +47,25 @@ pub fn assemble(disk: &DiskSpec, tree: &Tree, store: &Store, tools: &Tools) -> R
     Ok(Output::Blob { content, size })
 }
 
-/// The first root of this one, made once for all roots that have the same in it.
+/// Returns the initramfs of a root, made once for all roots that have the same in it.
 fn initramfs(epoch: Epoch, root: &Tree, store: &Store) -> Result<Vec<u8>> {
+    let (intermediate, files, own) = plan_initramfs(epoch, root, store)?;
+    let output = store.intermediate(&intermediate, || {
+        let bytes = initramfs::pack(&files, &Union(&own, store), epoch)?;
+        let (content, size) = store.put(&*bytes)?;
+        Ok(Output::Blob { content, size })
+    })?;
+    store.read(&output.digest())
+}
+
+/// Returns what identifies the initramfs of a root, its files, and the bytes of those that the store has not.
+fn plan_initramfs(epoch: Epoch, root: &Tree, store: &Store) -> Result<(Intermediate, Tree, Memory)> {
     let init = match root.get(INIT) {
         Some(Node { kind: Kind::File { content, .. }, .. }) => store.read(content)?,
         _ => return Err(Fault::integrity(format!("the root has no {INIT}")).help("add the package hale")),
     };
-    let (tree, own) = initramfs::tree(&Kernel::find(root)?, root, store, &init)?;
-    // By what the store remembers it; the number grows when the same files give other bytes.
-    let id = StepId(Digest::of(json::canonical(&("initramfs", 3, &tree, epoch))?));
-    if let Some(known) = store.output(&id)? {
-        return store.read(&known.digest());
-    }
-    let bytes = initramfs::pack(&tree, &Layered(&own, store), epoch)?;
-    let (content, size) = store.put(&*bytes)?;
-    store.record(&id, &Output::Blob { content, size })?;
-    Ok(bytes)
+    let (files, own) = initramfs::tree(&Kernel::find(root)?, root, store, &init)?;
+    Ok((Intermediate::Initramfs { files: files.clone(), epoch }, files, own))
 }
 
 /// GRUB's first sector, as Debian ships it.

@@ -26,7 +26,7 @@ impl RunStep for ImageStep {
 }
 
 fn layer(spec: &LayerSpec, epoch: Epoch, context: &StepContext<'_>) -> Result<oci::PackageLayer> {
-    let tree = context.tree(&spec.tree)?;
+    let tree = context.inputs.tree(&spec.tree)?;
     let mut writer = context.store.writer()?;
     let written = oci::write_layer(&tree, context.store, epoch, &mut writer)?;
     writer.commit()?;

@@ -26,9 +26,10 @@ use super::executor::Executor;
 use crate::base::Result;
 use crate::base::progress::Progress;
 use crate::host::cargo::Toolchain;
+use crate::plan::intermediate::Intermediate;
 use crate::plan::{LabelledStep, Output, Step, StepId};
 use crate::store::Store;
-use context::{RunStep, StepContext};
+use context::{RunStep, StepContext, StepInputs};
 
 /// Runs steps with a store, and a checkout that programs are compiled from.
 pub struct StepRunner<'a> {
@@ -49,6 +50,7 @@ impl Executor for StepRunner<'_> {
 
     fn make(&self, id: StepId, planned: &LabelledStep, inputs: &BTreeMap<StepId, Output>) -> Result<Output> {
         let (checkout, toolchain) = (&self.checkout, &self.toolchain);
+        let inputs = StepInputs { store: self.store, outputs: inputs };
         let context = StepContext { id, inputs, store: self.store, checkout, toolchain };
         let output = kind(&planned.step).run(&context)?;
         self.store.record(&id, &output)?;
@@ -65,6 +67,16 @@ impl Executor for StepRunner<'_> {
             false => self.progress.name(&planned.label),
         }
     }
+}
+
+/// Returns what a step makes on its way and keeps; `None` while the store has not all of its inputs.
+pub fn intermediates(store: &Store, step: &Step) -> Result<Option<Vec<Intermediate>>> {
+    let mut outputs = BTreeMap::new();
+    for input in step.inputs() {
+        let Some(output) = store.output(&input)? else { return Ok(None) };
+        outputs.insert(input, output);
+    }
+    kind(step).intermediates(&StepInputs { store, outputs: &outputs }).map(Some)
 }
 
 fn kind(step: &Step) -> &dyn RunStep {

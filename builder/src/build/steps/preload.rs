@@ -3,9 +3,8 @@
 use std::io::Seek;
 
 use super::context::{RunStep, StepContext};
-use crate::base::tree::{Node, Tree};
+use crate::base::tree::{Node, Tree, Union};
 use crate::base::{Fault, Result};
-use crate::pack::disk::writer::Layered;
 use crate::pack::image::containers_storage::{self, Stored};
 use crate::pack::image::{erofs, oci};
 use crate::plan::{Output, PreloadStep, Preloaded};
@@ -20,9 +19,9 @@ impl RunStep for PreloadStep {
             stored.push(Stored { name: name.clone(), manifest, config, layers: vec![(*layer, tree)] });
         }
         let (images, documents) = containers_storage::write(&stored, Some(self.mapping), self.epoch)?;
-        let mut tree = context.tree(&self.files)?;
+        let mut tree = context.inputs.tree(&self.files)?;
         let (store, mut scratch) = (context.store, context.scratch()?);
-        erofs::write(&images, &Layered(&documents, store), self.epoch, &mut scratch)?;
+        erofs::write(&images, &Union(&documents, store), self.epoch, &mut scratch)?;
         let rewound = scratch.rewind().map_err(|e| Fault::io("read in", store.scratch(), e));
         let (content, size) = rewound.and_then(|()| store.put(&scratch))?;
         tree.insert(self.at.clone(), Node::file(content, size, 0o644))?;
@@ -37,7 +36,7 @@ impl PreloadStep {
         image: &Preloaded,
         context: &StepContext<'_>,
     ) -> Result<(Tree, oci::WrittenLayer, oci::Documents)> {
-        let tree = context.tree(&image.tree)?;
+        let tree = context.inputs.tree(&image.tree)?;
         let layer = oci::write_layer(&tree, context.store, self.epoch, &mut std::io::sink())?;
         let documents = oci::documents(&oci::ImageSpec::preloaded(image, layer, self.arch, self.epoch))?;
         Ok((tree, layer, documents))

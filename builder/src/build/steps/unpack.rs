@@ -8,7 +8,7 @@ use crate::plan::{Output, UnpackStep};
 
 impl RunStep for UnpackStep {
     fn run(&self, context: &StepContext<'_>) -> Result<Output> {
-        let Output::Blob { content, size } = context.output(&self.deb)? else {
+        let Output::Blob { content, size } = context.inputs.output(&self.deb)? else {
             return Err(Fault::bug("a package is a file"));
         };
         let (store, limits) = (context.store, UnpackLimits::for_size(size));

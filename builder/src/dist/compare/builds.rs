@@ -1,13 +1,13 @@
 //! Two builds of one checkout: the first step whose text or bytes are not the same.
 
 use std::fmt;
-use std::io::Read;
 
 use super::bytes::{self, Difference};
-use crate::base::tree::Contents;
-use crate::base::{Digest, Result};
+use crate::base::Result;
+use crate::base::tree::{Contents, Union};
+use crate::build::steps;
 use crate::plan::why;
-use crate::plan::{Output, Plan, StepId};
+use crate::plan::{LabelledStep, Output, Plan, StepId};
 use crate::store::Store;
 
 /// One build to compare: what was planned, and the store it was made in.
@@ -63,6 +63,9 @@ pub fn compare(
             let change = text_change(left, right, &planned.label);
             return Ok(Err(part(DivergenceKind::Text(change))));
         }
+        if let Some(divergence) = intermediates(left, right, planned)? {
+            return Ok(Err(divergence));
+        }
         match (left.store.output(&id)?, right.store.output(&id)?) {
             (Some(a), Some(b)) => match differ((&a, left.store), (&b, right.store))? {
                 Some(difference) => return Ok(Err(part(DivergenceKind::Bytes(difference)))),
@@ -77,22 +80,30 @@ pub fn compare(
     Ok(Ok(agree))
 }
 
+/// Returns the first intermediate of a step that both builds made, and made differently: the step's inputs agree.
+fn intermediates(
+    left: &BuildRecord<'_>,
+    right: &BuildRecord<'_>,
+    planned: &LabelledStep,
+) -> Result<Option<Divergence>> {
+    for intermediate in steps::intermediates(left.store, &planned.step)?.unwrap_or_default() {
+        let id = intermediate.id()?;
+        let (Some(a), Some(b)) = (left.store.output(&id)?, right.store.output(&id)?) else { continue };
+        if let Some(difference) = differ((&a, left.store), (&b, right.store))? {
+            let step = format!("{}, {}", planned.label, intermediate.kind());
+            return Ok(Some(Divergence { step, id, how: DivergenceKind::Bytes(difference) }));
+        }
+    }
+    Ok(None)
+}
+
 fn differ(left: (&Output, &Store), right: (&Output, &Store)) -> Result<Option<Difference>> {
     let (a, b): (&dyn Contents, &dyn Contents) = (left.1, right.1);
     bytes::outputs((left.0, a), (right.0, b))
 }
 
-/// Two stores as one: the trees of a changed step lie in one each.
-struct Both<'a>(&'a Store, &'a Store);
-
-impl Contents for Both<'_> {
-    fn open(&self, content: &Digest) -> Result<Box<dyn Read + '_>> {
-        if self.0.contains(content) { self.0.open(content) } else { self.1.open(content) }
-    }
-}
-
 fn text_change(left: &BuildRecord<'_>, right: &BuildRecord<'_>, label: &str) -> String {
-    let both = Both(left.store, right.store);
+    let both = Union(left.store, right.store);
     let chain = why::why(left.plan, right.plan, label, &both).unwrap_or_default();
     chain.last().map_or_else(|| format!("the other build has no step called {label}"), ToString::to_string)
 }

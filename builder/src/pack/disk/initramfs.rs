@@ -20,8 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::cpio;
-use super::writer::Layered;
-use crate::base::tree::{Contents, Kind, Memory, Node, Tree, TreePath};
+use crate::base::tree::{Contents, Kind, Memory, Node, Tree, TreePath, Union};
 use crate::base::{Epoch, Fault, Result};
 use crate::pack::stream::zstd::{self, Effort};
 
@@ -144,7 +143,7 @@ pub fn pack(tree: &Tree, contents: &dyn Contents, epoch: Epoch) -> Result<Vec<u8
         packed.replace(path.clone(), own.file(bytes, 0o644))?;
     }
     let mut archive = Vec::new();
-    cpio::write(&packed, &Layered(&own, contents), epoch, &mut archive)?;
+    cpio::write(&packed, &Union(&own, contents), epoch, &mut archive)?;
     Ok(archive)
 }
 
@@ -296,8 +295,8 @@ mod tests {
         assert_eq!(index.text(&index.closure().unwrap()), expected);
         let epoch = Epoch::new(0).unwrap();
         let (archive, own) = super::tree(&kernel, &tree, &contents, b"program").unwrap();
-        let bytes = pack(&archive, &Layered(&own, &contents), epoch).unwrap();
-        assert_eq!(bytes, pack(&archive, &Layered(&own, &contents), epoch).unwrap());
+        let bytes = pack(&archive, &Union(&own, &contents), epoch).unwrap();
+        assert_eq!(bytes, pack(&archive, &Union(&own, &contents), epoch).unwrap());
         assert!(bytes.starts_with(b"070701"), "the kernel unpacks it as it is");
         assert!(bytes.windows(4).any(|four| four == [0x28, 0xb5, 0x2f, 0xfd]), "a module is a zstd frame");
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::kind::StepKind;
 use crate::base::Epoch;
 use crate::plan::id::StepId;
+use crate::plan::intermediate::IntermediateKind;
 
 /// A root tree as a disk that boots, raw. Its identities come from the step's own id.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,5 +32,9 @@ impl StepKind for DiskStep {
 
     fn inputs(&self) -> BTreeSet<StepId> {
         [self.root, self.tools].into()
+    }
+
+    fn intermediates(&self) -> Option<IntermediateKind> {
+        Some(IntermediateKind::Initramfs)
     }
 }

@@ -8,6 +8,7 @@ use super::kind::StepKind;
 use crate::base::Epoch;
 use crate::base::name::PackageName;
 use crate::plan::id::StepId;
+use crate::plan::intermediate::IntermediateKind;
 
 /// A root tree with more packages, installed by its own dpkg.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,5 +29,9 @@ pub struct InstallStep {
 impl StepKind for InstallStep {
     fn inputs(&self) -> BTreeSet<StepId> {
         self.packages.values().copied().chain([self.root]).collect()
+    }
+
+    fn intermediates(&self) -> Option<IntermediateKind> {
+        Some(IntermediateKind::FurnishedRoot)
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::plan::id::StepId;
+use crate::plan::intermediate::IntermediateKind;
 
 /// One kind of step: its fields, in canonical JSON, are its text.
 pub(super) trait StepKind {
@@ -13,4 +14,9 @@ pub(super) trait StepKind {
 
     /// Returns the steps whose outputs it needs.
     fn inputs(&self) -> BTreeSet<StepId>;
+
+    /// Returns what it makes on its way and keeps.
+    fn intermediates(&self) -> Option<IntermediateKind> {
+        None
+    }
 }

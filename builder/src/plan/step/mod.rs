@@ -24,6 +24,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::id::StepId;
+use super::intermediate::IntermediateKind;
 use crate::base::digest::Checksum;
 use crate::base::{Digest, Result, json};
 use kind::StepKind;
@@ -104,6 +105,11 @@ impl Step {
     /// Returns the steps whose outputs it needs.
     pub fn inputs(&self) -> BTreeSet<StepId> {
         self.kind().inputs()
+    }
+
+    /// Returns the kind of what it makes on its way and keeps ([`Intermediate`](super::intermediate::Intermediate)).
+    pub fn intermediates(&self) -> Option<IntermediateKind> {
+        self.kind().intermediates()
     }
 }
 

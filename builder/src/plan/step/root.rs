@@ -8,6 +8,7 @@ use super::kind::StepKind;
 use crate::base::Epoch;
 use crate::base::name::PackageName;
 use crate::plan::id::StepId;
+use crate::plan::intermediate::IntermediateKind;
 
 /// Packages installed together as one root tree: unpacked, then configured by their own scripts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,5 +23,9 @@ pub struct RootStep {
 impl StepKind for RootStep {
     fn inputs(&self) -> BTreeSet<StepId> {
         self.packages.values().copied().collect()
+    }
+
+    fn intermediates(&self) -> Option<IntermediateKind> {
+        Some(IntermediateKind::UnpackedPackage)
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::kind::StepKind;
 use crate::base::name::PackageName;
 use crate::plan::id::StepId;
+use crate::plan::intermediate::IntermediateKind;
 
 /// Packages merged in one tree and never installed: programs that are run from the store.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,5 +20,9 @@ pub struct ToolsStep {
 impl StepKind for ToolsStep {
     fn inputs(&self) -> BTreeSet<StepId> {
         self.packages.values().copied().collect()
+    }
+
+    fn intermediates(&self) -> Option<IntermediateKind> {
+        Some(IntermediateKind::UnpackedPackage)
     }
 }

@@ -24,7 +24,7 @@ use crate::store::Store;
 
 impl RunStep for PayloadStep {
     fn run(&self, context: &StepContext<'_>) -> Result<Output> {
-        unpack(context.store, context.output(&self.input)?, &self.release, &self.texts)
+        unpack(context.store, context.inputs.output(&self.input)?, &self.release, &self.texts)
     }
 }
 

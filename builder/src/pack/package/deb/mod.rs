@@ -255,5 +255,17 @@ pub(crate) fn sample(control: &str, tree: &Tree, contents: &dyn Contents) -> Vec
     out
 }
 
+/// For tests: a package with one file of its own name.
+#[cfg(test)]
+pub(crate) fn sample_named(name: &str) -> Vec<u8> {
+    use crate::base::tree::{Memory, TreePath};
+    let (mut tree, mut contents) = (Tree::new(), Memory::default());
+    tree.insert(TreePath::new(format!("usr/share/{name}")).unwrap(), contents.file(name, 0o644)).unwrap();
+    let control = format!(
+        "Package: {name}\nVersion: 1\nArchitecture: all\nMaintainer: T <t@example.org>\nDescription: t\n"
+    );
+    sample(&control, &tree, &contents)
+}
+
 #[cfg(test)]
 mod tests;
