@@ -164,10 +164,10 @@ mod tests {
         assert_eq!(recipe.line.package_version().unwrap().as_str(), "1.17.17+hale1");
         let files = project.files().unwrap();
         for role in recipe.roles.values() {
-            let bundles =
-                crate::overlay::role_package::bundles(&files, &recipe, role, None, &BTreeMap::new());
-            for bundle in bundles.unwrap_or_else(|e| panic!("{e}")) {
-                assert_eq!(bundle.control.get("Version"), Some("1.17.17+hale1"), "{}", bundle.name);
+            let packages =
+                crate::overlay::role_package::role_packages(&files, &recipe, role, None, &BTreeMap::new());
+            for package in packages.unwrap_or_else(|e| panic!("{e}")) {
+                assert_eq!(package.control.get("Version"), Some("1.17.17+hale1"), "{}", package.name);
             }
         }
         assert_eq!(recipe.roles.keys().map(|r| r.as_str()).collect::<Vec<_>>(), ["master", "node"]);

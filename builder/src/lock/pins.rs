@@ -84,7 +84,7 @@ mod tests {
     use super::*;
     use crate::base::{Digest, Epoch};
     use crate::lock::LockedInput;
-    use crate::overlay::role_package::bundles;
+    use crate::overlay::role_package::role_packages;
     use crate::recipe::shipped;
 
     /// A lock in which the operator handed `name` over.
@@ -124,8 +124,9 @@ mod tests {
         // What lies on the node follows.
         for (cri_o, profile, shim) in [("1.17.5", "1.17.5", "true"), ("1.18.4", "1.18.4", "false")] {
             let lock = handed_over(&recipe, "cri-o", cri_o);
-            let bundles = bundles(&shipped::files(), &recipe, role, Some(&lock), &BTreeMap::new()).unwrap();
-            let texts = bundles.iter().flat_map(|bundle| &bundle.rendered.texts);
+            let packages =
+                role_packages(&shipped::files(), &recipe, role, Some(&lock), &BTreeMap::new()).unwrap();
+            let texts = packages.iter().flat_map(|package| &package.rendered.texts);
             let text = |of: &str| texts.clone().find(|(path, ..)| path.as_str() == of).unwrap().2.as_str();
             let crio = text("etc/crio/crio.conf.d/10-hale.conf");
             assert!(crio.contains(&format!("apparmor_profile = \"crio-default-{profile}\"")), "{crio}");

@@ -102,7 +102,7 @@ impl Subject {
                     let fault = Fault::user(format!("no component of line {line} is here"));
                     return Err(fault.help(format!("cargo xtask fetch {line}, or cargo xtask input add")));
                 }
-                let missing = planned.missing.iter().map(|missing| missing.component.to_string());
+                let missing = planned.missing.keys().map(ToString::to_string);
                 Ok((planned.plan, missing.collect()))
             }
         }

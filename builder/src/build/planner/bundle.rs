@@ -10,7 +10,7 @@ use crate::base::{Fault, Result};
 use crate::formats::debian::version::Version;
 use crate::host::cargo;
 use crate::lock::{Lock, LockedFile, LockedOrigin};
-use crate::overlay::role_package::{Bundle, bundles};
+use crate::overlay::role_package::{RolePackage, role_packages};
 use crate::plan::bill::{BillOfMaterials, BundlePackage, FileOrigin, Input};
 use crate::plan::{BundleStep, ImageStep, LayerSpec, Plan, ProgramStep, StepId, UnpackStep};
 use crate::recipe::role::Role;
@@ -44,8 +44,8 @@ pub fn plan(target: &BuildTarget, store: &Store) -> Result<BundlePlan> {
     for (name, version) in &programs {
         draft.program(name, version, target, &lock)?;
     }
-    for bundle in bundles(&files, &recipe, role, Some(&lock), &programs)? {
-        draft.bundle(&bundle, &lock, store)?;
+    for package in role_packages(&files, &recipe, role, Some(&lock), &programs)? {
+        draft.role_package(&package, &lock, store)?;
     }
     let packages =
         draft.packages.iter().map(|package| (package.name.clone(), package.version.clone())).collect();
@@ -83,16 +83,16 @@ impl Draft {
         Ok(())
     }
 
-    fn bundle(&mut self, bundle: &Bundle, lock: &Lock, store: &Store) -> Result<()> {
-        let (files, tree, deb) = packing::pack(&mut self.plan, bundle, lock.epoch, store)?;
-        let (name, arch) = (&bundle.name, packing::field(bundle, "Architecture")?);
-        let version: Version = packing::field(bundle, "Version")?.parse()?;
+    fn role_package(&mut self, package: &RolePackage, lock: &Lock, store: &Store) -> Result<()> {
+        let (files, tree, deb) = packing::pack(&mut self.plan, package, lock.epoch, store)?;
+        let (name, arch) = (&package.name, packing::field(package, "Architecture")?);
+        let version: Version = packing::field(package, "Version")?.parse()?;
         self.parts.insert(TreePath::new(format!("{name}_{version}_{arch}.deb"))?, deb);
         self.packages.push(BundlePackage {
             name: name.clone(),
             version,
             arch: arch.parse()?,
-            origin: FileOrigin::Overlay(bundle.overlay.clone()),
+            origin: FileOrigin::Overlay(package.overlay.clone()),
             source: Checksum::Sha256(files),
             deb,
             tree,

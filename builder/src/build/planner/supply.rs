@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use super::inputs::{are_fetched, packages};
 use crate::base::digest::Checksum;
 use crate::base::name::{Arch, ComponentName, LineName, PackageName};
@@ -25,28 +27,25 @@ pub struct ComponentsPlan {
     /// What it holds.
     pub packages: BTreeMap<PackageName, Version>,
     /// Components whose bytes are not here.
-    pub missing: Vec<MissingComponent>,
+    pub missing: BTreeMap<ComponentName, MissingComponent>,
 }
 
-/// A component that cannot be packed yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A component that is not in a bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MissingComponent {
-    /// Which.
-    pub component: ComponentName,
     /// The version that is wanted.
     pub version: Version,
-    /// Why its bytes are not here.
+    /// Why it is not in it.
     pub why: &'static str,
     /// How a person brings it.
+    #[serde(rename = "mend")]
     pub help: String,
 }
 
 impl ComponentsPlan {
-    /// Says what is missing, once.
-    pub(crate) fn note_missing(&mut self, missing: MissingComponent) {
-        if !self.missing.contains(&missing) {
-            self.missing.push(missing);
-        }
+    /// Notes that a component is missing; the first reason stands.
+    pub(crate) fn note_missing(&mut self, component: &ComponentName, missing: MissingComponent) {
+        self.missing.entry(component.clone()).or_insert(missing);
     }
 }
 
@@ -70,7 +69,7 @@ impl Supply<'_> {
         texts: BTreeMap<TreePath, String>,
     ) -> Result<Option<StepId>> {
         let Some((bytes, archive)) = self.find_input(&mut planned.plan, component, input)? else {
-            planned.note_missing(missing(component, input, &self.lock.line));
+            planned.note_missing(&component.name, missing(component, input, &self.lock.line));
             return Ok(None);
         };
         let release = release(&component.name, files, archive, self.lock.arch, &input.version)?;
@@ -148,7 +147,7 @@ fn missing(component: &Component, input: &LockedInput, line: &LineName) -> Missi
         }
         _ => ("it was not fetched yet", format!("cargo xtask fetch --only {}", component.name)),
     };
-    MissingComponent { component: component.name.clone(), version: input.version.clone(), why, help }
+    MissingComponent { version: input.version.clone(), why, help }
 }
 
 fn release(

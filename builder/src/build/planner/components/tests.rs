@@ -81,7 +81,7 @@ fn what_is_not_here_is_listed_with_what_brings_it() {
     let planned = bench.plan().unwrap();
     assert!(planned.goal.is_none() && planned.plan.is_empty());
     let mends: BTreeMap<_, _> =
-        planned.missing.iter().map(|missing| (missing.component.as_str(), missing.help.as_str())).collect();
+        planned.missing.iter().map(|(name, missing)| (name.as_str(), missing.help.as_str())).collect();
     let names = ["cni-plugins", "cri-o", "crictl", "crun", "kube-proxy", "kubeadm", "kubectl", "kubelet"];
     assert_eq!(mends.keys().copied().collect::<Vec<_>>(), names);
     assert_eq!(mends["kubelet"], "cargo xtask fetch --only kubelet");
