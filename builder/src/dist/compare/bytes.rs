@@ -75,11 +75,11 @@ fn trees(left: (&Digest, &dyn Contents), right: (&Digest, &dyn Contents)) -> Res
         if path != other_path {
             return Ok(Some(only(path.min(other_path).as_str())));
         }
-        if let (Kind::File { content: x, .. }, Kind::File { content: y, .. }) = (&node.kind, &other.kind) {
-            if x != y {
-                let inner = contents((x, left.1), (y, right.1))?;
-                return Ok(inner.map(|inner| inner.inside(path.as_str())));
-            }
+        if let (Kind::File { content: x, .. }, Kind::File { content: y, .. }) = (&node.kind, &other.kind)
+            && x != y
+        {
+            let inner = contents((x, left.1), (y, right.1))?;
+            return Ok(inner.map(|inner| inner.inside(path.as_str())));
         }
         if node != other {
             let what = DifferenceKind::Metadata(format!("{node:?}"), format!("{other:?}"));

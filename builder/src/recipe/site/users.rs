@@ -66,7 +66,7 @@ pub(super) fn parse(text: SourceText<'_>, raw: RawUsers) -> Result<Users> {
     }
     let own = *raw.control_plane_id.get_ref();
     let meets = |id: u64| (u64::from(first)..end).contains(&id);
-    if own < FIRST_FREE_ID || own >= u32::MAX - 1 || meets(own.into()) || meets(u64::from(own) + 1) {
+    if !(FIRST_FREE_ID..u32::MAX - 1).contains(&own) || meets(own.into()) || meets(u64::from(own) + 1) {
         let fault =
             text.fault(raw.control_plane_id.span(), "an id of the control plane's that is not its own");
         return Err(fault.expected_found(

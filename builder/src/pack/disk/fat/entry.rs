@@ -149,7 +149,7 @@ fn long_entries(entry: &Entry) -> Vec<u8> {
     let sum = entry.short.iter().fold(0_u8, |sum, byte| sum.rotate_right(1).wrapping_add(*byte));
     let mut units: Vec<u16> = entry.name.encode_utf16().collect();
     let count = pieces(entry);
-    if units.len() % PIECE != 0 {
+    if !units.len().is_multiple_of(PIECE) {
         units.push(0);
     }
     units.resize(units.len().next_multiple_of(PIECE), 0xffff);
@@ -157,7 +157,7 @@ fn long_entries(entry: &Entry) -> Vec<u8> {
     for (number, piece) in units.chunks(PIECE).enumerate().take(count).rev() {
         let last = if number + 1 == count { 0x40 } else { 0 };
         let text: Vec<u8> = piece.iter().flat_map(|unit| unit.to_le_bytes()).collect();
-        bytes.push(number as u8 + 1 | last);
+        bytes.push((number as u8 + 1) | last);
         bytes.extend(&text[..10]);
         bytes.extend([LONG_NAME, 0, sum]);
         bytes.extend(&text[10..22]);

@@ -118,7 +118,7 @@ struct Geometry {
 
 impl Geometry {
     fn of(spec: &Fat) -> Result<Self> {
-        if spec.length % SECTOR != 0 || !(LEAST..=MOST).contains(&spec.length) {
+        if !spec.length.is_multiple_of(SECTOR) || !(LEAST..=MOST).contains(&spec.length) {
             return Err(Fault::user("not a length for a FAT file system")
                 .expected_found(format!("{LEAST} to {MOST}, a multiple of {SECTOR}"), spec.length));
         }

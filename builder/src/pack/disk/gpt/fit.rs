@@ -78,7 +78,7 @@ impl Found {
     /// Writes the table for a disk of `length` bytes: the copy at the end first, the MBR last.
     pub fn write(&self, length: u64, out: &mut dyn BlockWriter) -> Result<()> {
         let needed = self.end() + (ENTRY_SECTORS + 1) * SECTOR;
-        if length % SECTOR != 0 || length < needed {
+        if !length.is_multiple_of(SECTOR) || length < needed {
             return Err(
                 Fault::user("the disk is too small").expected_found(format!("{needed} bytes"), length)
             );

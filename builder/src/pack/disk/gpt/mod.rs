@@ -138,7 +138,7 @@ impl Gpt {
             free = part.start + part.length;
         }
         let needed = free + (ENTRY_SECTORS + 1) * SECTOR;
-        if self.length % SECTOR != 0 || self.length < needed || self.partitions.len() > ENTRIES {
+        if !self.length.is_multiple_of(SECTOR) || self.length < needed || self.partitions.len() > ENTRIES {
             return Err(
                 Fault::user("the disk is too small").expected_found(format!("{needed} bytes"), self.length)
             );
