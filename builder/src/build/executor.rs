@@ -7,7 +7,7 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 use crate::base::{Fault, Result};
 use crate::plan::{LabelledStep, Output, Plan, StepId};
 
-/// How one step became its output.
+/// Whether a step was built or taken from the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepResult {
     /// The store had it.
@@ -16,22 +16,22 @@ pub enum StepResult {
     Built,
 }
 
-/// What stands behind a build: remembers outputs, and makes those that it does not have.
+/// Executes steps and caches their outputs.
 pub trait Executor: Sync {
-    /// The recorded output of a step, if its bytes are still there.
+    /// Returns the recorded output of a step, if its bytes are still there.
     fn recall(&self, id: StepId) -> Result<Option<Output>>;
 
     /// Makes a step's output from its inputs' outputs and records it.
     fn make(&self, id: StepId, planned: &LabelledStep, inputs: &BTreeMap<StepId, Output>) -> Result<Output>;
 
-    /// Told how many steps are to be made, before the first one; for progress.
+    /// Notes how many steps are to be made, before the first one; for progress.
     fn expect(&self, _steps: usize) {}
 
-    /// Told when a step is about to be made and when it is done; for progress.
+    /// Notes that a step is about to be made or is done; for progress.
     fn report(&self, _planned: &LabelledStep, _done: bool) {}
 }
 
-/// Outputs of all steps that the goals need, and how each came about.
+/// Outputs of all steps that the goals need, and whether each was built.
 pub type BuildResults = BTreeMap<StepId, (Output, StepResult)>;
 
 /// Realises the plan's goals with `jobs` workers. What no goal needs is not touched: an input whose
@@ -62,7 +62,7 @@ pub fn build(plan: &Plan, executor: &dyn Executor, jobs: NonZero<usize>) -> Resu
     }
 }
 
-/// Walks from the goals down and stops at what is kept: what is there, and what must be made.
+/// Walks from the goals down and stops at cached steps: returns these, and the steps that must be made.
 pub fn survey(plan: &Plan, executor: &dyn Executor) -> Result<(BuildResults, BTreeSet<StepId>)> {
     let (mut kept, mut missing) = (BuildResults::new(), BTreeSet::new());
     let mut open: Vec<StepId> = plan.goals().collect();

@@ -45,8 +45,8 @@ pub fn last_plan(store: &Store, to: &Path) -> Result<Option<Plan>> {
     }
 }
 
-/// Moves a disk that nothing in the store refers to out of it, to a path where it may be written to: one of a
-/// trial, which nobody will want again.
+/// Moves an unreferenced disk out of the store, to a path where it may be written to. For disks of tests, which
+/// nobody will want again.
 pub fn take_out(store: &Store, disk: &Digest, to: &Path) -> Result<()> {
     publish(store, disk, to)?;
     let kept = store.path_of(disk);

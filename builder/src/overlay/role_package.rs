@@ -37,10 +37,10 @@ pub struct RolePackage {
 /// The overlay that lies under every role's.
 pub const COMMON: &str = "common";
 
-/// The overlay that a disk of ours has besides, and a machine that somebody else installed has not.
+/// The overlay for disks built by Hale alone; it is not installed on existing machines.
 pub const MACHINE: &str = "machine";
 
-/// The package of [`MACHINE`].
+/// Makes the package of [`MACHINE`].
 pub fn machine(files: &Files, recipe: &Recipe, role: &Role, lock: Option<&Lock>) -> Result<RolePackage> {
     let pinned = RoleVersions::new(recipe, role, lock)?;
     let overlay = Overlay::parse(files, &OverlayName::new(MACHINE)?)?;
@@ -51,7 +51,7 @@ pub fn machine(files: &Files, recipe: &Recipe, role: &Role, lock: Option<&Lock>)
 /// The overlay that goes with images of ours.
 pub const IMAGES: &str = "images";
 
-/// The package with a role's images, without the images; nothing for a role whose machines pull theirs.
+/// Makes the package with a role's images, without the images; nothing for a role whose machines pull theirs.
 pub fn images(files: &Files, recipe: &Recipe, role: &Role, lock: &Lock) -> Result<Option<RolePackage>> {
     let Some(name) = recipe.images_package(role)? else { return Ok(None) };
     let pinned = RoleVersions::new(recipe, role, Some(lock))?;
@@ -63,7 +63,7 @@ pub fn images(files: &Files, recipe: &Recipe, role: &Role, lock: &Lock) -> Resul
     Ok(Some(package))
 }
 
-/// The role's packages, those that others depend on first. `programs` are the packages of our own programs
+/// Makes the role's packages, those that others depend on first. `programs` are the packages of our own programs
 /// and their versions: `hale`.
 pub fn role_packages(
     files: &Files,

@@ -1,9 +1,10 @@
 //! Intermediates: what a step makes on its way, and keeps for other steps that need the same.
 //!
-//! A step is known by the ids of its inputs, before any of them is made. An intermediate is known by the bytes that go
-//! into it, once they are there: a package is unpacked once, whichever step brings it, and two roots with the same drivers
-//! share an initramfs. The store records it beside the steps, under an id of its own. No step's id depends on one: when the
-//! form of an intermediate changes, its number rises here, and so does that of every step whose output it changes.
+//! A step is known by the ids of its inputs, before any of them is made. An intermediate is known by the bytes that
+//! go into it, once they are there: a package is unpacked once, whichever step brings it, and two roots with the same
+//! drivers share an initramfs. The store records it beside the steps, under an id of its own. No step's id depends on
+//! one: when the form of an intermediate changes, its number rises here, and so does that of every step whose output
+//! it changes.
 
 use std::fmt;
 

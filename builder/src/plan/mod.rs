@@ -22,13 +22,13 @@ pub use step::{
     ProgramStep, RootStep, Step, ToolsStep, UnpackStep,
 };
 
-/// A step and what people call it: `deb hale-master`. Labels are unique within a plan.
+/// A step and its label: `deb hale-master`. Labels are unique within a plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LabelledStep {
-    /// What people call it.
+    /// The name that people give it.
     pub label: String,
-    /// What it is.
+    /// The step.
     pub step: Step,
 }
 
@@ -43,7 +43,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// An empty plan.
+    /// Makes an empty plan.
     pub fn new() -> Self {
         Self::default()
     }
@@ -82,22 +82,22 @@ impl Plan {
         self.goals.insert(id);
     }
 
-    /// A step by id.
+    /// Returns a step by id.
     pub fn get(&self, id: &StepId) -> Option<&LabelledStep> {
         self.steps.get(id)
     }
 
-    /// Steps in an order in which inputs come first.
+    /// Returns the steps in an order in which inputs come first.
     pub fn iter(&self) -> impl Iterator<Item = (StepId, &LabelledStep)> {
         self.order.iter().filter_map(|id| Some((*id, self.steps.get(id)?)))
     }
 
-    /// What is wanted for itself.
+    /// Returns the steps that are wanted for themselves.
     pub fn goals(&self) -> impl Iterator<Item = StepId> + '_ {
         self.goals.iter().copied()
     }
 
-    /// The step that people call `label`, by its whole label or by the first digits of its id.
+    /// Finds a step by its whole label or by the first digits of its id.
     pub fn find(&self, name: &str) -> Result<(StepId, &LabelledStep)> {
         let hex = |id: &StepId| name.len() >= 6 && id.to_string().starts_with(name);
         let mut found = self.iter().filter(|(id, planned)| planned.label == name || hex(id));
@@ -111,17 +111,17 @@ impl Plan {
         }
     }
 
-    /// How many steps there are.
+    /// Counts the steps.
     pub fn len(&self) -> usize {
         self.order.len()
     }
 
-    /// Whether there is nothing to do.
+    /// Returns whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.order.is_empty()
     }
 
-    /// The canonical text, from which [`Plan::from_json`] reads it again.
+    /// Writes the canonical text, from which [`Plan::from_json`] reads the plan again.
     pub fn to_json(&self) -> Result<Vec<u8>> {
         json::canonical(self)
     }

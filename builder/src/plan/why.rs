@@ -13,7 +13,7 @@ use crate::base::{Fault, Result};
 pub struct StepChange {
     /// The step's label.
     pub step: String,
-    /// Where in its text, by keys from the outside: `package.control.Depends`.
+    /// The place in its text, by keys from the outside: `package.control.Depends`.
     pub key: String,
     /// The value in the earlier plan; `None` when there was none.
     pub old: Option<String>,
@@ -28,7 +28,7 @@ impl fmt::Display for StepChange {
     }
 }
 
-/// The chain of changes from the step called `label` down to the first cause. Empty: nothing changed.
+/// Follows the changes from the step called `label` down to the first cause. Empty: nothing changed.
 /// Trees are opened to name the path that changed, as far as `contents` still has them.
 pub fn why(old: &Plan, new: &Plan, label: &str, contents: &dyn Contents) -> Result<Vec<StepChange>> {
     let mut chain = Vec::new();

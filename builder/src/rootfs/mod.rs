@@ -19,7 +19,6 @@ pub mod tools;
 mod unpack;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
 
 use crate::base::name::PackageName;
 use crate::base::tree::{Contents, Kind, Memory, Node, Tree, TreePath, Union};
@@ -38,7 +37,7 @@ pub(crate) use unpack::unpacked;
 
 const STATUS: &str = "var/lib/dpkg/status";
 
-/// Unpacked packages in one tree, without dpkg's database and without running anything: enough for
+/// Merges unpacked packages in one tree, without dpkg's database and without running anything: enough for
 /// programs that are run from the store.
 pub fn merge_only(store: &Store, unpacked: &[Digest]) -> Result<Digest> {
     store.put_tree(&merge::merge(&read(store, unpacked)?)?.tree)
@@ -52,7 +51,7 @@ fn read(store: &Store, unpacked: &[Digest]) -> Result<Vec<UnpackedPackage>> {
     Ok(packages)
 }
 
-/// What root trees are made in, and by which time.
+/// The surroundings in which root trees are made.
 pub struct Builder<'a> {
     /// Holds the packages and takes the trees.
     pub store: &'a Store,
@@ -60,12 +59,12 @@ pub struct Builder<'a> {
     pub sandbox: &'a Sandbox,
     /// The lock's time.
     pub epoch: Epoch,
-    /// How long scripts may take.
+    /// The time that scripts may take.
     pub limits: Timeouts,
 }
 
 impl Builder<'_> {
-    /// A root with these packages installed, from their unpacked trees; the order does not matter.
+    /// Makes a root with these packages installed, from their unpacked trees; the order does not matter.
     pub fn assemble(&self, unpacked: &[Digest]) -> Result<Digest> {
         let packages = read(self.store, unpacked)?;
         let mut root = merge::merge(&packages)?;
@@ -77,7 +76,7 @@ impl Builder<'_> {
         self.keep(work, &changes, root.tree, new, &BTreeSet::new())
     }
 
-    /// The root with more packages installed by its own dpkg, from `.deb` blobs by name; `owner` is a user
+    /// Installs more packages in a root by its own dpkg, from `.deb` blobs by name; `owner` is a user
     /// and group beyond Debian's own ids that may own what they make, `held` are packages that are on hold
     /// afterwards, as `apt-mark hold` would set them (dpkg(1), "Package selection").
     pub fn install(

@@ -41,7 +41,7 @@ pub struct SparseWriter<'s> {
 }
 
 impl Store {
-    /// A new blob to write into in any order; nothing is kept before [`SparseWriter::commit`].
+    /// Begins a blob that is written in any order; nothing is kept before [`SparseWriter::commit`].
     pub fn sparse_writer(&self) -> Result<SparseWriter<'_>> {
         SparseWriter::new(self)
     }

@@ -1,4 +1,4 @@
-//! `cargo xtask build components`: other people's programs as packages, as far as their bytes are here.
+//! `cargo xtask build components`: third-party programs as packages, for every component whose input is in the store.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -34,7 +34,7 @@ pub(crate) struct Overridden {
     reason: String,
 }
 
-/// What the line takes although one of its own rules refuses it, by the rule's name.
+/// Lists what the line takes although one of its own rules refuses it, by the rule's name.
 pub(crate) fn overridden(recipe: &Recipe, lock: &Lock) -> BTreeMap<String, Overridden> {
     let all = recipe.line.overridden(&lock.versions(recipe));
     let one = |(rule, because, reason): (&str, &str, &str)| {

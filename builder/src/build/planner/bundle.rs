@@ -17,7 +17,7 @@ use crate::recipe::role::Role;
 use crate::recipe::{Files, Recipe, ResolvedOrigin};
 use crate::store::Store;
 
-/// The role's plan, and what it was made of. Rendered overlays are in the store already.
+/// The role's plan and its sources. Rendered overlays are in the store already.
 pub struct BundlePlan {
     /// The steps; the bundle is the one goal.
     pub plan: Plan,
@@ -136,7 +136,7 @@ impl Draft {
     }
 }
 
-/// What makes the builder: its sources, and the crates it is linked with.
+/// The sources of the builder, and the crates it is linked with.
 const BUILDER: &[&str] = &["Cargo.lock", "Cargo.toml", "rust-toolchain.toml", "builder", "xtask"];
 
 fn layer(package: &BundlePackage) -> LayerSpec {

@@ -48,7 +48,7 @@ pub(crate) fn inputs<'a>(
     Err(Fault::user(what).help(format!("cargo xtask fetch {}", lock.line)))
 }
 
-/// Whether all packages that a group wants are in the store.
+/// Returns whether all packages that a group wants are in the store.
 pub(crate) fn are_fetched(lock: &Lock, store: &Store, group: &str) -> Result<bool> {
     for package in wanted(lock, &[group]) {
         if store.output(&StepId::of_input(Checksum::Sha256(package.sha256))?)?.is_none() {

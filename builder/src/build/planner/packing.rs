@@ -27,12 +27,12 @@ pub(super) fn files(plan: &mut Plan, package: &RolePackage, store: &Store) -> Re
     Ok((files, tree))
 }
 
-/// A field of its control file.
+/// Returns a field of the package's control file.
 pub(super) fn field(package: &RolePackage, name: &str) -> Result<String> {
     package.control.need(name).map(str::to_owned)
 }
 
-/// What the package says of itself.
+/// Returns the package's metadata.
 pub(super) fn metadata(package: &RolePackage) -> Result<DebMetadata> {
     let control = package.control.fields().map(|field| (field.name.clone(), field.value.clone())).collect();
     let script = |(name, text): (&&str, &String)| {

@@ -58,8 +58,8 @@ pub(crate) struct Supply<'a> {
 }
 
 impl Supply<'_> {
-    /// Plans the tree of a component's files, with some texts beside them. When the store has not what it takes,
-    /// there is no step, and `planned` says what is missing, once.
+    /// Plans the tree of a component's files, with some texts beside them. Returns `None`, and notes the component as
+    /// missing, if the store has not its input.
     pub(crate) fn payload(
         self,
         planned: &mut ComponentsPlan,

@@ -68,7 +68,7 @@ fn plan_initramfs(epoch: Epoch, root: &Tree, store: &Store) -> Result<(Intermedi
     Ok((Intermediate::Initramfs { files: files.clone(), epoch }, files, own))
 }
 
-/// GRUB's first sector, as Debian ships it.
+/// Reads GRUB's first sector, as Debian ships it.
 pub fn grub_boot(tools: &Tools) -> Result<Vec<u8>> {
     read(tools, &format!("{GRUB}/boot.img"))
 }
@@ -78,7 +78,7 @@ fn read(tools: &Tools, inside: &str) -> Result<Vec<u8>> {
     std::fs::read(&path).map_err(|e| Fault::io("read", path, e))
 }
 
-/// GRUB's core for BIOS machines, with its commands inside.
+/// Links GRUB's core for BIOS machines, with its commands inside.
 pub fn grub_core(tools: &Tools, commands: &str) -> Result<Vec<u8>> {
     let failed = |doing| move |e| Fault::machine(format!("cannot {doing} a temporary file")).cause(e);
     let folder = tempfile::tempdir().map_err(failed("make"))?;

@@ -14,25 +14,25 @@ use crate::store::Store;
 pub struct BuildRecord<'a> {
     /// The plan.
     pub plan: &'a Plan,
-    /// Where its outputs are.
+    /// The store that has its outputs.
     pub store: &'a Store,
 }
 
-/// The first step at which two builds part.
+/// The first step whose inputs or output differ between two builds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Divergence {
     /// The step's label.
     pub step: String,
     /// Its id in the first build.
     pub id: StepId,
-    /// How it parts.
+    /// The difference.
     pub how: DivergenceKind,
 }
 
-/// How two builds of a step part.
+/// The difference of two builds of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DivergenceKind {
-    /// What went in is not the same: reading the checkout gave something else.
+    /// Its inputs differ: reading the checkout gave something else.
     Text(String),
     /// The same went in, other bytes came out.
     Bytes(Difference),
@@ -51,7 +51,7 @@ impl fmt::Display for Divergence {
     }
 }
 
-/// How many outputs agree, or the first step, inputs before what needs them, that does not.
+/// Counts the outputs that agree, or returns the first step, inputs before what needs them, that does not.
 pub fn compare(
     left: &BuildRecord<'_>,
     right: &BuildRecord<'_>,

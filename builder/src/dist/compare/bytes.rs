@@ -1,4 +1,4 @@
-//! Where two outputs that should be equal first differ: the member, and the byte in it.
+//! The first difference of two outputs that should be equal: the member, and the byte in it.
 
 use std::fmt;
 use std::io::Read;
@@ -14,11 +14,11 @@ use crate::plan::Output;
 pub struct Difference {
     /// Members from the outermost archive inwards; empty for the output itself.
     pub members: Vec<String>,
-    /// What differs there.
+    /// The difference.
     pub what: DifferenceKind,
 }
 
-/// How two members differ.
+/// The difference of two members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DifferenceKind {
     /// From this byte on; `None` stands for the end.
@@ -50,7 +50,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// The first difference of two outputs, each with the contents it was made into.
+/// Finds the first difference of two outputs, each with the contents it was made into.
 pub fn outputs(
     left: (&Output, &dyn Contents),
     right: (&Output, &dyn Contents),
@@ -100,7 +100,7 @@ impl Difference {
     }
 }
 
-/// The first difference of two byte strings. Looks inside what both sides hold as ar, gzip or tar.
+/// Finds the first difference of two byte strings. Looks inside what both sides hold as ar, gzip or tar.
 pub fn bytes(left: &[u8], right: &[u8]) -> Option<Difference> {
     if left == right {
         return None;

@@ -1,4 +1,4 @@
-//! The first root: `init`, the kernel modules that a root disk may need, and an index of them.
+//! The initramfs: `init`, the kernel modules that a root disk may need, and an index of them.
 //!
 //! Not the distribution's generator: the choice is this module's list and what `modules.dep` says it
 //! needs, so the same tree gives the same bytes. `init` loads what the machine's devices ask for.
@@ -86,7 +86,7 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// The tree's one kernel, by `boot/vmlinuz-*`.
+    /// Finds the tree's one kernel, by `boot/vmlinuz-*`.
     pub fn find(tree: &Tree) -> Result<Self> {
         let mut found = tree.iter().filter_map(|(path, _)| {
             let release = path.as_str().strip_prefix("boot/vmlinuz-")?;
@@ -103,7 +103,7 @@ impl Kernel {
         }
     }
 
-    /// Where its initramfs is, by Debian's name.
+    /// Returns the path of its initramfs, by Debian's name.
     pub fn initramfs(&self) -> String {
         format!("boot/initrd.img-{}", self.release)
     }
@@ -113,7 +113,7 @@ impl Kernel {
     }
 }
 
-/// What is in the initramfs of a root, with `init` as its program; the memory has what the root has not.
+/// Collects the files of the initramfs of a root, with `init` as its program; the memory has what the root has not.
 pub fn tree(kernel: &Kernel, root: &Tree, contents: &dyn Contents, init: &[u8]) -> Result<(Tree, Memory)> {
     let index = Index::read(kernel, root, contents)?;
     let chosen = index.closure()?;
@@ -133,7 +133,7 @@ pub fn tree(kernel: &Kernel, root: &Tree, contents: &dyn Contents, init: &[u8]) 
     Ok((tree, memory))
 }
 
-/// The initramfs that has this in it, the modules compressed whose names say so.
+/// Packs an initramfs of these files, the modules compressed whose names say so.
 pub fn pack(tree: &Tree, contents: &dyn Contents, epoch: Epoch) -> Result<Vec<u8>> {
     let (mut packed, mut own) = (tree.clone(), Memory::default());
     for (path, node) in tree.iter().filter(|(path, _)| path.as_str().ends_with(COMPRESSED)) {

@@ -67,13 +67,13 @@ pub struct Boot<'a> {
 }
 
 impl DiskSpec {
-    /// The kernel's whole command line. Neither `ro` nor `rw`: our first root looks at the file system's state.
+    /// Returns the kernel's whole command line. Neither `ro` nor `rw`: the initramfs looks at the file system's state.
     pub fn command_line(&self) -> String {
         let root = Guid::derive(&self.identity, ROOT_LABEL);
         format!("root=UUID={root} {}", self.arguments).trim_end().to_owned()
     }
 
-    /// The commands that GRUB's core must carry (`grub-mkimage -c`).
+    /// Returns the commands that GRUB's core must carry (`grub-mkimage -c`).
     pub fn grub_commands(&self, tree: &Tree) -> Result<String> {
         Ok(grub::commands(&Kernel::find(tree)?, &self.command_line()))
     }

@@ -1,4 +1,4 @@
-//! `bundle`: what a role becomes.
+//! `bundle`: the outputs of a role in one folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,13 +9,13 @@ use crate::base::tree::TreePath;
 use crate::plan::bill::BillOfMaterials;
 use crate::plan::id::StepId;
 
-/// What a role becomes: other steps' outputs by their place in `dist/<role>/`, and the documents that describe them.
+/// The bundle of a role: other steps' outputs by their place in `dist/<role>/`, and the documents that describe them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BundleStep {
     /// Files and folders.
     pub parts: BTreeMap<TreePath, StepId>,
-    /// What they are made of; a bundle without one gets checksums only.
+    /// The bill of what they are made of; a bundle without one gets checksums only.
     pub bill: Option<BillOfMaterials>,
 }
 

@@ -19,7 +19,7 @@ pub struct ConvertedStep {
     pub format: DiskFormat,
 }
 
-/// How a disk is stored.
+/// The form in which a disk is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DiskFormat {

@@ -14,15 +14,15 @@ use crate::plan::id::StepId;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DebStep {
-    /// What the package says of itself.
+    /// The package's metadata.
     pub package: DebMetadata,
-    /// What it installs.
+    /// The tree that it installs.
     pub tree: StepId,
     /// Every file's time.
     pub epoch: Epoch,
 }
 
-/// What a package says of itself (deb-control(5)); the writer adds its size and orders the fields.
+/// A package's metadata (deb-control(5)); the writer adds its size and orders the fields.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DebMetadata {

@@ -41,7 +41,7 @@ pub struct LayerSpec {
     pub package: PackageName,
     /// The package's version.
     pub version: Version,
-    /// What it holds.
+    /// The tree that it holds.
     pub tree: StepId,
 }
 

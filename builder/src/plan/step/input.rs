@@ -12,7 +12,7 @@ use crate::plan::id::StepId;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InputStep {
-    /// What the bytes must hash to.
+    /// The checksum of the bytes.
     pub checksum: Checksum,
 }
 

@@ -1,4 +1,4 @@
-//! What the kinds of step have in common.
+//! The interface that all kinds of step share.
 
 use std::collections::BTreeSet;
 

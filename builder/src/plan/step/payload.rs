@@ -15,7 +15,7 @@ use crate::recipe::component::UpstreamRelease;
 pub struct PayloadStep {
     /// The release's bytes.
     pub input: StepId,
-    /// What is wanted of them.
+    /// The files that are wanted of it.
     pub release: UpstreamRelease,
     /// Texts of ours beside them, by path: the package's copyright file.
     pub texts: BTreeMap<TreePath, String>,

@@ -42,7 +42,7 @@ pub struct Preloaded {
     pub license: String,
     /// The command that it runs where a pod names none.
     pub entrypoint: Vec<String>,
-    /// What it holds.
+    /// The tree that it holds.
     pub tree: StepId,
 }
 
@@ -52,7 +52,7 @@ pub struct Preloaded {
 pub struct Mapping {
     /// The machine's id of the container's root.
     pub first: u32,
-    /// How many ids.
+    /// The number of ids.
     pub count: u32,
 }
 

@@ -24,7 +24,7 @@ pub use rule::{Comparison, Condition, Need, Rule, Versions};
 pub struct Line {
     /// Its name, which is the file's.
     pub name: LineName,
-    /// What it is, in one line.
+    /// A description, in one line.
     pub about: String,
     /// The architecture that is built.
     pub arch: Arch,
@@ -37,13 +37,13 @@ pub struct Line {
     pub named_by: ComponentName,
     /// The name of CRI-O's AppArmor profile, in which `{cri-o}` is CRI-O's version.
     pub apparmor_profile: String,
-    /// Where images stand on a node: `registry.k8s.io`.
+    /// The registry of images on a node: `registry.k8s.io`.
     pub image_repository: String,
     /// Arguments of the kernel besides `root=`, in order: consoles, the version of cgroups.
     pub kernel_arguments: Vec<String>,
     /// Versions and checksums, by component.
     pub pins: BTreeMap<ComponentName, Pin>,
-    /// What must not be combined, by the rule's name.
+    /// Rules on what must not be combined, by name.
     pub rules: BTreeMap<String, Rule>,
     /// Checksums that are never accepted, and why.
     pub rejected: BTreeMap<Checksum, String>,
@@ -103,24 +103,24 @@ impl Line {
         Ok(line)
     }
 
-    /// The version of a role package: `1.17.17+hale1`.
+    /// Returns the version of a role package: `1.17.17+hale1`.
     pub fn package_version(&self) -> Result<Version> {
         let pin = &self.pins[&self.named_by];
         Version::new(&format!("{}+hale{}", pin.version(), self.revision))
     }
 
-    /// The pinned versions; for Debian's, the least that will do. A lock knows better
-    /// (`Pinned`).
+    /// Returns the pinned versions; for Debian's, the least that will do. A lock knows better
+    /// (`RoleVersions`).
     pub fn versions(&self) -> Versions {
         self.pins.iter().map(|(name, pin)| (name.clone(), pin.version().clone())).collect()
     }
 
-    /// What a combination needs.
+    /// Returns the needs of a combination.
     pub fn needs(&self, versions: &Versions) -> BTreeSet<Need> {
         self.rules.values().filter(|rule| rule.applies(versions)).filter_map(|rule| rule.needs).collect()
     }
 
-    /// The name of CRI-O's AppArmor profile, which follows CRI-O's version.
+    /// Returns the name of CRI-O's AppArmor profile, which follows CRI-O's version.
     pub fn apparmor_profile(&self, versions: &Versions) -> String {
         let version = versions.get("cri-o").map_or("", Version::as_str);
         self.apparmor_profile.replace("{cri-o}", version)
@@ -133,8 +133,8 @@ impl Line {
         self.refusal(versions).map_or(Ok(()), |(name, rule)| Err(refused(name, rule)))
     }
 
-    /// The refusing rules that a combination meets and that are overridden: the rule's name, what is wrong, and why it
-    /// is taken all the same.
+    /// Returns the refusing rules that a combination meets and that are overridden: the rule's name, what is wrong,
+    /// and why it is taken all the same.
     pub fn overridden(&self, versions: &Versions) -> Vec<(&str, &str, &str)> {
         let met = self.overrides.iter().filter_map(|(name, reason)| {
             let rule = self.rules.get(name).filter(|rule| rule.applies(versions))?;

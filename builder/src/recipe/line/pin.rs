@@ -50,7 +50,7 @@ pub enum Pin {
 }
 
 impl Pin {
-    /// The pinned version; for Debian's, the least that will do.
+    /// Returns the pinned version; for Debian's, the least that will do.
     pub fn version(&self) -> &Version {
         match self {
             Self::Debian { at_least } => at_least,
@@ -61,7 +61,7 @@ impl Pin {
         }
     }
 
-    /// Where a component with this pin comes from.
+    /// Returns where a component with this pin comes from.
     pub fn origin(&self) -> OriginKind {
         match self {
             Self::Debian { .. } => OriginKind::Debian,

@@ -17,18 +17,18 @@ use crate::formats::debian::version::Version;
 /// A version of each component.
 pub type Versions = BTreeMap<ComponentName, Version>;
 
-/// What follows from a combination of versions.
+/// The consequence of a combination of versions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Rule {
     /// It holds when all of these do.
     pub when: Vec<Condition>,
-    /// What the combination needs; without it the combination is refused.
+    /// The need of the combination; without one the combination is refused.
     pub needs: Option<Need>,
-    /// Why.
+    /// The reason, for people.
     pub because: String,
 }
 
-/// What a combination needs to work.
+/// A need of a combination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Need {
@@ -45,13 +45,13 @@ pub enum Need {
 pub struct Condition {
     /// The component.
     pub component: ComponentName,
-    /// How.
+    /// The test.
     pub than: Comparison,
-    /// With what.
+    /// The version that it is compared with.
     pub version: Version,
 }
 
-/// How versions are compared.
+/// A comparison of versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {
     /// `<`
@@ -61,7 +61,7 @@ pub enum Comparison {
 }
 
 impl Condition {
-    /// Whether it holds for a version of its component.
+    /// Returns whether it holds for a version of its component.
     pub fn holds(&self, version: &Version) -> bool {
         match self.than {
             Comparison::Below => *version < self.version,

@@ -14,19 +14,19 @@ pub struct Users {
     pub name: UserName,
     /// The first id.
     pub first_id: u32,
-    /// How many ids: at least 65536.
+    /// The number of ids: at least 65536.
     pub count: u32,
     /// The control plane's own id, outside the range; the next one is etcd's.
     pub control_plane_id: u32,
 }
 
 impl Users {
-    /// The names of all users that are made on a node: containers' root, the control plane, etcd.
+    /// Returns the names of all users that are made on a node: containers' root, the control plane, etcd.
     pub fn names(&self) -> [String; 3] {
         [self.name.to_string(), format!("{}-control-plane", self.name), "etcd".to_owned()]
     }
 
-    /// What etcd runs as.
+    /// Returns the id that etcd runs as.
     pub fn etcd_id(&self) -> u32 {
         self.control_plane_id + 1
     }

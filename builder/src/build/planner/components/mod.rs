@@ -1,4 +1,4 @@
-//! Component packages: other people's programs as `.deb`s of ours, as far as their bytes are here.
+//! Packages third-party programs as `.deb`s, for every component whose input is in the store.
 //!
 //! ```text
 //! dist/components/

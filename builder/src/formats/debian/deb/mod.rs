@@ -36,7 +36,7 @@ pub struct UnpackLimits {
 }
 
 impl UnpackLimits {
-    /// For a package of `size` bytes: 64 MiB, or 300 times its size if that is more, but never over
+    /// Returns the limits for a package of `size` bytes: 64 MiB, or 300 times its size if that is more, but never over
     /// 8 GiB. The densest real packages (fonts, documentation) stay under 50 times.
     pub fn for_size(size: u64) -> Self {
         let data = size.saturating_mul(300).clamp(64 << 20, 8 << 30);
@@ -75,12 +75,12 @@ impl UnpackedDeb {
         read.map_err(|fault| fault.context(name))
     }
 
-    /// The text of a maintainer script.
+    /// Returns the text of a maintainer script.
     pub fn script(&self, script: Script) -> Option<&[u8]> {
         self.members.get(script.as_str()).map(Vec::as_slice)
     }
 
-    /// The lines of the control member `triggers` (deb-triggers(5)).
+    /// Returns the lines of the control member `triggers` (deb-triggers(5)).
     pub fn triggers(&self) -> Option<&[u8]> {
         self.members.get("triggers").map(Vec::as_slice)
     }

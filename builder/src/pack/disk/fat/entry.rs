@@ -33,7 +33,7 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// The root, which carries the volume's label.
+    /// Makes the root, which carries the volume's label.
     pub(super) fn root(label: [u8; 11]) -> Self {
         Self { label: Some(label), ..Self::default() }
     }
@@ -55,14 +55,14 @@ impl Directory {
         Ok(())
     }
 
-    /// Bytes that the entries take.
+    /// Returns how many bytes the entries take.
     pub(super) fn length(&self, is_root: bool) -> u64 {
         let names: usize = self.entries.iter().map(|entry| pieces(entry) + 1).sum();
         let own = if is_root { usize::from(self.label.is_some()) } else { 2 };
         ((names + own) * ENTRY) as u64
     }
 
-    /// The entries. `own` has the clusters of this directory and its parent (0 for the root);
+    /// Returns the entries. `own` has the clusters of this directory and its parent (0 for the root);
     /// `start_of` gives the first cluster of a name, 0 for an empty file.
     pub(super) fn bytes(&self, own: Option<(u32, u32)>, start_of: impl Fn(&str) -> u32) -> Vec<u8> {
         let mut bytes = Vec::new();

@@ -41,7 +41,7 @@ pub struct Fat {
     pub length: u64,
 }
 
-/// The least length, in whole MiB and with some room, for a tree.
+/// Returns the least length, in whole MiB and with some room, for a tree.
 pub fn length(tree: &Tree) -> u64 {
     let cluster = 4096;
     let clusters: u64 = tree.iter().map(|(_, node)| size_of(node).div_ceil(cluster) + 1).sum();

@@ -95,7 +95,7 @@ pub fn write(
     written(&name, members())
 }
 
-/// The package's file name, `NAME_VERSION_ARCH.deb`, without the version's epoch as dpkg-name(1) has it.
+/// Returns the package's file name, `NAME_VERSION_ARCH.deb`, without the version's epoch as dpkg-name(1) has it.
 /// Refuses a control file without the fields that every package has (deb-control(5)).
 pub fn file_name(control: &Paragraph) -> Result<String> {
     for field in ["Maintainer", "Description"] {
@@ -107,7 +107,7 @@ pub fn file_name(control: &Paragraph) -> Result<String> {
     Ok(format!("{package}_{}_{arch}.deb", version.without_epoch()))
 }
 
-/// The tree's size once installed, in KiB, by dpkg's rule (deb-substvars(5), `Installed-Size`): files and
+/// Returns the tree's size once installed, in KiB, by dpkg's rule (deb-substvars(5), `Installed-Size`): files and
 /// links rounded up one by one, and 1 for everything else, the root with it.
 pub fn installed_size(tree: &Tree) -> u64 {
     let kib = |node: &Node| match &node.kind {
