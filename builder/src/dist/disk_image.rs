@@ -53,3 +53,25 @@ pub fn take_out(store: &Store, disk: &Digest, to: &Path) -> Result<()> {
     std::fs::remove_file(&kept).map_err(|e| Fault::io("remove", kept, e))?;
     std::fs::set_permissions(to, Permissions::from_mode(0o644)).map_err(|e| Fault::io("open up", to, e))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::FilesStep;
+
+    #[test]
+    fn the_plan_of_a_disk_is_kept_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        let to = folder.path().join("hale-master.raw");
+        assert_eq!(last_plan(&store, &to).unwrap(), None);
+        let disk = Output::Blob { content: store.put_bytes(b"disk").unwrap(), size: 4 };
+        // As earlier versions kept it.
+        store.add_root(&to, &[disk]).unwrap();
+        assert_eq!(last_plan(&store, &to).unwrap(), None);
+        let mut plan = Plan::new();
+        plan.add("files", FilesStep { tree: Digest::of("") }).unwrap();
+        keep(&store, &to, disk, &plan).unwrap();
+        assert_eq!(last_plan(&store, &to).unwrap(), Some(plan));
+    }
+}

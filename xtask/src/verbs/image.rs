@@ -113,7 +113,7 @@ impl ImageReport {
             return table::json(self);
         }
         for (name, lacks) in &self.left_out {
-            println!("LEFT OUT: {name}, for want of {}", lacks.join(", "));
+            println!("LEFT OUT: {name}, which needs {}", lacks.join(", "));
         }
         if !self.left_out.is_empty() {
             println!("This is no {}: it boots, and nothing more.", self.role);

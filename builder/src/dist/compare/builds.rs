@@ -107,3 +107,42 @@ fn text_change(left: &BuildRecord<'_>, right: &BuildRecord<'_>, label: &str) -> 
     let chain = why::why(left.plan, right.plan, label, &both).unwrap_or_default();
     chain.last().map_or_else(|| format!("the other build has no step called {label}"), ToString::to_string)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Digest;
+    use crate::base::digest::Checksum;
+    use crate::base::tree::{Node, Tree, TreePath};
+    use crate::plan::intermediate::Intermediate;
+    use crate::plan::{InputStep, ToolsStep};
+
+    /// A store that has a package, and a tree with a file of this mode as what it was unpacked to.
+    fn store(folder: &std::path::Path, deb: &[u8], mode: u16) -> Store {
+        let store = Store::open(folder).unwrap();
+        let content = store.put_bytes(deb).unwrap();
+        let id = StepId::of_input(Checksum::Sha256(content)).unwrap();
+        store.record(&id, &Output::Blob { content, size: deb.len() as u64 }).unwrap();
+        let mut tree = Tree::new();
+        tree.insert(TreePath::new("a").unwrap(), Node::file(store.put_bytes(b"").unwrap(), 0, mode)).unwrap();
+        let output = Output::Tree { tree: store.put_tree(&tree).unwrap() };
+        let unpacked = Intermediate::UnpackedPackage { deb: content };
+        assert_eq!(store.intermediate(&unpacked, || Ok(output)).unwrap(), output);
+        store
+    }
+
+    #[test]
+    fn an_intermediate_that_differs_is_named_before_its_step() {
+        let (folder, deb) = (tempfile::tempdir().unwrap(), b"a package");
+        let mut plan = Plan::new();
+        let input = plan.add("input a", InputStep { checksum: Checksum::Sha256(Digest::of(deb)) }).unwrap();
+        let packages = [("aa".parse().unwrap(), input)].into();
+        plan.add("tools", ToolsStep { packages }).unwrap();
+        let stores = ["left", "same", "other"].map(|name| folder.path().join(name));
+        let [left, same, other] = [0, 1, 2].map(|at| store(&stores[at], deb, [0o644, 0o644, 0o755][at]));
+        let record = |store| BuildRecord { plan: &plan, store };
+        assert_eq!(compare(&record(&left), &record(&same)).unwrap(), Ok(1));
+        let divergence = compare(&record(&left), &record(&other)).unwrap().unwrap_err();
+        assert_eq!(divergence.step, "tools, unpacked package");
+    }
+}
