@@ -76,7 +76,7 @@ pub fn survey(plan: &Plan, executor: &dyn Executor) -> Result<(BuildResults, BTr
             }
             None => {
                 missing.insert(id);
-                open.extend(planned(plan, &id)?.step.inputs().into_iter());
+                open.extend(planned(plan, &id)?.step.inputs());
             }
         }
     }
