@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use builder::base::{Epoch, Result};
 use builder::host::cargo::{self, Toolchain};
-use builder::plan::{Output, Step};
+use builder::plan::{Output, ProgramStep, Step};
 use builder::store::Store;
 
 use crate::tools::{succeed, tool};
@@ -56,7 +56,7 @@ pub fn carry_program(checkout: &Path, epoch: Epoch, store: &Path) {
         };
         let store = Store::open(store)?;
         let (content, size) = store.put(&deb[..])?;
-        store.record(&Step::Program { sources, epoch }.id()?, &Output::Blob { content, size })
+        store.record(&Step::from(ProgramStep { sources, epoch }).id()?, &Output::Blob { content, size })
     };
     carry().unwrap_or_else(|fault| panic!("{fault}"));
 }

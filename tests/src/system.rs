@@ -25,7 +25,7 @@ use builder::host::cargo;
 use builder::host::checkout::Project;
 use builder::lock::resolve::{UpdatePolicy, resolve};
 use builder::lock::{Lock, LockedOrigin, LockedPackage};
-use builder::plan::{Output, Plan, Step, StepId};
+use builder::plan::{Output, Plan, ProgramStep, Step, StepId};
 use builder::recipe::Recipe;
 use builder::recipe::component::Product;
 use builder::rootfs::tools;
@@ -164,7 +164,7 @@ impl TestSystem {
     /// Compiles `hale` from the real checkout, where Cargo has its crates compiled already.
     pub fn add_program(&self) -> Result<()> {
         let sources = cargo::identity(self.project.root(), &crate::checkout::toolchain())?;
-        let id = Step::Program { sources, epoch: self.lock.epoch }.id()?;
+        let id = Step::from(ProgramStep { sources, epoch: self.lock.epoch }).id()?;
         if self.store.output(&id)?.is_none() {
             let deb = cargo::build(&checkout(), &crate::checkout::toolchain(), self.lock.epoch)?.deb;
             let content = self.store.put_bytes(&deb)?;

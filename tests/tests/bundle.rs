@@ -304,7 +304,7 @@ fn another_store_and_another_place_give_the_same(bundle: &BuiltBundle) {
     copy_sources(&place);
     let store = Store::open(&top.path().join("store")).unwrap_or_else(|fault| panic!("{fault}"));
     let planned = bundle::plan(&target(&place), &store).unwrap_or_else(|fault| panic!("{fault}"));
-    let programs = planned.plan.iter().filter(|(_, planned)| matches!(planned.step, Step::Program { .. }));
+    let programs = planned.plan.iter().filter(|(_, planned)| matches!(planned.step, Step::Program(_)));
     let mut carried = 0;
     for (id, _) in programs {
         let output = bundle.built[&id].0;

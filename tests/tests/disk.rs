@@ -4,15 +4,15 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use builder::base::tree::{Memory, Node, Tree, TreePath};
+use builder::base::tree::{Memory, Node, Tree, TreePath, Union};
 use builder::base::{Digest, Epoch};
-use builder::build::steps::disk::convert;
+use builder::build::steps::converted::convert;
 use builder::dist::disk_image::publish;
 use builder::host::atomic::AtomicFile;
 use builder::host::overwrite::Overwrite;
 use builder::machine::flash::{Seed, Target, flash};
 use builder::pack::disk::grub::Grub;
-use builder::pack::disk::writer::{BlockWriter as _, Layered};
+use builder::pack::disk::writer::BlockWriter as _;
 use builder::pack::disk::{self, Boot, DiskSpec, SLACK};
 use builder::pack::disk::{ext4, initramfs};
 use builder::plan::{DiskFormat, Output};
@@ -74,7 +74,7 @@ fn image(folder: &Path, name: &str) -> PathBuf {
         DiskSpec { identity: Digest::of("disk"), epoch, arguments: "console=ttyS0".into(), slack: SLACK / 8 };
     let kernel = initramfs::Kernel::find(&tree).unwrap();
     let (first, own) = initramfs::tree(&kernel, &tree, &contents, b"init").unwrap();
-    let initramfs = initramfs::pack(&first, &Layered(&own, &contents), epoch).unwrap();
+    let initramfs = initramfs::pack(&first, &Union(&own, &contents), epoch).unwrap();
     let mut boot = vec![0x90; 512];
     boot[510..].copy_from_slice(&[0x55, 0xaa]);
     let grub = Grub { boot: &boot, core: &[0x90; 40_000] };

@@ -5,9 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use builder::base::name::{Arch, PackageName};
-use builder::base::tree::{Kind, Memory, Node, Tree, TreePath};
+use builder::base::tree::{Kind, Memory, Node, Tree, TreePath, Union};
 use builder::base::{Digest, Epoch};
-use builder::pack::disk::writer::Layered;
 use builder::pack::image::containers_storage::{self, Stored};
 use builder::pack::image::erofs;
 use builder::pack::image::oci::{self, ImageSpec, PackageLayer};
@@ -57,12 +56,12 @@ fn write_store(dir: &Path) -> Vec<u8> {
         layers: layers.into_iter().zip(&trees).collect(),
     };
     let (tree, own) = containers_storage::write(&[stored], Some(RANGE), epoch).unwrap();
-    write_tree(&tree, &Layered(&own, &memory), dir);
+    write_tree(&tree, &Union(&own, &memory), dir);
     for (path, node) in tree.iter() {
         std::os::unix::fs::lchown(dir.join(path.as_str()), Some(node.uid), Some(node.gid)).unwrap();
     }
     let mut image = Vec::new();
-    erofs::write(&tree, &Layered(&own, &memory), epoch, &mut image).unwrap();
+    erofs::write(&tree, &Union(&own, &memory), epoch, &mut image).unwrap();
     image
 }
 

@@ -10,26 +10,26 @@ use builder::base::text::SourceText;
 use builder::base::tree::Kind;
 use builder::host::checkout::Project;
 use builder::overlay::lint::check_file;
-use builder::overlay::role_package::{Bundle, bundles};
+use builder::overlay::role_package::{RolePackage, role_packages};
 use builder::recipe::Recipe;
 use tests::checkout::top;
 use tests::tools::{need_root, put, run, said, succeed, tool};
 
-fn role_bundles(role: &str) -> Vec<Bundle> {
+fn packages_of(role: &str) -> Vec<RolePackage> {
     let files = Project::at(top()).files().unwrap_or_else(|e| panic!("{e}"));
     let recipe = Recipe::parse(&files, &LineName::new("1.17").unwrap()).unwrap_or_else(|e| panic!("{e}"));
     let role = recipe.role(role).unwrap();
-    bundles(&files, &recipe, role, None, &BTreeMap::new()).unwrap_or_else(|e| panic!("{e}"))
+    role_packages(&files, &recipe, role, None, &BTreeMap::new()).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// A root with a role's files, the targets that every systemd has, and programs to be found.
 fn root(role: &str) -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
-    for bundle in role_bundles(role) {
-        for (path, _, text) in &bundle.rendered.texts {
+    for package in packages_of(role) {
+        for (path, _, text) in &package.rendered.texts {
             put(root.path().join(path.as_str()), text);
         }
-        for (path, node) in bundle.rendered.tree.iter() {
+        for (path, node) in package.rendered.tree.iter() {
             let path = root.path().join(path.as_str());
             match &node.kind {
                 Kind::Dir => fs::create_dir_all(&path).unwrap(),
@@ -217,21 +217,21 @@ fn apt_reads_the_pins_and_the_blacklist() {
 #[test]
 fn maintainer_scripts_are_shell_and_depend_on_exact_versions() {
     for role in ["master", "node"] {
-        let bundles = role_bundles(role);
-        for bundle in &bundles {
-            for (name, script) in &bundle.scripts {
+        let packages = packages_of(role);
+        for package in &packages {
+            for (name, script) in &package.scripts {
                 let directory = tempfile::tempdir().unwrap();
                 put(directory.path().join(name), script);
                 succeed(tool("sh", "dash").arg("-n").arg(directory.path().join(name)));
             }
         }
-        let depends = bundles[1].control.get("Depends").unwrap();
+        let depends = packages[1].control.get("Depends").unwrap();
         for exact in ["kubelet (= 1.17.17+hale1)", "cri-o (= 1.17.4+hale1)", "hale-common (= 1.17.17+hale1)"]
         {
             assert!(depends.contains(exact), "{role}: {depends}");
         }
     }
-    let common = |role: &str| role_bundles(role).swap_remove(0);
+    let common = |role: &str| packages_of(role).swap_remove(0);
     let (master, node) = (common("master"), common("node"));
     assert_eq!(master.rendered.tree, node.rendered.tree, "one hale-common for every role");
     assert_eq!(master.control, node.control);

@@ -12,7 +12,7 @@ use builder::build::steps::StepRunner;
 use builder::host::checkout::Project;
 use builder::host::sandbox::{Sandbox, VERB, helper};
 use builder::lock::Lock;
-use builder::plan::{self, Plan, Step, StepId};
+use builder::plan::{self, CompileStep, Plan, Step, StepId};
 use builder::rootfs::{Builder, Timeouts};
 use builder::store::Store;
 use libtest_mimic::{Arguments, Trial};
@@ -125,8 +125,7 @@ impl TestProject {
 fn a_source_package_becomes_packages() {
     let test = test().unwrap_or_else(|fault| panic!("{fault}"));
     let plan = test.plan();
-    let compiles: Vec<_> =
-        plan.iter().filter(|(_, step)| matches!(step.step, Step::Compile { .. })).collect();
+    let compiles: Vec<_> = plan.iter().filter(|(_, step)| matches!(step.step, Step::Compile(_))).collect();
     assert_eq!(compiles.len(), 1, "one compile serves them all");
     let built = test.build(&plan);
     let folder = test.folder.path().join("packages");
@@ -148,7 +147,9 @@ fn a_source_package_becomes_packages() {
 /// A second time it has the same bytes, with nothing kept.
 fn compiled_again(test: &TestProject, planned: &Plan) {
     let (id, compile) = planned.find("compile figlet").expect("a step");
-    let Step::Compile { source, root, compilation, epoch } = &compile.step else { panic!("another step") };
+    let Step::Compile(CompileStep { source, root, compilation, epoch }) = &compile.step else {
+        panic!("another step")
+    };
     let digest = |step| test.store.output(step).unwrap().expect("it was made").digest();
     let files: BTreeMap<String, Digest> =
         source.iter().map(|(name, step)| (name.clone(), digest(step))).collect();

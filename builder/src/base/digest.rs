@@ -13,7 +13,7 @@ use super::fault::Fault;
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// The digest of `bytes`.
+    /// Returns the digest of `bytes`.
     pub fn of(bytes: impl AsRef<[u8]>) -> Self {
         Self(Sha256::digest(bytes.as_ref()).into())
     }
@@ -25,24 +25,24 @@ impl Digest {
         Ok(hashing.finish())
     }
 
-    /// 64 hex digits without the prefix, as Debian writes it.
+    /// Reads 64 hex digits without the prefix, as Debian writes them.
     pub fn from_hex(hex: &str) -> Result<Self, Fault> {
         hex_bytes(hex).map(Self).ok_or_else(|| {
             Fault::user("not a SHA-256 digest").expected_found("64 lower-case hex digits", quoted(hex))
         })
     }
 
-    /// 64 lower-case hex digits.
+    /// Returns 64 lower-case hex digits.
     pub fn hex(&self) -> String {
         hex(&self.0)
     }
 
-    /// The first 12 hex digits, for people.
+    /// Returns the first 12 hex digits, for people.
     pub fn short(&self) -> String {
         self.hex()[..12].to_owned()
     }
 
-    /// The raw bytes, from which GUIDs and seeds are derived.
+    /// Returns the raw bytes, from which GUIDs and seeds are derived.
     pub fn bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -58,7 +58,7 @@ pub enum Checksum {
 }
 
 impl Checksum {
-    /// The checksum of `bytes`, by the same algorithm as `self`.
+    /// Returns the checksum of `bytes`, by the same algorithm as `self`.
     pub fn same_kind(&self, reader: impl Read) -> io::Result<Self> {
         match self {
             Self::Sha256(_) => Ok(Self::Sha256(Digest::of_reader(reader)?.0)),
@@ -97,22 +97,22 @@ impl<T> Hashing<T> {
         Self { inner, hasher: Sha256::new(), length: 0 }
     }
 
-    /// The digest and length of what has passed.
+    /// Returns the digest and length of what has passed.
     pub fn finish(self) -> (Digest, u64) {
         (Digest(self.hasher.finalize().into()), self.length)
     }
 
-    /// Like [`Hashing::finish`], and gives the inner value back.
+    /// Returns what [`Hashing::finish`] does, and the inner value.
     pub fn into_parts(self) -> (T, Digest, u64) {
         (self.inner, Digest(self.hasher.finalize().into()), self.length)
     }
 
-    /// The digest of what has passed so far.
+    /// Returns the digest of what has passed so far.
     pub fn digest(&self) -> Digest {
         Digest(self.hasher.clone().finalize().into())
     }
 
-    /// Bytes that have passed so far.
+    /// Returns how many bytes have passed so far.
     pub fn length(&self) -> u64 {
         self.length
     }

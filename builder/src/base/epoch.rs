@@ -44,17 +44,17 @@ impl Epoch {
         self.0
     }
 
-    /// `days` later.
+    /// Returns the time `days` later.
     pub fn plus_days(self, days: u32) -> Result<Self> {
         Self::new(self.0 + u64::from(days) * 86_400)
     }
 
-    /// `2026-11-22T00:00:00Z`.
+    /// Returns the time as `2026-11-22T00:00:00Z`.
     pub fn rfc3339(self) -> String {
         self.timestamp().to_string()
     }
 
-    /// `Sun, 22 Nov 2026 00:00:00 UTC`, as Release files have it.
+    /// Returns the time as `Sun, 22 Nov 2026 00:00:00 UTC`, the form of Release files.
     pub fn rfc2822(self) -> String {
         self.timestamp().to_zoned(TimeZone::UTC).strftime("%a, %d %b %Y %H:%M:%S UTC").to_string()
     }

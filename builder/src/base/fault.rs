@@ -38,12 +38,12 @@ pub struct Place {
 }
 
 impl Place {
-    /// A span of a file's text.
+    /// Names a span of a file's text.
     pub fn new(file: impl Into<String>, text: impl Into<String>, span: Range<usize>) -> Self {
         Self { file: file.into(), text: text.into(), span }
     }
 
-    /// The span's first line, counted from 1.
+    /// Returns the number of the span's first line, counted from 1.
     pub fn line(&self) -> usize {
         let start = self.span.start.min(self.text.len());
         self.text.as_bytes()[..start].iter().filter(|b| **b == b'\n').count() + 1
@@ -65,7 +65,7 @@ struct Inner {
 pub struct Fault(Box<Inner>);
 
 impl Fault {
-    /// A fault of `class`; `what` is one clause without a full stop.
+    /// Makes a fault of `class`; `what` is one clause without a full stop.
     pub fn new(class: Class, what: impl Into<String>) -> Self {
         let what = plain(what.into());
         Self(Box::new(Inner {
@@ -78,32 +78,32 @@ impl Fault {
         }))
     }
 
-    /// The user's input is wrong.
+    /// Makes a fault of the user's input.
     pub fn user(what: impl Into<String>) -> Self {
         Self::new(Class::User, what)
     }
 
-    /// A remote failed.
+    /// Makes a fault of a remote.
     pub fn remote(what: impl Into<String>) -> Self {
         Self::new(Class::Remote, what)
     }
 
-    /// Bytes are not what they should be.
+    /// Makes a fault of bytes that are not what they should be.
     pub fn integrity(what: impl Into<String>) -> Self {
         Self::new(Class::Integrity, what)
     }
 
-    /// This machine refused.
+    /// Makes a fault of this machine.
     pub fn machine(what: impl Into<String>) -> Self {
         Self::new(Class::Machine, what)
     }
 
-    /// We are wrong.
+    /// Makes a fault of our own.
     pub fn bug(what: impl Into<String>) -> Self {
         Self::new(Class::Bug, what)
     }
 
-    /// An operating system error while `doing` something to `path`. A fault that travelled through a
+    /// Makes a fault of an operating system error while `doing` something to `path`. A fault that travelled through a
     /// reader or writer as an `io::Error` comes out as itself.
     pub fn io(doing: &str, path: impl AsRef<Path>, error: io::Error) -> Self {
         let doing = format!("cannot {doing} {}", path.as_ref().display());
@@ -151,37 +151,37 @@ impl Fault {
         self
     }
 
-    /// Whose fault it is.
+    /// Returns the class: whose fault it is.
     pub fn class(&self) -> Class {
         self.0.class
     }
 
-    /// The process's exit code.
+    /// Returns the process's exit code.
     pub fn exit_code(&self) -> u8 {
         self.0.class as u8
     }
 
-    /// The clause that says what is wrong.
+    /// Returns the clause that says what is wrong.
     pub fn what(&self) -> &str {
         &self.0.what
     }
 
-    /// Where it is, when a file of the user's is to blame.
+    /// Returns the place in a file of the user's, if one is to blame.
     pub fn place(&self) -> Option<&Place> {
         self.0.place.as_ref()
     }
 
-    /// Expected and found.
+    /// Returns what was expected and what was found.
     pub fn mismatch(&self) -> Option<(&str, &str)> {
         self.0.expected_found.as_ref().map(|(e, f)| (e.as_str(), f.as_str()))
     }
 
-    /// Deeper reasons, outermost first.
+    /// Returns the deeper reasons, outermost first.
     pub fn causes(&self) -> &[String] {
         &self.0.causes
     }
 
-    /// What mends it.
+    /// Returns the command or the change that helps.
     pub fn help_text(&self) -> Option<&str> {
         self.0.help.as_deref()
     }

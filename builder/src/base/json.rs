@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::fault::{Fault, Result};
 
-/// The canonical bytes of `value`, without a final newline.
+/// Returns the canonical bytes of `value`, without a final newline.
 pub fn canonical(value: &impl Serialize) -> Result<Vec<u8>> {
     let value = serde_json::to_value(value).map_err(|e| Fault::bug("a value has no JSON form").cause(e))?;
     let mut out = Vec::new();
@@ -16,7 +16,7 @@ pub fn canonical(value: &impl Serialize) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-/// Indented, with sorted keys and a final newline: for documents that people open.
+/// Returns indented JSON with sorted keys and a final newline: for documents that people open.
 pub fn pretty(value: &impl Serialize) -> Result<Vec<u8>> {
     let value = serde_json::to_value(value).map_err(|e| Fault::bug("a value has no JSON form").cause(e))?;
     let mut out = Vec::new();

@@ -24,7 +24,7 @@ macro_rules! name {
                 Err(Fault::user(concat!("not a ", $what)).expected_found($rule, format!("{shown:?}")))
             }
 
-            /// The name as text.
+            /// Returns the name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }

@@ -24,27 +24,27 @@ impl<'a> SourceText<'a> {
         Self { file, text }
     }
 
-    /// A span of it.
+    /// Returns the place of a span of it.
     pub fn place(&self, span: Range<usize>) -> Place {
         Place::new(self.file, self.text, span)
     }
 
-    /// Where `words` stand first; the file's start when they do not.
+    /// Returns the place of `words`; the file's start when they are not in it.
     pub fn find(&self, words: &str) -> Range<usize> {
         self.text.find(words).map_or(0..0, |start| start..start + words.len())
     }
 
-    /// The user's fault at a span.
+    /// Makes a fault of the user's at a span.
     pub fn fault(&self, span: Range<usize>, what: impl Into<String>) -> Fault {
         Fault::user(what).at(self.place(span))
     }
 
-    /// `fault`, moved to a span of this text.
+    /// Moves `fault` to a span of this text.
     pub fn attach_span(&self, span: Range<usize>, fault: Fault) -> Fault {
         fault.at(self.place(span))
     }
 
-    /// An unknown key, with the nearest of those that are known.
+    /// Makes the fault of an unknown key, which names the nearest of those that are known.
     pub fn unknown_key(&self, span: Range<usize>, key: &str, known: &[&str]) -> Fault {
         self.unknown("key", span, key, known)
     }
@@ -62,7 +62,7 @@ impl<'a> SourceText<'a> {
         toml::from_str(self.text).map_err(|error| self.toml_fault(&error))
     }
 
-    /// The fault that a TOML error is.
+    /// Turns a TOML error into a fault at its place.
     pub fn toml_fault(&self, error: &toml::de::Error) -> Fault {
         let span = error.span().unwrap_or(0..0);
         let message = error.message().trim();
@@ -80,7 +80,7 @@ impl<'a> SourceText<'a> {
     }
 }
 
-/// A set out of a list in which nothing may stand twice.
+/// Makes a set of a list; refuses what is in it twice.
 pub fn distinct<T: Ord + Display>(
     text: SourceText<'_>,
     list: impl IntoIterator<Item = Spanned<T>>,
@@ -97,7 +97,7 @@ pub fn distinct<T: Ord + Display>(
     Ok(set)
 }
 
-/// "`a`", "`a` or `b`", "`a`, `b` or `c`"; nothing more than a person can read.
+/// Lists names as a choice: "`a`", "`a` or `b`", "`a`, `b` or `c`"; no more than a person can read.
 pub fn one_of(names: &[&str]) -> String {
     match names {
         [] => "nothing here".to_owned(),
@@ -110,7 +110,7 @@ pub fn one_of(names: &[&str]) -> String {
     }
 }
 
-/// The name that `word` most likely stands for: at most two edits away, or a third of its length.
+/// Finds the name that `word` most likely means: at most two edits away, or a third of its length.
 pub fn nearest<'a>(word: &str, names: &[&'a str]) -> Option<&'a str> {
     let limit = (word.chars().count() / 3).max(2);
     let distance = |name: &&str| edits(&word.to_lowercase(), &name.to_lowercase());

@@ -52,17 +52,17 @@ impl Url {
         }
     }
 
-    /// The address as text.
+    /// Returns the address as text.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// How it is reached.
+    /// Returns the protocol.
     pub fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    /// Host and port as written; empty for a file.
+    /// Returns host and port as written; nothing for a file.
     pub fn authority(&self) -> &str {
         match self.scheme {
             Scheme::File => "",
@@ -70,7 +70,7 @@ impl Url {
         }
     }
 
-    /// The host alone.
+    /// Returns the host alone.
     pub fn host(&self) -> &str {
         let authority = self.authority();
         match authority.rsplit_once(':') {
@@ -79,7 +79,7 @@ impl Url {
         }
     }
 
-    /// The path of a `file:` address, `%` decoded.
+    /// Returns the path of a `file:` address, `%` decoded.
     pub fn file_path(&self) -> Option<PathBuf> {
         let encoded = self.text.strip_prefix("file://")?.as_bytes();
         let mut bytes = Vec::with_capacity(encoded.len());
@@ -93,12 +93,12 @@ impl Url {
         Some(PathBuf::from(std::ffi::OsString::from_vec(bytes)))
     }
 
-    /// This address with `/below` behind it.
+    /// Returns this address with `/below` behind it.
     pub fn join(&self, below: &str) -> Result<Self, Fault> {
         Self::new(format!("{}/{}", self.text.trim_end_matches('/'), below.trim_start_matches('/')))
     }
 
-    /// What a `Location` header of this address's answer means (RFC 3986 section 5, without `..`).
+    /// Resolves the `Location` header of this address's answer (RFC 3986 section 5, without `..`).
     pub fn redirected(&self, location: &str) -> Result<Self, Fault> {
         let origin = &self.text[..self.scheme.prefix().len() + self.authority().len()];
         if location.contains("://") || scheme_like(location) {

@@ -7,7 +7,7 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 use crate::base::{Fault, Result};
 use crate::plan::{LabelledStep, Output, Plan, StepId};
 
-/// How one step became its output.
+/// Whether a step was built or taken from the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepResult {
     /// The store had it.
@@ -16,22 +16,22 @@ pub enum StepResult {
     Built,
 }
 
-/// What stands behind a build: remembers outputs, and makes those that it does not have.
+/// Executes steps and caches their outputs.
 pub trait Executor: Sync {
-    /// The recorded output of a step, if its bytes are still there.
+    /// Returns the recorded output of a step, if its bytes are still there.
     fn recall(&self, id: StepId) -> Result<Option<Output>>;
 
     /// Makes a step's output from its inputs' outputs and records it.
     fn make(&self, id: StepId, planned: &LabelledStep, inputs: &BTreeMap<StepId, Output>) -> Result<Output>;
 
-    /// Told how many steps are to be made, before the first one; for progress.
+    /// Notes how many steps are to be made, before the first one; for progress.
     fn expect(&self, _steps: usize) {}
 
-    /// Told when a step is about to be made and when it is done; for progress.
+    /// Notes that a step is about to be made or is done; for progress.
     fn report(&self, _planned: &LabelledStep, _done: bool) {}
 }
 
-/// Outputs of all steps that the goals need, and how each came about.
+/// Outputs of all steps that the goals need, and whether each was built.
 pub type BuildResults = BTreeMap<StepId, (Output, StepResult)>;
 
 /// Realises the plan's goals with `jobs` workers. What no goal needs is not touched: an input whose
@@ -62,7 +62,7 @@ pub fn build(plan: &Plan, executor: &dyn Executor, jobs: NonZero<usize>) -> Resu
     }
 }
 
-/// Walks from the goals down and stops at what is kept: what is there, and what must be made.
+/// Walks from the goals down and stops at cached steps: returns these, and the steps that must be made.
 pub fn survey(plan: &Plan, executor: &dyn Executor) -> Result<(BuildResults, BTreeSet<StepId>)> {
     let (mut kept, mut missing) = (BuildResults::new(), BTreeSet::new());
     let mut open: Vec<StepId> = plan.goals().collect();
@@ -76,7 +76,7 @@ pub fn survey(plan: &Plan, executor: &dyn Executor) -> Result<(BuildResults, BTr
             }
             None => {
                 missing.insert(id);
-                open.extend(planned(plan, &id)?.step.inputs().into_values());
+                open.extend(planned(plan, &id)?.step.inputs());
             }
         }
     }
@@ -99,7 +99,7 @@ impl Queue {
     /// Moves what waits for nothing any more to the ready ones, in the plan's order.
     fn promote(&mut self, plan: &Plan) {
         for (place, (id, planned)) in plan.iter().enumerate() {
-            let needs = || planned.step.inputs().into_values().all(|input| self.built.contains_key(&input));
+            let needs = || planned.step.inputs().into_iter().all(|input| self.built.contains_key(&input));
             if self.waiting.contains(&id) && needs() {
                 self.waiting.remove(&id);
                 self.ready.insert((place, id));
@@ -154,7 +154,7 @@ impl Scheduler {
                 state.busy += 1;
                 let inputs = plan.get(&id).map(|planned| planned.step.inputs()).unwrap_or_default();
                 let output = |input: StepId| Some((input, state.built.get(&input)?.0));
-                return Some((id, inputs.into_values().filter_map(output).collect()));
+                return Some((id, inputs.into_iter().filter_map(output).collect()));
             }
             if state.busy == 0 {
                 return None;
@@ -168,7 +168,7 @@ impl Scheduler {
 mod tests {
     use super::*;
     use crate::base::Digest;
-    use crate::plan::Step;
+    use crate::plan::{FilesStep, UnpackStep};
 
     /// Makes blobs named after their step, and counts.
     #[derive(Default)]
@@ -204,9 +204,9 @@ mod tests {
     fn plan() -> Plan {
         let mut plan = Plan::new();
         for name in ["a", "b", "c"] {
-            let files = plan.add(format!("files {name}"), Step::Files { tree: Digest::of(name) }).unwrap();
-            let once = plan.add(format!("once {name}"), Step::Unpack { deb: files }).unwrap();
-            let twice = plan.add(format!("twice {name}"), Step::Unpack { deb: once }).unwrap();
+            let files = plan.add(format!("files {name}"), FilesStep { tree: Digest::of(name) }).unwrap();
+            let once = plan.add(format!("once {name}"), UnpackStep { deb: files }).unwrap();
+            let twice = plan.add(format!("twice {name}"), UnpackStep { deb: once }).unwrap();
             plan.want(twice);
         }
         plan
@@ -236,7 +236,7 @@ mod tests {
     fn what_no_goal_needs_is_not_asked_for() {
         let (mut plan, executor) =
             (plan(), FakeExecutor { refuses: Some("files lonely"), ..FakeExecutor::default() });
-        plan.add("files lonely", Step::Files { tree: Digest::of("lonely") }).unwrap();
+        plan.add("files lonely", FilesStep { tree: Digest::of("lonely") }).unwrap();
         build(&plan, &executor, NonZero::new(2).unwrap()).unwrap();
     }
 }

@@ -29,7 +29,7 @@ pub fn export(store: &Store, bundle: &Output, plan: &Plan, to: &Path) -> Result<
     export::export(store, &tree, to)
 }
 
-/// The plan that made the bundle in `dist`, if there is one.
+/// Reads the plan that made the bundle in `dist`, if there is one.
 pub fn last_plan(dist: &Path) -> Result<Option<Plan>> {
     match std::fs::read(dist.join("plan.json")) {
         Ok(bytes) => Plan::from_json(&bytes).map(Some),

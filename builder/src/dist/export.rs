@@ -68,7 +68,7 @@ fn marked(store: &Store, tree: &Tree) -> Result<Tree> {
     Ok(tree)
 }
 
-/// What the mark in a folder names, and the mark; nothing if there is none.
+/// Returns the files that the mark in a folder names, and the mark; nothing if there is none.
 fn named(folder: &Path) -> Result<BTreeSet<String>> {
     let path = folder.join(MARK);
     let text = match fs::read_to_string(&path) {
@@ -82,7 +82,7 @@ fn named(folder: &Path) -> Result<BTreeSet<String>> {
     }
 }
 
-/// Where a folder is to be exported to, links followed: a link that leads to it stays.
+/// Returns the folder to export to, links followed: a link that leads to it stays.
 fn folder(to: &Path) -> Result<PathBuf> {
     let found = match fs::symlink_metadata(to) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(to.to_owned()),
@@ -100,7 +100,7 @@ fn folder(to: &Path) -> Result<PathBuf> {
     }
 }
 
-/// What of a tree lies in its place already, and what else does.
+/// The files of a tree that lie in their places already, and others that do.
 struct Standing {
     same: BTreeSet<TreePath>,
     other: Vec<PathBuf>,
@@ -163,7 +163,7 @@ fn is_absent(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
 }
 
-/// Whether what lies at `path` is what `node` says.
+/// Returns whether the file at `path` is the one that `node` describes.
 fn is_node(store: &Store, node: &Node, path: &Path) -> Result<bool> {
     let metadata = fs::symlink_metadata(path).map_err(|e| Fault::io("look at", path, e))?;
     let mode = metadata.permissions().mode() & 0o7777 == u32::from(node.mode);

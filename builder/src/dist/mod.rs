@@ -1,4 +1,4 @@
-//! What was built: exported, published as a repository, and compared.
+//! Outputs for people: exported, published as a repository, and compared.
 
 pub mod bundle;
 pub mod compare;

@@ -15,10 +15,10 @@ use crate::lock::{Lock, LockedPackage};
 use crate::pack::package::repository::{RepositoryPackage, Suite, repository};
 use crate::store::Store;
 
-/// Where `cargo xtask build components` puts its packages, beside the roles' folders.
+/// The folder of the packages of `cargo xtask build components`, beside the roles' folders.
 pub const COMPONENTS: &str = "components";
 
-/// What a repository can be made of.
+/// The packages that a repository can be made of.
 #[derive(Debug, Default)]
 pub struct RepositoryContents {
     /// Packages that are here; their bytes are in the store.
@@ -28,7 +28,7 @@ pub struct RepositoryContents {
     pub missing: BTreeSet<String>,
 }
 
-/// What the plans made, as the store has it: what may be signed.
+/// The packages that the plans made, as the store has them: only these may be signed.
 #[derive(Debug, Default)]
 pub struct Bundles {
     /// The bundles of roles.
@@ -132,7 +132,7 @@ pub fn publish(
     Ok(tree)
 }
 
-/// The `.deb`s of a folder, by name; a folder that is not there has none.
+/// Lists the `.deb`s of a folder, by name; a folder that is not there has none.
 pub(crate) fn debs_in(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),

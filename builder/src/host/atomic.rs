@@ -19,7 +19,7 @@ pub fn write_whole(to: &Path, mode: u32, write: impl FnOnce(&mut File) -> io::Re
     written_beside(to, mode, write)?.replace(to)
 }
 
-/// The same where nothing may be replaced: says whether there was nothing.
+/// Writes a file as [`write_whole`] does, but replaces nothing; returns whether there was nothing.
 pub(crate) fn write_new(
     to: &Path,
     mode: u32,
@@ -58,7 +58,7 @@ fn written_beside(
     Ok(temporary)
 }
 
-/// The folder that a file is in.
+/// Returns the folder that a file is in.
 pub(crate) fn folder_of(file: &Path) -> &Path {
     file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -97,7 +97,7 @@ impl Temporary {
         Err(io::Error::other("no name left"))
     }
 
-    /// Where it is.
+    /// Returns its path.
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
@@ -139,12 +139,12 @@ impl AtomicFile {
         Ok(Self { file, temporary, to: to.to_owned(), mode: 0o644 })
     }
 
-    /// The same for a file that nobody else may read.
+    /// Makes the same for a file that nobody else may read.
     pub fn secret(to: &Path) -> Result<Self> {
         Ok(Self { mode: 0o600, ..Self::new(to)? })
     }
 
-    /// Where it is until it is whole.
+    /// Returns its path until it is whole.
     pub(crate) fn temporary(&self) -> &Path {
         &self.temporary
     }

@@ -70,7 +70,7 @@ impl Toolchain {
     }
 }
 
-/// Everything that decides the package's bytes but the epoch: sources, lock, toolchain, C library, linker.
+/// Digests everything that decides the package's bytes but the epoch: sources, lock, toolchain, C library, linker.
 pub fn identity(checkout: &Path, toolchain: &Toolchain) -> Result<Digest> {
     let mut files = Vec::new();
     for name in ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml"] {
@@ -86,7 +86,7 @@ pub fn identity(checkout: &Path, toolchain: &Toolchain) -> Result<Digest> {
     Ok(Digest::of(text))
 }
 
-/// The packages that [`build`] makes, by name, with their versions: read from the manifests alone.
+/// Returns the packages that [`build`] makes, by name, with their versions: read from the manifests alone.
 pub fn packages(checkout: &Path) -> Result<BTreeMap<PackageName, Version>> {
     #[derive(Deserialize)]
     struct Manifest {
@@ -243,7 +243,7 @@ fn digest(path: &Path) -> Result<Digest> {
     Ok(Digest::of(std::fs::read(path).map_err(|e| Fault::io("read", path, e))?))
 }
 
-/// The digest of files and folders of the checkout, by name and content.
+/// Digests files and folders of the checkout, by name and content.
 pub fn digest_of(checkout: &Path, parts: &[&str]) -> Result<Digest> {
     let mut files = Vec::new();
     for part in parts {

@@ -20,17 +20,17 @@ pub struct Project {
 }
 
 impl Project {
-    /// The checkout at `root`.
+    /// Names the checkout at `root`.
     pub fn at(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
 
-    /// The checkout's top folder.
+    /// Returns the checkout's top folder.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Every text file below `recipes/` and `overlays/`, by its path from the checkout's top.
+    /// Reads every text file below `recipes/` and `overlays/`, by its path from the checkout's top.
     pub fn files(&self) -> Result<Files> {
         let mut files = BTreeMap::new();
         for folder in ["recipes", "overlays"] {
@@ -43,34 +43,34 @@ impl Project {
         Ok(files)
     }
 
-    /// The recipe of a line.
+    /// Reads the recipe of a line.
     pub fn recipe(&self, line: &LineName) -> Result<Recipe> {
         Recipe::parse(&self.files()?, line)
     }
 
-    /// The site's line: what a verb means that is told none.
+    /// Reads the site's line: the one that a verb means when none is named.
     pub fn default_line(&self) -> Result<LineName> {
         let files = self.files()?;
         Ok(Site::parse(text_of(&files, "recipes/site.toml")?)?.line)
     }
 
-    /// Where what is built of a line goes: `dist` for the site's line, `dist/LINE` for any other.
+    /// Returns the folder for what is built of a line: `dist` for the site's line, `dist/LINE` for any other.
     pub fn dist(&self, line: &LineName) -> Result<PathBuf> {
         let dist = self.root.join("dist");
         Ok(if *line == self.default_line()? { dist } else { dist.join(line.as_str()) })
     }
 
-    /// Where a line's lock is.
+    /// Returns the path of a line's lock.
     pub fn lock_path(&self, line: &LineName) -> PathBuf {
         self.root.join(lock_file(line))
     }
 
-    /// Where what this checkout was handed over is written down.
+    /// Returns the path of the lock of what this checkout was handed over.
     pub fn local_lock_path(&self, line: &LineName) -> PathBuf {
         self.root.join(format!("recipes/lines/{line}.local.lock"))
     }
 
-    /// The recipe's lock with this checkout's own inputs, refused when it is missing or stale.
+    /// Reads the recipe's lock with this checkout's own inputs; refuses one that is missing or stale.
     pub fn lock(&self, recipe: &Recipe) -> Result<Lock> {
         let line = &recipe.line.name;
         let Some(text) = read_if_there(&self.lock_path(line))? else {
@@ -84,7 +84,7 @@ impl Project {
         Ok(lock.with_local(&self.local(line)?))
     }
 
-    /// A line's lock as it stands there, stale or not; nothing when there is none.
+    /// Reads a line's lock, stale or not; nothing when there is none.
     pub fn last_lock(&self, line: &LineName) -> Result<Option<Lock>> {
         let text = read_if_there(&self.lock_path(line))?;
         text.map(|text| Lock::parse(SourceText::new(&lock_file(line), &text))).transpose()
@@ -96,7 +96,7 @@ impl Project {
         write_whole(&self.lock_path(&lock.line), 0o644, |file| file.write_all(text.as_bytes()))
     }
 
-    /// What this checkout was handed over; nothing when it was handed nothing.
+    /// Reads what this checkout was handed over; nothing when it was handed nothing.
     pub fn local(&self, line: &LineName) -> Result<Local> {
         let file = format!("recipes/lines/{line}.local.lock");
         match read_if_there(&self.local_lock_path(line))? {
@@ -164,10 +164,10 @@ mod tests {
         assert_eq!(recipe.line.package_version().unwrap().as_str(), "1.17.17+hale1");
         let files = project.files().unwrap();
         for role in recipe.roles.values() {
-            let bundles =
-                crate::overlay::role_package::bundles(&files, &recipe, role, None, &BTreeMap::new());
-            for bundle in bundles.unwrap_or_else(|e| panic!("{e}")) {
-                assert_eq!(bundle.control.get("Version"), Some("1.17.17+hale1"), "{}", bundle.name);
+            let packages =
+                crate::overlay::role_package::role_packages(&files, &recipe, role, None, &BTreeMap::new());
+            for package in packages.unwrap_or_else(|e| panic!("{e}")) {
+                assert_eq!(package.control.get("Version"), Some("1.17.17+hale1"), "{}", package.name);
             }
         }
         assert_eq!(recipe.roles.keys().map(|r| r.as_str()).collect::<Vec<_>>(), ["master", "node"]);

@@ -72,7 +72,7 @@ impl Form {
         }
     }
 
-    /// The same of a regular file that is open for reading.
+    /// Checks a regular file that is open for reading in the same way.
     pub(crate) fn check_file(self, path: &Path, file: &File, overwrite: Overwrite) -> Result<()> {
         let mut start = Vec::new();
         file.take(START).read_to_end(&mut start).map_err(|e| Fault::io("read", path, e))?;

@@ -42,12 +42,12 @@ impl Scratch {
         Err(Fault::bug("no name left for a temporary folder"))
     }
 
-    /// Where it is.
+    /// Returns its path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A path inside on which nothing lies.
+    /// Returns a path inside on which nothing lies.
     pub(crate) fn fresh(&self) -> PathBuf {
         self.path.join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
     }
@@ -82,7 +82,7 @@ fn remove_stale(parent: &Path, prefix: &str) -> Result<()> {
     Ok(())
 }
 
-/// The paths in a folder, sorted.
+/// Lists the paths in a folder, sorted.
 pub(crate) fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).and_then(|entries| entries.map(|e| e.map(|e| e.path())).collect());
     let mut entries: Vec<PathBuf> = entries.map_err(|e| Fault::io("list", folder, e))?;

@@ -1,4 +1,4 @@
-//! What differs between two locks.
+//! Differences between two locks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,16 +13,16 @@ use crate::base::name::GroupName;
 pub struct LockChange {
     /// A suite, component or package.
     pub name: String,
-    /// What it was; none when it is new.
+    /// The earlier value; none when it is new.
     pub before: Option<String>,
-    /// What it is; none when it is gone.
+    /// The value now; none when it is gone.
     pub after: Option<String>,
-    /// Who wants it; empty for a suite.
+    /// The roles and groups that want it; empty for a suite.
     #[serde(rename = "for")]
     pub wanted_by: BTreeSet<GroupName>,
 }
 
-/// What differs between two locks, sorted by kind and name: suites, then inputs, packages, source packages.
+/// Compares two locks: sorted by kind and name, suites first, then inputs, packages, source packages.
 pub fn changes(before: Option<&Lock>, after: &Lock) -> Vec<LockChange> {
     let before_rows = before.map(rows).unwrap_or_default();
     let after_rows = rows(after);

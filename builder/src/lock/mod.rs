@@ -166,18 +166,18 @@ pub struct LockedInput {
     pub component: ComponentName,
     /// Upstream's version.
     pub version: Version,
-    /// Where its bytes are.
+    /// The origin of its bytes.
     pub from: LockedOrigin,
 }
 
-/// Where a locked input's bytes are.
+/// The origin of a locked input's bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LockedOrigin {
     /// A published file.
     Download {
-        /// Where.
+        /// Its address.
         url: String,
-        /// What its bytes must be.
+        /// The checksum of its bytes.
         checksum: Checksum,
         /// Its length in bytes, when it is known.
         size: Option<u64>,
@@ -210,7 +210,7 @@ pub enum LockedOrigin {
 }
 
 impl Lock {
-    /// Whether it was made for this recipe; if not, the fault that says so.
+    /// Checks that it was made for this recipe.
     pub fn check_fresh(&self, recipe: &Recipe, text: SourceText<'_>) -> Result<()> {
         let now = recipe.lock_digest()?;
         if self.recipe == now {
@@ -224,12 +224,12 @@ impl Lock {
         Err(fault.help(format!("cargo xtask lock {}", self.line)))
     }
 
-    /// The lock's identity: the digest of its text.
+    /// Returns the lock's identity: the digest of its text.
     pub fn digest(&self) -> Result<Digest> {
         Ok(Digest::of(self.to_text()?))
     }
 
-    /// The lock with what this checkout was handed over: it takes the place of what was pinned.
+    /// Returns the lock with what this checkout was handed over in the place of what was pinned.
     pub fn with_local(mut self, local: &Local) -> Self {
         for input in local.inputs.values() {
             self.inputs.insert(input.component.clone(), input.clone());
@@ -237,7 +237,7 @@ impl Lock {
         self
     }
 
-    /// The entries that a recipe without any network decides: its files, images and provided things.
+    /// Returns the entries that a recipe without any network decides: its files, images and provided things.
     pub fn inputs_of(recipe: &Recipe) -> Result<BTreeMap<ComponentName, LockedInput>> {
         let mut inputs = BTreeMap::new();
         for (name, pin) in &recipe.line.pins {
@@ -258,19 +258,19 @@ impl Lock {
         Ok(inputs)
     }
 
-    /// The packages that a role or group wants.
+    /// Returns the packages that a role or group wants.
     pub fn wanted_by(&self, group: &str) -> impl Iterator<Item = &LockedPackage> {
         self.packages.values().filter(move |package| package.wanted_by.contains(group))
     }
 
-    /// The versions that the line's rules judge: pinned, or as the inputs have them.
+    /// Returns the versions that the line's rules judge: pinned, or as the inputs have them.
     pub fn versions(&self, recipe: &Recipe) -> Versions {
         let mut versions = recipe.line.versions();
         versions.extend(self.inputs.values().map(|input| (input.component.clone(), input.version.clone())));
         versions
     }
 
-    /// The version of a component: Debian's as locked, or the input's.
+    /// Returns the version of a component: Debian's as locked, or the input's.
     pub fn version_of(&self, recipe: &Recipe, component: &ComponentName) -> Result<&Version> {
         if let Some(input) = self.inputs.get(component) {
             return Ok(&input.version);
@@ -306,7 +306,7 @@ impl Lock {
     }
 }
 
-/// What `cargo xtask input add` took in: `LINE.local.lock`.
+/// The inputs that `cargo xtask input add` took in: `LINE.local.lock`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Local {
     /// By component; each is [`LockedOrigin::Supplied`].

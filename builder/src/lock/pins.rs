@@ -1,4 +1,4 @@
-//! What is pinned on one role's machines: each component's version, each package's version.
+//! The versions that are pinned on one role's machines: each component's version, each package's version.
 
 use std::collections::BTreeMap;
 
@@ -24,8 +24,8 @@ pub struct RoleVersions {
 }
 
 impl RoleVersions {
-    /// As the lock found them; refused when a rule of the line refuses them. Without a lock, which is good
-    /// enough for lint, Debian's packages stand at the least version that the line takes.
+    /// Takes the versions that the lock found; refuses those that a rule of the line refuses. Without a lock, which
+    /// is good enough for lint, Debian's packages stand at the least version that the line takes.
     pub fn new(recipe: &Recipe, role: &Role, lock: Option<&Lock>) -> Result<Self> {
         let mut versions = BTreeMap::new();
         for (name, pin) in &recipe.line.pins {
@@ -54,7 +54,7 @@ impl RoleVersions {
     }
 }
 
-/// The version of the `.deb` of ours that a component becomes: `1.17+hale1`, and `1.17+hale1+local` when its
+/// Returns the version of the `.deb` of ours that a component becomes: `1.17+hale1`, and `1.17+hale1+local` when its
 /// bytes were handed over.
 pub fn own_version(recipe: &Recipe, lock: Option<&Lock>, component: &ComponentName) -> Result<Version> {
     let input = lock.and_then(|lock| lock.inputs.get(component));
@@ -69,7 +69,7 @@ pub fn own_version(recipe: &Recipe, lock: Option<&Lock>, component: &ComponentNa
     Version::new(&format!("{version}+hale{}{local}", recipe.line.revision))
 }
 
-/// The version of the package with a role's images; `+local` when one of them was handed over.
+/// Returns the version of the package with a role's images; `+local` when one of them was handed over.
 pub fn images_version(recipe: &Recipe, role: &Role, lock: Option<&Lock>) -> Result<Version> {
     let own = recipe.line.package_version()?;
     let mut images = recipe.images(role).filter_map(|image| lock?.inputs.get(&image.name));
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
     use crate::base::{Digest, Epoch};
     use crate::lock::LockedInput;
-    use crate::overlay::role_package::bundles;
+    use crate::overlay::role_package::role_packages;
     use crate::recipe::shipped;
 
     /// A lock in which the operator handed `name` over.
@@ -124,8 +124,9 @@ mod tests {
         // What lies on the node follows.
         for (cri_o, profile, shim) in [("1.17.5", "1.17.5", "true"), ("1.18.4", "1.18.4", "false")] {
             let lock = handed_over(&recipe, "cri-o", cri_o);
-            let bundles = bundles(&shipped::files(), &recipe, role, Some(&lock), &BTreeMap::new()).unwrap();
-            let texts = bundles.iter().flat_map(|bundle| &bundle.rendered.texts);
+            let packages =
+                role_packages(&shipped::files(), &recipe, role, Some(&lock), &BTreeMap::new()).unwrap();
+            let texts = packages.iter().flat_map(|package| &package.rendered.texts);
             let text = |of: &str| texts.clone().find(|(path, ..)| path.as_str() == of).unwrap().2.as_str();
             let crio = text("etc/crio/crio.conf.d/10-hale.conf");
             assert!(crio.contains(&format!("apparmor_profile = \"crio-default-{profile}\"")), "{crio}");

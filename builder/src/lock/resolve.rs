@@ -13,7 +13,7 @@ use crate::formats::debian::version::Version;
 use crate::recipe::Recipe;
 use crate::recipe::source_build;
 
-/// What the suites of a line offer.
+/// The packages that the suites of a line offer.
 #[derive(Debug)]
 pub struct ArchiveSnapshot {
     /// The suites, as the lock names them.
@@ -24,7 +24,7 @@ pub struct ArchiveSnapshot {
     pub sources: Vec<SourcePackage>,
 }
 
-/// Which versions may move.
+/// The versions that may move.
 #[derive(Clone, Debug)]
 pub enum UpdatePolicy<'a> {
     /// All, to the newest.

@@ -97,7 +97,7 @@ impl Lock {
         Ok(lock)
     }
 
-    /// The lock's text: sorted, minimal, the same for the same lock.
+    /// Writes the lock's text: sorted, minimal, the same for the same lock.
     pub fn to_text(&self) -> Result<String> {
         let raw = RawLock {
             schema: SCHEMA,
@@ -194,7 +194,7 @@ impl Local {
         Ok(Self { inputs })
     }
 
-    /// The local lock's text.
+    /// Returns the local lock's text.
     pub fn to_text(&self) -> Result<String> {
         let input = self.inputs.values().map(|input| unplaced(input.into())).collect();
         let body = toml::to_string(&RawLocal { schema: SCHEMA, input });

@@ -61,7 +61,8 @@ const USER: &str = r#"    # Nobody's files may become the next owner's of the nu
     fi
 "#;
 
-/// Scripts by dpkg's name for them. `names` are of the users that the overlay's sysusers file makes, if it has one.
+/// Writes the scripts, by dpkg's name for them. `names` are of the users that the overlay's sysusers file makes, if
+/// it has one.
 pub(super) fn scripts(overlay: &Overlay, names: &[String]) -> Result<BTreeMap<&'static str, String>> {
     let below = |folder: &str| -> Vec<&str> {
         let files = overlay.files.keys().map(TreePath::as_str);

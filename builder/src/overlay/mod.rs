@@ -28,7 +28,7 @@ pub struct Overlay {
     pub name: OverlayName,
     /// The package that carries it.
     pub package: PackageName,
-    /// What the package is for, in one line.
+    /// The purpose of the package, in one line.
     pub about: String,
     /// Debian packages that its files and scripts need.
     pub depends: BTreeSet<PackageName>,

@@ -19,7 +19,7 @@ use crate::recipe::{Files, Recipe};
 
 /// One role package.
 #[derive(Clone, Debug)]
-pub struct Bundle {
+pub struct RolePackage {
     /// Its name.
     pub name: PackageName,
     /// The overlay whose files it carries; every path of the tree comes from there.
@@ -37,41 +37,41 @@ pub struct Bundle {
 /// The overlay that lies under every role's.
 pub const COMMON: &str = "common";
 
-/// The overlay that a disk of ours has besides, and a machine that somebody else installed has not.
+/// The overlay for disks built by Hale alone; it is not installed on existing machines.
 pub const MACHINE: &str = "machine";
 
-/// The package of [`MACHINE`].
-pub fn machine(files: &Files, recipe: &Recipe, role: &Role, lock: Option<&Lock>) -> Result<Bundle> {
+/// Makes the package of [`MACHINE`].
+pub fn machine(files: &Files, recipe: &Recipe, role: &Role, lock: Option<&Lock>) -> Result<RolePackage> {
     let pinned = RoleVersions::new(recipe, role, lock)?;
     let overlay = Overlay::parse(files, &OverlayName::new(MACHINE)?)?;
     let values = Values::new(recipe, &pinned, None)?;
-    bundle(&overlay, &values, &pinned.own, Vec::new(), &recipe.site.users.names())
+    role_package(&overlay, &values, &pinned.own, Vec::new(), &recipe.site.users.names())
 }
 
 /// The overlay that goes with images of ours.
 pub const IMAGES: &str = "images";
 
-/// The package with a role's images, without the images; nothing for a role whose machines pull theirs.
-pub fn images(files: &Files, recipe: &Recipe, role: &Role, lock: &Lock) -> Result<Option<Bundle>> {
+/// Makes the package with a role's images, without the images; nothing for a role whose machines pull theirs.
+pub fn images(files: &Files, recipe: &Recipe, role: &Role, lock: &Lock) -> Result<Option<RolePackage>> {
     let Some(name) = recipe.images_package(role)? else { return Ok(None) };
     let pinned = RoleVersions::new(recipe, role, Some(lock))?;
     let overlay = Overlay { package: name.clone(), ..Overlay::parse(files, &OverlayName::new(IMAGES)?)? };
     let values = Values::new(recipe, &pinned, None)?;
     let users = recipe.site.users.names();
-    let mut bundle = bundle(&overlay, &values, &pinned.packages[&name], Vec::new(), &users)?;
-    bundle.control.set("Architecture", lock.arch.to_string())?;
-    Ok(Some(bundle))
+    let mut package = role_package(&overlay, &values, &pinned.packages[&name], Vec::new(), &users)?;
+    package.control.set("Architecture", lock.arch.to_string())?;
+    Ok(Some(package))
 }
 
-/// The role's packages, those that others depend on first. `programs` are the packages of our own programs
+/// Makes the role's packages, those that others depend on first. `programs` are the packages of our own programs
 /// and their versions: `hale`.
-pub fn bundles(
+pub fn role_packages(
     files: &Files,
     recipe: &Recipe,
     role: &Role,
     lock: Option<&Lock>,
     programs: &BTreeMap<PackageName, Version>,
-) -> Result<Vec<Bundle>> {
+) -> Result<Vec<RolePackage>> {
     let pinned = RoleVersions::new(recipe, role, lock)?;
     let common = Overlay::parse(files, &OverlayName::new(COMMON)?)?;
     let own = Overlay::parse(files, &role.overlay)?;
@@ -85,8 +85,8 @@ pub fn bundles(
     let mut own_depends = exact(&pinned.packages);
     own_depends.push(format!("{} (= {})", common.package, pinned.own));
     Ok(vec![
-        bundle(&common, &common_values, &pinned.own, exact(programs), &users)?,
-        bundle(&own, &own_values, &pinned.own, own_depends, &users)?,
+        role_package(&common, &common_values, &pinned.own, exact(programs), &users)?,
+        role_package(&own, &own_values, &pinned.own, own_depends, &users)?,
     ])
 }
 
@@ -94,13 +94,13 @@ fn exact(packages: &BTreeMap<PackageName, Version>) -> Vec<String> {
     packages.iter().map(|(name, version)| format!("{name} (= {version})")).collect()
 }
 
-fn bundle(
+fn role_package(
     overlay: &Overlay,
     values: &Values,
     version: &Version,
     exact: Vec<String>,
     users: &[String],
-) -> Result<Bundle> {
+) -> Result<RolePackage> {
     let rendered = render(overlay, values, &mut BTreeSet::new())?;
     let mut depends: Vec<_> = overlay.depends.iter().map(PackageName::to_string).collect();
     depends.extend(exact);
@@ -120,8 +120,8 @@ fn bundle(
         control.set(field, value)?;
     }
     let conffiles = overlay.files.keys().filter(|path| path.as_str().starts_with("etc/")).cloned().collect();
-    let scripts = super::maintainer_scripts::scripts(overlay, &users)?;
-    Ok(Bundle {
+    let scripts = super::maintainer_scripts::scripts(overlay, users)?;
+    Ok(RolePackage {
         name: overlay.package.clone(),
         overlay: overlay.name.clone(),
         control,

@@ -20,13 +20,13 @@ use crate::recipe::component::{Origin, Product};
 use crate::recipe::line::Need;
 use crate::recipe::role::Role;
 
-/// What `{{ names }}` stand for.
+/// The values of `{{ names }}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Values(BTreeMap<String, String>);
 
 impl Values {
-    /// The values of files: the site's by their path in `site.toml`, the line's with what is pinned, and with a
-    /// role that role's own. Lists are written as JSON, which TOML and YAML read too.
+    /// Collects the values of files: the site's by their path in `site.toml`, the line's with what is pinned, and
+    /// with a role that role's own. Lists are written as JSON, which TOML and YAML read too.
     pub fn new(
         recipe: &Recipe,
         pinned: &RoleVersions,
@@ -67,12 +67,12 @@ impl Values {
         }
     }
 
-    /// All names.
+    /// Returns all names.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
 
-    /// What a name stands for.
+    /// Returns the text that a name stands for.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
@@ -137,7 +137,7 @@ pub fn render(overlay: &Overlay, values: &Values, used: &mut BTreeSet<String>) -
     Ok(rendered)
 }
 
-/// The tag that Kubernetes calls a component's image by.
+/// Returns the tag that Kubernetes calls a component's image by.
 pub fn image_tag(recipe: &Recipe, name: &ComponentName, version: &Version) -> Option<String> {
     let component = recipe.components.get(name)?;
     match (&component.from, &component.becomes) {

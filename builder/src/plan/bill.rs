@@ -1,4 +1,4 @@
-//! What a bundle is made of: the one list from which its manifest, SBOM and provenance are written.
+//! The bill of materials of a bundle: the one list from which its manifest, SBOM and provenance are written.
 
 use std::collections::BTreeSet;
 
@@ -30,7 +30,7 @@ pub struct BillOfMaterials {
     pub builder: Digest,
     /// Packages whose files are in the bundle, those that others depend on first.
     pub packages: Vec<BundlePackage>,
-    /// What the packages depend on and the bundle does not hold.
+    /// The components that the packages depend on and the bundle does not hold.
     pub inputs: BTreeSet<Input>,
 }
 
@@ -44,7 +44,7 @@ pub struct BundlePackage {
     pub version: Version,
     /// Its architecture.
     pub arch: Arch,
-    /// Whence its files come.
+    /// Origin of the package's files.
     pub origin: FileOrigin,
     /// The digest of its source.
     pub source: Checksum,
@@ -54,7 +54,7 @@ pub struct BundlePackage {
     pub tree: StepId,
 }
 
-/// Whence a file comes.
+/// Origin of a package's files.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FileOrigin {
@@ -74,9 +74,9 @@ pub struct Input {
     pub name: String,
     /// Its version.
     pub version: String,
-    /// What its bytes hash to; nothing is known of a provided one that was not handed over yet.
+    /// The checksum of its bytes; nothing is known of a provided one that was not handed over yet.
     pub checksum: Option<Checksum>,
-    /// Where it is published, if it is: a URL, or a path in its archive.
+    /// The place where it is published, if it is: a URL, or a path in its archive.
     pub location: Option<String>,
     /// Whether it was handed over with `input add` and is the word of this checkout alone.
     pub local: bool,

@@ -1,4 +1,4 @@
-//! What a step is known by, and what it made.
+//! A step's id and its output.
 
 use std::fmt;
 use std::str::FromStr;
@@ -27,7 +27,7 @@ impl FromStr for StepId {
 
 serde_as_text!(StepId);
 
-/// What a step made.
+/// The output of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum Output {
@@ -46,7 +46,7 @@ pub enum Output {
 }
 
 impl Output {
-    /// The blob that is the output, or describes it.
+    /// Returns the digest of the blob that is the output, or describes it.
     pub fn digest(&self) -> Digest {
         match self {
             Self::Blob { content, .. } => *content,

@@ -11,19 +11,24 @@ use crate::base::{Fault, Result, json};
 
 pub mod bill;
 mod id;
+pub mod intermediate;
 mod step;
 pub mod why;
 
 pub use id::{Output, StepId};
-pub use step::{DebMetadata, DiskFormat, LayerSpec, Mapping, Preloaded, Step};
+pub use step::{
+    BundleStep, ClosureStep, CompileStep, ConvertedStep, DebMetadata, DebStep, DiskFormat, DiskStep,
+    FilesStep, ImageStep, InputStep, InstallStep, LayerSpec, Mapping, PayloadStep, PreloadStep, Preloaded,
+    ProgramStep, RootStep, Step, ToolsStep, UnpackStep,
+};
 
-/// A step and what people call it: `deb hale-master`. Labels are unique within a plan.
+/// A step and its label: `deb hale-master`. Labels are unique within a plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LabelledStep {
-    /// What people call it.
+    /// The name that people give it.
     pub label: String,
-    /// What it is.
+    /// The step.
     pub step: Step,
 }
 
@@ -38,16 +43,17 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// An empty plan.
+    /// Makes an empty plan.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Adds a step whose inputs are in the plan. The same step twice is one step.
-    pub fn add(&mut self, label: impl Into<String>, step: Step) -> Result<StepId> {
+    pub fn add(&mut self, label: impl Into<String>, step: impl Into<Step>) -> Result<StepId> {
+        let step = step.into();
         let id = step.id()?;
         let label = label.into();
-        if let Some(missing) = step.inputs().into_values().find(|input| !self.steps.contains_key(input)) {
+        if let Some(missing) = step.inputs().into_iter().find(|input| !self.steps.contains_key(input)) {
             return Err(Fault::bug(format!("{label} needs step {missing}, which is not in the plan")));
         }
         if self.steps.contains_key(&id) {
@@ -76,22 +82,22 @@ impl Plan {
         self.goals.insert(id);
     }
 
-    /// A step by id.
+    /// Returns a step by id.
     pub fn get(&self, id: &StepId) -> Option<&LabelledStep> {
         self.steps.get(id)
     }
 
-    /// Steps in an order in which inputs come first.
+    /// Returns the steps in an order in which inputs come first.
     pub fn iter(&self) -> impl Iterator<Item = (StepId, &LabelledStep)> {
         self.order.iter().filter_map(|id| Some((*id, self.steps.get(id)?)))
     }
 
-    /// What is wanted for itself.
+    /// Returns the steps that are wanted for themselves.
     pub fn goals(&self) -> impl Iterator<Item = StepId> + '_ {
         self.goals.iter().copied()
     }
 
-    /// The step that people call `label`, by its whole label or by the first digits of its id.
+    /// Finds a step by its whole label or by the first digits of its id.
     pub fn find(&self, name: &str) -> Result<(StepId, &LabelledStep)> {
         let hex = |id: &StepId| name.len() >= 6 && id.to_string().starts_with(name);
         let mut found = self.iter().filter(|(id, planned)| planned.label == name || hex(id));
@@ -105,17 +111,17 @@ impl Plan {
         }
     }
 
-    /// How many steps there are.
+    /// Counts the steps.
     pub fn len(&self) -> usize {
         self.order.len()
     }
 
-    /// Whether there is nothing to do.
+    /// Returns whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.order.is_empty()
     }
 
-    /// The canonical text, from which [`Plan::from_json`] reads it again.
+    /// Writes the canonical text, from which [`Plan::from_json`] reads the plan again.
     pub fn to_json(&self) -> Result<Vec<u8>> {
         json::canonical(self)
     }
@@ -131,8 +137,8 @@ mod tests {
     use super::*;
     use crate::base::Digest;
 
-    fn files(text: &str) -> Step {
-        Step::Files { tree: Digest::of(text) }
+    fn files(text: &str) -> FilesStep {
+        FilesStep { tree: Digest::of(text) }
     }
 
     #[test]
@@ -141,7 +147,7 @@ mod tests {
         let a = plan.add("files a", files("a")).unwrap();
         assert_eq!(plan.add("files a again", files("a")).unwrap(), a);
         assert!(plan.add("files a", files("b")).is_err(), "a label is taken");
-        let lonely = Step::Unpack { deb: StepId(Digest::of("nowhere")) };
+        let lonely = UnpackStep { deb: StepId(Digest::of("nowhere")) };
         assert!(plan.add("unpack", lonely).is_err(), "an input is not in the plan");
         let again = Plan::from_json(&plan.to_json().unwrap()).unwrap();
         assert_eq!(again, plan);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::{LabelledStep, Plan, Step, StepId};
+use super::{FilesStep, LabelledStep, Plan, Step, StepId};
 use crate::base::tree::{Contents, Tree};
 use crate::base::{Fault, Result};
 
@@ -13,7 +13,7 @@ use crate::base::{Fault, Result};
 pub struct StepChange {
     /// The step's label.
     pub step: String,
-    /// Where in its text, by keys from the outside: `package.control.Depends`.
+    /// The place in its text, by keys from the outside: `package.control.Depends`.
     pub key: String,
     /// The value in the earlier plan; `None` when there was none.
     pub old: Option<String>,
@@ -28,7 +28,7 @@ impl fmt::Display for StepChange {
     }
 }
 
-/// The chain of changes from the step called `label` down to the first cause. Empty: nothing changed.
+/// Follows the changes from the step called `label` down to the first cause. Empty: nothing changed.
 /// Trees are opened to name the path that changed, as far as `contents` still has them.
 pub fn why(old: &Plan, new: &Plan, label: &str, contents: &dyn Contents) -> Result<Vec<StepChange>> {
     let mut chain = Vec::new();
@@ -94,7 +94,7 @@ fn descend(key: String, old: Option<&Value>, new: Option<&Value>) -> Changed {
 /// The label of the input that `text` names, if it is one of the step's.
 fn input(plan: &Plan, planned: &LabelledStep, text: &str) -> Option<String> {
     let id: StepId = text.parse().ok()?;
-    planned.step.inputs().into_values().find(|input| *input == id)?;
+    planned.step.inputs().into_iter().find(|input| *input == id)?;
     Some(plan.get(&id)?.label.clone())
 }
 
@@ -108,7 +108,10 @@ fn shown(value: &Value, plan: &Plan) -> String {
 }
 
 fn inside_trees(before: &Step, now: &Step, label: &str, contents: &dyn Contents) -> Option<StepChange> {
-    let (Step::Files { tree: old, .. }, Step::Files { tree: new, .. }) = (before, now) else { return None };
+    let (Step::Files(FilesStep { tree: old, .. }), Step::Files(FilesStep { tree: new, .. })) = (before, now)
+    else {
+        return None;
+    };
     let read = |digest| Tree::from_json(&contents.read(digest).ok()?).ok();
     let (old, new) = (read(old)?, read(new)?);
     let changed = new.iter().find(|(path, node)| old.get(path.as_str()) != Some(node));
@@ -123,6 +126,7 @@ mod tests {
     use super::*;
     use crate::base::Digest;
     use crate::base::tree::{Kind, Memory, TreePath};
+    use crate::plan::UnpackStep;
 
     fn plan(memory: &mut Memory, text: &str) -> Plan {
         let mut tree = Tree::new();
@@ -131,8 +135,8 @@ mod tests {
             unreachable!()
         };
         let mut plan = Plan::new();
-        let files = plan.add("files common", Step::Files { tree }).unwrap();
-        let unpacked = plan.add("unpack common", Step::Unpack { deb: files }).unwrap();
+        let files = plan.add("files common", FilesStep { tree }).unwrap();
+        let unpacked = plan.add("unpack common", UnpackStep { deb: files }).unwrap();
         plan.want(unpacked);
         plan
     }

@@ -1,4 +1,4 @@
-//! Whom to believe about Debian's suites: `recipes/archive.toml` and the certificates in `recipes/keys`.
+//! Which keys may sign each of Debian's suites: `recipes/archive.toml` and the certificates in `recipes/keys`.
 //!
 //! Pins stand in the checkout and not in the machine's keyring, so that a lock does not depend on the
 //! machine that makes it.
@@ -15,7 +15,7 @@ use crate::formats::openpgp::{Fingerprint, Keyring};
 
 const FILE: &str = "recipes/archive.toml";
 
-/// What is believed about one suite.
+/// The keys of one suite.
 #[derive(Clone, Debug)]
 pub struct SuiteTrust {
     /// The components that packages are taken from.

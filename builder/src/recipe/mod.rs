@@ -43,13 +43,13 @@ pub struct Recipe {
 /// Debian packages that are wanted together, `recipes/groups/NAME.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Group {
-    /// What it is for, in one line.
+    /// Its purpose, in one line.
     pub about: String,
     /// The packages; what they depend on comes along.
     pub packages: BTreeSet<PackageName>,
 }
 
-/// Where a component's bytes are, once version and architecture are known.
+/// The origin of a component's bytes, once version and architecture are known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum ResolvedOrigin {
     /// A package of Debian's; the lock says which version and where.
@@ -61,9 +61,9 @@ pub enum ResolvedOrigin {
     /// A published file.
     #[serde(rename = "Url")]
     Download {
-        /// Where.
+        /// Its address.
         url: String,
-        /// What its bytes must be.
+        /// The checksum of its bytes.
         checksum: Checksum,
     },
     /// A container image.
@@ -81,9 +81,9 @@ pub enum ResolvedOrigin {
         /// Its name.
         package: PackageName,
     },
-    /// What the operator hands over.
+    /// Bytes that the operator hands over.
     Provided {
-        /// How a person comes by it.
+        /// Instructions for the person who gets it.
         how: String,
     },
 }
@@ -138,14 +138,14 @@ impl Recipe {
         Ok(recipe)
     }
 
-    /// A component of the line, by name.
+    /// Finds a component of the line by name.
     pub fn component(&self, name: &str) -> Result<&Component> {
         self.components
             .get(name)
             .ok_or_else(|| Fault::user(format!("no component `{name}` in {}", self.line.name)))
     }
 
-    /// A role by name.
+    /// Finds a role by name.
     pub fn role(&self, name: &str) -> Result<&Role> {
         self.roles.get(name).ok_or_else(|| {
             let known: Vec<_> = self.roles.keys().map(RoleName::as_str).collect();
@@ -154,7 +154,7 @@ impl Recipe {
         })
     }
 
-    /// Where a component's bytes are, for the line's architecture.
+    /// Returns where a component's bytes are, for the line's architecture.
     pub fn source(&self, name: &ComponentName) -> Result<ResolvedOrigin> {
         let component = self.component(name.as_str())?;
         let pin = self.line.pins.get(name);
@@ -162,14 +162,15 @@ impl Recipe {
         source(component, pin, self.line.arch)
     }
 
-    /// The components of a role that are container images.
+    /// Returns the components of a role that are container images.
     pub fn images<'a>(&'a self, role: &'a Role) -> impl Iterator<Item = &'a Component> {
         let components = role.components.iter().filter_map(|name| self.components.get(name));
         components
             .filter(|component| component.image().is_some() || matches!(component.from, Origin::Image { .. }))
     }
 
-    /// The package with a role's images. Where a registry has one of them there is none: machines pull.
+    /// Returns the name of the package with a role's images. Where a registry has one of them there is none:
+    /// machines pull.
     pub fn images_package(&self, role: &Role) -> Result<Option<PackageName>> {
         match self.images(role).all(|component| component.image().is_some()) {
             true => PackageName::new(format!("hale-{}-images", role.name)).map(Some),
@@ -177,7 +178,7 @@ impl Recipe {
         }
     }
 
-    /// The Debian relations that each role and group wants satisfied, by the name under which the lock
+    /// Returns the Debian relations that each role and group wants satisfied, by the name under which the lock
     /// marks what they draw in.
     pub fn wanted(&self) -> Result<BTreeMap<GroupName, BTreeSet<String>>> {
         let mut wanted = BTreeMap::new();
@@ -237,7 +238,7 @@ impl Recipe {
         })
     }
 
-    /// The identity of what decides the lock: pins, origins, relations, suites. Site values, texts for
+    /// Returns the identity of what decides the lock: pins, origins, relations, suites. Site values, texts for
     /// people, modes and rules do not.
     pub fn lock_digest(&self) -> Result<Digest> {
         #[derive(Serialize)]

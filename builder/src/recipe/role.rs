@@ -14,7 +14,7 @@ use crate::base::text::{SourceText, distinct};
 pub struct Role {
     /// Its name, which is the file's.
     pub name: RoleName,
-    /// What it is for, in one line.
+    /// Its purpose, in one line.
     pub about: String,
     /// The components it runs.
     pub components: BTreeSet<ComponentName>,

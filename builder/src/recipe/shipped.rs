@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{Files, Recipe};
 use crate::base::name::LineName;
 
-/// Every text file below `recipes/` and `overlays/`.
+/// Reads every text file below `recipes/` and `overlays/`.
 pub(crate) fn files() -> Files {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut files = Files::new();
@@ -21,12 +21,12 @@ pub(crate) fn files() -> Files {
     files
 }
 
-/// The shipped line.
+/// Names the shipped line.
 pub(crate) fn line() -> LineName {
     LineName::new("1.17").unwrap()
 }
 
-/// The recipe of the shipped line.
+/// Reads the recipe of the shipped line.
 pub(crate) fn recipe() -> Recipe {
     Recipe::parse(&files(), &line()).unwrap_or_else(|e| panic!("{e}"))
 }

@@ -1,4 +1,4 @@
-//! How programs are compiled from a source package of Debian's, `recipes/sources/NAME.toml`.
+//! Builds of Debian's source packages, `recipes/sources/NAME.toml`.
 //!
 //! Which components come from it, a line's pins say; which version it has, and which versions of what its
 //! build needs, the lock.
@@ -16,15 +16,15 @@ use crate::base::tree::TreePath;
 /// A source package that components are compiled from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceBuild {
-    /// What it is, in one line.
+    /// A description, in one line.
     pub about: String,
     /// Debian packages that the build needs, besides those that are essential.
     pub needs: BTreeSet<PackageName>,
-    /// What is done with it.
+    /// The build.
     pub compilation: Compilation,
 }
 
-/// What is done in an unpacked source package.
+/// A build in an unpacked source package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Compilation {
@@ -36,7 +36,7 @@ pub struct Compilation {
     pub outputs: BTreeSet<TreePath>,
 }
 
-/// What unpacks source packages (dpkg-source(1)), whatever else a build needs.
+/// The package that unpacks source packages (dpkg-source(1)), whatever else a build needs.
 const UNPACKER: &str = "dpkg-dev";
 
 #[derive(Deserialize)]
@@ -71,13 +71,13 @@ impl SourceBuild {
         Ok(Self { about: raw.about, needs: raw.needs, compilation })
     }
 
-    /// The relations of what its build needs.
+    /// Returns the relations of what its build needs.
     pub fn relations(&self) -> BTreeSet<String> {
         self.needs.iter().map(PackageName::to_string).chain([UNPACKER.to_owned()]).collect()
     }
 }
 
-/// The name under which the lock marks what the build of a source package needs.
+/// Returns the name under which the lock marks what the build of a source package needs.
 pub fn group(package: &PackageName) -> Result<GroupName> {
     GroupName::new(format!("source-{package}"))
 }

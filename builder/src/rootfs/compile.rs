@@ -10,16 +10,16 @@ use crate::host::sandbox::{Bind, Now, Run};
 use crate::recipe::source_build::Compilation;
 use crate::rootfs::run::configure;
 
-/// Where the sandbox shows the source package's files.
+/// The folder in which the sandbox shows the source package's files.
 const FILES: &str = "/run/source";
-/// Where the source is unpacked and compiled: the same place for everybody, because programs remember it.
+/// The folder in which the source is unpacked and compiled: the same one for everybody, because programs remember it.
 const PLACE: &str = "build";
 
 const MEND: &str = "see `command`, `needs` and `outputs` of its recipe in recipes/sources";
 
 impl Builder<'_> {
-    /// The outputs of a build, by their names: programs of mode 0755. `files` are the source package's, by name,
-    /// among them one `.dsc`.
+    /// Compiles a source package: its outputs by their names, programs of mode 0755. `files` are the source
+    /// package's, by name, among them one `.dsc`.
     pub fn compile(
         &self,
         root: &Digest,

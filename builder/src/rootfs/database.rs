@@ -104,7 +104,7 @@ fn md5(reader: &mut dyn Read) -> Result<String> {
     Ok(Md5::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Who waits for which trigger (deb-triggers(5)).
+/// Packages by the trigger that they wait for (deb-triggers(5)).
 #[derive(Default)]
 struct Triggers(BTreeMap<String, BTreeSet<String>>);
 

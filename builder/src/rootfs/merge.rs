@@ -16,7 +16,7 @@ const MERGED: [&str; 6] = ["bin", "lib", "lib32", "lib64", "libx32", "sbin"];
 /// The links that every system has; the others come when a package ships something there.
 const ALWAYS: [&str; 3] = ["bin", "lib", "sbin"];
 
-/// Where a package's path is in a merged root.
+/// Returns a package's path as it is in a merged root.
 pub(super) fn merged(path: &TreePath) -> Result<TreePath> {
     let first = path.as_str().split('/').next().unwrap_or_default();
     if MERGED.contains(&first) { TreePath::new(format!("usr/{path}")) } else { Ok(path.clone()) }

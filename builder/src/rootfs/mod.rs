@@ -19,13 +19,13 @@ pub mod tools;
 mod unpack;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
 
 use crate::base::name::PackageName;
-use crate::base::tree::{Contents, Kind, Memory, Node, Tree, TreePath};
-use crate::base::{Digest, Epoch, Fault, Result, json};
+use crate::base::tree::{Contents, Kind, Memory, Node, Tree, TreePath, Union};
+use crate::base::{Digest, Epoch, Fault, Result};
 use crate::formats::debian::control::ControlText;
 use crate::host::sandbox::{Bind, FileChange, Job, Run, Sandbox};
+use crate::plan::intermediate::Intermediate;
 use crate::store::Store;
 
 use package::UnpackedPackage;
@@ -37,7 +37,7 @@ pub(crate) use unpack::unpacked;
 
 const STATUS: &str = "var/lib/dpkg/status";
 
-/// Unpacked packages in one tree, without dpkg's database and without running anything: enough for
+/// Merges unpacked packages in one tree, without dpkg's database and without running anything: enough for
 /// programs that are run from the store.
 pub fn merge_only(store: &Store, unpacked: &[Digest]) -> Result<Digest> {
     store.put_tree(&merge::merge(&read(store, unpacked)?)?.tree)
@@ -51,7 +51,7 @@ fn read(store: &Store, unpacked: &[Digest]) -> Result<Vec<UnpackedPackage>> {
     Ok(packages)
 }
 
-/// What root trees are made in, and by which time.
+/// The surroundings in which root trees are made.
 pub struct Builder<'a> {
     /// Holds the packages and takes the trees.
     pub store: &'a Store,
@@ -59,12 +59,12 @@ pub struct Builder<'a> {
     pub sandbox: &'a Sandbox,
     /// The lock's time.
     pub epoch: Epoch,
-    /// How long scripts may take.
+    /// The time that scripts may take.
     pub limits: Timeouts,
 }
 
 impl Builder<'_> {
-    /// A root with these packages installed, from their unpacked trees; the order does not matter.
+    /// Makes a root with these packages installed, from their unpacked trees; the order does not matter.
     pub fn assemble(&self, unpacked: &[Digest]) -> Result<Digest> {
         let packages = read(self.store, unpacked)?;
         let mut root = merge::merge(&packages)?;
@@ -76,7 +76,7 @@ impl Builder<'_> {
         self.keep(work, &changes, root.tree, new, &BTreeSet::new())
     }
 
-    /// The root with more packages installed by its own dpkg, from `.deb` blobs by name; `owner` is a user
+    /// Installs more packages in a root by its own dpkg, from `.deb` blobs by name; `owner` is a user
     /// and group beyond Debian's own ids that may own what they make, `held` are packages that are on hold
     /// afterwards, as `apt-mark hold` would set them (dpkg(1), "Package selection").
     pub fn install(
@@ -101,15 +101,15 @@ impl Builder<'_> {
     /// Lays a root out for one run: `new` has bytes that the store has not.
     fn lay_out(&self, tree: &Tree, new: &Memory) -> Result<Work> {
         let work = Work::new(self.store, self.sandbox)?;
-        run::lower::write(tree, &Either(new, self.store), self.epoch, &work.lower())?;
+        run::lower::write(tree, &Union(new, self.store), self.epoch, &work.lower())?;
         run::lower::furnish(&work.lower())?;
         Ok(work)
     }
 
-    /// A root of the store for one run, laid out once for all of them.
+    /// Lends a root to one run; it is laid out once for all of them ([`Intermediate::FurnishedRoot`]).
     fn borrow(&self, root: &Digest, tree: &Tree) -> Result<Work> {
-        let name = Digest::of(json::canonical(&("furnished root", 1, root, self.epoch))?);
-        let lower = self.store.checkout_tree(&name, |folder| {
+        let name = Intermediate::FurnishedRoot { root: *root, epoch: self.epoch }.id()?;
+        let lower = self.store.checkout_tree(&name.0, |folder| {
             run::lower::write(tree, self.store, self.epoch, folder)?;
             run::lower::furnish(folder)
         })?;
@@ -146,8 +146,8 @@ impl Builder<'_> {
         // First, or the batch's sync would write a lower tree of its own to the disk.
         drop(work);
         let old = new.clone();
-        scrub::scrub(&mut tree, &Either(&old, &batch), self.epoch, &mut new)?;
-        hold(&mut tree, &Either(&old, &batch), held, &mut new)?;
+        scrub::scrub(&mut tree, &Union(&old, &batch), self.epoch, &mut new)?;
+        hold(&mut tree, &Union(&old, &batch), held, &mut new)?;
         let named: BTreeSet<&Digest> = tree.iter().filter_map(|(_, node)| content(node)).collect();
         for (_, bytes) in new.iter().filter(|(digest, _)| named.contains(digest)) {
             batch.put_bytes(bytes)?;
@@ -155,15 +155,6 @@ impl Builder<'_> {
         let kept = batch.put_tree(&tree)?;
         batch.commit()?;
         Ok(kept)
-    }
-}
-
-/// Two sources of bytes; the first that has them gives them.
-struct Either<'a>(&'a Memory, &'a dyn Contents);
-
-impl Contents for Either<'_> {
-    fn open(&self, content: &Digest) -> Result<Box<dyn Read + '_>> {
-        self.0.open(content).or_else(|_| self.1.open(content))
     }
 }
 

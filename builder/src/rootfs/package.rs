@@ -25,7 +25,7 @@ pub(super) struct UnpackedPackage {
     pub(super) control: Paragraph,
     /// The other files of its control archive, by name.
     pub(super) members: BTreeMap<String, Node>,
-    /// What it installs.
+    /// The files that it installs.
     pub(super) data: Tree,
 }
 
@@ -51,7 +51,7 @@ impl UnpackedPackage {
         Ok(Self { name, control, members, data })
     }
 
-    /// What dpkg's files about this package are called before the dot: with the architecture where
+    /// Returns the name of dpkg's files about this package before the dot: with the architecture where
     /// several may be installed at once (dpkg's `pkg_infodb`).
     pub(super) fn stem(&self) -> Result<String> {
         Ok(match self.control.get("Multi-Arch") {
@@ -60,12 +60,12 @@ impl UnpackedPackage {
         })
     }
 
-    /// The text of a control file, if the package has it.
+    /// Returns the text of a control file, if the package has it.
     pub(super) fn member(&self, name: &str, contents: &dyn Contents) -> Result<Option<String>> {
         self.members.get(name).map(|node| text(node, contents)).transpose()
     }
 
-    /// The files that belong to the administrator (deb-conffiles(5)), without those that an upgrade is
+    /// Returns the files that belong to the administrator (deb-conffiles(5)), without those that an upgrade is
     /// to remove.
     pub(super) fn conffiles(&self, contents: &dyn Contents) -> Result<Vec<TreePath>> {
         let text = self.member("conffiles", contents)?.unwrap_or_default();

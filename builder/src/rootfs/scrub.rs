@@ -1,9 +1,9 @@
-//! What a root tree must not carry over from the run that made it: a table of rules with reasons.
+//! Removes from a root tree the traces of the run that made it: a table of rules with reasons.
 
 use crate::base::tree::{Contents, Kind, Memory, Node, Tree, TreePath};
 use crate::base::{Epoch, Fault, Result};
 
-/// What a rule does to the paths that it matches.
+/// The effect of a rule on the paths that it matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Act {
     /// The path goes, and what is below it.
@@ -95,7 +95,7 @@ impl Rule {
     }
 }
 
-/// Whether a changed path will not be in the scrubbed tree, so that its bytes need not be kept.
+/// Returns whether a changed path will not be in the scrubbed tree, so that its bytes need not be kept.
 pub(super) fn drops(path: &str, is_dir: bool) -> bool {
     match act(path) {
         Act::Drop => true,

@@ -20,7 +20,7 @@ use crate::store::Store;
 /// Folders that programs are looked for in.
 const PROGRAMS: [&str; 2] = ["usr/bin", "usr/sbin"];
 
-/// Where QEMU's BIOS and option ROMs are; Debian has them in packages of their own.
+/// Folders of QEMU's BIOS and option ROMs; Debian has them in packages of their own.
 const ROMS: [&str; 3] = ["usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu"];
 
 /// Programs that builds and tests run: a tree of tools, laid out on disk.
@@ -44,13 +44,13 @@ impl Tools {
         Ok(Self { loader: folder.join(loader.as_str()), tree: nodes, folder, libraries })
     }
 
-    /// Where a file of the tools lies on disk; links are followed inside a tree.
+    /// Returns where a file of the tools lies on disk; links are followed inside a tree.
     pub fn path(&self, path: &str) -> Result<PathBuf> {
         let found = self.tree.follow(path, &mut |_| {})?;
         found.map(|path| self.folder.join(path.as_str())).ok_or_else(|| missing(path))
     }
 
-    /// A program, ready for its arguments. Its environment is that of the tools alone.
+    /// Makes a command of a program, ready for its arguments. Its environment is that of the tools alone.
     pub fn command(&self, name: &str) -> Result<Command> {
         let program = PROGRAMS.iter().find_map(|folder| self.path(&format!("{folder}/{name}")).ok());
         let program = program.ok_or_else(|| missing(name))?;

@@ -8,15 +8,17 @@ use rayon::prelude::*;
 
 use super::package::{CONTROL, DATA};
 use crate::base::tree::{Contents, Node, Tree, TreePath};
-use crate::base::{Digest, Result, json};
+use crate::base::{Digest, Result};
 use crate::formats::debian::deb::{UnpackLimits, UnpackedDeb};
 use crate::formats::debian::script::Script;
+use crate::plan::intermediate::Intermediate;
 use crate::plan::{Output, StepId};
 use crate::store::{Batch, Store};
 
-/// The trees of `.deb`s in the same order, as [`unpack_all`] gives them; each is unpacked once, ever.
+/// Returns the trees of `.deb`s in the same order; each is unpacked once, ever ([`Intermediate::UnpackedPackage`]).
 pub(crate) fn unpacked(store: &Store, debs: &[Digest]) -> Result<Vec<Digest>> {
-    let ids: Vec<StepId> = debs.iter().map(|deb| identity(deb)).collect::<Result<_>>()?;
+    let id = |deb: &Digest| Intermediate::UnpackedPackage { deb: *deb }.id();
+    let ids: Vec<StepId> = debs.iter().map(id).collect::<Result<_>>()?;
     let known = ids.iter().map(|id| Ok(store.output(id)?.map(|output| output.digest())));
     let mut trees: Vec<Option<Digest>> = known.collect::<Result<_>>()?;
     let new: Vec<usize> = (0..debs.len()).filter(|index| trees[*index].is_none()).collect();
@@ -28,11 +30,6 @@ pub(crate) fn unpacked(store: &Store, debs: &[Digest]) -> Result<Vec<Digest>> {
     }
     store.record_all(&made)?;
     Ok(trees.into_iter().flatten().collect())
-}
-
-/// By what the store remembers an unpacked package; the number grows when the tree's form changes.
-fn identity(deb: &Digest) -> Result<StepId> {
-    Ok(StepId(Digest::of(json::canonical(&("unpacked package", 1, deb))?)))
 }
 
 /// Unpacks many `.deb`s with all cores, and makes them durable together; gives their trees in the same
@@ -87,24 +84,14 @@ fn tree(store: &Store, deb: &Digest, size: u64, mut batch: &Batch) -> Result<Tre
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::tree::Memory;
     use crate::pack::package::deb;
-
-    /// A package with one file of its own name.
-    fn packed(name: &str) -> Vec<u8> {
-        let (mut tree, mut contents) = (Tree::new(), Memory::default());
-        tree.insert(TreePath::new(format!("usr/share/{name}")).unwrap(), contents.file(name, 0o644)).unwrap();
-        let control = format!(
-            "Package: {name}\nVersion: 1\nArchitecture: all\nMaintainer: T <t@example.org>\nDescription: t\n"
-        );
-        deb::sample(&control, &tree, &contents)
-    }
 
     #[test]
     fn a_package_is_unpacked_once() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("store")).unwrap();
-        let [one, two, three] = ["one", "two", "three"].map(|name| store.put_bytes(&packed(name)).unwrap());
+        let [one, two, three] =
+            ["one", "two", "three"].map(|name| store.put_bytes(&deb::sample_named(name)).unwrap());
         let first = unpacked(&store, &[two]).unwrap();
         // Who reads it again finds nothing.
         std::fs::remove_file(store.path_of(&two)).unwrap();

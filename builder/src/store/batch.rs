@@ -31,7 +31,7 @@ pub struct Batch<'s> {
 }
 
 impl Store {
-    /// Many blobs that become durable together.
+    /// Begins a batch: many blobs that become durable together.
     pub fn batch(&self) -> Result<Batch<'_>> {
         Batch::new(self)
     }

@@ -24,7 +24,7 @@ pub struct BlobWriter<'s> {
 }
 
 impl Store {
-    /// A new blob to write into; nothing is kept before [`BlobWriter::commit`].
+    /// Begins a blob; nothing is kept before [`BlobWriter::commit`].
     pub fn writer(&self) -> Result<BlobWriter<'_>> {
         BlobWriter::new(self)
     }
@@ -36,7 +36,7 @@ impl Store {
         write_whole(to, mode, |file| io::copy(&mut reader, file).map(drop))
     }
 
-    /// Whether the file at `path` is a copy of the blob `content`.
+    /// Returns whether the file at `path` is a copy of the blob `content`.
     pub fn is_copy(&self, path: &Path, content: &Digest) -> Result<bool> {
         let (found, size) = digest_of_file(path)?;
         self.counters.hashed(size);
@@ -108,7 +108,7 @@ impl<'s> Checked<'s> {
         Ok(Self { file: Hashing::new(reader), length, content: *content, counters })
     }
 
-    /// The blob's length in bytes.
+    /// Returns the blob's length in bytes.
     pub(super) fn length(&self) -> u64 {
         self.length
     }
@@ -140,7 +140,7 @@ impl Read for Checked<'_> {
     }
 }
 
-/// The digest and length of the regular file at `path`.
+/// Digests the regular file at `path`, and returns its length.
 pub(super) fn digest_of_file(path: &Path) -> Result<(Digest, u64)> {
     let file = File::open(path).map_err(|e| Fault::io("open", path, e))?;
     let found = file.metadata().map_err(|e| Fault::io("look at", path, e))?;

@@ -146,7 +146,7 @@ pub(super) fn freeze(file: &File, shown: &Path) -> Result<()> {
     frozen.map_err(|e| Fault::io("set permissions of", shown, e))
 }
 
-/// Something in the store that the store did not put there.
+/// Makes the fault of something in the store that the store did not put there.
 pub(super) fn foreign(path: &Path) -> Fault {
     Fault::integrity(format!("{} is no regular file", path.display())).help("cargo xtask verify")
 }

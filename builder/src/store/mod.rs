@@ -4,7 +4,7 @@
 //! <root>/                     0755, never a link, never writable by everybody
 //!   lock                      held shared while a store is open, exclusively by gc and verify
 //!   blobs/sha256/<hex>        contents, 0444: the OCI image layout's own shape
-//!   steps/<step id>           one line of JSON: the plan::Output of a step
+//!   steps/<id>                one line of JSON: the plan::Output of a step or an intermediate
 //!   roots/<hex>               one line of JSON: an owner's path and the outputs that it keeps
 //!   trees/<hex>/              a tree as files, to run programs from; a cache
 //!   tmp/<pid>-<n>/            a process's unfinished files; its lock dies with the process
@@ -18,6 +18,7 @@
 
 mod batch;
 mod blob;
+mod intermediate;
 mod layout;
 mod maintenance;
 mod sparse;
@@ -251,6 +252,23 @@ impl Store {
         let name = Digest::of(owner.as_os_str().as_encoded_bytes()).hex();
         let line = json::canonical(&Root { owner: owner.to_owned(), outputs: outputs.to_vec() })?;
         self.write_line(&self.roots().join(name), &line)
+    }
+
+    /// Returns what `owner` keeps, in the order in which it was given to [`Store::add_root`].
+    pub fn root_of(&self, owner: &Path) -> Result<Vec<Output>> {
+        let path = self.roots().join(Digest::of(owner.as_os_str().as_encoded_bytes()).hex());
+        match fs::read(&path) {
+            Ok(bytes) => {
+                let root: Root = serde_json::from_slice(&bytes).map_err(|e| {
+                    Fault::integrity(format!("{} is no root", path.display()))
+                        .cause(e)
+                        .help("cargo xtask verify")
+                })?;
+                Ok(root.outputs)
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(e) => Err(Fault::io("read", path, e)),
+        }
     }
 
     fn blobs(&self) -> PathBuf {

@@ -26,7 +26,7 @@ use crate::pack::disk::writer::{BlockWriter, filled};
 
 /// The least run of zeros that becomes a hole.
 const HOLE: usize = 1 << 16;
-/// So many bytes that are settled make it worth to wake who follows.
+/// How many final bytes make it worth waking the hashing thread.
 const STRIDE: u64 = 16 << 20;
 
 /// A blob that is written in any order: a disk. What is never put is zero, and a hole in the file. Dropped
@@ -41,7 +41,7 @@ pub struct SparseWriter<'s> {
 }
 
 impl Store {
-    /// A new blob to write into in any order; nothing is kept before [`SparseWriter::commit`].
+    /// Begins a blob that is written in any order; nothing is kept before [`SparseWriter::commit`].
     pub fn sparse_writer(&self) -> Result<SparseWriter<'_>> {
         SparseWriter::new(self)
     }
@@ -103,13 +103,13 @@ impl<T: Send + 'static> Follower<T> {
     }
 
     fn report(&self, end: u64) {
-        // It is deaf only after an error, which its end tells.
+        // Sending fails only if the thread has stopped with an error, which joining it returns.
         let _ = self.settled.send(end);
     }
 
     fn end(self) -> Result<io::Result<T>> {
         drop(self.settled);
-        self.thread.join().map_err(|_| Fault::bug("who follows the writer of a disk panicked"))
+        self.thread.join().map_err(|_| Fault::bug("the disk hashing thread panicked"))
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) struct IoCounters {
 }
 
 impl IoCounters {
-    /// The digest of `bytes`, counted.
+    /// Digests `bytes`, and counts them.
     pub(super) fn digest(&self, bytes: &[u8]) -> Digest {
         self.hashed(bytes.len() as u64);
         Digest::of(bytes)
@@ -36,13 +36,13 @@ impl IoCounters {
         self.hashed.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// A blob was written, and hashed on the way.
+    /// Counts a blob that was written, and hashed on the way.
     pub(super) fn wrote(&self, bytes: u64) {
         self.hashed(bytes);
         self.wrote_out(bytes);
     }
 
-    /// A blob was copied out of the store.
+    /// Counts a blob that was copied out of the store.
     pub(super) fn wrote_out(&self, bytes: u64) {
         self.written.fetch_add(bytes, Ordering::Relaxed);
     }

@@ -7,7 +7,7 @@ use super::Store;
 use crate::base::{Digest, Fault, Result};
 
 impl Store {
-    /// The folder that `make` writes for `name`, which says all that decides what is in it. It is written once,
+    /// Returns the folder that `make` writes for `name`, which says all that decides what is in it. It is written once,
     /// beside its place, made durable and moved there; whoever finds it, finds it whole.
     pub(crate) fn checkout_tree(
         &self,

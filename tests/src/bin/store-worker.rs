@@ -8,7 +8,7 @@ use builder::base::digest::Checksum;
 use builder::base::progress::Silent;
 use builder::base::tree::{Contents, Node, Tree, TreePath};
 use builder::base::{Class, Digest, Fault, Result, Url};
-use builder::build::steps::disk;
+use builder::build::steps::converted;
 use builder::fetch::{Client, FetchLimits, FetchRequest, Locations, fetch};
 use builder::pack::disk::writer::BlockWriter;
 use builder::plan::{DiskFormat, Output, StepId};
@@ -114,8 +114,8 @@ fn fill(root: &Path, size: u64) -> Result<()> {
         store.put(&big[..]).map(drop),
         store.put_bytes(&big).map(drop),
         store.batch().and_then(|batch| batch.put(&big[..]).map(drop)),
-        disk::convert(&store, &raw, DiskFormat::Qcow2).map(drop),
-        disk::convert(&store, &raw, DiskFormat::RawZst).map(drop),
+        converted::convert(&store, &raw, DiskFormat::Qcow2).map(drop),
+        converted::convert(&store, &raw, DiskFormat::RawZst).map(drop),
         fetch(&store, &client, &[wanted], &Silent).map(drop),
     ];
     for tried in tries {

@@ -7,7 +7,7 @@ use builder::base::name::Arch;
 use builder::base::tree::{Contents, Kind, Memory, Node, Tree, TreePath};
 use builder::base::{Epoch, Fault, Result};
 use builder::pack::image::oci;
-use builder::plan::{Plan, Preloaded, Step};
+use builder::plan::{Plan, PreloadStep, Preloaded, Step};
 use tests::system::TestSystem;
 
 /// CRI-O's settings for the read-only store, and the line that names it.
@@ -27,7 +27,7 @@ pub(crate) fn at_first_boot(system: &TestSystem, plan: &Plan, tree: Tree) -> Res
     // skopeo is no part of a node, and its configuration is ours.
     let mut tree = TestSystem::new()?.beside(tree, &["golang-github-containers-common"])?;
     let preload = plan.iter().find_map(|(_, planned)| match &planned.step {
-        Step::Preload { at, images, arch, epoch, .. } => Some((at, images, *arch, *epoch)),
+        Step::Preload(PreloadStep { at, images, arch, epoch, .. }) => Some((at, images, *arch, *epoch)),
         _ => None,
     });
     let (at, images, arch, epoch) = preload.ok_or_else(|| Fault::user("the role has no images of ours"))?;

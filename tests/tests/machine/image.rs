@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use builder::base::tree::{Contents, Kind, Tree};
+use builder::base::tree::{Contents, Kind, Tree, Union};
 use builder::base::{Epoch, Result};
 use builder::pack::disk::initramfs::{self, Kernel, WANTED};
-use builder::pack::disk::writer::Layered;
 use builder::store::Store;
 use tests::tools::{prefixed, run, said, succeed, tool};
 
@@ -25,7 +24,7 @@ pub(crate) fn is_sound(image: &Path) {
 /// Every driver that we want is one that this kernel has: a misspelt one would be left out without a word.
 pub(crate) fn drivers_are_there(store: &Store, root: &Tree, epoch: Epoch) -> Result<()> {
     let (tree, own) = initramfs::tree(&Kernel::find(root)?, root, store, b"init")?;
-    let contents = Layered(&own, store);
+    let contents = Union(&own, store);
     let Some(Kind::File { content, .. }) = tree.get("modules").map(|node| &node.kind) else {
         panic!("no index of modules");
     };

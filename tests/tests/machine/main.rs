@@ -31,7 +31,7 @@ use builder::host::sandbox::{VERB, helper};
 use builder::machine::flash::{Target, flash};
 use builder::machine::vm::{Bus, Card, Drive, Firmware, Forward};
 use builder::pack::package::repository::RepositoryPackage;
-use builder::plan::{Output, Plan, Step};
+use builder::plan::{InstallStep, Output, Plan, RootStep, Step};
 use libtest_mimic::{Arguments, Failed, Trial};
 use packages::offer;
 use tests::powercut::{Record, copy_disk};
@@ -148,7 +148,9 @@ impl Stage {
         let mut plan = planned.plan.clone();
         let shipped = system.output(&mut plan, planned.root)?;
         let mut packages = Vec::new();
-        if let Some(Step::Install { packages: own, .. }) = plan.get(&planned.root).map(|p| &p.step) {
+        if let Some(Step::Install(InstallStep { packages: own, .. })) =
+            plan.get(&planned.root).map(|p| &p.step)
+        {
             for deb in own.values() {
                 if let Some(Output::Blob { content, size }) = system.store.output(deb)? {
                     packages.push(offer(&system, content, size)?);
@@ -293,7 +295,7 @@ impl Stage {
         let system = &self.system;
         let mut plan = Plan::new();
         let packages = inputs::packages(&mut plan, &system.lock, &system.store, &["machine"])?;
-        let root = plan.add("root", Step::Root { packages, epoch: system.epoch() })?;
+        let root = plan.add("root", RootStep { packages, epoch: system.epoch() })?;
         let root = system.output(&mut plan, root)?;
         let mut tree = system.store.tree(&root)?;
         let shipped = system.store.tree(&self.shipped)?;

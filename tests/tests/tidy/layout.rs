@@ -24,7 +24,7 @@ const LAYOUTS: &[Layout] = &[
     Layout {
         source: "builder/src",
         pure: &["base", "formats", "recipe", "lock", "overlay", "plan", "pack"],
-        crowded: &["builder/src"],
+        crowded: &["builder/src", "builder/src/plan/step", "builder/src/build/steps"],
         beside: &[],
         environment: &[],
         terminal: &[],

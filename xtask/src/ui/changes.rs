@@ -5,7 +5,7 @@ use builder::lock::diff::LockChange;
 
 use super::table::Table;
 
-/// A row a change; empty when nothing changed.
+/// Draws a row a change; nothing when nothing changed.
 pub(crate) fn draw(changes: &[LockChange]) -> String {
     if changes.is_empty() {
         return String::new();

@@ -11,7 +11,7 @@ pub(crate) struct Table<const N: usize> {
 }
 
 impl<const N: usize> Table<N> {
-    /// A table with this heading.
+    /// Makes a table with this heading.
     pub(crate) fn new(heading: [&str; N]) -> Self {
         Self { rows: vec![heading.map(str::to_owned)] }
     }
@@ -41,7 +41,7 @@ pub(crate) fn json(value: &impl Serialize) -> Result<()> {
     Ok(())
 }
 
-/// A size for people: `1.4 MB`.
+/// Writes a size for people: `1.4 MB`.
 pub(crate) fn bytes(count: u64) -> String {
     let mut size = count as f64;
     for unit in ["B", "kB", "MB", "GB"] {

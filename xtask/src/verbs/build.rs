@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use builder::base::Result;
+use builder::base::name::ComponentName;
 use builder::base::tree::Kind;
 use builder::build::executor::{BuildResults, StepResult};
-use builder::build::planner::BuildTarget;
 use builder::build::planner::bundle::{self, BundlePlan};
+use builder::build::planner::supply::MissingComponent;
+use builder::build::planner::{self, BuildTarget};
 use builder::dist::repository::COMPONENTS;
 use builder::host::checkout::Project;
 use builder::lock::LockedOrigin;
@@ -22,7 +24,7 @@ use crate::context::Context;
 use crate::run::{peak_memory, publish, realise};
 use crate::target::{Jobs, Target};
 use crate::ui::table::{self, Table};
-use crate::verbs::components::{self, NotIncluded, Overridden};
+use crate::verbs::components::{self, Overridden};
 
 /// Arguments of `build`.
 #[derive(Args)]
@@ -45,7 +47,7 @@ struct BuildReport {
     steps: usize,
     made: usize,
     files: BTreeMap<String, WrittenFile>,
-    missing: BTreeMap<String, NotIncluded>,
+    missing: BTreeMap<ComponentName, MissingComponent>,
     local: Vec<String>,
     overridden: BTreeMap<String, Overridden>,
     /// Bytes that the store has hashed and written for this process so far.
@@ -125,14 +127,9 @@ impl Bundle<'_> {
     }
 
     /// The role's components. A bundle depends on their packages and holds none of them.
-    fn missing(&self, store: &Store) -> Result<BTreeMap<String, NotIncluded>> {
+    fn missing(&self, store: &Store) -> Result<BTreeMap<ComponentName, MissingComponent>> {
         let BundlePlan { files, recipe, lock, .. } = self.planned;
-        let mut absent: BTreeMap<_, _> =
-            builder::build::planner::components::plan(files, recipe, lock, store)?
-                .missing
-                .into_iter()
-                .map(|missing| (missing.component.clone(), NotIncluded::from(missing)))
-                .collect();
+        let mut absent = planner::components::plan(files, recipe, lock, store)?.missing;
         let mut missing = BTreeMap::new();
         for name in &recipe.role(self.target.role.as_str())?.components {
             let (why, help) = match recipe.source(name)? {
@@ -146,9 +143,9 @@ impl Bundle<'_> {
                     ("it is a package of its own", "cargo xtask build components")
                 }
             };
-            let version = lock.version_of(recipe, name)?.to_string();
-            let apart = || NotIncluded { version, why, help: help.to_owned() };
-            missing.insert(name.to_string(), absent.remove(name).unwrap_or_else(apart));
+            let version = lock.version_of(recipe, name)?.clone();
+            let apart = || MissingComponent { version, why, help: help.to_owned() };
+            missing.insert(name.clone(), absent.remove(name).unwrap_or_else(apart));
         }
         Ok(missing)
     }

@@ -102,7 +102,7 @@ impl Subject {
                     let fault = Fault::user(format!("no component of line {line} is here"));
                     return Err(fault.help(format!("cargo xtask fetch {line}, or cargo xtask input add")));
                 }
-                let missing = planned.missing.iter().map(|missing| missing.component.to_string());
+                let missing = planned.missing.keys().map(ToString::to_string);
                 Ok((planned.plan, missing.collect()))
             }
         }
@@ -154,8 +154,7 @@ impl Check {
 /// again by the same user.
 fn second(subject: &Subject, plan: &Plan, store: &Path, proof: &Path) -> Result<Command> {
     let program = std::env::current_exe().map_err(|e| Fault::machine("cannot find this program").cause(e))?;
-    let sandboxed =
-        |step: &Step| matches!(step, Step::Root { .. } | Step::Install { .. } | Step::Compile { .. });
+    let sandboxed = |step: &Step| matches!(step, Step::Root(_) | Step::Install(_) | Step::Compile(_));
     let mut child = if plan.iter().any(|(_, planned)| sandboxed(&planned.step)) {
         let mut child = Command::new("sh");
         child.args(["-c", CONDITIONS, "sh"]);
@@ -198,7 +197,7 @@ fn again(context: &Context, subject: &Subject, plan: &Plan, store: &Store) -> Re
 /// Inputs are known by their checksums; a second build that fetched them again would prove nothing more.
 pub(crate) fn hand_over_inputs(plan: &Plan, from: &Store, to: &Store) -> Result<()> {
     for (id, planned) in plan.iter() {
-        if let (Step::Input { .. }, Some(output @ Output::Blob { content, .. })) =
+        if let (Step::Input(_), Some(output @ Output::Blob { content, .. })) =
             (&planned.step, from.output(&id)?)
         {
             to.put(from.open(&content)?)?;

@@ -1,10 +1,10 @@
-//! `cargo xtask build components`: other people's programs as packages, as far as their bytes are here.
+//! `cargo xtask build components`: third-party programs as packages, for every component whose input is in the store.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use builder::base::Result;
-use builder::base::name::LineName;
+use builder::base::name::{ComponentName, LineName};
 use builder::build::planner::components;
 use builder::build::planner::supply::MissingComponent;
 use builder::host::checkout::Project;
@@ -23,7 +23,7 @@ use crate::ui::table::{self, Table};
 struct ComponentsReport {
     dist: String,
     packages: BTreeMap<String, String>,
-    missing: BTreeMap<String, NotIncluded>,
+    missing: BTreeMap<ComponentName, MissingComponent>,
     overridden: BTreeMap<String, Overridden>,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Overridden {
     reason: String,
 }
 
-/// What the line takes although one of its own rules refuses it, by the rule's name.
+/// Lists what the line takes although one of its own rules refuses it, by the rule's name.
 pub(crate) fn overridden(recipe: &Recipe, lock: &Lock) -> BTreeMap<String, Overridden> {
     let all = recipe.line.overridden(&lock.versions(recipe));
     let one = |(rule, because, reason): (&str, &str, &str)| {
@@ -50,29 +50,14 @@ pub(crate) fn show_overridden(overridden: &BTreeMap<String, Overridden>) {
     }
 }
 
-/// A component that a bundle does not hold.
-#[derive(Serialize)]
-pub(crate) struct NotIncluded {
-    pub(crate) version: String,
-    pub(crate) why: &'static str,
-    #[serde(rename = "mend")]
-    pub(crate) help: String,
-}
-
-impl From<MissingComponent> for NotIncluded {
-    fn from(missing: MissingComponent) -> Self {
-        Self { version: missing.version.to_string(), why: missing.why, help: missing.help }
-    }
-}
-
 /// Prints what is not included, why, and what to do about it.
-pub(crate) fn show_missing(missing: &BTreeMap<String, NotIncluded>) {
+pub(crate) fn show_missing(missing: &BTreeMap<ComponentName, MissingComponent>) {
     if missing.is_empty() {
         return;
     }
     let mut table = Table::new(["not included", "version", "because", "do"]);
     for (name, one) in missing {
-        table.row([name.clone(), one.version.clone(), one.why.to_owned(), one.help.clone()]);
+        table.row([name.to_string(), one.version.to_string(), one.why.to_owned(), one.help.clone()]);
     }
     print!("{table}");
 }
@@ -88,13 +73,9 @@ pub(crate) fn build(context: &Context, store: &Store, line: &LineName, jobs: Job
         publish(store, &planned.plan, goal, &built, to)?;
     }
     let packages = planned.packages.iter().map(|(name, version)| (name.to_string(), version.to_string()));
-    let missing = planned
-        .missing
-        .into_iter()
-        .map(|missing| (missing.component.to_string(), NotIncluded::from(missing)));
     let dist = to.display().to_string();
     let overridden = overridden(&recipe, &lock);
-    ComponentsReport { dist, packages: packages.collect(), missing: missing.collect(), overridden }
+    ComponentsReport { dist, packages: packages.collect(), missing: planned.missing, overridden }
         .show(context)
 }
 

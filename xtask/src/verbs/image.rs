@@ -10,7 +10,7 @@ use builder::build::planner::BuildTarget;
 use builder::build::planner::system::{self, DiskPlan, LeftOut};
 use builder::dist::disk_image;
 use builder::host::overwrite::{Form, Overwrite};
-use builder::plan::{DiskFormat, Output, StepId};
+use builder::plan::{DiskFormat, Output, Plan, StepId};
 use builder::store::Store;
 use clap::Args;
 use serde::Serialize;
@@ -77,7 +77,8 @@ impl Image {
             forms.push((format, if raw { planned.disk } else { planned.convert(format)? }));
         }
         let built = run::realise(context, &store, &planned.plan, self.jobs)?;
-        let images = forms.into_iter().map(|(format, step)| publish(&target, &store, &built, format, step));
+        let image = |(format, step)| publish(&target, &store, &planned.plan, &built, format, step);
+        let images = forms.into_iter().map(image);
         let images = images.collect::<Result<Vec<_>>>()?;
         let made = built.values().filter(|(_, way)| *way == StepResult::Built).count();
         let DiskPlan { debian, own, left_out, .. } = planned;
@@ -91,6 +92,7 @@ impl Image {
 fn publish(
     target: &BuildTarget,
     store: &Store,
+    plan: &Plan,
     built: &BuildResults,
     format: DiskFormat,
     step: StepId,
@@ -101,7 +103,7 @@ fn publish(
     };
     let path = disks::image_path(target, format)?;
     disk_image::publish(store, &content, &path)?;
-    store.add_root(&path, &[output])?;
+    disk_image::keep(store, &path, output, plan)?;
     Ok(WrittenImage { path, bytes: size, digest: content.to_string() })
 }
 
@@ -111,7 +113,7 @@ impl ImageReport {
             return table::json(self);
         }
         for (name, lacks) in &self.left_out {
-            println!("LEFT OUT: {name}, for want of {}", lacks.join(", "));
+            println!("LEFT OUT: {name}, which needs {}", lacks.join(", "));
         }
         if !self.left_out.is_empty() {
             println!("This is no {}: it boots, and nothing more.", self.role);

@@ -96,7 +96,7 @@ impl Test {
     }
 }
 
-/// `cargo test` of everything, ready for more arguments.
+/// Makes `cargo test` of everything, ready for more arguments.
 pub(crate) fn cargo(context: &Context) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
     cargo.args(["test", "--workspace"]).current_dir(&context.root);

@@ -7,7 +7,7 @@ use crate::base::{Fault, Result};
 const LINKS: usize = 40;
 
 impl Tree {
-    /// The path that stands at the end of the links, absolute ones from the top of the tree, as a process with
+    /// Follows links to the path at their end, absolute ones from the top of the tree, as a process with
     /// the tree as its root would find it; `None` when there is nothing. `pass` gets each link on the way.
     ///
     /// # Errors

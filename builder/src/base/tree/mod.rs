@@ -4,6 +4,7 @@
 //! needs one, so no archive can smuggle one in. Contents are named by digest; [`Contents`] has the bytes.
 
 mod follow;
+mod union;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,6 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::digest::serde_as_text;
 use super::{Digest, Fault, Result, json};
+
+pub use union::Union;
 
 /// The most parts of a path: what lies deeper is there to cost memory, since each part is a node.
 const DEEPEST: usize = 64;
@@ -44,27 +47,27 @@ impl TreePath {
         ))
     }
 
-    /// The path as text, without a leading slash.
+    /// Returns the path as text, without a leading slash.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The directory it is in; `None` for a path directly under the root.
+    /// Returns the directory that it is in; `None` for a path directly under the root.
     pub fn parent(&self) -> Option<Self> {
         self.0.rsplit_once('/').map(|(parent, _)| Self(parent.to_owned()))
     }
 
-    /// The last part.
+    /// Returns the last part.
     pub fn file_name(&self) -> &str {
         self.0.rsplit_once('/').map_or(&self.0, |(_, name)| name)
     }
 
-    /// `self/below`.
+    /// Returns `self/below`.
     pub fn join(&self, below: &str) -> Result<Self> {
         Self::new(format!("{}/{below}", self.0))
     }
 
-    /// Whether it is `dir` or lies below it.
+    /// Returns whether it is `dir` or lies below it.
     pub fn is_under(&self, dir: &TreePath) -> bool {
         self.0.strip_prefix(&dir.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
@@ -129,29 +132,29 @@ pub struct Node {
 }
 
 impl Node {
-    /// A directory of root's.
+    /// Makes a directory of root's.
     pub fn dir(mode: u16) -> Self {
         Self { kind: Kind::Dir, mode, uid: 0, gid: 0, xattrs: BTreeMap::new() }
     }
 
-    /// A file of root's.
+    /// Makes a file of root's.
     pub fn file(content: Digest, size: u64, mode: u16) -> Self {
         Self { kind: Kind::File { content, size }, mode, uid: 0, gid: 0, xattrs: BTreeMap::new() }
     }
 
-    /// A symbolic link of root's.
+    /// Makes a symbolic link of root's.
     pub fn symlink(target: impl Into<String>) -> Self {
         let kind = Kind::Symlink { target: target.into() };
         Self { kind, mode: 0o777, uid: 0, gid: 0, xattrs: BTreeMap::new() }
     }
 
-    /// The same with another owner.
+    /// Returns the same node with another owner.
     pub fn owned_by(mut self, uid: u32, gid: u32) -> Self {
         (self.uid, self.gid) = (uid, gid);
         self
     }
 
-    /// Whether it is a directory.
+    /// Returns whether it is a directory.
     pub fn is_dir(&self) -> bool {
         self.kind == Kind::Dir
     }
@@ -165,7 +168,7 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// An empty tree.
+    /// Makes an empty tree.
     pub fn new() -> Self {
         Self::default()
     }
@@ -184,7 +187,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Like [`Tree::insert`], but a file or link may take the place of a file or link.
+    /// Inserts a node as [`Tree::insert`] does; a file or link may take the place of a file or link.
     pub fn replace(&mut self, path: TreePath, node: Node) -> Result<()> {
         if self.nodes.get(path.as_str()).is_some_and(|old| !old.is_dir() && !node.is_dir()) {
             self.nodes.remove(path.as_str());
@@ -201,32 +204,32 @@ impl Tree {
         Some(node)
     }
 
-    /// What stands at a path.
+    /// Returns the node at a path.
     pub fn get(&self, path: &str) -> Option<&Node> {
         self.nodes.get(path)
     }
 
-    /// The same, to change; the kind of a directory must stay.
+    /// Returns the node at a path, to change; the kind of a directory must stay.
     pub fn get_mut(&mut self, path: &str) -> Option<&mut Node> {
         self.nodes.get_mut(path)
     }
 
-    /// All paths in order: a directory before what is in it.
+    /// Returns all paths in order: a directory before its entries.
     pub fn iter(&self) -> impl Iterator<Item = (&TreePath, &Node)> {
         self.nodes.iter()
     }
 
-    /// How many paths there are.
+    /// Counts the paths.
     pub fn len(&self) -> usize {
         self.nodes.len()
     }
 
-    /// Whether there is nothing but the root.
+    /// Returns whether there is nothing but the root.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
 
-    /// The sum of the files' lengths in bytes.
+    /// Returns the sum of the files' lengths in bytes.
     pub fn file_bytes(&self) -> u64 {
         self.nodes.values().map(|node| if let Kind::File { size, .. } = node.kind { size } else { 0 }).sum()
     }
@@ -242,12 +245,12 @@ impl Tree {
         Ok(())
     }
 
-    /// The tree's identity: the digest of its canonical JSON.
+    /// Returns the tree's identity: the digest of its canonical JSON.
     pub fn digest(&self) -> Result<Digest> {
         Ok(Digest::of(self.to_json()?))
     }
 
-    /// The canonical JSON that is kept in the store.
+    /// Returns the canonical JSON that is kept in the store.
     pub fn to_json(&self) -> Result<Vec<u8>> {
         json::canonical(self)
     }
@@ -307,7 +310,7 @@ pub trait Contents: Sync {
 pub struct Memory(BTreeMap<Digest, Vec<u8>>);
 
 impl Memory {
-    /// Keeps `bytes` and gives a file node of root's for them.
+    /// Makes a file of root's.
     pub fn file(&mut self, bytes: impl Into<Vec<u8>>, mode: u16) -> Node {
         let bytes = bytes.into();
         let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
@@ -315,7 +318,7 @@ impl Memory {
         Node::file(digest, size, mode)
     }
 
-    /// All contents, by digest.
+    /// Returns all contents, by digest.
     pub fn iter(&self) -> impl Iterator<Item = (&Digest, &[u8])> {
         self.0.iter().map(|(digest, bytes)| (digest, bytes.as_slice()))
     }

@@ -10,14 +10,14 @@ use crate::base::{Fault, Result};
 use crate::formats::debian::version::Version;
 use crate::host::cargo;
 use crate::lock::{Lock, LockedFile, LockedOrigin};
-use crate::overlay::role_package::{Bundle, bundles};
+use crate::overlay::role_package::{RolePackage, role_packages};
 use crate::plan::bill::{BillOfMaterials, BundlePackage, FileOrigin, Input};
-use crate::plan::{LayerSpec, Plan, Step, StepId};
+use crate::plan::{BundleStep, ImageStep, LayerSpec, Plan, ProgramStep, StepId, UnpackStep};
 use crate::recipe::role::Role;
 use crate::recipe::{Files, Recipe, ResolvedOrigin};
 use crate::store::Store;
 
-/// The role's plan, and what it was made of. Rendered overlays are in the store already.
+/// The role's plan and its sources. Rendered overlays are in the store already.
 pub struct BundlePlan {
     /// The steps; the bundle is the one goal.
     pub plan: Plan,
@@ -44,8 +44,8 @@ pub fn plan(target: &BuildTarget, store: &Store) -> Result<BundlePlan> {
     for (name, version) in &programs {
         draft.program(name, version, target, &lock)?;
     }
-    for bundle in bundles(&files, &recipe, role, Some(&lock), &programs)? {
-        draft.bundle(&bundle, &lock, store)?;
+    for package in role_packages(&files, &recipe, role, Some(&lock), &programs)? {
+        draft.role_package(&package, &lock, store)?;
     }
     let packages =
         draft.packages.iter().map(|package| (package.name.clone(), package.version.clone())).collect();
@@ -68,8 +68,8 @@ impl Draft {
         lock: &Lock,
     ) -> Result<()> {
         let sources = cargo::identity(target.project.root(), &target.toolchain)?;
-        let deb = self.plan.add(format!("deb {name}"), Step::Program { sources, epoch: lock.epoch })?;
-        let tree = self.plan.add(format!("unpack {name}"), Step::Unpack { deb })?;
+        let deb = self.plan.add(format!("deb {name}"), ProgramStep { sources, epoch: lock.epoch })?;
+        let tree = self.plan.add(format!("unpack {name}"), UnpackStep { deb })?;
         self.parts.insert(TreePath::new(format!("{name}_{version}_{}.deb", lock.arch))?, deb);
         self.packages.push(BundlePackage {
             name: name.clone(),
@@ -83,16 +83,16 @@ impl Draft {
         Ok(())
     }
 
-    fn bundle(&mut self, bundle: &Bundle, lock: &Lock, store: &Store) -> Result<()> {
-        let (files, tree, deb) = packing::pack(&mut self.plan, bundle, lock.epoch, store)?;
-        let (name, arch) = (&bundle.name, packing::field(bundle, "Architecture")?);
-        let version: Version = packing::field(bundle, "Version")?.parse()?;
+    fn role_package(&mut self, package: &RolePackage, lock: &Lock, store: &Store) -> Result<()> {
+        let (files, tree, deb) = packing::pack(&mut self.plan, package, lock.epoch, store)?;
+        let (name, arch) = (&package.name, packing::field(package, "Architecture")?);
+        let version: Version = packing::field(package, "Version")?.parse()?;
         self.parts.insert(TreePath::new(format!("{name}_{version}_{arch}.deb"))?, deb);
         self.packages.push(BundlePackage {
             name: name.clone(),
             version,
             arch: arch.parse()?,
-            origin: FileOrigin::Overlay(bundle.overlay.clone()),
+            origin: FileOrigin::Overlay(package.overlay.clone()),
             source: Checksum::Sha256(files),
             deb,
             tree,
@@ -103,7 +103,7 @@ impl Draft {
     fn finish(&mut self, target: &BuildTarget, recipe: &Recipe, lock: &Lock) -> Result<StepId> {
         let own = self.packages.last().ok_or_else(|| Fault::bug("a role without packages"))?;
         let annotation = |name: &str, value: String| (name.to_owned(), value);
-        let image = Step::Image {
+        let image = ImageStep {
             title: own.name.to_string(),
             version: own.version.clone(),
             about: format!("Files of a {} of line {}, one layer a package", target.role, target.line),
@@ -130,13 +130,13 @@ impl Draft {
             packages: self.packages.clone(),
             inputs: inputs(recipe.role(target.role.as_str())?, recipe, lock)?,
         });
-        let goal = self.plan.add("bundle", Step::Bundle { parts: self.parts.clone(), bill })?;
+        let goal = self.plan.add("bundle", BundleStep { parts: self.parts.clone(), bill })?;
         self.plan.want(goal);
         Ok(goal)
     }
 }
 
-/// What makes the builder: its sources, and the crates it is linked with.
+/// The sources of the builder, and the crates it is linked with.
 const BUILDER: &[&str] = &["Cargo.lock", "Cargo.toml", "rust-toolchain.toml", "builder", "xtask"];
 
 fn layer(package: &BundlePackage) -> LayerSpec {

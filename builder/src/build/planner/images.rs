@@ -14,7 +14,7 @@ use crate::base::tree::TreePath;
 use crate::base::{Fault, Result};
 use crate::lock::Lock;
 use crate::overlay::role_package;
-use crate::plan::{Mapping, Preloaded, Step, StepId};
+use crate::plan::{ClosureStep, DebStep, Mapping, PreloadStep, Preloaded, StepId};
 use crate::recipe::component::{BuiltImage, Component, Origin, Payload};
 use crate::recipe::role::Role;
 use crate::recipe::{Files, IMAGES, Recipe};
@@ -33,7 +33,7 @@ pub(crate) fn plan(
     store: &Store,
     planned: &mut ComponentsPlan,
 ) -> Result<Option<(TreePath, StepId)>> {
-    let Some(bundle) = role_package::images(files, recipe, role, lock)? else { return Ok(None) };
+    let Some(package) = role_package::images(files, recipe, role, lock)? else { return Ok(None) };
     let (mut images, mut whole) = (BTreeMap::new(), true);
     for component in recipe.images(role) {
         let Some(image) = component.image() else { continue };
@@ -56,17 +56,17 @@ pub(crate) fn plan(
         return Ok(None);
     }
     let plan = &mut planned.plan;
-    let files = packing::files(plan, &bundle, store)?.1;
+    let files = packing::files(plan, &package, store)?.1;
     let users = &recipe.site.users;
     let mapping = Mapping { first: users.first_id, count: users.count };
     let (at, arch, epoch) = (TreePath::new(PLACE)?, lock.arch, lock.epoch);
-    let preload = Step::Preload { files, at, images, mapping, arch, epoch };
+    let preload = PreloadStep { files, at, images, mapping, arch, epoch };
     let tree = plan.add(format!("preload {}", role.name), preload)?;
-    let deb = Step::Deb { package: packing::package(&bundle)?, tree, epoch };
-    let deb = plan.add(format!("deb {}", bundle.name), deb)?;
-    let version = bundle.control.need("Version")?.parse()?;
-    let file = TreePath::new(format!("{}_{version}_{arch}.deb", bundle.name))?;
-    planned.packages.insert(bundle.name.clone(), version);
+    let deb = DebStep { package: packing::metadata(&package)?, tree, epoch };
+    let deb = plan.add(format!("deb {}", package.name), deb)?;
+    let version = package.control.need("Version")?.parse()?;
+    let file = TreePath::new(format!("{}_{version}_{arch}.deb", package.name))?;
+    planned.packages.insert(package.name.clone(), version);
     Ok(Some((file, deb)))
 }
 
@@ -82,12 +82,12 @@ fn layer(
     let name = &component.name;
     let tree = match (&component.from, lock.inputs.get(name)) {
         (Origin::Debian { .. }, None) if !inputs::are_fetched(lock, store, IMAGES)? => {
-            planned.note_missing(MissingComponent {
-                component: name.clone(),
+            let missing = MissingComponent {
                 version: lock.version_of(recipe, name)?.clone(),
                 why: "Debian's packages that it is made of were not fetched yet",
                 help: format!("cargo xtask fetch {}", lock.line),
-            });
+            };
+            planned.note_missing(name, missing);
             return Ok(None);
         }
         (Origin::Debian { .. }, None) => inputs::tools(&mut planned.plan, lock, store, IMAGES)?,
@@ -101,6 +101,6 @@ fn layer(
         }
         (_, None) => return Err(Fault::bug(format!("the lock has no input `{name}`"))),
     };
-    let closure = Step::Closure { tree, programs: image.programs.clone() };
+    let closure = ClosureStep { tree, programs: image.programs.clone() };
     planned.plan.add(format!("closure {name}"), closure).map(Some)
 }

@@ -6,13 +6,13 @@ use crate::base::digest::Checksum;
 use crate::base::name::PackageName;
 use crate::base::{Fault, Result};
 use crate::lock::{Lock, LockedPackage};
-use crate::plan::{Plan, Step, StepId};
+use crate::plan::{InputStep, Plan, StepId, ToolsStep};
 use crate::store::Store;
 
 /// Adds the tree of a group's packages that are run from the store; the packages must have been fetched.
 pub fn tools(plan: &mut Plan, lock: &Lock, store: &Store, group: &str) -> Result<StepId> {
     let packages = packages(plan, lock, store, &[group])?;
-    plan.add(format!("tools {group}"), Step::Tools { packages })
+    plan.add(format!("tools {group}"), ToolsStep { packages })
 }
 
 /// Adds the packages of some groups as inputs, by name; they must have been fetched.
@@ -34,7 +34,7 @@ pub(crate) fn inputs<'a>(
 ) -> Result<Vec<(&'a LockedPackage, StepId)>> {
     let (mut inputs, mut absent) = (Vec::new(), Vec::new());
     for package in wanted(lock, groups) {
-        let step = Step::Input { checksum: Checksum::Sha256(package.sha256) };
+        let step = InputStep { checksum: Checksum::Sha256(package.sha256) };
         let id = plan.add(format!("input {}_{}", package.name, package.arch), step)?;
         if store.output(&id)?.is_none() {
             absent.push(package.name.as_str());
@@ -48,7 +48,7 @@ pub(crate) fn inputs<'a>(
     Err(Fault::user(what).help(format!("cargo xtask fetch {}", lock.line)))
 }
 
-/// Whether all packages that a group wants are in the store.
+/// Returns whether all packages that a group wants are in the store.
 pub(crate) fn are_fetched(lock: &Lock, store: &Store, group: &str) -> Result<bool> {
     for package in wanted(lock, &[group]) {
         if store.output(&StepId::of_input(Checksum::Sha256(package.sha256))?)?.is_none() {

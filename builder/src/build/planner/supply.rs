@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use super::inputs::{are_fetched, packages};
 use crate::base::digest::Checksum;
 use crate::base::name::{Arch, ComponentName, LineName, PackageName};
@@ -9,7 +11,7 @@ use crate::base::tree::TreePath;
 use crate::base::{Fault, Result};
 use crate::formats::debian::version::Version;
 use crate::lock::{Lock, LockedInput, LockedOrigin};
-use crate::plan::{Plan, Step, StepId};
+use crate::plan::{CompileStep, InputStep, PayloadStep, Plan, RootStep, StepId};
 use crate::recipe::Recipe;
 use crate::recipe::component::{ArchiveKind, Component, Origin, Payload, UpstreamRelease, WantedFile};
 use crate::recipe::source_build;
@@ -25,28 +27,25 @@ pub struct ComponentsPlan {
     /// What it holds.
     pub packages: BTreeMap<PackageName, Version>,
     /// Components whose bytes are not here.
-    pub missing: Vec<MissingComponent>,
+    pub missing: BTreeMap<ComponentName, MissingComponent>,
 }
 
-/// A component that cannot be packed yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A component that is not in a bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MissingComponent {
-    /// Which.
-    pub component: ComponentName,
     /// The version that is wanted.
     pub version: Version,
-    /// Why its bytes are not here.
+    /// Why it is not in it.
     pub why: &'static str,
     /// How a person brings it.
+    #[serde(rename = "mend")]
     pub help: String,
 }
 
 impl ComponentsPlan {
-    /// Says what is missing, once.
-    pub(crate) fn note_missing(&mut self, missing: MissingComponent) {
-        if !self.missing.contains(&missing) {
-            self.missing.push(missing);
-        }
+    /// Notes that a component is missing; the first reason stands.
+    pub(crate) fn note_missing(&mut self, component: &ComponentName, missing: MissingComponent) {
+        self.missing.entry(component.clone()).or_insert(missing);
     }
 }
 
@@ -59,8 +58,8 @@ pub(crate) struct Supply<'a> {
 }
 
 impl Supply<'_> {
-    /// Plans the tree of a component's files, with some texts beside them. When the store has not what it takes,
-    /// there is no step, and `planned` says what is missing, once.
+    /// Plans the tree of a component's files, with some texts beside them. Returns `None`, and notes the component as
+    /// missing, if the store has not its input.
     pub(crate) fn payload(
         self,
         planned: &mut ComponentsPlan,
@@ -70,11 +69,11 @@ impl Supply<'_> {
         texts: BTreeMap<TreePath, String>,
     ) -> Result<Option<StepId>> {
         let Some((bytes, archive)) = self.find_input(&mut planned.plan, component, input)? else {
-            planned.note_missing(missing(component, input, &self.lock.line));
+            planned.note_missing(&component.name, missing(component, input, &self.lock.line));
             return Ok(None);
         };
         let release = release(&component.name, files, archive, self.lock.arch, &input.version)?;
-        let payload = Step::Payload { input: bytes, release, texts };
+        let payload = PayloadStep { input: bytes, release, texts };
         planned.plan.add(format!("payload {}", component.name), payload).map(Some)
     }
 
@@ -104,7 +103,7 @@ impl Supply<'_> {
         if self.store.output(&StepId::of_input(checksum)?)?.is_none() {
             return Ok(None);
         }
-        let step = plan.add(format!("input {}", component.name), Step::Input { checksum })?;
+        let step = plan.add(format!("input {}", component.name), InputStep { checksum })?;
         Ok(Some((step, archive)))
     }
 
@@ -121,7 +120,7 @@ impl Supply<'_> {
             if store.output(&StepId::of_input(checksum)?)?.is_none() {
                 return Ok(None);
             }
-            files.insert(name.to_owned(), plan.add(format!("source {name}"), Step::Input { checksum })?);
+            files.insert(name.to_owned(), plan.add(format!("source {name}"), InputStep { checksum })?);
         }
         let group = source_build::group(source)?;
         if !are_fetched(lock, store, group.as_str())? {
@@ -129,8 +128,8 @@ impl Supply<'_> {
         }
         let packages = packages(plan, lock, store, &[group.as_str()])?;
         let (epoch, compilation) = (lock.epoch, build.compilation.clone());
-        let root = plan.add(format!("root of {group}"), Step::Root { packages, epoch })?;
-        plan.add(format!("compile {source}"), Step::Compile { source: files, root, compilation, epoch })
+        let root = plan.add(format!("root of {group}"), RootStep { packages, epoch })?;
+        plan.add(format!("compile {source}"), CompileStep { source: files, root, compilation, epoch })
             .map(Some)
     }
 }
@@ -148,7 +147,7 @@ fn missing(component: &Component, input: &LockedInput, line: &LineName) -> Missi
         }
         _ => ("it was not fetched yet", format!("cargo xtask fetch --only {}", component.name)),
     };
-    MissingComponent { component: component.name.clone(), version: input.version.clone(), why, help }
+    MissingComponent { version: input.version.clone(), why, help }
 }
 
 fn release(

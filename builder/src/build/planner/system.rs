@@ -15,7 +15,7 @@ use crate::formats::debian::relation::{self, Clause, Relation};
 use crate::formats::debian::version::Version;
 use crate::lock::pins::RoleVersions;
 use crate::overlay::role_package;
-use crate::plan::{DiskFormat, Plan, Step, StepId};
+use crate::plan::{ConvertedStep, DebStep, DiskFormat, DiskStep, InstallStep, Plan, RootStep, Step, StepId};
 use crate::store::Store;
 
 /// The group of packages that make a root tree a machine of its own.
@@ -83,11 +83,11 @@ pub fn plan(target: &BuildTarget, store: &Store) -> Result<DiskPlan> {
     held.extend(own.keys().cloned());
     let (count, own_count, epoch) = (debian.len(), own.len(), lock.epoch);
     let owner = recipe.site.users.first_id;
-    let root = plan.add("root", Step::Root { packages: steps(debian), epoch })?;
-    let root = plan.add("install", Step::Install { root, packages: own, held, owner, epoch })?;
+    let root = plan.add("root", RootStep { packages: steps(debian), epoch })?;
+    let root = plan.add("install", InstallStep { root, packages: own, held, owner, epoch })?;
     let tools = tools(&mut plan, lock, store, BOOT)?;
     let arguments = recipe.line.kernel_arguments.clone();
-    let disk = plan.add("disk", Step::Disk { root, tools, arguments, epoch })?;
+    let disk = plan.add("disk", DiskStep { root, tools, arguments, epoch })?;
     plan.want(disk);
     Ok(DiskPlan { plan, disk, root, debian: count, own: own_count, left_out })
 }
@@ -99,7 +99,7 @@ impl DiskPlan {
             return Ok(self.disk);
         }
         let label = format!("disk {}", format.extension());
-        let step = self.plan.add(label, Step::Converted { disk: self.disk, format })?;
+        let step = self.plan.add(label, ConvertedStep { disk: self.disk, format })?;
         self.plan.want(step);
         Ok(step)
     }
@@ -115,7 +115,7 @@ fn own_packages(
     let mut own = BTreeMap::new();
     for (deb, planned) in plan.iter() {
         match &planned.step {
-            Step::Deb { package, .. } => {
+            Step::Deb(DebStep { package, .. }) => {
                 let field = |name: &str| package.control.get(name).map(String::as_str).unwrap_or_default();
                 let mut needs = Vec::new();
                 for name in ["Pre-Depends", "Depends"] {
@@ -124,7 +124,7 @@ fn own_packages(
                 let version = field("Version").parse()?;
                 own.insert(PackageName::new(field("Package"))?, OwnPackage { version, deb, needs });
             }
-            Step::Program { .. } => {
+            Step::Program(_) => {
                 let named = programs.iter().find(|(name, _)| planned.label == format!("deb {name}"));
                 let (name, version) =
                     named.ok_or_else(|| Fault::bug(format!("{} is no package", planned.label)))?;

@@ -1,16 +1,15 @@
-//! Disks as blobs of the store, in each form.
+//! Writes a root tree as a disk that boots.
 //!
 //! The one program that is run is `grub-mkimage`, from a tree of tools: it links GRUB's core.
 
-use crate::base::tree::{Contents, Kind, Node, Tree};
-use crate::base::{Digest, Epoch, Fault, Result, json};
+use super::context::{RunStep, StepContext, StepInputs};
+use crate::base::tree::{Contents, Kind, Memory, Node, Tree, Union};
+use crate::base::{Epoch, Fault, Result};
 use crate::pack::disk::grub::{self, Grub};
 use crate::pack::disk::initramfs::{self, Kernel};
-use crate::pack::disk::qcow2;
-use crate::pack::disk::writer::Layered;
-use crate::pack::disk::{self, Boot, DiskSpec};
-use crate::pack::stream::zstd::{self, Effort};
-use crate::plan::{DiskFormat, Output, StepId};
+use crate::pack::disk::{self, Boot, DiskSpec, SLACK};
+use crate::plan::intermediate::Intermediate;
+use crate::plan::{DiskStep, Output};
 use crate::rootfs::tools::Tools;
 use crate::store::Store;
 
@@ -18,6 +17,23 @@ use crate::store::Store;
 pub const INIT: &str = "usr/lib/hale/init";
 const STUB: &str = "usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 const GRUB: &str = "usr/lib/grub/i386-pc";
+
+impl RunStep for DiskStep {
+    fn run(&self, context: &StepContext<'_>) -> Result<Output> {
+        let tools = Tools::open(context.store, &context.inputs.output(&self.tools)?.digest(), self.epoch)?;
+        let disk = DiskSpec {
+            identity: context.id.0,
+            epoch: self.epoch,
+            arguments: self.arguments.join(" "),
+            slack: SLACK,
+        };
+        assemble(&disk, &context.inputs.tree(&self.root)?, context.store, &tools)
+    }
+
+    fn intermediates(&self, inputs: &StepInputs<'_>) -> Result<Vec<Intermediate>> {
+        Ok(vec![plan_initramfs(self.epoch, &inputs.tree(&self.root)?, inputs.store)?.0])
+    }
+}
 
 /// Writes the disk of a root tree into the store.
 pub fn assemble(disk: &DiskSpec, tree: &Tree, store: &Store, tools: &Tools) -> Result<Output> {
@@ -31,25 +47,28 @@ pub fn assemble(disk: &DiskSpec, tree: &Tree, store: &Store, tools: &Tools) -> R
     Ok(Output::Blob { content, size })
 }
 
-/// The first root of this one, made once for all roots that have the same in it.
+/// Returns the initramfs of a root, made once for all roots that have the same in it.
 fn initramfs(epoch: Epoch, root: &Tree, store: &Store) -> Result<Vec<u8>> {
+    let (intermediate, files, own) = plan_initramfs(epoch, root, store)?;
+    let output = store.intermediate(&intermediate, || {
+        let bytes = initramfs::pack(&files, &Union(&own, store), epoch)?;
+        let (content, size) = store.put(&*bytes)?;
+        Ok(Output::Blob { content, size })
+    })?;
+    store.read(&output.digest())
+}
+
+/// Returns what identifies the initramfs of a root, its files, and the bytes of those that the store has not.
+fn plan_initramfs(epoch: Epoch, root: &Tree, store: &Store) -> Result<(Intermediate, Tree, Memory)> {
     let init = match root.get(INIT) {
         Some(Node { kind: Kind::File { content, .. }, .. }) => store.read(content)?,
         _ => return Err(Fault::integrity(format!("the root has no {INIT}")).help("add the package hale")),
     };
-    let (tree, own) = initramfs::tree(&Kernel::find(root)?, root, store, &init)?;
-    // By what the store remembers it; the number grows when the same files give other bytes.
-    let id = StepId(Digest::of(json::canonical(&("initramfs", 3, &tree, epoch))?));
-    if let Some(known) = store.output(&id)? {
-        return store.read(&known.digest());
-    }
-    let bytes = initramfs::pack(&tree, &Layered(&own, store), epoch)?;
-    let (content, size) = store.put(&*bytes)?;
-    store.record(&id, &Output::Blob { content, size })?;
-    Ok(bytes)
+    let (files, own) = initramfs::tree(&Kernel::find(root)?, root, store, &init)?;
+    Ok((Intermediate::Initramfs { files: files.clone(), epoch }, files, own))
 }
 
-/// GRUB's first sector, as Debian ships it.
+/// Reads GRUB's first sector, as Debian ships it.
 pub fn grub_boot(tools: &Tools) -> Result<Vec<u8>> {
     read(tools, &format!("{GRUB}/boot.img"))
 }
@@ -59,7 +78,7 @@ fn read(tools: &Tools, inside: &str) -> Result<Vec<u8>> {
     std::fs::read(&path).map_err(|e| Fault::io("read", path, e))
 }
 
-/// GRUB's core for BIOS machines, with its commands inside.
+/// Links GRUB's core for BIOS machines, with its commands inside.
 pub fn grub_core(tools: &Tools, commands: &str) -> Result<Vec<u8>> {
     let failed = |doing| move |e| Fault::machine(format!("cannot {doing} a temporary file")).cause(e);
     let folder = tempfile::tempdir().map_err(failed("make"))?;
@@ -74,25 +93,4 @@ pub fn grub_core(tools: &Tools, commands: &str) -> Result<Vec<u8>> {
         return Err(Fault::machine("grub-mkimage failed").cause(said));
     }
     std::fs::read(&core).map_err(failed("read"))
-}
-
-/// Makes another form of a raw disk that the store has.
-pub fn convert(store: &Store, raw: &Digest, format: DiskFormat) -> Result<Output> {
-    let length = store.size_of(raw)?.ok_or_else(|| Fault::bug(format!("the store has no disk {raw}")))?;
-    let mut source = store.open(raw)?;
-    let (content, size) = match format {
-        DiskFormat::Raw => (*raw, length),
-        DiskFormat::Qcow2 => {
-            let mut file = store.sparse_writer()?;
-            let written = qcow2::write(&mut source, length, &mut file)?;
-            file.commit(written)?
-        }
-        DiskFormat::RawZst => {
-            let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-            let mut writer = store.writer()?;
-            zstd::compress(&mut source, length, Effort::Thorough, cores, &mut writer)?;
-            writer.commit()?
-        }
-    };
-    Ok(Output::Blob { content, size })
 }

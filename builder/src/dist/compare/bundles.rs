@@ -1,4 +1,4 @@
-//! What differs between two bundles: packages, files, modes, owners, lines of configuration, sizes.
+//! Differences between two bundles: packages, files, modes, owners, lines of configuration, sizes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -15,9 +15,9 @@ use crate::formats::debian::deb::{UnpackLimits, UnpackedDeb};
 pub struct BundleChange {
     /// A package's name, or a path on the node.
     pub what: String,
-    /// What was, in words; nothing when it is new.
+    /// The earlier value, in words; nothing when it is new.
     pub old: Option<String>,
-    /// What is; nothing when it is gone.
+    /// The value now; nothing when it is gone.
     pub new: Option<String>,
     /// Lines that are gone (`-`) and new (`+`), for texts.
     pub lines: Vec<String>,
@@ -31,7 +31,7 @@ struct Opened {
     contents: Memory,
 }
 
-/// All differences between the packages in two folders, packages first, then paths.
+/// Compares the packages in two folders: all differences, packages first, then paths.
 pub fn diff(old: &Path, new: &Path) -> Result<Vec<BundleChange>> {
     let (old, new) = (open(old)?, open(new)?);
     let mut changes = Vec::new();

@@ -1,4 +1,4 @@
-//! Where two outputs that should be equal first differ: the member, and the byte in it.
+//! The first difference of two outputs that should be equal: the member, and the byte in it.
 
 use std::fmt;
 use std::io::Read;
@@ -14,11 +14,11 @@ use crate::plan::Output;
 pub struct Difference {
     /// Members from the outermost archive inwards; empty for the output itself.
     pub members: Vec<String>,
-    /// What differs there.
+    /// The difference.
     pub what: DifferenceKind,
 }
 
-/// How two members differ.
+/// The difference of two members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DifferenceKind {
     /// From this byte on; `None` stands for the end.
@@ -42,15 +42,17 @@ impl fmt::Display for Difference {
         }
         match &self.what {
             DifferenceKind::Byte { offset, found: (left, right) } => {
-                write!(f, "byte {offset} is {} once and {} the other time", byte(left), byte(right))
+                write!(f, "byte {offset}: {} in the first build, {} in the second", byte(left), byte(right))
             }
             DifferenceKind::OneSided(name) => write!(f, "{name} is there once only"),
-            DifferenceKind::Metadata(left, right) => write!(f, "{left} once and {right} the other time"),
+            DifferenceKind::Metadata(left, right) => {
+                write!(f, "{left} in the first build, {right} in the second")
+            }
         }
     }
 }
 
-/// The first difference of two outputs, each with the contents it was made into.
+/// Finds the first difference of two outputs, each with the contents it was made into.
 pub fn outputs(
     left: (&Output, &dyn Contents),
     right: (&Output, &dyn Contents),
@@ -75,11 +77,11 @@ fn trees(left: (&Digest, &dyn Contents), right: (&Digest, &dyn Contents)) -> Res
         if path != other_path {
             return Ok(Some(only(path.min(other_path).as_str())));
         }
-        if let (Kind::File { content: x, .. }, Kind::File { content: y, .. }) = (&node.kind, &other.kind) {
-            if x != y {
-                let inner = contents((x, left.1), (y, right.1))?;
-                return Ok(inner.map(|inner| inner.inside(path.as_str())));
-            }
+        if let (Kind::File { content: x, .. }, Kind::File { content: y, .. }) = (&node.kind, &other.kind)
+            && x != y
+        {
+            let inner = contents((x, left.1), (y, right.1))?;
+            return Ok(inner.map(|inner| inner.inside(path.as_str())));
         }
         if node != other {
             let what = DifferenceKind::Metadata(format!("{node:?}"), format!("{other:?}"));
@@ -100,7 +102,7 @@ impl Difference {
     }
 }
 
-/// The first difference of two byte strings. Looks inside what both sides hold as ar, gzip or tar.
+/// Finds the first difference of two byte strings. Looks inside what both sides hold as ar, gzip or tar.
 pub fn bytes(left: &[u8], right: &[u8]) -> Option<Difference> {
     if left == right {
         return None;
@@ -247,20 +249,20 @@ mod tests {
         let base = tarball(&[("a", "same", 7), ("b", "one", 7)]);
         check(deb(&base), deb(&base), "equal");
         let changed = tarball(&[("a", "same", 7), ("b", "ore", 7)]);
-        check(deb(&base), deb(&changed), "data.tar > b: byte 1 is 0x6e once and 0x72 the other time");
+        check(deb(&base), deb(&changed), "data.tar > b: byte 1: 0x6e in the first build, 0x72 in the second");
         let longer = tarball(&[("a", "same", 7), ("b", "ones", 7)]);
-        check(base.clone(), longer, "b: byte 3 is the end once and 0x73 the other time");
+        check(base.clone(), longer, "b: byte 3: the end in the first build, 0x73 in the second");
         check(base.clone(), tarball(&[("a", "same", 7)]), "b is there once only");
         let later = tarball(&[("a", "same", 8), ("b", "one", 7)]);
         check(
             base,
             later,
-            "a: Regular mode 644, 0:0, time 7 once and Regular mode 644, 0:0, time 8 the other time",
+            "a: Regular mode 644, 0:0, time 7 in the first build, Regular mode 644, 0:0, time 8 in the second",
         );
         // As cargo-deb writes it: without the magic.
         let old = |text| tarball_of(tar::Header::new_old, &[("b", text, 7)]);
-        check(old("one"), old("ore"), "b: byte 1 is 0x6e once and 0x72 the other time");
-        check(b"plain".to_vec(), b"plane".to_vec(), "byte 3 is 0x69 once and 0x6e the other time");
+        check(old("one"), old("ore"), "b: byte 1: 0x6e in the first build, 0x72 in the second");
+        check(b"plain".to_vec(), b"plane".to_vec(), "byte 3: 0x69 in the first build, 0x6e in the second");
     }
 
     #[test]
@@ -278,7 +280,7 @@ mod tests {
         let (a, b) = (output("x", 0o644, "etc/f"), output("y", 0o644, "etc/f"));
         let (c, d) = (output("x", 0o600, "etc/f"), output("x", 0o644, "etc/g"));
         let say = |right: &Output| outputs((&a, &memory), (right, &memory)).unwrap().unwrap().to_string();
-        assert_eq!(say(&b), "etc/f: byte 0 is 0x78 once and 0x79 the other time");
+        assert_eq!(say(&b), "etc/f: byte 0: 0x78 in the first build, 0x79 in the second");
         assert!(say(&c).starts_with("etc/f: Node"));
         assert_eq!(say(&d), "etc/f is there once only");
         assert_eq!(outputs((&a, &memory), (&a, &memory)).unwrap(), None);

@@ -1,4 +1,4 @@
-//! What differs: between two outputs, two bundles, two builds.
+//! Differences: between two outputs, two bundles, two builds.
 
 pub mod builds;
 pub mod bundles;

@@ -27,7 +27,7 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// What a file's name says of its compression; `None` if it is no name of `stem`.
+    /// Reads the compression from a file's name; `None` if it is no name of `stem`.
     pub fn of(name: &str, stem: &str) -> Option<Self> {
         match name.strip_prefix(stem)? {
             "" => Some(Self::Plain),
@@ -76,7 +76,7 @@ impl<R: BufRead> Unpacked<R> {
         Ok(Self { decoder, limit, left: limit, fault: None })
     }
 
-    /// Why the stream broke, if it did.
+    /// Returns why the stream broke, if it did.
     pub(super) fn fault(&mut self) -> Option<Fault> {
         self.fault.take()
     }

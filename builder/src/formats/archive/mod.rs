@@ -17,7 +17,7 @@ pub(crate) use compression::{WINDOW, xz};
 pub use read::{Forget, Sink, read};
 pub use tar::{Content, Entry, EntryKind, Tar};
 
-/// What an error of a stream that cannot be trusted means.
+/// Turns an error of an untrusted stream into a fault.
 pub(crate) fn broken(error: &io::Error) -> Fault {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => Fault::integrity("truncated"),

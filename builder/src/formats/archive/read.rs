@@ -60,8 +60,8 @@ pub fn read<T>(
 }
 
 impl<R: Read> Tar<R> {
-    /// The whole archive as a tree of at most `entries` entries, directories that are implied among them. Hard links become files with the same
-    /// content.
+    /// Reads the whole archive as a tree of at most `entries` entries, implied directories among them. Hard links
+    /// become files with the same content.
     pub fn tree(&mut self, entries: usize, sink: &mut dyn Sink) -> Result<Tree> {
         let (mut tree, mut seen, mut letters) = (Tree::new(), BTreeSet::new(), 0);
         while let Some(entry) = self.next()? {

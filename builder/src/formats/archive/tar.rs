@@ -50,7 +50,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The path in the tree; `None` for the root directory itself.
+    /// Returns the path in the tree; `None` for the root directory itself.
     pub fn path(&self) -> Result<Option<TreePath>> {
         let name = match &self.kind {
             EntryKind::Dir => self.name.strip_suffix('/').unwrap_or(&self.name),
@@ -62,7 +62,7 @@ impl Entry {
         }
     }
 
-    /// An integrity fault about the entry.
+    /// Makes an integrity fault about the entry.
     pub fn refuse(&self, why: impl Into<String>) -> Fault {
         Fault::integrity(format!("{}: {}", self.shown(), why.into()))
     }
@@ -109,7 +109,7 @@ impl<R: Read> Tar<R> {
         Self { inner, left: 0, padding: 0, ended: false }
     }
 
-    /// The next entry; what was not read of the last one is skipped.
+    /// Reads the next entry; what was not read of the last one is skipped.
     #[expect(clippy::should_implement_trait, reason = "an entry is gone when the next is asked for")]
     pub fn next(&mut self) -> Result<Option<Entry>> {
         let mut extension = Extension::default();
@@ -131,7 +131,7 @@ impl<R: Read> Tar<R> {
         }
     }
 
-    /// The content of the last entry.
+    /// Returns the content of the last entry.
     pub fn content(&mut self) -> Content<'_, R> {
         Content { tar: self }
     }

@@ -30,17 +30,17 @@ pub struct ControlText<'a> {
 const QUOTED: usize = 1 << 20;
 
 impl<'a> ControlText<'a> {
-    /// Text that was signed or pinned: an error in it is one of integrity.
+    /// Names a text that was signed or pinned: an error in it is one of integrity.
     pub fn integrity(file: &'a str, text: &'a str) -> Self {
         Self { file, text, class: Class::Integrity }
     }
 
-    /// Text that the user wrote.
+    /// Names a text that the user wrote.
     pub fn user(file: &'a str, text: &'a str) -> Self {
         Self { file, text, class: Class::User }
     }
 
-    /// A fault at a span of the text.
+    /// Makes a fault at a span of the text.
     pub fn fault(&self, span: Range<usize>, what: impl Into<String>) -> Fault {
         self.locate(span, Fault::new(self.class, what))
     }
@@ -54,7 +54,7 @@ impl<'a> ControlText<'a> {
         fault.context(format!("{}:{line}", self.file))
     }
 
-    /// The paragraphs' spans: stretches of lines that are not empty. Comment lines (`#`) stay in them.
+    /// Finds the paragraphs' spans: stretches of lines that are not empty. Comment lines (`#`) stay in them.
     pub fn paragraphs(self) -> impl Iterator<Item = Range<usize>> + 'a {
         let mut start = 0;
         std::iter::from_fn(move || {
@@ -72,12 +72,12 @@ impl<'a> ControlText<'a> {
         })
     }
 
-    /// The fields of one paragraph, without copying.
+    /// Reads the fields of one paragraph, without copying.
     pub fn fields(self, paragraph: Range<usize>) -> Fields<'a> {
         Fields { source: self, at: paragraph.start, end: paragraph.end }
     }
 
-    /// All paragraphs, with every field's place.
+    /// Reads all paragraphs, with every field's place.
     pub fn read(self) -> Result<Vec<Paragraph>> {
         let mut paragraphs = Vec::new();
         for span in self.paragraphs() {
@@ -97,7 +97,7 @@ impl<'a> ControlText<'a> {
         Ok(paragraphs)
     }
 
-    /// The only paragraph.
+    /// Reads the only paragraph.
     pub fn read_one(self) -> Result<Paragraph> {
         let mut paragraphs = self.read()?;
         match (paragraphs.pop(), paragraphs.is_empty()) {
@@ -120,7 +120,7 @@ pub struct RawField<'a> {
 }
 
 impl RawField<'_> {
-    /// The value as text: continuation lines without their first space, lone dots as empty lines.
+    /// Returns the value as text: continuation lines without their first space, lone dots as empty lines.
     pub fn text(&self) -> String {
         let line = |(index, line): (usize, &str)| match line.trim_end() {
             line if index == 0 => line.to_owned(),
@@ -208,27 +208,27 @@ pub struct Paragraph {
 }
 
 impl Paragraph {
-    /// An empty paragraph.
+    /// Makes an empty paragraph.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The fields in order.
+    /// Returns the fields in order.
     pub fn fields(&self) -> impl Iterator<Item = &Field> {
         self.fields.iter()
     }
 
-    /// A field with its place.
+    /// Returns a field with its place.
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name.eq_ignore_ascii_case(name))
     }
 
-    /// A field's value.
+    /// Returns a field's value.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.field(name).map(|field| field.value.as_str())
     }
 
-    /// A field's value, which must be there.
+    /// Returns a field's value; refuses a paragraph without it.
     pub fn need(&self, name: &str) -> Result<&str> {
         self.get(name).ok_or_else(|| Fault::integrity(format!("the field `{name}` is missing")))
     }

@@ -23,7 +23,7 @@ pub enum Test {
 }
 
 impl Test {
-    /// Whether `version` passes the test against `bound`.
+    /// Returns whether `version` passes the test against `bound`.
     pub fn passes(self, version: &Version, bound: &Version) -> bool {
         let order = version.cmp(bound);
         match self {
@@ -35,7 +35,7 @@ impl Test {
         }
     }
 
-    /// The sign that Debian writes.
+    /// Returns the sign that Debian writes.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Earlier => "<<",
@@ -60,12 +60,12 @@ pub struct Relation {
 }
 
 impl Relation {
-    /// Any version of a package.
+    /// Makes a relation that any version of a package satisfies.
     pub fn any(name: PackageName) -> Self {
         Self { name, version: None }
     }
 
-    /// Whether a version will do.
+    /// Returns whether a version satisfies the relation.
     pub fn allows(&self, version: &Version) -> bool {
         self.version.as_ref().is_none_or(|(test, bound)| test.passes(version, bound))
     }

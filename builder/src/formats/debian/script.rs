@@ -19,7 +19,7 @@ pub enum Script {
 }
 
 impl Script {
-    /// The file's name in the control archive.
+    /// Returns the file's name in the control archive.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Preinst => "preinst",

@@ -25,12 +25,12 @@ impl Version {
             .expected_found("[epoch:]upstream[-revision] of a-z A-Z 0-9 . + - ~", format!("{shown:?}")))
     }
 
-    /// The version as written.
+    /// Returns the version as written.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The version without its epoch, as it stands in a package's file name.
+    /// Returns the version without its epoch, as it stands in a package's file name.
     pub fn without_epoch(&self) -> &str {
         split(&self.0).1
     }

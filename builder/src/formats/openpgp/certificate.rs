@@ -17,7 +17,7 @@ use crate::base::{Epoch, Fault, Result};
 pub struct Fingerprint(String);
 
 impl Fingerprint {
-    /// The digits.
+    /// Returns the digits.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -92,7 +92,7 @@ fn parse(bytes: &[u8]) -> Result<Vec<SignedPublicKey>> {
 /// Fine, or why not, as the end of a sentence: `expired on ...`.
 pub(super) type Judgement = std::result::Result<(), String>;
 
-/// Whether the certificate's primary key is one to sign with at `time`: bound to itself by a
+/// Checks that the certificate's primary key is one to sign with at `time`: bound to itself by a
 /// self-signature, of version 4, neither revoked nor expired.
 pub(super) fn check_primary(certificate: &SignedPublicKey, time: Epoch) -> Judgement {
     let (key, details) = (&certificate.primary_key, &certificate.details);
@@ -110,7 +110,7 @@ pub(super) fn check_primary(certificate: &SignedPublicKey, time: Epoch) -> Judge
     )
 }
 
-/// Whether the certificate's primary key may sign more than keys at `time`: its self-signature says so.
+/// Checks that the certificate's primary key may sign more than keys at `time`: its self-signature says so.
 pub(super) fn check_may_sign(certificate: &SignedPublicKey, time: Epoch) -> Judgement {
     let says = self_signature(certificate, time).is_some_and(|newest| newest.key_flags().sign());
     if says { Ok(()) } else { Err("is not for signing".to_owned()) }
@@ -130,7 +130,7 @@ fn self_signature(certificate: &SignedPublicKey, time: Epoch) -> Option<&Signatu
     newest(direct.chain(users), time)
 }
 
-/// Whether a subkey may sign at `time`: bound by the primary key for signing and binding back, neither
+/// Checks that a subkey may sign at `time`: bound by the primary key for signing and binding back, neither
 /// revoked nor expired.
 pub(super) fn check_subkey(
     certificate: &SignedPublicKey,
@@ -172,7 +172,7 @@ fn check_lifetime(key: &impl VerifyingKey, binding: &Signature, time: Epoch) -> 
     Ok(())
 }
 
-/// Whether a signature packet may count at `time`: version 4, a strong hash, made by then and not
+/// Checks that a signature packet may count at `time`: version 4, a strong hash, made by then and not
 /// expired, no critical subpacket that we do not understand.
 pub(super) fn check_signature(signature: &Signature, time: Epoch) -> Judgement {
     use pgp::crypto::hash::HashAlgorithm::{Sha256, Sha384, Sha512};
@@ -201,7 +201,7 @@ pub(super) fn check_signature(signature: &Signature, time: Epoch) -> Judgement {
     Ok(())
 }
 
-/// A certificate's bytes, as gpgv's keyrings have them.
+/// Returns a certificate's bytes, as gpgv's keyrings have them.
 pub(super) fn to_bytes(certificate: &SignedPublicKey) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let written = certificate.to_writer(&mut bytes);

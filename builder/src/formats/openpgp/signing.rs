@@ -63,32 +63,32 @@ impl SigningKey {
         Ok(Self { key })
     }
 
-    /// The secret key as text, without a password: the file that holds it is what guards it.
+    /// Returns the secret key as text, without a password: the file that holds it is what guards it.
     pub fn to_armor(&self) -> Result<String> {
         self.key.to_armored_string(ArmorOptions::default()).map_err(unwritten)
     }
 
-    /// The key's fingerprint.
+    /// Returns the key's fingerprint.
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.key.primary_key)
     }
 
-    /// When it was made.
+    /// Returns when it was made.
     pub fn made(&self) -> Result<Epoch> {
         Epoch::new(u64::from(self.key.primary_key.created_at().as_secs()))
     }
 
-    /// The public certificate, armored: what apt's `Signed-By` names.
+    /// Returns the public certificate, armored: what apt's `Signed-By` names.
     pub fn certificate_armor(&self) -> Result<String> {
         self.certificate().to_armored_string(ArmorOptions::default()).map_err(unwritten)
     }
 
-    /// The public certificate, binary: what gpgv's `--keyring` names.
+    /// Returns the public certificate, binary: what gpgv's `--keyring` names.
     pub fn certificate_bytes(&self) -> Result<Vec<u8>> {
         certificate::to_bytes(&self.certificate())
     }
 
-    /// `text` in the cleartext framework, signed at `time`. The text must be lines without white space
+    /// Signs `text` in the cleartext framework at `time`. The text must be lines without white space
     /// at their ends, so that what is signed is what was given.
     pub fn clearsign(&self, text: &str, time: Epoch) -> Result<String> {
         let body = text.strip_suffix('\n').filter(|body| body.lines().all(|line| line.trim_end() == line));
@@ -98,7 +98,7 @@ impl SigningKey {
         Ok(cleartext::write(text, &signature))
     }
 
-    /// An armored signature over `bytes`, to stand beside them.
+    /// Signs `bytes`: an armored signature to stand beside them.
     pub fn sign_detached(&self, bytes: &[u8], time: Epoch) -> Result<String> {
         self.sign(SignatureType::Binary, bytes, time)
     }

@@ -27,7 +27,7 @@ pub(super) enum IdMaps {
 }
 
 impl IdMaps {
-    /// The maps that the running user may have.
+    /// Returns the maps that the running user may have.
     pub(super) fn of_this_user() -> Result<Self> {
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         if uid == 0 && may_map_all(&read("/proc/self/uid_map")?) {

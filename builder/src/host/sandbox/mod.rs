@@ -157,7 +157,7 @@ impl Drop for Outer {
     }
 }
 
-/// What a program must do when its first argument is [`VERB`], before it starts any thread.
+/// Runs the sandbox's helper in a program whose first argument is [`VERB`], before it starts any thread.
 pub fn helper(role: Option<OsString>) -> ExitCode {
     match role.as_ref().and_then(|role| role.to_str()) {
         Some(OUTER) => outer::run(),

@@ -26,7 +26,7 @@ pub struct Device {
 }
 
 impl Device {
-    /// How much it can hold: its length, rounded down to whole sectors.
+    /// Returns how many bytes it can hold: its length, rounded down to whole sectors.
     pub(super) fn capacity(&self) -> u64 {
         self.bytes / SECTOR * SECTOR
     }
@@ -63,7 +63,7 @@ impl Device {
         })
     }
 
-    /// The file that a loop device makes a disk.
+    /// Returns the file that a loop device makes a disk.
     pub(super) fn backing_file(&self) -> Option<PathBuf> {
         let path = fs::read_to_string(self.folder.join("loop/backing_file")).ok()?;
         Some(PathBuf::from(path.trim_end_matches('\n')))

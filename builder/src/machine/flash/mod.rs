@@ -27,7 +27,7 @@ const CHUNK: usize = 4 << 20;
 /// The least run of zeros that is left out.
 const HOLE: usize = 64 << 10;
 
-/// What is happening, for a progress line.
+/// The stage that a flash is at, for a progress line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// The image goes to the disk.

@@ -49,7 +49,7 @@ impl Seed {
         Self::new(tree, contents).map_err(|fault| fault.context(folder.display()))
     }
 
-    /// A seed of these files.
+    /// Makes a seed of these files.
     pub fn new(tree: Tree, contents: Memory) -> Result<Self> {
         if tree.get(IDENTITY).is_none() {
             return Err(Fault::user("not a seed")
@@ -59,7 +59,7 @@ impl Seed {
         Ok(Self { tree, contents })
     }
 
-    /// Bytes that it takes as a file system.
+    /// Returns how many bytes it takes as a file system.
     pub fn length(&self) -> u64 {
         fat::length(&self.tree)
     }

@@ -1,4 +1,4 @@
-//! Where an image goes: an ordinary file, or a block device that nothing uses.
+//! The target of an image: an ordinary file, or a block device that nothing uses.
 
 use std::fmt;
 use std::fs::{File, Metadata, OpenOptions, Permissions};
@@ -98,7 +98,7 @@ impl Target {
         Ok([own].into_iter().chain(behind).collect())
     }
 
-    /// What a person needs to know before saying yes: `None` for an ordinary file.
+    /// Describes the device for the person who is asked; `None` for an ordinary file.
     pub fn device(&self) -> Option<&Device> {
         self.device.as_ref()
     }
@@ -112,7 +112,7 @@ impl Target {
         closed.map_err(|e| Fault::io("close", &self.path, e))
     }
 
-    /// The length that a disk which needs `least` bytes gets here.
+    /// Returns the length that a disk which needs `least` bytes gets here.
     pub(super) fn length_for(&self, least: u64) -> Result<u64> {
         match &self.device {
             None => {
@@ -152,7 +152,7 @@ impl Target {
         Ok(())
     }
 
-    /// Everything so far reaches the disk, and reading starts from there, not from memory.
+    /// Sends everything so far to the disk; reading starts from there, not from memory.
     pub(super) fn settle(&self) -> Result<()> {
         self.file.sync_all().map_err(|e| self.lost("write", e))?;
         // Advice only: without it we would compare memory with memory, which is no error.

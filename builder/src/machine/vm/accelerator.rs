@@ -1,4 +1,4 @@
-//! Whether the processor itself can run guests. That there is a `/dev/kvm` proves nothing: under some
+//! Finds out whether the processor itself can run guests. That there is a `/dev/kvm` proves nothing: under some
 //! hypervisors it opens, even makes a machine, and then never runs it, or has the kernel play one instruction
 //! after the other, a thousand times slower. So a guest that counts is run, and must say in time that it did.
 
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::base::{Fault, Result};
 use crate::rootfs::tools::Tools;
 
-/// How guests run.
+/// The way in which guests run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accelerator {
     /// On the processor.
@@ -33,7 +33,7 @@ const GUEST: [u8; 17] = [
 ];
 
 impl Accelerator {
-    /// KVM if it really runs a guest here, else emulation.
+    /// Chooses KVM if it really runs a guest here, else emulation.
     pub fn probe(tools: &Tools) -> Result<Self> {
         if !Path::new("/dev/kvm").exists() {
             return Ok(Self::Tcg);
@@ -41,7 +41,7 @@ impl Accelerator {
         Ok(if Self::Kvm.lives(tools)? { Self::Kvm } else { Self::Tcg })
     }
 
-    /// What QEMU is told.
+    /// Returns QEMU's arguments for it.
     pub(super) fn arguments(self) -> [&'static str; 4] {
         match self {
             Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
@@ -49,7 +49,7 @@ impl Accelerator {
         }
     }
 
-    /// How much longer things take than on a processor of this century.
+    /// Returns how much longer things take than on a processor of this century.
     pub fn patience(self, limit: Duration) -> Duration {
         match self {
             Self::Kvm => limit,

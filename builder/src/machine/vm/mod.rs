@@ -22,7 +22,7 @@ const SLOT: usize = 5;
 const OVMF: &str = "usr/share/OVMF/OVMF_CODE_4M.fd";
 const OVMF_VARIABLES: &str = "usr/share/OVMF/OVMF_VARS_4M.fd";
 
-/// What the machine starts with.
+/// The firmware that the machine starts with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Firmware {
     /// UEFI (OVMF).
@@ -31,7 +31,7 @@ pub enum Firmware {
     Bios,
 }
 
-/// What a machine's first disk is plugged into; the others are virtio's.
+/// The bus of a machine's first disk; the others are virtio's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Bus {
     /// A hypervisor's own.
@@ -151,7 +151,7 @@ impl FromStr for Card {
     }
 }
 
-/// Where the serial console goes.
+/// The destination of the serial console.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Console {
     /// The terminal; Ctrl-A X ends the machine.
@@ -163,7 +163,7 @@ pub enum Console {
 /// A machine to be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
-    /// What it starts with.
+    /// The firmware that it starts with.
     pub firmware: Firmware,
     /// Memory in MiB.
     pub memory: u32,
@@ -171,7 +171,7 @@ pub struct Machine {
     pub processors: u32,
     /// Disks; it boots from the first.
     pub disks: Vec<Drive>,
-    /// What the first is plugged into.
+    /// The bus of the first disk.
     pub bus: Bus,
     /// Network cards, in PCI order.
     pub cards: Vec<Card>,
@@ -182,7 +182,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// The command that runs it. `scratch` is a folder of this run: UEFI keeps its variables there.
+    /// Returns the command that runs it. `scratch` is a folder of this run: UEFI keeps its variables there.
     pub fn command(&self, tools: &Tools, accelerator: Accelerator, scratch: &Path) -> Result<Command> {
         let mut command = tools.command(QEMU)?;
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "q35"]);

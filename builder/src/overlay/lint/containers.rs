@@ -107,7 +107,7 @@ pub(super) const CRIO: Schema = Schema::Table(&[must(
     ]),
 )]);
 
-/// What a schema cannot say of a CRI-O drop-in: a `runc` entry, both mappings and the same, a known runtime.
+/// Checks what a schema cannot say of a CRI-O drop-in: a `runc` entry, both mappings and the same, a known runtime.
 pub(super) fn crio_agrees(text: SourceText<'_>, document: &YamlNode) -> Result<()> {
     let Some(runtime) = document.get("crio").and_then(|crio| crio.get("runtime")) else { return Ok(()) };
     let (uid, gid) = (runtime.get("uid_mappings"), runtime.get("gid_mappings"));

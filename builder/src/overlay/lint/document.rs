@@ -24,7 +24,7 @@ pub(super) enum Value {
     List(Vec<YamlNode>),
     /// In the order written; no key stands twice.
     Table(Vec<MappingEntry>),
-    /// What no file of ours has: null, floats, dates.
+    /// A value that no file of ours has: null, floats, dates.
     Other(&'static str),
 }
 
@@ -37,7 +37,7 @@ pub(super) struct MappingEntry {
 }
 
 impl YamlNode {
-    /// The values of a table.
+    /// Returns the values of a table.
     pub(super) fn entries(&self) -> impl Iterator<Item = &YamlNode> {
         let entries = match &self.value {
             Value::Table(entries) => entries.as_slice(),
@@ -46,7 +46,7 @@ impl YamlNode {
         entries.iter().map(|entry| &entry.node)
     }
 
-    /// The value of a table's key.
+    /// Returns the value of a table's key.
     pub(super) fn get(&self, key: &str) -> Option<&YamlNode> {
         match &self.value {
             Value::Table(entries) => entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node),
@@ -54,7 +54,7 @@ impl YamlNode {
         }
     }
 
-    /// The text that it is.
+    /// Returns the text that it is, if it is one.
     pub(super) fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text) => Some(text),
@@ -62,7 +62,7 @@ impl YamlNode {
         }
     }
 
-    /// The spans of all keys, at every depth.
+    /// Returns the spans of all keys, at every depth.
     pub(super) fn keys(&self) -> Vec<Range<usize>> {
         match &self.value {
             Value::List(items) => items.iter().flat_map(YamlNode::keys).collect(),
@@ -149,7 +149,7 @@ fn byte(text: &str, index: usize) -> usize {
 
 struct Yaml<'a> {
     text: SourceText<'a>,
-    /// What is still to come, the next one last.
+    /// Events still to come, the next one last.
     events: Vec<(Event<'a>, Range<usize>)>,
 }
 

@@ -11,7 +11,7 @@ use crate::formats::debian::control::ControlText;
 #[derive(Clone, Debug)]
 pub(super) struct ConfigLine<'a> {
     pub(super) text: &'a str,
-    /// Where it starts in the file.
+    /// Its offset in the file.
     pub(super) start: usize,
 }
 
@@ -39,7 +39,7 @@ impl<'a> ConfigLine<'a> {
     }
 }
 
-/// The lines that say something.
+/// Returns the lines that are neither empty nor comments.
 pub(super) fn lines<'a>(text: SourceText<'a>, comments: &[&str]) -> Vec<ConfigLine<'a>> {
     let mut start = 0;
     let mut found = Vec::new();
@@ -124,7 +124,7 @@ const UNWANTED: &[&str] = &[
 /// Variables of `/etc/default/kubelet`.
 const VARIABLES: &[&str] = &["KUBELET_EXTRA_ARGS"];
 
-/// sysctl.d(5): `name = value`.
+/// Checks a file of sysctl.d(5): `name = value`.
 pub(super) fn sysctl(text: SourceText<'_>) -> Result<()> {
     lines(text, &["#", ";"]).iter().try_for_each(|line| {
         let (key, value) = pair(text, line)?;
@@ -136,12 +136,12 @@ pub(super) fn sysctl(text: SourceText<'_>) -> Result<()> {
     })
 }
 
-/// modules-load.d(5): a name a line.
+/// Checks a file of modules-load.d(5): a name a line.
 pub(super) fn modules(text: SourceText<'_>) -> Result<()> {
     lines(text, &["#", ";"]).iter().try_for_each(|line| known(text, line, MODULES))
 }
 
-/// modprobe.d(5), as far as we use it: `blacklist NAME`.
+/// Checks a file of modprobe.d(5), as far as we use it: `blacklist NAME`.
 pub(super) fn modprobe(text: SourceText<'_>) -> Result<()> {
     lines(text, &["#"]).iter().try_for_each(|line| match &line.words()[..] {
         [command, name] => {
@@ -152,7 +152,7 @@ pub(super) fn modprobe(text: SourceText<'_>) -> Result<()> {
     })
 }
 
-/// An environment file (systemd.exec(5)): `NAME=value`.
+/// Checks an environment file (systemd.exec(5)): `NAME=value`.
 pub(super) fn environment(text: SourceText<'_>) -> Result<()> {
     lines(text, &["#", ";"]).iter().try_for_each(|line| known(text, &pair(text, line)?.0, VARIABLES))
 }
@@ -172,7 +172,7 @@ fn known(text: SourceText<'_>, word: &ConfigLine<'_>, names: &[&str]) -> Result<
     if names.contains(&word.text) { Ok(()) } else { Err(text.unknown_key(word.span(), word.text, names)) }
 }
 
-/// sysusers.d(5): `u NAME ID "COMMENT" HOME SHELL`, `g NAME ID`. Ids are given, never found.
+/// Checks a file of sysusers.d(5): `u NAME ID "COMMENT" HOME SHELL`, `g NAME ID`. Ids are given, never found.
 pub(super) fn sysusers(text: SourceText<'_>) -> Result<()> {
     lines(text, &["#"]).iter().try_for_each(|line| {
         let words = line.words();
@@ -199,7 +199,7 @@ pub(super) fn sysusers(text: SourceText<'_>) -> Result<()> {
     })
 }
 
-/// tmpfiles.d(5): `TYPE PATH MODE USER GROUP AGE`, of the types that only make what is missing.
+/// Checks a file of tmpfiles.d(5): `TYPE PATH MODE USER GROUP AGE`, of the types that only make what is missing.
 pub(super) fn tmpfiles(text: SourceText<'_>) -> Result<()> {
     lines(text, &["#"]).iter().try_for_each(|line| {
         let words = line.words();
@@ -222,10 +222,11 @@ pub(super) fn tmpfiles(text: SourceText<'_>) -> Result<()> {
     })
 }
 
-/// What a mount of ours may be told (fstab(5), systemd.mount(5)).
+/// The options that a mount of ours may have (fstab(5), systemd.mount(5)).
 const MOUNT_OPTIONS: &[&str] = &["errors=remount-ro", "ro", "rw"];
 
-/// fstab(5): `LABEL=NAME PLACE TYPE OPTIONS 0 PASS`. A disk is known by its label: its name depends on the machine.
+/// Checks fstab(5): `LABEL=NAME PLACE TYPE OPTIONS 0 PASS`. A disk is known by its label: its name depends on the
+/// machine.
 pub(super) fn fstab(text: SourceText<'_>) -> Result<()> {
     lines(text, &["#"]).iter().try_for_each(|line| {
         let words = line.words();
@@ -245,12 +246,12 @@ pub(super) fn fstab(text: SourceText<'_>) -> Result<()> {
     })
 }
 
-/// repart.d(5): one partition, found by its type.
+/// Checks a file of repart.d(5): one partition, found by its type.
 pub(super) fn repart(text: SourceText<'_>) -> Result<()> {
     section(text, "[Partition]", &["Type", "Weight"])
 }
 
-/// journald.conf(5): how much is kept, and how soon it is.
+/// Checks journald.conf(5): how much is kept, and how soon it is.
 pub(super) fn journald(text: SourceText<'_>) -> Result<()> {
     section(text, "[Journal]", &["RuntimeMaxUse", "SyncIntervalSec", "SystemMaxFileSize", "SystemMaxUse"])
 }
@@ -268,7 +269,7 @@ fn section(text: SourceText<'_>, name: &str, keys: &[&str]) -> Result<()> {
 
 const PREFERENCES: &[&str] = &["Explanation", "Package", "Pin", "Pin-Priority"];
 
-/// apt_preferences(5).
+/// Checks a file of apt_preferences(5).
 pub(super) fn apt_preferences(text: SourceText<'_>) -> Result<()> {
     let source = ControlText::user(text.file, text.text);
     for paragraph in source.paragraphs() {
@@ -303,7 +304,7 @@ pub(super) fn apt_preferences(text: SourceText<'_>) -> Result<()> {
 
 const APT_OPTIONS: &[&str] = &["Unattended-Upgrade::Package-Blacklist"];
 
-/// apt.conf(5), as far as we use it: `Option { "value"; … };`.
+/// Checks a file of apt.conf(5), as far as we use it: `Option { "value"; … };`.
 pub(super) fn apt_conf(text: SourceText<'_>) -> Result<()> {
     let mut open = false;
     for line in lines(text, &["//", "#"]) {
@@ -328,7 +329,7 @@ pub(super) fn apt_conf(text: SourceText<'_>) -> Result<()> {
     if open { Err(text.fault(text.text.len()..text.text.len(), "`};` is missing")) } else { Ok(()) }
 }
 
-/// The spans of the first word of every line that is a key in one of these formats.
+/// Returns the spans of the first word of every line that is a key in one of these formats.
 #[cfg(test)]
 pub(super) fn keys(text: SourceText<'_>) -> Vec<Range<usize>> {
     let is_key = |line: &ConfigLine<'_>| !line.text.starts_with(['"', '}', '[']);

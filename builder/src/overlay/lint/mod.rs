@@ -24,14 +24,14 @@ use crate::lock::pins::RoleVersions;
 use crate::recipe::line::Need;
 use crate::recipe::{Files, Recipe, text_of};
 
-/// What lint looked at.
+/// The files that lint read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct LintReport {
     /// Every file, by its path in the checkout, with the format it was read as.
     pub files: BTreeMap<String, &'static str>,
 }
 
-/// How a file of the node is written.
+/// The format of a node's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
     AptConf,
@@ -57,7 +57,7 @@ enum Format {
     Unit,
 }
 
-/// Where each format's files are: the path's beginning and end.
+/// The paths of each format's files: beginning and end.
 const PLACES: &[(&str, &str, Format)] = &[
     ("etc/apt/apt.conf.d/", "", Format::AptConf),
     ("etc/apt/preferences.d/", "", Format::AptPreferences),

@@ -1,4 +1,4 @@
-//! What the line's rules ask of files, beside their own schemas: the crun that CRI-O calls, and the AppArmor profile,
+//! Demands of the line's rules on files, beside their own schemas: the crun that CRI-O calls, and the AppArmor profile,
 //! whose name follows CRI-O's version. A file that says it by itself, and not by the line's value, must say the same.
 
 use super::document::{self, YamlNode};

@@ -4,7 +4,7 @@ use super::document::{Value, YamlNode};
 use crate::base::text::{SourceText, one_of};
 use crate::base::{Fault, Result};
 
-/// What may stand at a place.
+/// The values that a place may have.
 #[derive(Clone, Copy)]
 pub(super) enum Schema {
     /// `true` or `false`.
@@ -26,12 +26,12 @@ pub(super) enum Schema {
 /// A key of a table: its name, what it holds, whether it must be there.
 pub(super) type FieldRule = (&'static str, &'static Schema, bool);
 
-/// A key that may be there.
+/// Describes a key that may be there.
 pub(super) const fn may(name: &'static str, schema: &'static Schema) -> FieldRule {
     (name, schema, false)
 }
 
-/// A key that must be there.
+/// Describes a key that must be there.
 pub(super) const fn must(name: &'static str, schema: &'static Schema) -> FieldRule {
     (name, schema, true)
 }

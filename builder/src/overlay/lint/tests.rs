@@ -13,13 +13,14 @@ fn rendered() -> Vec<(String, String, String)> {
     let (files, recipe) = shipped();
     let mut all = Vec::new();
     for role in recipe.roles.values() {
-        let mut bundles =
-            crate::overlay::role_package::bundles(&files, &recipe, role, None, &BTreeMap::new()).unwrap();
-        bundles.push(crate::overlay::role_package::machine(&files, &recipe, role, None).unwrap());
+        let mut packages =
+            crate::overlay::role_package::role_packages(&files, &recipe, role, None, &BTreeMap::new())
+                .unwrap();
+        packages.push(crate::overlay::role_package::machine(&files, &recipe, role, None).unwrap());
         let images = Overlay::parse(&files, &OverlayName::new(IMAGES).unwrap()).unwrap();
         let values = Values::new(&recipe, &RoleVersions::new(&recipe, role, None).unwrap(), None).unwrap();
         let images = render(&images, &values, &mut BTreeSet::new()).unwrap();
-        for rendered in bundles.into_iter().map(|bundle| bundle.rendered).chain([images]) {
+        for rendered in packages.into_iter().map(|package| package.rendered).chain([images]) {
             let texts = rendered.texts.into_iter();
             all.extend(texts.map(|(path, file, text)| (path.to_string(), file, text)));
         }

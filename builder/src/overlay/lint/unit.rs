@@ -261,7 +261,7 @@ fn joined(text: SourceText<'_>) -> Vec<ConfigLine<'_>> {
     kept
 }
 
-/// The spans of all keys.
+/// Returns the spans of all keys.
 #[cfg(test)]
 pub(super) fn keys(text: SourceText<'_>) -> Vec<std::ops::Range<usize>> {
     let key = |line: ConfigLine<'_>| line.text.find('=').map(|end| line.start..line.start + end);

@@ -35,7 +35,7 @@ pub struct Ext4 {
     pub length: u64,
 }
 
-/// The length for a tree and `slack` free bytes, in whole MiB.
+/// Returns the length for a tree and `slack` free bytes, in whole MiB.
 pub fn length(tree: &Tree, slack: u64) -> u64 {
     let blocks: u64 = tree.iter().map(|(_, node)| blocks(node)).sum();
     let inodes = (tree.len() as u64).div_ceil(16) * BLOCK;

@@ -31,12 +31,12 @@ pub struct Grub<'a> {
     pub core: &'a [u8],
 }
 
-/// The core's own commands. The root is the partition after the EFI system partition.
+/// Returns the core's own commands. The root is the partition after the EFI system partition.
 pub fn commands(kernel: &Kernel, command_line: &str) -> String {
     format!("linux /{} {command_line}\ninitrd /{}\nboot\n", kernel.image, kernel.initramfs())
 }
 
-/// The MBR's boot code and the core, both knowing that the core lies from sector `start` on.
+/// Places the MBR's boot code and the core, both knowing that the core lies from sector `start` on.
 pub fn place(grub: &Grub<'_>, start: u64) -> Result<(Vec<u8>, Vec<u8>)> {
     let refuse = |found: usize| {
         Fault::integrity("not GRUB's boot.img and core.img")

@@ -1,4 +1,4 @@
-//! The first root: `init`, the kernel modules that a root disk may need, and an index of them.
+//! The initramfs: `init`, the kernel modules that a root disk may need, and an index of them.
 //!
 //! Not the distribution's generator: the choice is this module's list and what `modules.dep` says it
 //! needs, so the same tree gives the same bytes. `init` loads what the machine's devices ask for.
@@ -20,8 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::cpio;
-use super::writer::Layered;
-use crate::base::tree::{Contents, Kind, Memory, Node, Tree, TreePath};
+use crate::base::tree::{Contents, Kind, Memory, Node, Tree, TreePath, Union};
 use crate::base::{Epoch, Fault, Result};
 use crate::pack::stream::zstd::{self, Effort};
 
@@ -87,7 +86,7 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// The tree's one kernel, by `boot/vmlinuz-*`.
+    /// Finds the tree's one kernel, by `boot/vmlinuz-*`.
     pub fn find(tree: &Tree) -> Result<Self> {
         let mut found = tree.iter().filter_map(|(path, _)| {
             let release = path.as_str().strip_prefix("boot/vmlinuz-")?;
@@ -104,7 +103,7 @@ impl Kernel {
         }
     }
 
-    /// Where its initramfs is, by Debian's name.
+    /// Returns the path of its initramfs, by Debian's name.
     pub fn initramfs(&self) -> String {
         format!("boot/initrd.img-{}", self.release)
     }
@@ -114,7 +113,7 @@ impl Kernel {
     }
 }
 
-/// What is in the initramfs of a root, with `init` as its program; the memory has what the root has not.
+/// Collects the files of the initramfs of a root, with `init` as its program; the memory has what the root has not.
 pub fn tree(kernel: &Kernel, root: &Tree, contents: &dyn Contents, init: &[u8]) -> Result<(Tree, Memory)> {
     let index = Index::read(kernel, root, contents)?;
     let chosen = index.closure()?;
@@ -134,7 +133,7 @@ pub fn tree(kernel: &Kernel, root: &Tree, contents: &dyn Contents, init: &[u8]) 
     Ok((tree, memory))
 }
 
-/// The initramfs that has this in it, the modules compressed whose names say so.
+/// Packs an initramfs of these files, the modules compressed whose names say so.
 pub fn pack(tree: &Tree, contents: &dyn Contents, epoch: Epoch) -> Result<Vec<u8>> {
     let (mut packed, mut own) = (tree.clone(), Memory::default());
     for (path, node) in tree.iter().filter(|(path, _)| path.as_str().ends_with(COMPRESSED)) {
@@ -144,7 +143,7 @@ pub fn pack(tree: &Tree, contents: &dyn Contents, epoch: Epoch) -> Result<Vec<u8
         packed.replace(path.clone(), own.file(bytes, 0o644))?;
     }
     let mut archive = Vec::new();
-    cpio::write(&packed, &Layered(&own, contents), epoch, &mut archive)?;
+    cpio::write(&packed, &Union(&own, contents), epoch, &mut archive)?;
     Ok(archive)
 }
 
@@ -296,8 +295,8 @@ mod tests {
         assert_eq!(index.text(&index.closure().unwrap()), expected);
         let epoch = Epoch::new(0).unwrap();
         let (archive, own) = super::tree(&kernel, &tree, &contents, b"program").unwrap();
-        let bytes = pack(&archive, &Layered(&own, &contents), epoch).unwrap();
-        assert_eq!(bytes, pack(&archive, &Layered(&own, &contents), epoch).unwrap());
+        let bytes = pack(&archive, &Union(&own, &contents), epoch).unwrap();
+        assert_eq!(bytes, pack(&archive, &Union(&own, &contents), epoch).unwrap());
         assert!(bytes.starts_with(b"070701"), "the kernel unpacks it as it is");
         assert!(bytes.windows(4).any(|four| four == [0x28, 0xb5, 0x2f, 0xfd]), "a module is a zstd frame");
     }

@@ -21,7 +21,7 @@ pub mod uki;
 pub mod writer;
 
 use super::written;
-use crate::base::tree::{Contents, Kind, Memory, Node, Tree, TreePath};
+use crate::base::tree::{Contents, Kind, Memory, Node, Tree, TreePath, Union};
 use crate::base::{Digest, Epoch, Fault, Result};
 use ext4::Ext4;
 use fat::Fat;
@@ -29,7 +29,7 @@ use gpt::{Gpt, Guid, MARGIN, Partition, Purpose, SECTOR};
 use grub::Grub;
 use initramfs::Kernel;
 use uki::Uki;
-use writer::{BlockWriter, Layered, Part};
+use writer::{BlockWriter, Part};
 
 /// The root file system's label.
 pub const ROOT_LABEL: &str = "hale-root";
@@ -67,13 +67,13 @@ pub struct Boot<'a> {
 }
 
 impl DiskSpec {
-    /// The kernel's whole command line. Neither `ro` nor `rw`: our first root looks at the file system's state.
+    /// Returns the kernel's whole command line. Neither `ro` nor `rw`: the initramfs looks at the file system's state.
     pub fn command_line(&self) -> String {
         let root = Guid::derive(&self.identity, ROOT_LABEL);
         format!("root=UUID={root} {}", self.arguments).trim_end().to_owned()
     }
 
-    /// The commands that GRUB's core must carry (`grub-mkimage -c`).
+    /// Returns the commands that GRUB's core must carry (`grub-mkimage -c`).
     pub fn grub_commands(&self, tree: &Tree) -> Result<String> {
         Ok(grub::commands(&Kernel::find(tree)?, &self.command_line()))
     }
@@ -102,7 +102,7 @@ pub fn write(
     let uuid = Guid::derive(&disk.identity, ROOT_LABEL).bytes();
     let spec = Ext4 { uuid, label: ROOT_LABEL.into(), epoch: disk.epoch, length: root_length };
     let mut part = Part::new(out, ROOT_AT, root_length);
-    ext4::write(&spec, &root, &Layered(&own, contents), &mut part)?;
+    ext4::write(&spec, &root, &Union(&own, contents), &mut part)?;
     Ok(length)
 }
 

@@ -37,7 +37,7 @@ pub fn write(raw: &mut dyn Read, length: u64, out: &mut dyn BlockWriter) -> Resu
         read.map_err(|e| Fault::machine("cannot read the raw image").cause(e))?;
         if !is_zero(piece) {
             written(WHAT, out.write_at(next * CLUSTER, piece))?;
-            *cell = next * CLUSTER | COPIED;
+            *cell = (next * CLUSTER) | COPIED;
             next += 1;
         }
     }
@@ -64,7 +64,7 @@ impl Layout {
         let clusters = length.div_ceil(CLUSTER);
         let l2_tables = clusters.div_ceil(CELLS);
         // One refcount table and one L1 table of a cluster each: disks up to 4 TiB.
-        if length == 0 || length % 512 != 0 || l2_tables > CELLS {
+        if length == 0 || !length.is_multiple_of(512) || l2_tables > CELLS {
             return Err(Fault::user("not a length for a qcow2 image")
                 .expected_found(format!("512 to {}, a multiple of 512", CELLS * CELLS * CLUSTER), length));
         }
@@ -80,7 +80,7 @@ impl Layout {
         let table = big_endian(&mut (0..self.blocks).map(|block| (2 + block) * CLUSTER));
         let counters: Vec<u8> = (0..end).flat_map(|_| 1_u16.to_be_bytes()).collect();
         let l1 =
-            big_endian(&mut (0..self.l2_tables).map(|index| (self.l1_at + 1 + index) * CLUSTER | COPIED));
+            big_endian(&mut (0..self.l2_tables).map(|index| ((self.l1_at + 1 + index) * CLUSTER) | COPIED));
         let l2 = big_endian(&mut l2.iter().copied());
         [(0, self.header()), (1, table), (2, counters), (self.l1_at, l1), (self.l1_at + 1, l2)]
     }

@@ -33,7 +33,7 @@ pub struct Uki<'a> {
 }
 
 impl Uki<'_> {
-    /// The image's bytes; the same input gives the same bytes.
+    /// Links the image; the same input gives the same bytes.
     pub fn build(&self) -> Result<Vec<u8>> {
         let mut image = PeImage::read(self.stub)?;
         let sections: [(&[u8; 8], &[u8]); 5] = [

@@ -1,9 +1,6 @@
-//! Where a disk's bytes go, and where they come from.
+//! Writing blocks of a disk, or of a part of one.
 
-use std::io::{self, Read};
-
-use crate::base::tree::{Contents, Memory};
-use crate::base::{Digest, Result};
+use std::io;
 
 /// A disk, or a part of one, being written. What is never written is zero.
 pub trait BlockWriter {
@@ -29,12 +26,12 @@ impl BlockWriter for Vec<u8> {
 
 static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
 
-/// Whether all of them are zero. By comparing, which is fast in programs that are not optimised too.
+/// Returns whether all of them are zero. By comparing, which is fast in programs that are not optimised too.
 pub fn is_zero(bytes: &[u8]) -> bool {
     bytes.chunks(ZEROS.len()).all(|piece| *piece == ZEROS[..piece.len()])
 }
 
-/// The stretches of `bytes` that are not zero, in steps of `block`, neighbours joined.
+/// Finds the stretches of `bytes` that are not zero, in steps of `block`, neighbours joined.
 pub fn filled(bytes: &[u8], block: usize) -> Vec<(u64, &[u8])> {
     let mut stretches: Vec<(u64, &[u8])> = Vec::new();
     let mut start = None;
@@ -63,7 +60,7 @@ pub struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    /// The `length` bytes of `disk` from `start`.
+    /// Takes the `length` bytes of `disk` from `start`.
     pub fn new(disk: &'a mut dyn BlockWriter, start: u64, length: u64) -> Self {
         Self { disk, start, length }
     }
@@ -80,15 +77,6 @@ impl BlockWriter for Part<'_> {
 
     fn finalize_up_to(&mut self, end: u64) {
         self.disk.finalize_up_to(self.start + end);
-    }
-}
-
-/// A packer's own few files before those of a store.
-pub struct Layered<'a>(pub &'a Memory, pub &'a dyn Contents);
-
-impl Contents for Layered<'_> {
-    fn open(&self, content: &Digest) -> Result<Box<dyn Read + '_>> {
-        self.0.open(content).or_else(|_| self.1.open(content))
     }
 }
 

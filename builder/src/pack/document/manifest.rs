@@ -97,7 +97,7 @@ struct FileEntry<'a> {
     xattrs: &'a BTreeMap<String, String>,
 }
 
-/// `manifest.json`: every path of every package, sorted by path. A directory that several packages hold
+/// Writes `manifest.json`: every path of every package, sorted by path. A directory that several packages hold
 /// is listed once for each; a file in two packages is a fault.
 pub fn document(bill: &BundleContents) -> Result<Vec<u8>> {
     let packages = bill.packages.iter().map(|packed| PackageEntry {
@@ -154,7 +154,7 @@ fn files<'a>(bill: &'a BundleContents) -> Result<Vec<FileEntry<'a>>> {
     Ok(entries.into_values().collect())
 }
 
-/// The text that `sha256sum --check` reads, for all files of a tree.
+/// Writes the text that `sha256sum --check` reads, for all files of a tree.
 pub fn checksums(tree: &Tree) -> String {
     let line = |(path, kind): (&_, &Kind)| match kind {
         Kind::File { content, .. } => format!("{}  {path}\n", content.hex()),

@@ -11,7 +11,7 @@ use crate::base::digest::Checksum;
 use crate::base::tree::{Kind, Tree};
 use crate::base::{Digest, Result, json};
 
-/// The document: `subjects` is the bundle's tree, `builder` the digest of the program that built it, as
+/// Writes the document: `subjects` is the bundle's tree, `builder` the digest of the program that built it, as
 /// far as it knows itself: of its sources.
 pub fn document(bill: &BundleContents, subjects: &Tree, builder: &Digest) -> Result<Vec<u8>> {
     let dependencies: Vec<_> =

@@ -14,7 +14,7 @@ use crate::base::digest::Checksum;
 use crate::base::tree::{Contents, Kind, TreePath};
 use crate::base::{Digest, Fault, Result, json};
 
-/// The document. `contents` is read once for each file, because SPDX asks for SHA-1 beside SHA-256.
+/// Writes the document. `contents` is read once for each file, because SPDX asks for SHA-1 beside SHA-256.
 pub fn document(bill: &BundleContents, contents: &dyn Contents) -> Result<Vec<u8>> {
     let (mut packages, mut files, mut relations) = (Vec::new(), Vec::new(), Vec::new());
     for packed in &bill.packages {

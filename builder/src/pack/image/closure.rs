@@ -13,7 +13,7 @@ use crate::base::{Fault, Result};
 /// Where Debian's loader looks, once `/lib` is a link to `/usr/lib`.
 const FOLDERS: [&str; 3] = ["usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib"];
 
-/// The programs and all that they need, at their own paths, with the links on the way.
+/// Takes the programs and all that they need, at their own paths, with the links on the way.
 pub fn closure(tree: &Tree, contents: &dyn Contents, programs: &BTreeSet<TreePath>) -> Result<Tree> {
     let mut out = Tree::new();
     let mut wanted: VecDeque<TreePath> = programs.iter().cloned().collect();

@@ -104,7 +104,7 @@ pub struct ImageSpec {
 }
 
 impl ImageSpec {
-    /// The spec of an image that is preloaded: one layer, on no other image.
+    /// Describes an image that is preloaded: one layer, on no other image.
     pub fn preloaded(image: &Preloaded, layer: WrittenLayer, arch: Arch, epoch: Epoch) -> Self {
         let (package, version) = (image.component.clone(), image.version.to_string());
         Self {
@@ -155,14 +155,14 @@ pub struct Documents {
     pub manifest: Vec<u8>,
 }
 
-/// The image's config and manifest.
+/// Writes the image's config and manifest.
 pub fn documents(image: &ImageSpec) -> Result<Documents> {
     let config = config(image)?;
     let manifest = manifest(image, (Digest::of(&config), config.len() as u64))?;
     Ok(Documents { config, manifest })
 }
 
-/// The image's reference name, `TITLE-VERSION` with `_` for what a registry's tag cannot hold
+/// Returns the image's reference name, `TITLE-VERSION` with `_` for what a registry's tag cannot hold
 /// (distribution spec, "Pulling manifests").
 pub fn reference(image: &ImageSpec) -> String {
     let allowed = |c: char| if c.is_ascii_alphanumeric() || "-._".contains(c) { c } else { '_' };

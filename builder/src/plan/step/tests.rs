@@ -1,10 +1,17 @@
 //! The canonical text of every kind of step, as it stands in stores and plans of people: a step whose text changes
 //! gets another id, and everything below it is built again.
 
+use std::collections::BTreeMap;
+
 use super::*;
-use crate::base::name::{ComponentName, LineName, OverlayName, RoleName};
-use crate::plan::bill::{BundlePackage, FileOrigin, Input};
-use crate::recipe::component::{ArchiveKind, WantedFile};
+use crate::base::Epoch;
+use crate::base::name::{Arch, ComponentName, LineName, OverlayName, PackageName, RoleName};
+use crate::base::tree::TreePath;
+use crate::formats::debian::script::Script;
+use crate::formats::debian::version::Version;
+use crate::plan::bill::{BillOfMaterials, BundlePackage, FileOrigin, Input};
+use crate::recipe::component::{ArchiveKind, UpstreamRelease, WantedFile};
+use crate::recipe::source_build::Compilation;
 
 /// One text a line, in the order of [`steps`].
 const GOLDEN: &str = include_str!("golden.txt");
@@ -66,7 +73,7 @@ fn bill() -> BillOfMaterials {
 
 fn payload() -> Step {
     let wanted = WantedFile { places: vec![path("kubernetes/bin/kubelet"), path("kubelet")], mode: 0o755 };
-    Step::Payload {
+    Step::Payload(PayloadStep {
         input: id("input"),
         release: UpstreamRelease {
             name: "kubelet 1.17.17".to_owned(),
@@ -75,7 +82,7 @@ fn payload() -> Step {
             files: [(path("usr/bin/kubelet"), wanted)].into(),
         },
         texts: [(path("usr/share/doc/kubelet/copyright"), "A text.\n".to_owned())].into(),
-    }
+    })
 }
 
 fn deb(epoch: Epoch) -> Step {
@@ -85,11 +92,11 @@ fn deb(epoch: Epoch) -> Step {
         scripts: [(Script::Postinst, "#!/bin/sh\n".to_owned())].into(),
         triggers: vec!["activate-noawait ldconfig".to_owned()],
     };
-    Step::Deb { package, tree: id("tree"), epoch }
+    Step::Deb(DebStep { package, tree: id("tree"), epoch })
 }
 
 fn image(epoch: Epoch) -> Step {
-    Step::Image {
+    Step::Image(ImageStep {
         title: "hale-master".to_owned(),
         version: version("1.17.17+hale1"),
         about: "Files of a master".to_owned(),
@@ -98,7 +105,7 @@ fn image(epoch: Epoch) -> Step {
         arch: Arch::Amd64,
         layers: vec![LayerSpec { package: name("hale"), version: version("0.1.0-1"), tree: id("tree") }],
         epoch,
-    }
+    })
 }
 
 fn compile(epoch: Epoch) -> Step {
@@ -108,7 +115,7 @@ fn compile(epoch: Epoch) -> Step {
         outputs: [path("bin/etcd")].into(),
     };
     let source = [("etcd_3.4.dsc".to_owned(), id("dsc"))].into();
-    Step::Compile { source, root: id("root"), compilation, epoch }
+    Step::Compile(CompileStep { source, root: id("root"), compilation, epoch })
 }
 
 fn preload(epoch: Epoch) -> Step {
@@ -119,48 +126,53 @@ fn preload(epoch: Epoch) -> Step {
         entrypoint: vec!["/usr/bin/etcd".to_owned()],
         tree: id("layer"),
     };
-    Step::Preload {
+    Step::Preload(PreloadStep {
         files: id("files"),
         at: path("usr/lib/hale/images.erofs"),
         images: [("k8s.gcr.io/etcd:3.4.3-0".to_owned(), image)].into(),
         mapping: Mapping { first: 1_000_000, count: 65_536 },
         arch: Arch::Amd64,
         epoch,
-    }
+    })
 }
 
 /// One of each kind, and of each that has a format number of its own.
 fn steps() -> Vec<Step> {
     let epoch = Epoch::new(1_700_000_000).unwrap();
     let packages: BTreeMap<_, _> = [(name("crun"), id("crun")), (name("systemd"), id("systemd"))].into();
-    let converted = |format| Step::Converted { disk: id("disk"), format };
+    let converted = |format| Step::Converted(ConvertedStep { disk: id("disk"), format });
     let parts: BTreeMap<_, _> = [(path("hale.deb"), id("deb")), (path("oci"), id("image"))].into();
     vec![
-        Step::Input { checksum: Checksum::Sha256(Digest::of("input")) },
-        Step::Files { tree: Digest::of("files") },
-        Step::Program { sources: Digest::of("sources"), epoch },
-        Step::Unpack { deb: id("deb") },
+        Step::Input(InputStep { checksum: Checksum::Sha256(Digest::of("input")) }),
+        Step::Files(FilesStep { tree: Digest::of("files") }),
+        Step::Program(ProgramStep { sources: Digest::of("sources"), epoch }),
+        Step::Unpack(UnpackStep { deb: id("deb") }),
         payload(),
         deb(epoch),
         image(epoch),
-        Step::Root { packages: packages.clone(), epoch },
-        Step::Install {
+        Step::Root(RootStep { packages: packages.clone(), epoch }),
+        Step::Install(InstallStep {
             root: id("root"),
             packages: packages.clone(),
             held: [name("crun")].into(),
             owner: 1_000_000,
             epoch,
-        },
+        }),
         compile(epoch),
-        Step::Tools { packages },
-        Step::Closure { tree: id("tree"), programs: [path("usr/bin/etcd")].into() },
+        Step::Tools(ToolsStep { packages }),
+        Step::Closure(ClosureStep { tree: id("tree"), programs: [path("usr/bin/etcd")].into() }),
         preload(epoch),
-        Step::Disk { root: id("root"), tools: id("tools"), arguments: vec!["quiet".to_owned()], epoch },
+        Step::Disk(DiskStep {
+            root: id("root"),
+            tools: id("tools"),
+            arguments: vec!["quiet".to_owned()],
+            epoch,
+        }),
         converted(DiskFormat::Raw),
         converted(DiskFormat::Qcow2),
         converted(DiskFormat::RawZst),
-        Step::Bundle { parts: parts.clone(), bill: Some(bill()) },
-        Step::Bundle { parts, bill: None },
+        Step::Bundle(BundleStep { parts: parts.clone(), bill: Some(bill()) }),
+        Step::Bundle(BundleStep { parts, bill: None }),
     ]
 }
 

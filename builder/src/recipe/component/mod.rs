@@ -17,18 +17,18 @@ use crate::formats::debian::version::Version;
 pub struct Component {
     /// Its name, which is the file's.
     pub name: ComponentName,
-    /// What it is for, in one line.
+    /// Its purpose, in one line.
     pub about: String,
     /// Its licence, as an SPDX expression.
     #[serde(rename = "licence")]
     pub license: String,
-    /// Where its bytes come from.
+    /// The origin of its bytes.
     pub from: Origin,
-    /// What it becomes.
+    /// The package or image that it becomes.
     pub becomes: Product,
 }
 
-/// Where a component's bytes come from.
+/// The origin of a component's bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Origin {
@@ -41,9 +41,9 @@ pub enum Origin {
     /// A file that upstream publishes.
     #[serde(rename = "url")]
     Download {
-        /// Where it is.
+        /// Its address.
         address: Address,
-        /// How its files are got out of it.
+        /// The kind of archive that its files are in.
         archive: ArchiveKind,
     },
     /// A container image.
@@ -61,9 +61,9 @@ pub enum Origin {
         /// Its name there.
         package: PackageName,
     },
-    /// What the operator hands over with `cargo xtask input add`.
+    /// Bytes that the operator hands over with `cargo xtask input add`.
     Provided {
-        /// How a person comes by it.
+        /// Instructions for the person who gets it.
         how: String,
     },
 }
@@ -84,7 +84,7 @@ pub enum OriginKind {
 }
 
 impl OriginKind {
-    /// The pin that chooses it.
+    /// Returns the pin that chooses it.
     pub fn pin(self) -> &'static str {
         match self {
             Self::Debian => "`at-least`",
@@ -96,7 +96,7 @@ impl OriginKind {
     }
 }
 
-/// What a component becomes.
+/// The package or image that a component becomes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Product {
@@ -119,7 +119,7 @@ pub struct BuiltImage {
     pub tag: String,
     /// The programs it is for; what they need besides comes along.
     pub programs: BTreeSet<TreePath>,
-    /// What it runs where a pod names no command; without it, its one program.
+    /// The command that it runs where a pod names none; without it, its one program.
     #[serde(default)]
     pub entrypoint: Vec<String>,
 }
@@ -139,7 +139,7 @@ pub struct ComponentRecipe {
     image: Option<BuiltImage>,
 }
 
-/// How files are got out of a download.
+/// The kind of archive that a download is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ArchiveKind {
@@ -152,7 +152,7 @@ pub enum ArchiveKind {
 }
 
 impl ArchiveKind {
-    /// What a file's name says that it is, when it was handed over.
+    /// Reads the kind from a file's name, when it was handed over.
     pub fn of_file(name: &str) -> Self {
         match name {
             name if name.ends_with(".tar.gz") || name.ends_with(".tgz") => Self::TarGz,
@@ -162,14 +162,14 @@ impl ArchiveKind {
     }
 }
 
-/// A `.deb` of ours, around somebody else's program.
+/// A `.deb` of ours, around a third-party program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ComponentPackage {
     /// Its name.
     pub name: PackageName,
     /// Debian packages it needs to run, as relations (Debian Policy 7.1).
     pub depends: Vec<String>,
-    /// What it installs, by path on the node.
+    /// The files that it installs, by path on the node.
     pub files: BTreeMap<TreePath, Payload>,
 }
 
@@ -177,7 +177,7 @@ pub struct ComponentPackage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Payload {
-    /// Where it stands in a tar archive, one path for each layout that upstream has had; `{version}` is
+    /// Its paths in a tar archive, one path for each layout that upstream has had; `{version}` is
     /// the pin's. The first that is there is taken. None: at the top, by the name that it has on the node.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub from: Vec<TreePath>,
@@ -189,13 +189,13 @@ pub struct Payload {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamRelease {
-    /// What people call it: `kubelet 1.17.17`.
+    /// Its name for people: `kubelet 1.17.17`.
     pub name: String,
-    /// How its files are got out of it.
+    /// The kind of archive that its files are in.
     pub archive: ArchiveKind,
     /// The machine that its programs are for.
     pub arch: Arch,
-    /// What is wanted, by path on the node.
+    /// The files that are wanted, by path on the node.
     pub files: BTreeMap<TreePath, WantedFile>,
 }
 
@@ -203,7 +203,7 @@ pub struct UpstreamRelease {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WantedFile {
-    /// Where it may stand in a tar archive; the first that is there is taken.
+    /// Its possible paths in a tar archive; the first that is there is taken.
     pub places: Vec<TreePath>,
     /// Permission bits on the node.
     pub mode: u16,
@@ -214,15 +214,15 @@ pub struct WantedFile {
 pub struct Address(String);
 
 impl Address {
-    /// The address of one version for one architecture.
+    /// Returns the address of one version for one architecture.
     pub fn fill(&self, version: &str, arch: Arch) -> String {
         self.0.replace("{version}", version).replace("{arch}", arch.as_str())
     }
 }
 
 impl Payload {
-    /// Where it may stand in a tar archive of `version`, the likeliest first; `installed` is its path on
-    /// the node.
+    /// Returns the paths that it may have in a tar archive of `version`, the likeliest first; `installed` is its
+    /// path on the node.
     pub fn places(&self, installed: &TreePath, version: &str) -> Result<Vec<TreePath>> {
         if self.from.is_empty() {
             return Ok(vec![TreePath::new(installed.file_name())?]);
@@ -232,7 +232,7 @@ impl Payload {
 }
 
 impl ComponentRecipe {
-    /// The component as it is when it comes from there; nothing when it cannot.
+    /// Returns the component as it is when it comes from there; nothing when it cannot.
     pub fn choose(&self, kind: OriginKind) -> Option<Component> {
         let from = self.from.get(&kind)?.clone();
         let becomes = match (kind, &self.package, &self.image) {
@@ -249,14 +249,14 @@ impl ComponentRecipe {
         Some(Component { name, about, license, from, becomes })
     }
 
-    /// The kinds of origin that it has.
+    /// Returns the kinds of origin that it has.
     pub fn kinds(&self) -> impl Iterator<Item = OriginKind> {
         self.from.keys().copied()
     }
 }
 
 impl Component {
-    /// The `.deb` of ours that it becomes, if it does.
+    /// Returns the `.deb` of ours that it becomes, if it does.
     pub fn package(&self) -> Option<&ComponentPackage> {
         match &self.becomes {
             Product::Deb(package) => Some(package),
@@ -264,7 +264,7 @@ impl Component {
         }
     }
 
-    /// The image of ours that it becomes, if it does.
+    /// Returns the image of ours that it becomes, if it does.
     pub fn image(&self) -> Option<&BuiltImage> {
         match &self.becomes {
             Product::Image(image) => Some(image),
@@ -274,14 +274,14 @@ impl Component {
 }
 
 impl BuiltImage {
-    /// The tag of one version; Debian's revision and repacking marks are no part of it.
+    /// Returns the tag of one version; Debian's revision and repacking marks are no part of it.
     pub fn tag(&self, version: &Version) -> String {
         let upstream = version.without_epoch();
         let end = upstream.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(upstream.len());
         self.tag.replace("{version}", &upstream[..end])
     }
 
-    /// What it runs.
+    /// Returns the command that it runs.
     pub fn entrypoint(&self) -> Vec<String> {
         match self.entrypoint.is_empty() {
             true => self.programs.iter().map(|program| format!("/{program}")).collect(),

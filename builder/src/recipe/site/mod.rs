@@ -36,9 +36,9 @@ pub struct Site {
     pub pods: BTreeMap<String, Range>,
     /// The host ids that containers run as.
     pub users: Users,
-    /// What every container gets.
+    /// Settings of every container.
     pub containers: Containers,
-    /// What the host keeps.
+    /// Settings of the host.
     pub host: Host,
 }
 
@@ -51,7 +51,7 @@ pub struct Network {
     pub subnet: Ipv4Net,
     /// The way out; the master itself when it is the gateway.
     pub gateway: Ipv4Addr,
-    /// Where the API server says it is.
+    /// The address that the API server announces.
     pub advertise_address: Ipv4Addr,
     /// Virtual addresses of services.
     pub service_subnet: Ipv4Net,
@@ -59,7 +59,7 @@ pub struct Network {
     pub dns_domain: Domain,
 }
 
-/// What every container gets, whatever its pod asks for.
+/// Settings of every container, whatever its pod asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Containers {
     /// The most processes a container may have.
@@ -68,7 +68,7 @@ pub struct Containers {
     pub capabilities: Vec<Capability>,
 }
 
-/// What the host keeps.
+/// Settings of the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Host {
     /// Whether machines may have swap on.
@@ -105,12 +105,12 @@ impl fmt::Display for Range {
 }
 
 impl Range {
-    /// Whether an address lies in it.
+    /// Returns whether an address lies in it.
     pub fn contains(&self, address: Ipv4Addr) -> bool {
         (self.first..=self.last).contains(&address)
     }
 
-    /// Whether two ranges share an address.
+    /// Returns whether two ranges share an address.
     pub fn overlaps(&self, other: &Self) -> bool {
         self.first <= other.last && other.first <= self.last
     }

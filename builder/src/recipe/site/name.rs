@@ -83,7 +83,7 @@ macro_rules! checked_text {
         }
 
         impl $type {
-            /// The text.
+            /// Returns the text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }

@@ -14,19 +14,19 @@ pub struct Users {
     pub name: UserName,
     /// The first id.
     pub first_id: u32,
-    /// How many ids: at least 65536.
+    /// The number of ids: at least 65536.
     pub count: u32,
     /// The control plane's own id, outside the range; the next one is etcd's.
     pub control_plane_id: u32,
 }
 
 impl Users {
-    /// The names of all users that are made on a node: containers' root, the control plane, etcd.
+    /// Returns the names of all users that are made on a node: containers' root, the control plane, etcd.
     pub fn names(&self) -> [String; 3] {
         [self.name.to_string(), format!("{}-control-plane", self.name), "etcd".to_owned()]
     }
 
-    /// What etcd runs as.
+    /// Returns the id that etcd runs as.
     pub fn etcd_id(&self) -> u32 {
         self.control_plane_id + 1
     }
@@ -66,7 +66,7 @@ pub(super) fn parse(text: SourceText<'_>, raw: RawUsers) -> Result<Users> {
     }
     let own = *raw.control_plane_id.get_ref();
     let meets = |id: u64| (u64::from(first)..end).contains(&id);
-    if own < FIRST_FREE_ID || own >= u32::MAX - 1 || meets(own.into()) || meets(u64::from(own) + 1) {
+    if !(FIRST_FREE_ID..u32::MAX - 1).contains(&own) || meets(own.into()) || meets(u64::from(own) + 1) {
         let fault =
             text.fault(raw.control_plane_id.span(), "an id of the control plane's that is not its own");
         return Err(fault.expected_found(

@@ -1,4 +1,4 @@
-//! What the sandbox changed, put into the tree.
+//! Puts the changes of a sandbox into the tree.
 
 use std::fs::File;
 use std::path::Path;

@@ -23,10 +23,10 @@ impl Default for Timeouts {
     }
 }
 
-/// Where the sandbox shows packages that dpkg is to install.
+/// The folder in which the sandbox shows packages that dpkg is to install.
 pub(crate) const PACKAGES: &str = "/run/packages";
 
-/// `preinst install` of every package that has one, as dpkg would have run it on unpacking
+/// Plans `preinst install` of every package that has one, as dpkg would have run it on unpacking
 /// (Debian Policy 6.5), then `dpkg --configure`.
 pub(crate) fn configure(packages: &[UnpackedPackage], epoch: Epoch, limits: Timeouts) -> Result<Vec<Run>> {
     let mut with_preinst: Vec<_> =
@@ -58,7 +58,7 @@ pub(crate) fn configure(packages: &[UnpackedPackage], epoch: Epoch, limits: Time
     Ok(runs)
 }
 
-/// dpkg installs the files that the sandbox shows under [`PACKAGES`].
+/// Has dpkg install the files that the sandbox shows under [`PACKAGES`].
 pub(crate) fn install(epoch: Epoch, limits: Timeouts) -> Run {
     dpkg("installing the role's packages", &["--install", "--recursive", PACKAGES], epoch, limits)
 }
@@ -70,7 +70,7 @@ fn dpkg(what: &str, arguments: &[&str], epoch: Epoch, limits: Timeouts) -> Run {
     Run { what: what.to_owned(), command, environment: environment(epoch), limit: limits.dpkg }
 }
 
-/// The same for everybody, whoever builds.
+/// Returns the environment, the same whoever builds.
 pub(crate) fn environment(epoch: Epoch) -> Vec<(String, String)> {
     let epoch = epoch.seconds().to_string();
     [

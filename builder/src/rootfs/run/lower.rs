@@ -44,7 +44,7 @@ pub(crate) fn furnish(lower: &Path) -> Result<()> {
     made.map_err(|e| Fault::io("furnish", lower, e))
 }
 
-/// What this user may not set: other owners, and what a change of owner would take away again.
+/// Lists what this user may not set: other owners, and what a change of owner would take away again.
 pub(crate) fn specials(tree: &Tree) -> Result<Vec<Special>> {
     tree.iter().filter(|(_, node)| is_special(node)).map(|(path, node)| special(path, node)).collect()
 }

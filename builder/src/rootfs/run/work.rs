@@ -9,7 +9,7 @@ use crate::base::{Fault, Result};
 use crate::host::sandbox::Sandbox;
 use crate::store::Store;
 
-/// What the folders' names begin with.
+/// The beginning of the folders' names.
 const PREFIX: &str = "root-";
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -18,7 +18,7 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 pub(crate) struct Work(PathBuf);
 
 impl Work {
-    /// A new work folder. What a killed process has left, which may have owners that only a sandbox can
+    /// Makes a new work folder. What a killed process has left, which may have owners that only a sandbox can
     /// remove, is removed first.
     pub(crate) fn new(store: &Store, sandbox: &Sandbox) -> Result<Self> {
         sweep(store, sandbox)?;
@@ -31,7 +31,7 @@ impl Work {
         &self.0
     }
 
-    /// Where a lower tree of this run's own goes.
+    /// Returns the folder for a lower tree of this run's own.
     pub(crate) fn lower(&self) -> PathBuf {
         self.0.join("lower")
     }

@@ -23,7 +23,7 @@ use builder::pack::disk::grub::{self, Grub};
 use builder::pack::disk::initramfs::Kernel;
 use builder::pack::disk::writer::BlockWriter as _;
 use builder::pack::disk::{DiskSpec, SLACK};
-use builder::plan::{Plan, Step};
+use builder::plan::{DiskStep, Plan, Step};
 use builder::rootfs::tools::Tools;
 use builder::store::Store;
 
@@ -119,7 +119,7 @@ fn hale(context: &Context, boot: &Tools, to: &Path) -> Result<()> {
     tree.insert(TreePath::new(UNIT)?, own.file(unit(), 0o644))?;
     tree.insert(TreePath::new(WANTED)?, Node::symlink(format!("/{UNIT}")))?;
     store.put_all(&own)?;
-    let Step::Disk { arguments, epoch, .. } = &plan.find("disk")?.1.step else {
+    let Step::Disk(DiskStep { arguments, epoch, .. }) = &plan.find("disk")?.1.step else {
         return Err(Fault::bug("the disk is made in another way"));
     };
     let disk = DiskSpec {

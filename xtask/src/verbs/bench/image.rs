@@ -16,7 +16,7 @@ use builder::build::planner::BuildTarget;
 use builder::build::planner::system;
 use builder::host::checkout::Project;
 use builder::pack::stream::zstd::{self, Effort};
-use builder::plan::{Output, Plan, Step, StepId};
+use builder::plan::{Output, Plan, RootStep, Step, StepId};
 use builder::rootfs;
 use builder::store::Store;
 
@@ -205,7 +205,7 @@ fn cores() -> Result<(u64, u64)> {
 /// Debian's packages of a planned disk.
 pub(super) fn debs(plan: &Plan) -> Result<&BTreeMap<PackageName, StepId>> {
     match &plan.find("root")?.1.step {
-        Step::Root { packages, .. } => Ok(packages),
+        Step::Root(RootStep { packages, .. }) => Ok(packages),
         _ => Err(Fault::bug("the root is made in another way")),
     }
 }

@@ -28,12 +28,12 @@ impl Lab {
         Ok(Self { scratch, program })
     }
 
-    /// The copy's top folder.
+    /// Returns the copy's top folder.
     pub(crate) fn checkout(&self) -> PathBuf {
         self.scratch.path().join("checkout")
     }
 
-    /// The copy's store.
+    /// Returns the copy's store.
     pub(crate) fn store(&self) -> PathBuf {
         self.scratch.path().join("store")
     }
@@ -70,7 +70,7 @@ impl Lab {
     }
 }
 
-/// A number in what a verb said, by its JSON pointer (RFC 6901).
+/// Finds a number in what a verb said, by its JSON pointer (RFC 6901).
 pub(crate) fn number(said: &Value, pointer: &str) -> Result<f64> {
     let found = said.pointer(pointer).and_then(Value::as_f64);
     found.ok_or_else(|| Fault::bug(format!("no number at {pointer}")))

@@ -63,7 +63,7 @@ impl Unit {
 }
 
 impl Measurement {
-    /// The number for people, held against its goal.
+    /// Writes the number for people, held against its goal.
     pub(super) fn show(&self) -> String {
         let value = self.unit.show(self.value);
         let goal = self.goal.map_or_else(String::new, |goal| {

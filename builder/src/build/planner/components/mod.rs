@@ -1,4 +1,4 @@
-//! Component packages: other people's programs as `.deb`s of ours, as far as their bytes are here.
+//! Packages third-party programs as `.deb`s, for every component whose input is in the store.
 //!
 //! ```text
 //! dist/components/
@@ -16,7 +16,7 @@ use crate::base::{Fault, Result};
 use crate::formats::debian::version::Version;
 use crate::lock::pins::own_version;
 use crate::lock::{Lock, LockedInput, LockedOrigin};
-use crate::plan::{self, Step};
+use crate::plan::{self, BundleStep, DebStep};
 use crate::recipe::component::{Component, ComponentPackage};
 use crate::recipe::{Files, Recipe};
 use crate::store::Store;
@@ -40,7 +40,7 @@ pub fn plan(files: &Files, recipe: &Recipe, lock: &Lock, store: &Store) -> Resul
         };
         let own = own_version(recipe, Some(lock), name)?;
         let about = control(component, package, input, &own, lock);
-        let deb = Step::Deb { package: about, tree, epoch: lock.epoch };
+        let deb = DebStep { package: about, tree, epoch: lock.epoch };
         let deb = planned.plan.add(format!("deb {}", package.name), deb)?;
         let file = format!("{}_{}_{}.deb", package.name, own.without_epoch(), lock.arch);
         parts.insert(TreePath::new(file)?, deb);
@@ -51,7 +51,7 @@ pub fn plan(files: &Files, recipe: &Recipe, lock: &Lock, store: &Store) -> Resul
         parts.extend(images);
     }
     if !parts.is_empty() {
-        let goal = planned.plan.add("components", Step::Bundle { parts, bill: None })?;
+        let goal = planned.plan.add("components", BundleStep { parts, bill: None })?;
         planned.plan.want(goal);
         planned.goal = Some(goal);
     }

@@ -6,7 +6,7 @@ use crate::base::{Class, Epoch};
 use crate::build::steps::payload::unpack;
 use crate::fetch::provide;
 use crate::host::checkout::Project;
-use crate::plan::Output;
+use crate::plan::{BundleStep, DebStep, Output, PayloadStep, Step};
 
 /// A checkout of the shipped recipes that may be handed things, and a store.
 struct Bench {
@@ -60,7 +60,7 @@ impl Bench {
     /// Makes the payload of a component's plan.
     fn payload(&self, planned: &ComponentsPlan, label: &str) -> Result<crate::base::tree::Tree> {
         let (_, step) = planned.plan.find(label).unwrap();
-        let Step::Payload { input, release, texts } = &step.step else { panic!("{label}") };
+        let Step::Payload(PayloadStep { input, release, texts }) = &step.step else { panic!("{label}") };
         let input = self.store.output(input).unwrap().unwrap();
         let Output::Tree { tree } = unpack(&self.store, input, release, texts)? else { panic!("no tree") };
         self.store.tree(&tree)
@@ -81,7 +81,7 @@ fn what_is_not_here_is_listed_with_what_brings_it() {
     let planned = bench.plan().unwrap();
     assert!(planned.goal.is_none() && planned.plan.is_empty());
     let mends: BTreeMap<_, _> =
-        planned.missing.iter().map(|missing| (missing.component.as_str(), missing.help.as_str())).collect();
+        planned.missing.iter().map(|(name, missing)| (name.as_str(), missing.help.as_str())).collect();
     let names = ["cni-plugins", "cri-o", "crictl", "crun", "kube-proxy", "kubeadm", "kubectl", "kubelet"];
     assert_eq!(mends.keys().copied().collect::<Vec<_>>(), names);
     assert_eq!(mends["kubelet"], "cargo xtask fetch --only kubelet");
@@ -100,7 +100,7 @@ fn what_was_handed_over_becomes_a_package_that_says_so() {
     let own = &planned.packages["kubelet"];
     assert_eq!(own.as_str(), "1.20.2+hale1+local");
     let (_, deb) = planned.plan.find("deb kubelet").unwrap();
-    let Step::Deb { package, .. } = &deb.step else { panic!("no package") };
+    let Step::Deb(DebStep { package, .. }) = &deb.step else { panic!("no package") };
     assert_eq!(package.control["Version"], own.as_str());
     assert!(package.control["Depends"].contains("conntrack, ebtables"), "{:?}", package.control);
     let tree = bench.payload(&planned, "payload kubelet").unwrap();
@@ -108,7 +108,7 @@ fn what_was_handed_over_becomes_a_package_that_says_so() {
         tree.iter().filter(|(_, node)| !node.is_dir()).map(|(path, _)| path.as_str()).collect();
     assert_eq!(paths, ["usr/bin/kubelet", "usr/share/doc/kubelet/copyright"]);
     let (_, bundle) = planned.plan.find("components").unwrap();
-    let Step::Bundle { parts, .. } = &bundle.step else { panic!("no bundle") };
+    let Step::Bundle(BundleStep { parts, .. }) = &bundle.step else { panic!("no bundle") };
     assert_eq!(
         parts.keys().map(TreePath::as_str).collect::<Vec<_>>(),
         ["kubelet_1.20.2+hale1+local_amd64.deb"]

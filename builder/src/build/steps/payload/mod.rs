@@ -1,4 +1,4 @@
-//! Payloads: somebody else's release becomes the tree of a package of ours.
+//! Payloads: the wanted files of an upstream release become the tree of a package of ours.
 //!
 //! ```text
 //! bare program    it is the one file
@@ -12,14 +12,21 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
+use super::context::{RunStep, StepContext};
 use crate::base::name::Arch;
 use crate::base::tree::{Contents, Kind, Node, Tree, TreePath};
 use crate::base::{Digest, Fault, Result};
 use crate::formats::archive::{self, Compression, EntryKind, Sink};
 use crate::formats::debian::deb::{UnpackLimits, UnpackedDeb};
-use crate::plan::Output;
+use crate::plan::{Output, PayloadStep};
 use crate::recipe::component::{ArchiveKind, UpstreamRelease};
 use crate::store::Store;
+
+impl RunStep for PayloadStep {
+    fn run(&self, context: &StepContext<'_>) -> Result<Output> {
+        unpack(context.store, context.inputs.output(&self.input)?, &self.release, &self.texts)
+    }
+}
 
 /// Takes the wanted files out of a release of `size` bytes; their contents go to `sink`.
 pub fn tree(release: &UpstreamRelease, input: &mut dyn Read, size: u64, sink: &mut dyn Sink) -> Result<Tree> {

@@ -40,7 +40,7 @@ impl<R: Read> ArReader<R> {
         Ok(Self { inner, left: 0 })
     }
 
-    /// The next member, whose name must fit.
+    /// Reads the next member, whose name must fit.
     pub(super) fn member(&mut self, expect: &str, fits: impl Fn(&str) -> bool) -> Result<Member> {
         let mut header = [0; 60];
         fill(&mut self.inner, &mut header)
@@ -58,7 +58,7 @@ impl<R: Read> ArReader<R> {
         Ok(Member { name: name.to_owned(), size })
     }
 
-    /// The member's bytes.
+    /// Returns the member's bytes.
     pub(super) fn content(&mut self, _: &Member) -> MemberContent<'_, R> {
         MemberContent { archive: self }
     }

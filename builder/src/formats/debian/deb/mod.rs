@@ -36,7 +36,7 @@ pub struct UnpackLimits {
 }
 
 impl UnpackLimits {
-    /// For a package of `size` bytes: 64 MiB, or 300 times its size if that is more, but never over
+    /// Returns the limits for a package of `size` bytes: 64 MiB, or 300 times its size if that is more, but never over
     /// 8 GiB. The densest real packages (fonts, documentation) stay under 50 times.
     pub fn for_size(size: u64) -> Self {
         let data = size.saturating_mul(300).clamp(64 << 20, 8 << 30);
@@ -75,12 +75,12 @@ impl UnpackedDeb {
         read.map_err(|fault| fault.context(name))
     }
 
-    /// The text of a maintainer script.
+    /// Returns the text of a maintainer script.
     pub fn script(&self, script: Script) -> Option<&[u8]> {
         self.members.get(script.as_str()).map(Vec::as_slice)
     }
 
-    /// The lines of the control member `triggers` (deb-triggers(5)).
+    /// Returns the lines of the control member `triggers` (deb-triggers(5)).
     pub fn triggers(&self) -> Option<&[u8]> {
         self.members.get("triggers").map(Vec::as_slice)
     }
@@ -93,8 +93,11 @@ fn read(package: impl Read, limits: UnpackLimits, sink: &mut dyn Sink) -> Result
     assemble(members, tree)
 }
 
-/// Reads up to the data: the format's version, and the control members by name.
-fn begin<R: Read>(package: R, limits: UnpackLimits) -> Result<(ar::ArReader<R>, BTreeMap<String, Vec<u8>>)> {
+/// The files of `control.tar` by name.
+type ControlMembers = BTreeMap<String, Vec<u8>>;
+
+/// Reads up to the data: the format's version, and the control members.
+fn begin<R: Read>(package: R, limits: UnpackLimits) -> Result<(ar::ArReader<R>, ControlMembers)> {
     let mut archive = ar::ArReader::open(package)?;
     let format = archive.member("debian-binary", |name| name == "debian-binary")?;
     let mut version = Vec::new();
@@ -127,7 +130,7 @@ fn part<T, R: Read>(
 }
 
 /// The plain files of control.tar.
-fn control_members(tar: &mut Tar<&mut dyn Read>) -> Result<BTreeMap<String, Vec<u8>>> {
+fn control_members(tar: &mut Tar<&mut dyn Read>) -> Result<ControlMembers> {
     let mut members = BTreeMap::new();
     while let Some(entry) = tar.next()? {
         let Some(path) = entry.path()? else { continue };
@@ -143,7 +146,7 @@ fn control_members(tar: &mut Tar<&mut dyn Read>) -> Result<BTreeMap<String, Vec<
     Ok(members)
 }
 
-fn text<'a>(members: &'a BTreeMap<String, Vec<u8>>, name: &str) -> Result<Option<&'a str>> {
+fn text<'a>(members: &'a ControlMembers, name: &str) -> Result<Option<&'a str>> {
     match members.get(name).map(|bytes| std::str::from_utf8(bytes)) {
         Some(Err(_)) => Err(Fault::integrity(format!("{name} is not UTF-8"))),
         Some(Ok(text)) => Ok(Some(text)),
@@ -151,13 +154,13 @@ fn text<'a>(members: &'a BTreeMap<String, Vec<u8>>, name: &str) -> Result<Option
     }
 }
 
-fn control(members: &BTreeMap<String, Vec<u8>>) -> Result<Paragraph> {
+fn control(members: &ControlMembers) -> Result<Paragraph> {
     let text =
         text(members, "control")?.ok_or_else(|| Fault::integrity("control.tar has no member control"))?;
     ControlText { file: "control", text, class: Class::Integrity }.read_one()
 }
 
-fn assemble(members: BTreeMap<String, Vec<u8>>, tree: Tree) -> Result<UnpackedDeb> {
+fn assemble(members: ControlMembers, tree: Tree) -> Result<UnpackedDeb> {
     let control = control(&members)?;
     let conffile = |line: &str| {
         let path =

@@ -79,7 +79,7 @@ pub fn parse(source: ControlText<'_>, suite: &SuiteName, arch: Arch) -> Result<V
     Ok(packages)
 }
 
-/// The index's stanza for a package: its own control fields, then where and what the file is.
+/// Returns the index's stanza for a package: its own control fields, then where and what the file is.
 pub fn stanza(control: &Paragraph, path: &TreePath, size: u64, digest: Digest) -> Result<Paragraph> {
     let mut stanza = control.clone();
     let description = stanza.get("Description").map(str::to_owned);

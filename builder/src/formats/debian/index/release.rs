@@ -76,14 +76,14 @@ impl Release {
         })
     }
 
-    /// What the suite says about a file; one that it does not list is an integrity fault.
+    /// Returns the suite's entry for a file; one that it does not list is an integrity fault.
     pub fn file(&self, path: &str) -> Result<Listed> {
         self.files.get(path).copied().ok_or_else(|| {
             Fault::integrity(format!("the Release file of {} does not list {path}", self.codename))
         })
     }
 
-    /// The file's text.
+    /// Returns the file's text.
     pub fn to_text(&self) -> Result<String> {
         let mut paragraph = Paragraph::new();
         let date = self.valid_until.map(Epoch::rfc2822);

@@ -34,7 +34,7 @@ pub struct Request {
 }
 
 impl Universe {
-    /// The packages of a smallest sensible solution, sorted by name; or the reason why there is none.
+    /// Finds the packages of a smallest sensible solution, sorted by name, or the reason why there is none.
     pub fn solve(&self, wanted: &Request) -> Result<Vec<&IndexEntry>> {
         let mut clauses = wanted.clauses.clone();
         if wanted.essential {

@@ -62,7 +62,7 @@ impl<'a> Provider<'a> {
         self.pool.resolve_solvable(id).record.package
     }
 
-    /// A clause as version sets, in the order of preference. `asking` does not satisfy itself.
+    /// Turns a clause into version sets, in the order of preference. `asking` does not satisfy itself.
     pub(super) fn requirement(&self, clause: &Clause, asking: Option<usize>) -> Requirement {
         let mut sets: Vec<VersionSetId> = Vec::new();
         for relation in clause {

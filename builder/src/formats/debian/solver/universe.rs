@@ -38,12 +38,12 @@ impl Universe {
         Ok(universe)
     }
 
-    /// All versions of a package, highest first.
+    /// Returns all versions of a package, highest first.
     pub fn versions(&self, name: &str) -> impl Iterator<Item = &IndexEntry> {
         self.by_name.get(name).into_iter().flatten().map(|index| &self.packages[*index])
     }
 
-    /// Who satisfies a relation: the package of that name, then those that provide it. An unversioned
+    /// Finds what satisfies a relation: the package of that name, then those that provide it. An unversioned
     /// `Provides` does not satisfy a version test (Debian Policy 7.5).
     pub(super) fn candidates(&self, relation: &Relation) -> Vec<usize> {
         let real = self.by_name.get(relation.name.as_str()).into_iter().flatten().copied();
@@ -76,7 +76,7 @@ impl Universe {
         Ok(providers)
     }
 
-    /// How apt orders those who provide a name: essential ones, then by priority, then by name.
+    /// Orders the providers of a name as apt does: essential ones, then by priority, then by name.
     pub(super) fn rank(&self, index: usize) -> (bool, Priority, &PackageName) {
         let package = &self.packages[index];
         (!package.essential, package.priority, &package.name)

@@ -33,7 +33,7 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// The root, which carries the volume's label.
+    /// Makes the root, which carries the volume's label.
     pub(super) fn root(label: [u8; 11]) -> Self {
         Self { label: Some(label), ..Self::default() }
     }
@@ -55,14 +55,14 @@ impl Directory {
         Ok(())
     }
 
-    /// Bytes that the entries take.
+    /// Returns how many bytes the entries take.
     pub(super) fn length(&self, is_root: bool) -> u64 {
         let names: usize = self.entries.iter().map(|entry| pieces(entry) + 1).sum();
         let own = if is_root { usize::from(self.label.is_some()) } else { 2 };
         ((names + own) * ENTRY) as u64
     }
 
-    /// The entries. `own` has the clusters of this directory and its parent (0 for the root);
+    /// Returns the entries. `own` has the clusters of this directory and its parent (0 for the root);
     /// `start_of` gives the first cluster of a name, 0 for an empty file.
     pub(super) fn bytes(&self, own: Option<(u32, u32)>, start_of: impl Fn(&str) -> u32) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -149,7 +149,7 @@ fn long_entries(entry: &Entry) -> Vec<u8> {
     let sum = entry.short.iter().fold(0_u8, |sum, byte| sum.rotate_right(1).wrapping_add(*byte));
     let mut units: Vec<u16> = entry.name.encode_utf16().collect();
     let count = pieces(entry);
-    if units.len() % PIECE != 0 {
+    if !units.len().is_multiple_of(PIECE) {
         units.push(0);
     }
     units.resize(units.len().next_multiple_of(PIECE), 0xffff);
@@ -157,7 +157,7 @@ fn long_entries(entry: &Entry) -> Vec<u8> {
     for (number, piece) in units.chunks(PIECE).enumerate().take(count).rev() {
         let last = if number + 1 == count { 0x40 } else { 0 };
         let text: Vec<u8> = piece.iter().flat_map(|unit| unit.to_le_bytes()).collect();
-        bytes.push(number as u8 + 1 | last);
+        bytes.push((number as u8 + 1) | last);
         bytes.extend(&text[..10]);
         bytes.extend([LONG_NAME, 0, sum]);
         bytes.extend(&text[10..22]);

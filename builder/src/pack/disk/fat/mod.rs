@@ -41,7 +41,7 @@ pub struct Fat {
     pub length: u64,
 }
 
-/// The least length, in whole MiB and with some room, for a tree.
+/// Returns the least length, in whole MiB and with some room, for a tree.
 pub fn length(tree: &Tree) -> u64 {
     let cluster = 4096;
     let clusters: u64 = tree.iter().map(|(_, node)| size_of(node).div_ceil(cluster) + 1).sum();
@@ -118,7 +118,7 @@ struct Geometry {
 
 impl Geometry {
     fn of(spec: &Fat) -> Result<Self> {
-        if spec.length % SECTOR != 0 || !(LEAST..=MOST).contains(&spec.length) {
+        if !spec.length.is_multiple_of(SECTOR) || !(LEAST..=MOST).contains(&spec.length) {
             return Err(Fault::user("not a length for a FAT file system")
                 .expected_found(format!("{LEAST} to {MOST}, a multiple of {SECTOR}"), spec.length));
         }

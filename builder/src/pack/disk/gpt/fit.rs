@@ -43,8 +43,8 @@ impl Found {
         Ok(Self { mbr: mbr.to_vec(), disk, entries: entries.to_vec() })
     }
 
-    /// Whether the identities of the disk and of each partition are derived ones, as only ours are: other programs
-    /// draw them by lot (RFC 9562, version 4).
+    /// Returns whether the identities of the disk and of each partition are derived ones, as only ours are: other
+    /// programs draw them by lot (RFC 9562, version 4).
     pub fn is_derived(&self) -> bool {
         let used = self.entries.chunks_exact(ENTRY).filter(|entry| entry[..16] != [0; 16]);
         let mut ids = used.map(|entry| &entry[16..32]).chain([&self.disk[..]]);
@@ -52,7 +52,7 @@ impl Found {
         ids.all(|id| id[7] >> 4 == 8)
     }
 
-    /// Where the last partition ends, in bytes.
+    /// Returns the end of the last partition, in bytes.
     pub fn end(&self) -> u64 {
         let used = self.entries.chunks_exact(ENTRY).filter(|entry| entry[..16] != [0; 16]);
         let last =
@@ -78,7 +78,7 @@ impl Found {
     /// Writes the table for a disk of `length` bytes: the copy at the end first, the MBR last.
     pub fn write(&self, length: u64, out: &mut dyn BlockWriter) -> Result<()> {
         let needed = self.end() + (ENTRY_SECTORS + 1) * SECTOR;
-        if length % SECTOR != 0 || length < needed {
+        if !length.is_multiple_of(SECTOR) || length < needed {
             return Err(
                 Fault::user("the disk is too small").expected_found(format!("{needed} bytes"), length)
             );

@@ -37,7 +37,7 @@ const ENTRY_SECTORS: u64 = (ENTRIES * ENTRY) as u64 / SECTOR;
 pub struct Guid([u8; 16]);
 
 impl Guid {
-    /// An identity of its own kind for `what`, made from `seed` (RFC 9562, version 8).
+    /// Derives an identity of its own kind for `what` from `seed` (RFC 9562, version 8).
     pub fn derive(seed: &Digest, what: &str) -> Self {
         let digest = Digest::of(format!("{seed} {what}"));
         let mut bytes = [0; 16];
@@ -47,7 +47,7 @@ impl Guid {
         Self(bytes)
     }
 
-    /// The bytes in text order: how ext4 keeps its UUID.
+    /// Returns the bytes in text order: how ext4 keeps its UUID.
     pub fn bytes(self) -> [u8; 16] {
         self.0
     }
@@ -138,7 +138,7 @@ impl Gpt {
             free = part.start + part.length;
         }
         let needed = free + (ENTRY_SECTORS + 1) * SECTOR;
-        if self.length % SECTOR != 0 || self.length < needed || self.partitions.len() > ENTRIES {
+        if !self.length.is_multiple_of(SECTOR) || self.length < needed || self.partitions.len() > ENTRIES {
             return Err(
                 Fault::user("the disk is too small").expected_found(format!("{needed} bytes"), self.length)
             );

@@ -42,7 +42,7 @@ pub struct Stored<'a> {
     pub layers: Vec<(WrittenLayer, &'a Tree)>,
 }
 
-/// The store's tree and its documents; the layers' contents stay where they are. An image whose documents
+/// Lays out the store's tree and its documents; the layers' contents stay where they are. An image whose documents
 /// and layers disagree is refused.
 pub fn write(images: &[Stored], mapping: Option<Mapping>, epoch: Epoch) -> Result<(Tree, Memory)> {
     let mut store =

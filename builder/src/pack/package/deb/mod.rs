@@ -95,7 +95,7 @@ pub fn write(
     written(&name, members())
 }
 
-/// The package's file name, `NAME_VERSION_ARCH.deb`, without the version's epoch as dpkg-name(1) has it.
+/// Returns the package's file name, `NAME_VERSION_ARCH.deb`, without the version's epoch as dpkg-name(1) has it.
 /// Refuses a control file without the fields that every package has (deb-control(5)).
 pub fn file_name(control: &Paragraph) -> Result<String> {
     for field in ["Maintainer", "Description"] {
@@ -107,7 +107,7 @@ pub fn file_name(control: &Paragraph) -> Result<String> {
     Ok(format!("{package}_{}_{arch}.deb", version.without_epoch()))
 }
 
-/// The tree's size once installed, in KiB, by dpkg's rule (deb-substvars(5), `Installed-Size`): files and
+/// Returns the tree's size once installed, in KiB, by dpkg's rule (deb-substvars(5), `Installed-Size`): files and
 /// links rounded up one by one, and 1 for everything else, the root with it.
 pub fn installed_size(tree: &Tree) -> u64 {
     let kib = |node: &Node| match &node.kind {
@@ -253,6 +253,18 @@ pub(crate) fn sample(control: &str, tree: &Tree, contents: &dyn Contents) -> Vec
     let (mut scratch, mut out) = (io::Cursor::new(Vec::new()), Vec::new());
     write(&deb, contents, Epoch::new(1).unwrap(), &mut scratch, &mut out).unwrap();
     out
+}
+
+/// For tests: a package with one file of its own name.
+#[cfg(test)]
+pub(crate) fn sample_named(name: &str) -> Vec<u8> {
+    use crate::base::tree::{Memory, TreePath};
+    let (mut tree, mut contents) = (Tree::new(), Memory::default());
+    tree.insert(TreePath::new(format!("usr/share/{name}")).unwrap(), contents.file(name, 0o644)).unwrap();
+    let control = format!(
+        "Package: {name}\nVersion: 1\nArchitecture: all\nMaintainer: T <t@example.org>\nDescription: t\n"
+    );
+    sample(&control, &tree, &contents)
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ pub(crate) enum State {
 }
 
 impl State {
-    /// For people.
+    /// Writes the state for people.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Begun => "not done",
@@ -96,12 +96,12 @@ impl FirstBoot {
         };
     }
 
-    /// When the kernel started, in seconds after power-on: before that, firmware and boot loader ran.
+    /// Returns when the kernel started, in seconds after power-on: before that, firmware and boot loader ran.
     pub(crate) fn kernel(&self) -> Option<f64> {
         self.report.as_ref().map(|(at, report)| (at - seconds(report.uptime)).max(0.0))
     }
 
-    /// When the last phase was done, if all that was told of were and the machine says that it is finished.
+    /// Returns when the last phase was done, if all that was told of were and the machine says that it is finished.
     pub(crate) fn done(&self) -> Option<f64> {
         let last = self.phases.iter().map(|phase| phase.last).reduce(f64::max)?;
         let all = self.phases.iter().all(|phase| phase.state == State::Done);

@@ -57,7 +57,7 @@ impl Composition {
         Ok(composition)
     }
 
-    /// Everything together.
+    /// Adds everything together.
     pub(crate) fn whole(&self) -> Weight {
         self.packages.values().chain([&self.made]).fold(Weight::default(), |sum, weight| Weight {
             files: sum.files + weight.files,

@@ -57,7 +57,7 @@ impl Listener {
         Ok(self.heard.len() > lines)
     }
 
-    /// Whether the machine has said all that it says.
+    /// Returns whether the machine has said all that it says.
     pub(crate) fn is_told(&self) -> bool {
         FirstBoot::of(&self.heard).report.is_some()
     }

@@ -27,7 +27,7 @@ pub(crate) struct Page {
 const ROWS: usize = 30;
 
 impl Page {
-    /// The page's text.
+    /// Writes the page's text.
     pub(crate) fn html(&self) -> String {
         let title = format!("First boot of a {}", self.subject);
         let report = self.boot.report.as_ref().map(|(_, report)| report);
