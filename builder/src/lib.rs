@@ -6,7 +6,7 @@
 /// Values that all others speak in: digests, names, texts, trees, faults.
 pub mod base;
 
-/// Debian's and other people's formats as data.
+/// Debian's and other third-party formats as data.
 pub mod formats;
 
 /// What people decide: site, line, roles, components.

@@ -44,7 +44,7 @@ pub struct BundlePackage {
     pub version: Version,
     /// Its architecture.
     pub arch: Arch,
-    /// Whence its files come.
+    /// Where its files come from.
     pub origin: FileOrigin,
     /// The digest of its source.
     pub source: Checksum,
@@ -54,7 +54,7 @@ pub struct BundlePackage {
     pub tree: StepId,
 }
 
-/// Whence a file comes.
+/// Where a file comes from.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FileOrigin {

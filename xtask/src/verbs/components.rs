@@ -1,4 +1,4 @@
-//! `cargo xtask build components`: other people's programs as packages, as far as their bytes are here.
+//! `cargo xtask build components`: third-party programs as packages, each whose input is in the store.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -43,7 +43,7 @@ impl Key {
     }
 }
 
-/// Where the key is. Never in the checkout, whence it could reach a commit, a package or an image.
+/// Where the key is. Never in the checkout: from there it could reach a commit, a package or an image.
 pub(crate) fn place(given: Option<PathBuf>, context: &Context) -> Result<PathBuf> {
     let path = match given {
         Some(path) => std::path::absolute(&path).map_err(|e| Fault::io("find", &path, e))?,

@@ -31,7 +31,7 @@ pub fn assemble(disk: &DiskSpec, tree: &Tree, store: &Store, tools: &Tools) -> R
     Ok(Output::Blob { content, size })
 }
 
-/// The first root of this one, made once for all roots that have the same in it.
+/// The initramfs of a root, made once for all roots that have the same in it.
 fn initramfs(epoch: Epoch, root: &Tree, store: &Store) -> Result<Vec<u8>> {
     let init = match root.get(INIT) {
         Some(Node { kind: Kind::File { content, .. }, .. }) => store.read(content)?,

@@ -1,4 +1,4 @@
-//! The archive that the kernel unpacks as its first root: cpio, "newc" format
+//! The archive that the kernel unpacks as its initramfs: cpio, "newc" format
 //! (kernel documentation, `driver-api/early-userspace/buffer-format`).
 //!
 //! ```text

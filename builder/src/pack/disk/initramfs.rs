@@ -1,4 +1,4 @@
-//! The first root: `init`, the kernel modules that a root disk may need, and an index of them.
+//! The initramfs: `init`, the kernel modules that a root disk may need, and an index of them.
 //!
 //! Not the distribution's generator: the choice is this module's list and what `modules.dep` says it
 //! needs, so the same tree gives the same bytes. `init` loads what the machine's devices ask for.

@@ -67,7 +67,7 @@ pub struct Boot<'a> {
 }
 
 impl DiskSpec {
-    /// The kernel's whole command line. Neither `ro` nor `rw`: our first root looks at the file system's state.
+    /// The kernel's whole command line. Neither `ro` nor `rw`: our initramfs looks at the file system's state.
     pub fn command_line(&self) -> String {
         let root = Guid::derive(&self.identity, ROOT_LABEL);
         format!("root=UUID={root} {}", self.arguments).trim_end().to_owned()

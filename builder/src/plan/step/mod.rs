@@ -42,7 +42,7 @@ pub enum Step {
         /// The package.
         deb: StepId,
     },
-    /// Programs out of somebody else's release, as the tree of a package.
+    /// Programs out of an upstream release, as the tree of a package.
     Payload {
         /// The release's bytes.
         input: StepId,
@@ -261,8 +261,8 @@ impl Step {
     /// Raised when the same text gives other bytes than before.
     fn format(&self) -> u32 {
         match self {
-            // Compressed by libzstd since 2; its command line leaves the root's state to the first root since 3; its
-            // initramfs has drivers that are compressed one by one since 4.
+            // Compressed by libzstd since 2; its command line leaves the root's state to the initramfs since 3,
+            // which has drivers that are compressed one by one since 4.
             Self::Disk { .. } => 4,
             // One file system since.
             Self::Preload { .. } => 2,
@@ -321,7 +321,7 @@ impl Step {
 }
 
 impl StepId {
-    /// The id of the step that stands for bytes pinned by `checksum`: what they are, not whence.
+    /// The id of the step that stands for bytes pinned by `checksum`: what they are, not where they come from.
     pub fn of_input(checksum: Checksum) -> Result<Self> {
         Step::Input { checksum }.id()
     }

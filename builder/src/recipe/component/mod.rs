@@ -162,7 +162,7 @@ impl ArchiveKind {
     }
 }
 
-/// A `.deb` of ours, around somebody else's program.
+/// A `.deb` of ours, around a third-party program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ComponentPackage {
     /// Its name.

@@ -1,4 +1,4 @@
-//! Component packages: other people's programs as `.deb`s of ours, as far as their bytes are here.
+//! Component packages: third-party programs as `.deb`s of ours, each whose input is in the store.
 //!
 //! ```text
 //! dist/components/

@@ -1,4 +1,4 @@
-//! Payloads: somebody else's release becomes the tree of a package of ours.
+//! Payloads: an upstream release becomes the tree of a package of ours.
 //!
 //! ```text
 //! bare program    it is the one file
