@@ -287,7 +287,7 @@ pub fn lock(project: &Project, recipe: &Recipe, store: &Store) -> Result<Lock> {
         sources: recipe.sources.keys().cloned().collect(),
     };
     let mirrors = Mirrors::read(&["/etc/apt/sources.list", "/etc/apt/sources.list.d"].map(PathBuf::from))?;
-    let snapshot = reader.snapshot(&mirrors, &project.files()?, &recipe.line, None)?;
+    let snapshot = reader.snapshot(&mirrors, project.files()?, &recipe.line, None)?;
     resolve(recipe, snapshot, UpdatePolicy::All)
 }
 

@@ -16,10 +16,11 @@ use tests::checkout::top;
 use tests::tools::{need_root, put, run, said, succeed, tool};
 
 fn role_bundles(role: &str) -> Vec<Bundle> {
-    let files = Project::at(top()).files().unwrap_or_else(|e| panic!("{e}"));
-    let recipe = Recipe::parse(&files, &LineName::new("1.17").unwrap()).unwrap_or_else(|e| panic!("{e}"));
+    let project = Project::at(top());
+    let files = project.files().unwrap_or_else(|e| panic!("{e}"));
+    let recipe = Recipe::parse(files, &LineName::new("1.17").unwrap()).unwrap_or_else(|e| panic!("{e}"));
     let role = recipe.role(role).unwrap();
-    bundles(&files, &recipe, role, None, &BTreeMap::new()).unwrap_or_else(|e| panic!("{e}"))
+    bundles(files, &recipe, role, None, &BTreeMap::new()).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// A root with a role's files, the targets that every systemd has, and programs to be found.

@@ -6,6 +6,7 @@ mod install;
 mod lint;
 mod messages;
 mod pipe;
+mod project;
 mod repository;
 mod reproducible;
 mod spared;

@@ -169,7 +169,7 @@ fn places_that_are_none() {
     let output = run(checkout.command(&["build", "master"]).env("HALE_ROOT", &nothing));
     assert_eq!(output.status.code(), Some(2), "{}", said(&output));
     assert!(said(&output).contains("is no checkout of Hale: it has no recipes/"), "{}", said(&output));
-    assert!(said(&output).contains("set HALE_ROOT"), "{}", said(&output));
+    assert!(said(&output).contains("name it with --project"), "{}", said(&output));
     assert_eq!(fs::read_dir(&nothing).unwrap().count(), 0);
 
     symlink(&nothing, checkout.path("link")).unwrap();

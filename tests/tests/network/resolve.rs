@@ -49,7 +49,7 @@ fn apt_would_install_what_the_lock_holds() {
         sources: recipe.sources.keys().cloned().collect(),
     };
     let mirrors = Mirrors::read(&sources).unwrap();
-    let snapshot = || reader.snapshot(&mirrors, &project.files().unwrap(), &recipe.line, None);
+    let snapshot = || reader.snapshot(&mirrors, project.files().unwrap(), &recipe.line, None);
     let lock =
         resolve(&recipe, snapshot().unwrap_or_else(|fault| panic!("{fault}")), UpdatePolicy::All).unwrap();
 

@@ -67,6 +67,8 @@ fn test() -> Result<TestProject> {
     let text = std::fs::read_to_string(&line).expect("a line");
     let pins: String = PROGRAMS.map(pin).concat();
     put(line, text.replacen("[rules.", &format!("{pins}[rules."), 1));
+    // Read anew, now that the line is another.
+    let project = Project::at(&top);
     let recipe = project.recipe(&project.default_line()?)?;
     let lock = lock(&project, &recipe, &store)?;
     project.write_lock(&lock)?;
@@ -81,11 +83,11 @@ fn test() -> Result<TestProject> {
 impl TestProject {
     /// A plan of the packages, by the recipe as it is now.
     fn plan(&self) -> Plan {
-        let project = &self.project;
+        let project = Project::at(self.project.root());
         let files = project.files().expect("files");
         let planned = project
             .recipe(&self.lock.line)
-            .and_then(|recipe| components::plan(&files, &recipe, &self.lock, &self.store));
+            .and_then(|recipe| components::plan(files, &recipe, &self.lock, &self.store));
         planned.unwrap_or_else(|fault| panic!("{fault}")).plan
     }
 

@@ -10,7 +10,6 @@ use builder::build::executor::{BuildResults, StepResult};
 use builder::build::planner::BuildTarget;
 use builder::build::planner::bundle::{self, BundlePlan};
 use builder::dist::repository::COMPONENTS;
-use builder::host::checkout::Project;
 use builder::lock::LockedOrigin;
 use builder::plan::Output;
 use builder::recipe::ResolvedOrigin;
@@ -64,8 +63,8 @@ struct WrittenFile {
 impl Build {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let store = Store::open(&context.store)?;
-        let project = Project::at(&context.root);
-        let line = self.target.line(&project)?;
+        let project = context.project()?;
+        let line = self.target.line(project)?;
         let dist = self.dist.clone().map_or_else(|| project.dist(&line), Ok)?;
         if self.target.has_roles() {
             self.roles(context, &store, &dist)?;
@@ -126,7 +125,8 @@ impl Bundle<'_> {
 
     /// The role's components. A bundle depends on their packages and holds none of them.
     fn missing(&self, store: &Store) -> Result<BTreeMap<String, NotIncluded>> {
-        let BundlePlan { files, recipe, lock, .. } = self.planned;
+        let BundlePlan { recipe, lock, .. } = self.planned;
+        let files = self.target.project.files()?;
         let mut absent: BTreeMap<_, _> =
             builder::build::planner::components::plan(files, recipe, lock, store)?
                 .missing

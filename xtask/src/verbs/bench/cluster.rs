@@ -42,7 +42,7 @@ pub(crate) fn run(context: &Context, record: &mut dyn FnMut(Measurement)) -> Res
 
 /// Runs stages on the disks that `folder` has, and gives the times that it has then.
 fn stages(context: &Context, folder: &Path, which: &[&str]) -> Result<Vec<(String, f64)>> {
-    let mut cargo = test::cargo(context);
+    let mut cargo = test::cargo(context)?;
     cargo.args(["--test", "machines", "--", "--nocapture"]).args(which);
     let folders = [("HALE_STORE", context.store.as_os_str()), ("HALE_CLUSTER", OsStr::new(folder))];
     test::run(cargo.envs(folders))?;
