@@ -40,7 +40,7 @@ pub fn copy(to: &Path) {
 static PROGRAMS: Mutex<BTreeMap<Epoch, Vec<u8>>> = Mutex::new(BTreeMap::new());
 
 /// Puts `hale`, compiled from the project's own checkout, into a store as what the copy at `checkout` would
-/// make for `epoch`: compiling it again would give the same bytes (tests/program.rs) and take a minute.
+/// make for `epoch`: compiling it again would give the same bytes (`tests/tests/formats/program.rs`) and take a minute.
 pub fn carry_program(checkout: &Path, epoch: Epoch, store: &Path) {
     let carry = || -> Result<()> {
         let sources = cargo::identity(checkout, &toolchain())?;

@@ -108,7 +108,7 @@ impl Shelf {
             provide::add(&self.project(), &store, &self.line()?, name, &version, &file)?;
         }
         let lock = self.lock()?;
-        let components = components::plan(&self.project().files()?, &recipe, &lock, &store)?;
+        let components = components::plan(self.project().files()?, &recipe, &lock, &store)?;
         assert!(components.missing.is_empty(), "{:?}", components.missing);
         self.make(&store, &components.plan, components.goal.expect("there are components"), "components")?;
         for role in recipe.roles.values() {

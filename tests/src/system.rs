@@ -32,6 +32,7 @@ use builder::rootfs::tools;
 use builder::store::Store;
 use tempfile::TempDir;
 
+use crate::checkout::top;
 use crate::tools::{put, succeed, tool};
 
 /// What a plan is made from.
@@ -65,18 +66,18 @@ impl TestSystem {
     /// The site's line: copies the checkout, locks, fetches. The store is `$HALE_STORE` if there is one, so
     /// that whoever works on the tests fetches nothing twice.
     pub fn new() -> Result<Self> {
-        Self::of(&Project::at(checkout()).default_line()?)
+        Self::of(&Project::at(top()).default_line()?)
     }
 
     /// The same with another line.
     pub fn of(line: &LineName) -> Result<Self> {
         let folder = tempfile::tempdir().expect("a folder");
-        let top = folder.path().join("checkout");
-        copy_sources(&top);
-        put(top.join("recipes/groups/guests.toml"), GUESTS);
-        put(top.join("recipes/groups/iso.toml"), ISO);
+        let place = folder.path().join("checkout");
+        copy_sources(&place);
+        put(place.join("recipes/groups/guests.toml"), GUESTS);
+        put(place.join("recipes/groups/iso.toml"), ISO);
         let store = std::env::var_os("HALE_STORE").map_or_else(|| folder.path().join("store"), PathBuf::from);
-        let (project, store) = (Project::at(top), Store::open(&store)?);
+        let (project, store) = (Project::at(place), Store::open(&store)?);
         let recipe = project.recipe(line)?;
         let lock = lock(&project, &recipe, &store)?;
         project.write_lock(&lock)?;
@@ -88,10 +89,10 @@ impl TestSystem {
     /// `$HALE_STORE`. Fails when a component of a role is not at hand.
     pub fn handed_over(line: &str) -> Result<Self> {
         let folder = tempfile::tempdir().expect("a folder");
-        let top = folder.path().join("checkout");
-        copy_sources(&top);
+        let place = folder.path().join("checkout");
+        copy_sources(&place);
         let line = LineName::new(line)?;
-        let (own, project) = (Project::at(checkout()), Project::at(top));
+        let (own, project) = (Project::at(top()), Project::at(place));
         if let Ok(local) = std::fs::read(own.local_lock_path(&line)) {
             put(project.local_lock_path(&line), local);
         }
@@ -166,7 +167,7 @@ impl TestSystem {
         let sources = cargo::identity(self.project.root(), &crate::checkout::toolchain())?;
         let id = Step::from(ProgramStep { sources, epoch: self.lock.epoch }).id()?;
         if self.store.output(&id)?.is_none() {
-            let deb = cargo::build(&checkout(), &crate::checkout::toolchain(), self.lock.epoch)?.deb;
+            let deb = cargo::build(top(), &crate::checkout::toolchain(), self.lock.epoch)?.deb;
             let content = self.store.put_bytes(&deb)?;
             self.store.record(&id, &Output::Blob { content, size: deb.len() as u64 })?;
         }
@@ -254,17 +255,12 @@ fn merged(path: &str) -> String {
     if linked { format!("usr/{path}") } else { path.to_owned() }
 }
 
-/// The checkout that the tests are compiled from.
-pub fn checkout() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace").to_owned()
-}
-
 /// Copies what a plan is made from.
 pub fn copy_sources(to: &Path) {
     for part in SOURCES {
-        for entry in walkdir::WalkDir::new(checkout().join(part)) {
+        for entry in walkdir::WalkDir::new(top().join(part)) {
             let entry = entry.expect("the checkout can be read");
-            let name = to.join(entry.path().strip_prefix(checkout()).expect("below the checkout"));
+            let name = to.join(entry.path().strip_prefix(top()).expect("below the checkout"));
             if entry.file_type().is_dir() {
                 std::fs::create_dir_all(name).expect("a directory can be made");
             } else if entry.path_is_symlink() {
@@ -291,7 +287,7 @@ pub fn lock(project: &Project, recipe: &Recipe, store: &Store) -> Result<Lock> {
         sources: recipe.sources.keys().cloned().collect(),
     };
     let mirrors = Mirrors::read(&["/etc/apt/sources.list", "/etc/apt/sources.list.d"].map(PathBuf::from))?;
-    let snapshot = reader.snapshot(&mirrors, &project.files()?, &recipe.line, None)?;
+    let snapshot = reader.snapshot(&mirrors, project.files()?, &recipe.line, None)?;
     resolve(recipe, snapshot, UpdatePolicy::All)
 }
 

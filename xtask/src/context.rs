@@ -1,20 +1,24 @@
 //! What every verb needs to know of its surroundings. The only place that reads the environment.
 
+use std::cell::OnceCell;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use builder::base::{Epoch, Fault, Result};
 use builder::build::steps::StepRunner;
 use builder::fetch::{Client, FetchLimits};
 use builder::host::cargo::Toolchain;
+use builder::host::checkout::Project;
 use builder::store::Store;
 
 use crate::ui::progress::{Bar, ProgressUnit, Show};
 
 /// The checkout, the store, and how to speak.
 pub(crate) struct Context {
-    /// The checkout's top folder.
-    pub(crate) root: PathBuf,
+    /// The checkout's top folder, where one was named.
+    named: Option<PathBuf>,
+    /// The checkout, found when it is first asked for.
+    project: OnceCell<Project>,
     /// The store's folder; it need not exist yet.
     pub(crate) store: PathBuf,
     /// Results as JSON on standard output.
@@ -22,16 +26,38 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Finds the checkout above this crate and the store in the user's cache directory.
-    pub(crate) fn new(store: Option<PathBuf>, json: bool) -> Result<Self> {
-        let root = std::env::var_os("HALE_ROOT").map(PathBuf::from).unwrap_or_else(|| {
-            PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().map(PathBuf::from).unwrap_or_default()
-        });
+    /// Takes the checkout and the store that are named, or the store in the user's cache directory.
+    pub(crate) fn new(project: Option<PathBuf>, store: Option<PathBuf>, json: bool) -> Result<Self> {
+        let named = project.or_else(|| std::env::var_os("HALE_ROOT").map(PathBuf::from));
         let store = match store.or_else(|| std::env::var_os("HALE_STORE").map(PathBuf::from)) {
             Some(store) => store,
             None => cache_directory()?.join("hale"),
         };
-        Ok(Self { root, store, json })
+        Ok(Self { named, project: OnceCell::new(), store, json })
+    }
+
+    /// The checkout that is named, or that the current folder lies in. It is the same value for all of a verb, which so
+    /// reads its files once.
+    pub(crate) fn project(&self) -> Result<&Project> {
+        match self.project.get() {
+            Some(project) => Ok(project),
+            None => self.find().map(|project| self.project.get_or_init(|| project)),
+        }
+    }
+
+    fn find(&self) -> Result<Project> {
+        let here = || {
+            std::env::current_dir().map_err(|e| Fault::machine("the current folder is not there").cause(e))
+        };
+        match &self.named {
+            Some(root) => Ok(Project::at(root)),
+            None => Project::above(&here()?),
+        }
+    }
+
+    /// The checkout's top folder.
+    pub(crate) fn root(&self) -> Result<&Path> {
+        self.project().map(Project::root)
     }
 }
 
@@ -78,9 +104,10 @@ impl Context {
     }
 
     /// Runs steps for this checkout, and shows how far it is.
-    pub(crate) fn runner<'s>(&self, store: &'s Store) -> StepRunner<'s> {
+    pub(crate) fn runner<'s>(&self, store: &'s Store) -> Result<StepRunner<'s>> {
         let progress = Box::new(Bar::new(self.show(), ProgressUnit::Steps, 0));
-        StepRunner { store, checkout: self.root.clone(), toolchain: self.toolchain(), progress }
+        let checkout = self.root()?.to_owned();
+        Ok(StepRunner { store, checkout, toolchain: self.toolchain(), progress })
     }
 
     /// Where the compiler is.

@@ -6,7 +6,6 @@ use builder::base::{Fault, Result};
 use builder::build::planner::BuildTarget;
 use builder::build::planner::inputs;
 use builder::build::planner::system;
-use builder::host::checkout::Project;
 use builder::plan::{DiskFormat, Plan};
 use builder::rootfs::tools::Tools;
 use builder::store::Store;
@@ -40,7 +39,7 @@ pub(crate) fn tools(context: &Context) -> Result<Tools> {
 
 /// The tools of a group, as locked for the site's line, laid out in the store.
 pub(crate) fn group(context: &Context, name: &str) -> Result<Tools> {
-    let project = Project::at(&context.root);
+    let project = context.project()?;
     let recipe = project.recipe(&project.default_line()?)?;
     let (lock, store, mut plan) = (project.lock(&recipe)?, Store::open(&context.store)?, Plan::new());
     let step = inputs::tools(&mut plan, &lock, &store, name)?;

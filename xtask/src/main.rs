@@ -36,6 +36,9 @@ struct Cli {
     /// Print results as JSON on standard output.
     #[arg(long, global = true)]
     json: bool,
+    /// The checkout [default: the one that the current folder lies in, or $HALE_ROOT].
+    #[arg(long, global = true, value_name = "DIR")]
+    project: Option<std::path::PathBuf>,
     /// Where the store is [default: the user's cache directory, or $HALE_STORE].
     #[arg(long, global = true, value_name = "DIR")]
     store: Option<std::path::PathBuf>,
@@ -89,7 +92,7 @@ enum Verb {
 }
 
 fn run(cli: Cli) -> Result<()> {
-    let context = Context::new(cli.store, cli.json)?;
+    let context = Context::new(cli.project, cli.store, cli.json)?;
     match cli.verb {
         Verb::Lock(verb) => verb.run(&context),
         Verb::Fetch(verb) => verb.run(&context),

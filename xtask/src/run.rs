@@ -13,7 +13,7 @@ use crate::target::Jobs;
 
 /// Realises a plan by running its steps for the checkout.
 pub(crate) fn realise(context: &Context, store: &Store, plan: &Plan, jobs: Jobs) -> Result<BuildResults> {
-    executor::build(plan, &context.runner(store), jobs.count())
+    executor::build(plan, &context.runner(store)?, jobs.count())
 }
 
 /// Puts what a build's goal became at `to`, and keeps all that it was made of from being collected.

@@ -94,8 +94,8 @@ impl Target {
 
     /// One order a role.
     pub(crate) fn targets(&self, context: &Context) -> Result<Vec<BuildTarget>> {
-        let project = Project::at(&context.root);
-        let line = self.line(&project)?;
+        let project = context.project()?;
+        let line = self.line(project)?;
         let recipe = project.recipe(&line)?;
         let roles: Vec<RoleName> = match &self.role {
             Selection::All => recipe.roles.keys().cloned().collect(),
@@ -125,7 +125,7 @@ pub(crate) struct Choice {
 impl Choice {
     /// The role of the line that was named, or of the site's.
     pub(crate) fn target(self, context: &Context) -> Result<BuildTarget> {
-        let project = Project::at(&context.root);
+        let project = context.project()?.clone();
         let line = self.line.of(&project)?;
         Ok(BuildTarget { project, line, role: self.role, toolchain: context.toolchain() })
     }

@@ -1,6 +1,6 @@
 //! Debian's archive, as the makers of a lock see it: signed indices from the machine's mirrors.
 //!
-//! The way of belief: pinned key -> InRelease -> digest of Packages -> digest of each package. Every
+//! The chain of trust: pinned key -> InRelease -> digest of Packages -> digest of each package. Every
 //! mirror is verified by itself, and nothing of a mirror that failed is used.
 //!
 //! ```text

@@ -1,9 +1,10 @@
-//! A checkout: reads `recipes/` and `overlays/` into values. The only reader of both.
+//! A checkout: reads `recipes/` and `overlays/` into values, once. The only reader of both.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use crate::base::name::LineName;
 use crate::base::text::SourceText;
@@ -13,16 +14,30 @@ use crate::lock::{Local, Lock};
 use crate::recipe::site::Site;
 use crate::recipe::{Files, Recipe, text_of};
 
-/// A checkout of the project.
+/// What makes a folder a checkout.
+const SITE: &str = "recipes/site.toml";
+
+/// A checkout of the project, its recipes and overlays as they were when they were first asked for. Clones share what
+/// was read.
 #[derive(Clone, Debug)]
 pub struct Project {
     root: PathBuf,
+    files: Arc<OnceLock<Files>>,
 }
 
 impl Project {
     /// Names the checkout at `root`.
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), files: Arc::default() }
+    }
+
+    /// The checkout that a folder lies in: itself, or the nearest folder above it.
+    pub fn above(folder: &Path) -> Result<Self> {
+        let found = folder.ancestors().find(|folder| folder.join(SITE).is_file());
+        found.map(Self::at).ok_or_else(|| {
+            let what = format!("{} lies in no checkout of Hale", folder.display());
+            Fault::user(what).expected_found(format!("{SITE} in it or above it"), "none").help(FIND)
+        })
     }
 
     /// Returns the checkout's top folder.
@@ -30,13 +45,20 @@ impl Project {
         &self.root
     }
 
-    /// Reads every text file below `recipes/` and `overlays/`, by its path from the checkout's top.
-    pub fn files(&self) -> Result<Files> {
+    /// Returns every text file below `recipes/` and `overlays/`, by its path from the checkout's top; reads them once.
+    pub fn files(&self) -> Result<&Files> {
+        match self.files.get() {
+            Some(files) => Ok(files),
+            None => self.read().map(|files| self.files.get_or_init(|| files)),
+        }
+    }
+
+    fn read(&self) -> Result<Files> {
         let mut files = BTreeMap::new();
         for folder in ["recipes", "overlays"] {
             if !self.root.join(folder).is_dir() {
                 let what = format!("{} is no checkout of Hale: it has no {folder}/", self.root.display());
-                return Err(Fault::user(what).help("run cargo xtask in the checkout, or set HALE_ROOT to it"));
+                return Err(Fault::user(what).help(FIND));
             }
             self.read_folder(&self.root.join(folder), folder, &mut files)?;
         }
@@ -45,13 +67,12 @@ impl Project {
 
     /// Reads the recipe of a line.
     pub fn recipe(&self, line: &LineName) -> Result<Recipe> {
-        Recipe::parse(&self.files()?, line)
+        Recipe::parse(self.files()?, line)
     }
 
     /// Reads the site's line: the one that a verb means when none is named.
     pub fn default_line(&self) -> Result<LineName> {
-        let files = self.files()?;
-        Ok(Site::parse(text_of(&files, "recipes/site.toml")?)?.line)
+        Ok(Site::parse(text_of(self.files()?, SITE)?)?.line)
     }
 
     /// Returns the folder for what is built of a line: `dist` for the site's line, `dist/LINE` for any other.
@@ -129,6 +150,9 @@ impl Project {
     }
 }
 
+/// How a person says which checkout is meant.
+const FIND: &str = "run cargo xtask in the checkout, or name it with --project DIR";
+
 fn lock_file(line: &LineName) -> String {
     format!("recipes/lines/{line}.lock")
 }
@@ -165,7 +189,7 @@ mod tests {
         let files = project.files().unwrap();
         for role in recipe.roles.values() {
             let packages =
-                crate::overlay::role_package::role_packages(&files, &recipe, role, None, &BTreeMap::new());
+                crate::overlay::role_package::role_packages(files, &recipe, role, None, &BTreeMap::new());
             for package in packages.unwrap_or_else(|e| panic!("{e}")) {
                 assert_eq!(package.control.get("Version"), Some("1.17.17+hale1"), "{}", package.name);
             }

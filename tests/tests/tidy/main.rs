@@ -1,16 +1,16 @@
 //! House rules as tests: layout, sizes, forbidden words. Every finding is listed, not only the first.
 
+mod imports;
 mod layout;
+mod modules;
 mod names;
+mod words;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use tests::checkout::top;
 use tests::tools::{succeed, tool};
-
-fn top() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace").to_owned()
-}
 
 /// Every file that git would commit, with its text; binary files are left out.
 fn files() -> Vec<(String, String)> {
@@ -35,12 +35,12 @@ fn files_and_functions_fit_a_page() {
     let mut findings = Vec::new();
     for (name, text) in files().into_iter().filter(|(name, _)| name.ends_with(".rs")) {
         let lines = code(&text).lines().count();
-        if lines > 450 {
+        if lines >= 400 {
             findings.push(format!("{name}: {lines} lines"));
         }
         findings.extend(long_functions(code(&text)).into_iter().map(|f| format!("{name}: {f}")));
     }
-    report("files stay under 450 lines and functions under 70", &findings);
+    report("files stay under 400 lines and functions under 70", &findings);
 }
 
 /// Functions over 70 lines; rustfmt closes each at the indentation where it began.

@@ -12,7 +12,6 @@ use builder::build::planner::bundle::{self, BundlePlan};
 use builder::build::planner::supply::MissingComponent;
 use builder::build::planner::{self, BuildTarget};
 use builder::dist::repository::COMPONENTS;
-use builder::host::checkout::Project;
 use builder::lock::LockedOrigin;
 use builder::plan::Output;
 use builder::recipe::ResolvedOrigin;
@@ -66,8 +65,8 @@ struct WrittenFile {
 impl Build {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let store = Store::open(&context.store)?;
-        let project = Project::at(&context.root);
-        let line = self.target.line(&project)?;
+        let project = context.project()?;
+        let line = self.target.line(project)?;
         let dist = self.dist.clone().map_or_else(|| project.dist(&line), Ok)?;
         if self.target.has_roles() {
             self.roles(context, &store, &dist)?;
@@ -128,7 +127,8 @@ impl Bundle<'_> {
 
     /// The role's components. A bundle depends on their packages and holds none of them.
     fn missing(&self, store: &Store) -> Result<BTreeMap<ComponentName, MissingComponent>> {
-        let BundlePlan { files, recipe, lock, .. } = self.planned;
+        let BundlePlan { recipe, lock, .. } = self.planned;
+        let files = self.target.project.files()?;
         let mut absent = planner::components::plan(files, recipe, lock, store)?.missing;
         let mut missing = BTreeMap::new();
         for name in &recipe.role(self.target.role.as_str())?.components {

@@ -97,7 +97,7 @@ impl Subject {
             Self::Components(project, line) => {
                 let recipe = project.recipe(line)?;
                 let lock = project.lock(&recipe)?;
-                let planned = components::plan(&project.files()?, &recipe, &lock, store)?;
+                let planned = components::plan(project.files()?, &recipe, &lock, store)?;
                 if planned.goal.is_none() {
                     let fault = Fault::user(format!("no component of line {line} is here"));
                     return Err(fault.help(format!("cargo xtask fetch {line}, or cargo xtask input add")));
@@ -136,15 +136,15 @@ impl Check {
     }
 
     fn subjects(&self, context: &Context) -> Result<Vec<Subject>> {
-        let project = Project::at(&context.root);
+        let project = context.project()?;
         let mut subjects = Vec::new();
         if self.target.has_roles() {
             let subject = if self.image { Subject::Disk } else { Subject::Role };
             subjects.extend(self.target.targets(context)?.into_iter().map(subject));
         }
         if self.target.has_components() {
-            let line = self.target.line(&project)?;
-            subjects.push(Subject::Components(project, line));
+            let line = self.target.line(project)?;
+            subjects.push(Subject::Components(project.clone(), line));
         }
         Ok(subjects)
     }
@@ -174,7 +174,7 @@ fn again(context: &Context, subject: &Subject, plan: &Plan, store: &Store) -> Re
     let scratch = tempfile::Builder::new().prefix("hale check \u{fc} ").tempdir();
     let scratch = scratch.map_err(|e| Fault::machine("no scratch directory").cause(e))?;
     let copy = scratch.path().join("a path with spaces");
-    checkout::copy(&context.root, &copy)?;
+    checkout::copy(context.root()?, &copy)?;
     let (other, proof) = (scratch.path().join("store"), scratch.path().join("conditions"));
     hand_over_inputs(plan, store, &Store::open(&other)?)?;
     let output = second(subject, plan, &other, &proof)?.env("HALE_ROOT", &copy).output();

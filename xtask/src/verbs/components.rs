@@ -7,7 +7,6 @@ use builder::base::Result;
 use builder::base::name::{ComponentName, LineName};
 use builder::build::planner::components;
 use builder::build::planner::supply::MissingComponent;
-use builder::host::checkout::Project;
 use builder::lock::Lock;
 use builder::recipe::Recipe;
 use builder::store::Store;
@@ -64,10 +63,10 @@ pub(crate) fn show_missing(missing: &BTreeMap<ComponentName, MissingComponent>) 
 
 /// Packs what is here into `to` and says what is not.
 pub(crate) fn build(context: &Context, store: &Store, line: &LineName, jobs: Jobs, to: &Path) -> Result<()> {
-    let project = Project::at(&context.root);
+    let project = context.project()?;
     let recipe = project.recipe(line)?;
     let lock = project.lock(&recipe)?;
-    let planned = components::plan(&project.files()?, &recipe, &lock, store)?;
+    let planned = components::plan(project.files()?, &recipe, &lock, store)?;
     if let Some(goal) = planned.goal {
         let built = realise(context, store, &planned.plan, jobs)?;
         publish(store, &planned.plan, goal, &built, to)?;

@@ -5,7 +5,6 @@ use builder::base::{Fault, Result, Url};
 use builder::fetch::locked;
 use builder::fetch::mirror::Mirrors;
 use builder::fetch::{self, FetchRequest, FetchSummary};
-use builder::host::checkout::Project;
 use builder::lock::{Lock, LockedOrigin, LockedSuite};
 use builder::store::Store;
 use clap::Args;
@@ -61,8 +60,8 @@ struct MissingInput {
 
 impl Fetch {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
-        let project = Project::at(&context.root);
-        let line = self.line.of(&project)?;
+        let project = context.project()?;
+        let line = self.line.of(project)?;
         let lock = project.lock(&project.recipe(&line)?)?;
         let all = self.wanted(context, &lock)?;
         let wanted: Vec<FetchRequest> = all.iter().filter(|wanted| self.means(wanted)).cloned().collect();

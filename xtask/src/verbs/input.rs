@@ -6,7 +6,6 @@ use builder::base::name::{ComponentName, LineName};
 use builder::base::{Fault, Result};
 use builder::fetch::provide;
 use builder::formats::debian::version::Version;
-use builder::host::checkout::Project;
 use builder::lock::{LockedInput, LockedOrigin};
 use builder::store::Store;
 use clap::{Args, Subcommand};
@@ -59,19 +58,19 @@ struct InputRow {
 
 impl Input {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
-        let project = Project::at(&context.root);
-        let line = self.line.of(&project)?;
+        let project = context.project()?;
+        let line = self.line.of(project)?;
         let store = Store::open(&context.store)?;
         match self.what {
             What::Add { name, path, version } => {
                 let version = Version::new(&version)?;
-                provide::add(&project, &store, &line, &name, &version, &path)?;
+                provide::add(project, &store, &line, &name, &version, &path)?;
                 eprintln!(
                     "LOCAL: this checkout now builds with your {name}; `cargo xtask input remove {name}` undoes it"
                 );
             }
             What::List => {}
-            What::Remove { name } => provide::remove(&project, &store, &line, &name)?,
+            What::Remove { name } => provide::remove(project, &store, &line, &name)?,
         }
         let local = project.local(&line)?;
         let rows =

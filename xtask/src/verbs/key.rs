@@ -49,7 +49,8 @@ pub(crate) fn place(given: Option<PathBuf>, context: &Context) -> Result<PathBuf
         Some(path) => std::path::absolute(&path).map_err(|e| Fault::io("find", &path, e))?,
         None => context.signing_key()?,
     };
-    let root = context.root.canonicalize().map_err(|e| Fault::io("find", &context.root, e))?;
+    let root = context.root()?;
+    let root = root.canonicalize().map_err(|e| Fault::io("find", root, e))?;
     let inside = |path: &Path| path.canonicalize().is_ok_and(|path| path.starts_with(&root));
     if path.ancestors().any(inside) {
         return Err(Fault::user(format!("a signing key has no place in the checkout: {}", path.display()))

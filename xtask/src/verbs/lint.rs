@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use builder::base::Result;
 use builder::base::json;
-use builder::host::checkout::Project;
 use builder::overlay::lint::lint;
 use builder::recipe::Recipe;
 use clap::Args;
@@ -21,12 +20,12 @@ pub(crate) struct Lint {
 
 impl Lint {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
-        let project = Project::at(&context.root);
+        let project = context.project()?;
         let files = project.files()?;
-        let line = self.line.of(&project)?;
+        let line = self.line.of(project)?;
         // Overlays need no lock; but one that was edited is an error wherever it is met.
         project.last_lock(&line)?;
-        let report = lint(&files, &Recipe::parse(&files, &line)?)?;
+        let report = lint(files, &Recipe::parse(files, &line)?)?;
         if context.json {
             print!("{}", String::from_utf8_lossy(&json::pretty(&report)?));
             return Ok(());

@@ -29,10 +29,10 @@ pub(crate) struct Lock {
 
 impl Lock {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
-        let project = Project::at(&context.root);
-        let line = self.line.of(&project)?;
+        let project = context.project()?;
+        let line = self.line.of(project)?;
         let recipe = project.recipe(&line)?;
-        let last = self.last(&project, &line)?;
+        let last = self.last(project, &line)?;
         let mirrors = Mirrors::read(&context.apt_sources(self.sources))?;
         let client = context.client()?;
         let reader = SuiteReader {
@@ -42,7 +42,7 @@ impl Lock {
             arch: recipe.line.arch,
             sources: recipe.sources.keys().cloned().collect(),
         };
-        let snapshot = reader.snapshot(&mirrors, &project.files()?, &recipe.line, last.as_ref())?;
+        let snapshot = reader.snapshot(&mirrors, project.files()?, &recipe.line, last.as_ref())?;
         let policy = match (&last, &self.update) {
             (Some(last), Some(package)) => UpdatePolicy::One(last, package),
             _ => UpdatePolicy::All,
@@ -52,7 +52,7 @@ impl Lock {
         if last.as_ref() != Some(&lock) {
             project.write_lock(&lock)?;
         }
-        report(context, &project, &lock, &changes)
+        report(context, project, &lock, &changes)
     }
 
     /// The lock to compare with. One that cannot be read is made anew, unless a part of it is to stay.

@@ -92,7 +92,7 @@ impl Plan {
         let store = Store::open(&context.store)?;
         for target in self.target.targets(context)? {
             let plan = self.subject.plan(&target, &store)?;
-            let (kept, missing) = executor::survey(&plan, &context.runner(&store))?;
+            let (kept, missing) = executor::survey(&plan, &context.runner(&store)?)?;
             let state = |id: StepId| match (kept.contains_key(&id), missing.contains(&id)) {
                 (true, _) => "in the store",
                 (_, true) => "to be made",

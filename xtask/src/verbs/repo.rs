@@ -9,7 +9,6 @@ use builder::build::planner::BuildTarget;
 use builder::build::planner::bundle;
 use builder::build::planner::components;
 use builder::dist::repository::{Bundles, gather, publish};
-use builder::host::checkout::Project;
 use builder::host::signing_key;
 use builder::lock::Lock;
 use builder::pack::package::repository::Suite;
@@ -42,7 +41,7 @@ pub(crate) struct Repo {
 
 /// What the plans of this checkout have made.
 fn bundles(context: &Context, recipe: &Recipe, lock: &Lock, store: &Store) -> Result<Bundles> {
-    let project = Project::at(&context.root);
+    let project = context.project()?;
     let made = |step: StepId| match store.output(&step)? {
         Some(Output::Tree { tree }) => store.tree(&tree).map(Some),
         _ => Ok(None),
@@ -57,7 +56,7 @@ fn bundles(context: &Context, recipe: &Recipe, lock: &Lock, store: &Store) -> Re
         };
         bundles.roles.extend(made(bundle::plan(&target, store)?.goal)?);
     }
-    if let Some(goal) = components::plan(&project.files()?, recipe, lock, store)?.goal {
+    if let Some(goal) = components::plan(project.files()?, recipe, lock, store)?.goal {
         bundles.components = made(goal)?;
     }
     Ok(bundles)
@@ -66,8 +65,8 @@ fn bundles(context: &Context, recipe: &Recipe, lock: &Lock, store: &Store) -> Re
 impl Repo {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let key = signing_key::open(&key::place(self.key, context)?)?;
-        let project = Project::at(&context.root);
-        let line = self.line.of(&project)?;
+        let project = context.project()?;
+        let line = self.line.of(project)?;
         let recipe = project.recipe(&line)?;
         let lock = project.lock(&recipe)?;
         let store = Store::open(&context.store)?;

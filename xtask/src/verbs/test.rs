@@ -92,21 +92,21 @@ impl Test {
             return Err(Fault::machine("tools that the tests compare us with are missing")
                 .help(format!("apt-get install {}", missing.join(" "))));
         }
-        run(cargo(context).args(self.filter))
+        run(cargo(context)?.args(self.filter))
     }
 }
 
 /// Makes `cargo test` of everything, ready for more arguments.
-pub(crate) fn cargo(context: &Context) -> Command {
+pub(crate) fn cargo(context: &Context) -> Result<Command> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
-    cargo.args(["test", "--workspace"]).current_dir(&context.root);
+    cargo.args(["test", "--workspace"]).current_dir(context.root()?);
     // What cargo tells this program of its own package makes build scripts that look at it run again.
     let told = |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|part| name.starts_with(part));
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     for name in names.filter(|name| told(name)) {
         cargo.env_remove(name);
     }
-    cargo
+    Ok(cargo)
 }
 
 /// Runs tests to a good end.

@@ -34,7 +34,7 @@ struct Damaged<'a> {
 impl Verify {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let verified = Store::open_exclusive(&context.store)?.verify()?;
-        let names = names(&Project::at(&context.root));
+        let names = context.project().map(names).unwrap_or_default();
         let damaged = verified.damaged.iter().map(|damage| {
             let inputs = damage.steps.iter().filter_map(|step| names.get(step).map(String::as_str)).collect();
             Damaged { damage, inputs }

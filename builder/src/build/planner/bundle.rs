@@ -14,15 +14,13 @@ use crate::overlay::role_package::{RolePackage, role_packages};
 use crate::plan::bill::{BillOfMaterials, BundlePackage, FileOrigin, Input};
 use crate::plan::{BundleStep, ImageStep, LayerSpec, Plan, ProgramStep, StepId, UnpackStep};
 use crate::recipe::role::Role;
-use crate::recipe::{Files, Recipe, ResolvedOrigin};
+use crate::recipe::{Recipe, ResolvedOrigin};
 use crate::store::Store;
 
 /// The role's plan and its sources. Rendered overlays are in the store already.
 pub struct BundlePlan {
     /// The steps; the bundle is the one goal.
     pub plan: Plan,
-    /// The checkout's recipes and overlays.
-    pub files: Files,
     /// The recipe.
     pub recipe: Recipe,
     /// The lock.
@@ -36,7 +34,7 @@ pub struct BundlePlan {
 /// Reads the checkout and plans. No lock, no plan.
 pub fn plan(target: &BuildTarget, store: &Store) -> Result<BundlePlan> {
     let files = target.project.files()?;
-    let recipe = Recipe::parse(&files, &target.line)?;
+    let recipe = Recipe::parse(files, &target.line)?;
     let lock = target.project.lock(&recipe)?;
     let role = recipe.role(target.role.as_str())?;
     let programs = cargo::packages(target.project.root())?;
@@ -44,13 +42,13 @@ pub fn plan(target: &BuildTarget, store: &Store) -> Result<BundlePlan> {
     for (name, version) in &programs {
         draft.program(name, version, target, &lock)?;
     }
-    for package in role_packages(&files, &recipe, role, Some(&lock), &programs)? {
+    for package in role_packages(files, &recipe, role, Some(&lock), &programs)? {
         draft.role_package(&package, &lock, store)?;
     }
     let packages =
         draft.packages.iter().map(|package| (package.name.clone(), package.version.clone())).collect();
     let goal = draft.finish(target, &recipe, &lock)?;
-    Ok(BundlePlan { plan: draft.plan, files, recipe, lock, packages, goal })
+    Ok(BundlePlan { plan: draft.plan, recipe, lock, packages, goal })
 }
 
 struct Draft {

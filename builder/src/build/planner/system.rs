@@ -60,7 +60,7 @@ pub fn plan(target: &BuildTarget, store: &Store) -> Result<DiskPlan> {
     let (recipe, lock) = (&role_packages.recipe, &role_packages.lock);
     let role = recipe.role(target.role.as_str())?;
     let mut plan = Plan::new();
-    let files = &role_packages.files;
+    let files = target.project.files()?;
     plan.absorb(components::plan(files, recipe, lock, store)?.plan)?;
     plan.absorb(role_packages.plan.clone())?;
     let machine = role_package::machine(files, recipe, role, Some(lock))?;

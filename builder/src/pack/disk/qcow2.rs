@@ -114,7 +114,7 @@ impl Layout {
 mod tests {
     use super::*;
 
-    /// `qemu-img check` and `compare` are asked in `tests/tests/disk.rs`.
+    /// `qemu-img check` and `compare` are asked in `tests/tests/formats/disk.rs`.
     #[test]
     fn holes_stay_out() {
         let mut raw = vec![0; (CLUSTER * 5 + 512) as usize];

@@ -46,7 +46,7 @@ pub struct PackageContents<'a> {
     pub arch: Arch,
     /// Digest and length of its .deb.
     pub deb: (Digest, u64),
-    /// Whence its files come.
+    /// Where its files come from.
     pub origin: FileOrigin,
     /// The digest of its source: an overlay's or a program's files, or what the lock pins.
     pub source: Checksum,
@@ -226,7 +226,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn every_path_says_whence_it_is() {
+    fn every_path_says_where_it_comes_from() {
         let sample = Sample::new();
         let bytes = document(&sample.bill()).unwrap();
         let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();

@@ -16,7 +16,6 @@ use builder::build::planner::system;
 use builder::build::steps::disk;
 use builder::dist::disk_image;
 use builder::host::atomic::AtomicFile;
-use builder::host::checkout::Project;
 use builder::machine::vm::{Accelerator, Bus, Console, Drive, Firmware, Machine};
 use builder::pack::disk::gpt::{Gpt, MARGIN, Partition, Purpose, SECTOR};
 use builder::pack::disk::grub::{self, Grub};
@@ -90,7 +89,7 @@ impl Boot {
 }
 
 fn target(context: &Context) -> Result<BuildTarget> {
-    let project = Project::at(&context.root);
+    let project = context.project()?.clone();
     Ok(BuildTarget {
         line: project.default_line()?,
         role: ROLE.parse()?,

@@ -22,15 +22,15 @@ pub(crate) fn run(context: &Context, record: &mut dyn FnMut(Measurement)) -> Res
     let folder = tempfile::tempdir().map_err(|e| Fault::machine("no scratch folder").cause(e))?;
     let mut preloaded: f64 = 0.0;
     for run in 1..=RUNS {
-        for (what, took) in stages(context, folder.path(), &["up::", "--include-ignored"])? {
+        for (what, took) in stages(context, folder.path(), &["cluster::up::", "--include-ignored"])? {
             if what == BOOTSTRAP {
                 preloaded = preloaded.max(took);
             }
             record(seconds(&format!("{run} of {RUNS}: {what}"), took, None));
         }
     }
-    stages(context, folder.path(), &["--skip", "up::"])?;
-    let imported = stages(context, folder.path(), &["import::", "--include-ignored"])?;
+    stages(context, folder.path(), &["cluster::", "--skip", "cluster::up::"])?;
+    let imported = stages(context, folder.path(), &["cluster::import::", "--include-ignored"])?;
     for (what, took) in imported {
         record(seconds(&format!("images imported: {what}"), took, None));
         if what == BOOTSTRAP {
@@ -42,8 +42,8 @@ pub(crate) fn run(context: &Context, record: &mut dyn FnMut(Measurement)) -> Res
 
 /// Runs stages on the disks that `folder` has, and gives the times that it has then.
 fn stages(context: &Context, folder: &Path, which: &[&str]) -> Result<Vec<(String, f64)>> {
-    let mut cargo = test::cargo(context);
-    cargo.args(["--test", "cluster", "--", "--nocapture"]).args(which);
+    let mut cargo = test::cargo(context)?;
+    cargo.args(["--test", "machines", "--", "--nocapture"]).args(which);
     let folders = [("HALE_STORE", context.store.as_os_str()), ("HALE_CLUSTER", OsStr::new(folder))];
     test::run(cargo.envs(folders))?;
     let path = folder.join("times.json");

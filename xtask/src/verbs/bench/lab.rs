@@ -24,7 +24,7 @@ impl Lab {
         let scratch = scratch.map_err(|e| Fault::machine("no scratch directory").cause(e))?;
         let program =
             std::env::current_exe().map_err(|e| Fault::machine("cannot find this program").cause(e))?;
-        checkout::copy(&context.root, &scratch.path().join("checkout"))?;
+        checkout::copy(context.root()?, &scratch.path().join("checkout"))?;
         Ok(Self { scratch, program })
     }
 

@@ -11,8 +11,8 @@ const CUTS: u32 = 50;
 
 /// Runs the test with more cuts; it fails if one disk of them does not come up.
 pub(crate) fn run(context: &Context, record: &mut dyn FnMut(Measurement)) -> Result<()> {
-    let mut cargo = test::cargo(context);
-    test::run(cargo.args(["--test", "machine", "cut"]).env("HALE_CUTS", CUTS.to_string()))?;
+    let mut cargo = test::cargo(context)?;
+    test::run(cargo.args(["--test", "machines", "machine::cut::"]).env("HALE_CUTS", CUTS.to_string()))?;
     let what = "flushes that a first boot was cut at, and came up".to_owned();
     record(Measurement { what, value: f64::from(CUTS), unit: Unit::Count, goal: None });
     Ok(())

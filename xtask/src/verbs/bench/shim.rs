@@ -55,7 +55,7 @@ fn config() -> String {
 pub(super) fn run(context: &Context, record: &mut dyn FnMut(Measurement)) -> Result<()> {
     let scratch = tempfile::tempdir().map_err(|e| Fault::machine("no scratch directory").cause(e))?;
     let (deb, root) = (scratch.path().join("hale.deb"), scratch.path().join("root"));
-    let package = cargo::build(&context.root, &context.toolchain(), Epoch::new(0)?)?;
+    let package = cargo::build(context.root()?, &context.toolchain(), Epoch::new(0)?)?;
     fs::write(&deb, package.deb).map_err(|e| Fault::io("write", &deb, e))?;
     succeed(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(&root), "dpkg")?;
     let template = scratch.path().join("template");

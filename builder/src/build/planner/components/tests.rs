@@ -54,7 +54,7 @@ impl Bench {
             sources: BTreeMap::new(),
         };
         let local = self.project.local(&recipe.line.name).unwrap();
-        plan(&self.project.files().unwrap(), &recipe, &lock.with_local(&local), &self.store)
+        plan(self.project.files().unwrap(), &recipe, &lock.with_local(&local), &self.store)
     }
 
     /// Makes the payload of a component's plan.

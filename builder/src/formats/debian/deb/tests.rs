@@ -376,19 +376,16 @@ fn a_failing_sink_is_not_called_corruption() {
             Err(Fault::machine("no space left"))
         }
     }
-    let fault = UnpackedDeb::read("demo.deb", package(&tar(vec![file("./x")])).as_slice(), LIMITS, &mut Full)
-        .unwrap_err();
+    let good = package(&tar(vec![file("./x")]));
+    let fault = UnpackedDeb::read("demo.deb", &good[..], LIMITS, &mut Full).unwrap_err();
     assert_eq!(fault.class(), Class::Machine);
 }
 
 #[test]
 fn damage_never_panics() {
     let good = package(&xz(&tar(vec![file("./x")])));
-    let packed = ar(&[
-        ("debian-binary", b"2.0\n"),
-        ("control.tar.gz", &gzip(&control())),
-        ("data.tar.xz", &xz(&tar(vec![file("./x")]))),
-    ]);
+    let (control, data) = (gzip(&control()), xz(&tar(vec![file("./x")])));
+    let packed = ar(&[("debian-binary", b"2.0\n"), ("control.tar.gz", &control), ("data.tar.xz", &data)]);
     for bytes in [good, packed] {
         for index in 0..bytes.len() {
             for bit in [0x01, 0x10, 0x80] {

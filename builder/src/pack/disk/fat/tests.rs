@@ -19,7 +19,7 @@ fn bytes(spec: &Fat, tree: &Tree, contents: &Memory) -> Result<Vec<u8>> {
     Ok(disk)
 }
 
-/// Another implementation reads what we wrote; fsck.vfat is asked in `tests/tests/disk.rs`.
+/// Another implementation reads what we wrote; fsck.vfat is asked in `tests/tests/formats/disk.rs`.
 #[test]
 fn files_come_back() {
     for (length, kind) in [

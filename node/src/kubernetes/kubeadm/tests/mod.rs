@@ -144,7 +144,7 @@ fn check_user(text: &str) {
     assert!(text.contains("server: https://10.0.3.1:6443") && text.contains("client-key-data:"), "{text}");
 }
 
-/// Like `init.yaml` it is held against the schema of kubeadm's API by the builder's lint (`tests/tests/lint.rs`).
+/// Like `init.yaml` it is held against the schema of kubeadm's API by the builder's lint (`tests/tests/cli/lint.rs`).
 #[test]
 fn a_node_joins_with_what_was_recorded() {
     let text =
