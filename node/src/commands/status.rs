@@ -9,6 +9,9 @@ use crate::bootstrap::phases;
 use crate::config::Timestamp;
 use crate::config::role::RoleConfig;
 use crate::fault::Result;
+use crate::host::Host;
+use crate::kubernetes::context::{Node, load_config};
+use crate::network::uplink;
 use crate::text::terminal::plain;
 
 /// The status of one phase.
@@ -80,6 +83,13 @@ pub fn table(lines: &[PhaseStatus]) -> Result<String> {
         }
     }
     Ok(text)
+}
+
+/// Describes what the way out lacks, a line each; nothing if it lacks nothing, or there is to be none.
+pub fn way_out(host: &dyn Host, role: &RoleConfig) -> Result<String> {
+    let config = load_config(host, role)?;
+    let lacks = uplink::lacks(&Node::new(host, role, &config)?)?.unwrap_or_default();
+    Ok(lacks.iter().map(|lack| format!("{:<14} {}\n", "uplink", plain(lack))).collect())
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use crate::fault::{Class, Fault, Result, parse_toml};
 use super::role::RoleConfig;
 use super::secrets::{CaPin, Pem, Secret, Token};
 use super::timestamp::Timestamp;
+use super::uplink::{TimeServer, UplinkConfig};
 use super::values::{AddressRange, DnsLabel, Endpoint, Interface};
 
 /// The whole file. Every key is optional; [`NodeConfig::check`] says which ones a role cannot do without.
@@ -26,6 +27,9 @@ pub struct NodeConfig {
     /// The node's place in the cluster's network.
     #[serde(default)]
     pub network: NetworkConfig,
+    /// The master's way out; without it the machine has none that hale made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uplink: Option<UplinkConfig>,
     /// What a node needs to join.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join: Option<JoinConfig>,
@@ -57,6 +61,9 @@ pub struct NetworkConfig {
     /// gateway when absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nameservers: Vec<Ipv4Addr>,
+    /// Time servers, when hale makes the bridge; those that DHCP names, or else Debian's, when absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub time_servers: Vec<TimeServer>,
 }
 
 /// Whether the role's bridge is made.
@@ -142,6 +149,7 @@ impl NodeConfig {
         let config: Self = parse_toml(file, text)?;
         config.check_network(file, text, role)?;
         config.check_secrets(file, role)?;
+        config.check_uplink(file, text, role)?;
         Ok(config)
     }
 
@@ -225,6 +233,20 @@ impl NodeConfig {
             }
             _ => Ok(()),
         }
+    }
+
+    fn check_uplink(&self, file: &str, text: &str, role: &RoleConfig) -> Result<()> {
+        let Some(uplink) = &self.uplink else { return Ok(()) };
+        let fault = |what: &str| Fault::input(what).at(file, text, uplink.interface.span());
+        if !role.is_master() {
+            return Err(fault("[uplink] is for the master; a node goes outside through it"));
+        }
+        if self.network.bridge == Bridge::Use {
+            return Err(fault("[uplink] is for bridge = \"make\" alone")
+                .help("with \"use\" the machine's network is its owner's, the way out too"));
+        }
+        let port = self.network.interface.as_ref().map(Spanned::get_ref);
+        uplink.check(file, text, &role.cluster, port)
     }
 
     fn check_secrets(&self, file: &str, role: &RoleConfig) -> Result<()> {
