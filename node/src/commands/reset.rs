@@ -158,9 +158,13 @@ mod tests {
                 let is_told = losses.iter().any(|loss| format!("/{path}").starts_with(loss.as_str()));
                 assert!(is_told || path == "var/lib/hale/journal", "{path} went without a word: {losses:?}");
             }
-            ["var/lib/cni", "etc/systemd/network"].iter().for_each(|path| drop(after.remove(*path)));
+            // The machine keeps its name.
+            let kept = ["var/lib/cni", "etc/systemd/network", "etc/hostname", "etc/hosts", "etc/hale/hosts"];
             let mut before = before;
-            before.remove("etc/systemd/network");
+            for path in kept {
+                after.remove(path);
+                before.remove(path);
+            }
             assert_eq!(after, before, "{kind}");
             let state = host.state.borrow();
             assert!(state.enabled.contains(bootstrap::UNIT) && !state.enabled.contains("kube-proxy.service"));

@@ -14,7 +14,7 @@ use crate::fault::{Class, Fault, Result, parse_toml};
 use super::role::RoleConfig;
 use super::secrets::{CaPin, Pem, Secret, Token};
 use super::timestamp::Timestamp;
-use super::uplink::{TimeServer, UplinkConfig};
+use super::uplink::{Port, TimeServer, UplinkConfig};
 use super::values::{AddressRange, DnsLabel, Endpoint, Interface};
 
 /// The whole file. Every key is optional; [`NodeConfig::check`] says which ones a role cannot do without.
@@ -64,6 +64,9 @@ pub struct NetworkConfig {
     /// Time servers, when hale makes the bridge; those that DHCP names, or else Debian's, when absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub time_servers: Vec<TimeServer>,
+    /// Ports that the packet filter opens towards the bridge besides the role's: those of pods with the host's network.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub open: Vec<Port>,
 }
 
 /// Whether the role's bridge is made.

@@ -11,7 +11,7 @@ use toml::Spanned;
 
 use crate::fault::{Fault, Result};
 
-use super::role::ClusterConfig;
+use super::role::{ClusterConfig, Protocol};
 use super::values::{Interface, serde_as_text};
 
 /// The master's interface towards the outside.
@@ -152,6 +152,43 @@ bounded!(
     "size of packets"
 );
 bounded!(VlanId, "A tagged network's number: 0 and 4095 are reserved (IEEE 802.1Q, 9.6).", 1..=4094, "VLAN");
+
+/// A port of a machine: `8080/tcp`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Port {
+    /// The transport.
+    pub protocol: Protocol,
+    /// The number; not 0.
+    pub number: u16,
+}
+
+impl FromStr for Port {
+    type Err = Fault;
+    fn from_str(text: &str) -> Result<Self> {
+        let parsed = text.split_once('/').and_then(|(number, protocol)| {
+            let protocol = match protocol {
+                "tcp" => Protocol::Tcp,
+                "udp" => Protocol::Udp,
+                _ => return None,
+            };
+            Some(Self { protocol, number: number.parse().ok().filter(|number| *number != 0)? })
+        });
+        parsed.ok_or_else(|| Fault::input(format!("{text:?} is no port such as 8080/tcp")))
+    }
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let protocol = match self.protocol {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        };
+        write!(f, "{}/{protocol}", self.number)
+    }
+}
+
+serde_as_text!(Port);
 
 /// A time server, by name or address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

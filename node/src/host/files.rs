@@ -67,6 +67,8 @@ pub fn make_directory(host: &dyn Host, path: &Path, mode: u32) -> Result<()> {
     }
     host.before_change(path)?;
     let made = fs::DirBuilder::new().recursive(true).mode(mode).create(path);
+    // The mode at creation is subject to the umask.
+    let made = made.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)));
     made.map_err(|e| full_or(e, "make directory", path))
 }
 

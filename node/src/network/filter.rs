@@ -53,7 +53,7 @@ pub fn table(node: &Node) -> String {
     chain(&mut text, "input", "filter", "filter", "drop", &[
         "iif \"lo\" accept",
         "ct state established,related accept",
-        &format!("iifname != \"{bridge}\" tcp dport @outside_tcp accept"),
+        &format!("iifname != \"{bridge}\" meta nfproto ipv4 tcp dport @outside_tcp accept"),
         &format!("iifname != \"{bridge}\" drop"),
         "tcp dport @lan_tcp accept",
         "udp dport @lan_udp accept",
@@ -82,11 +82,13 @@ pub fn table(node: &Node) -> String {
     text + "\n}\n"
 }
 
-/// Returns the ports that may listen beyond loopback, by the role's table.
+/// Returns the ports that the bridge's side may reach: what may listen beyond loopback by the role's table, and what
+/// node.toml opens.
 fn listening(node: &Node, protocol: Protocol) -> BTreeSet<u16> {
     let sockets = node.role.sockets.iter();
     let near = sockets.filter(|socket| socket.protocol == protocol && socket.bind != BindScope::Loopback);
-    near.filter_map(|socket| socket.port).collect()
+    let opened = node.config.network.open.iter().filter(|port| port.protocol == protocol);
+    near.filter_map(|socket| socket.port).chain(opened.map(|port| port.number)).collect()
 }
 
 fn ports(text: &mut String, name: &str, ports: &BTreeSet<u16>) {

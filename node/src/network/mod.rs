@@ -17,7 +17,7 @@ pub mod relay;
 pub mod uplink;
 
 /// Files that hale makes, and `hale reset` removes.
-pub const FILES: [&str; 9] = [
+pub const FILES: [&str; 8] = [
     networkd::BRIDGE_DEVICE,
     networkd::BRIDGE,
     networkd::PORT,
@@ -26,7 +26,6 @@ pub const FILES: [&str; 9] = [
     networkd::UPLINK_CARD,
     relay::PATH,
     filter::PATH,
-    names::HOSTS,
 ];
 
 /// Makes the network as node.toml says. The filter comes first: no interface is up without it.

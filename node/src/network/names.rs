@@ -10,11 +10,10 @@ use crate::fault::{Fault, Result};
 use crate::host::{Command, files};
 use crate::kubernetes::api::Member;
 use crate::kubernetes::context::Node;
+use crate::kubernetes::paths::RESOLVER;
 
 use super::{put, relay};
 
-/// File of name servers. Without it the kubelet starts no pod.
-pub const RESOLVER: &str = "/etc/resolv.conf";
 /// The machine's name (hostname(5)).
 const HOST_NAME: &str = "/etc/hostname";
 /// Names of machines (hosts(5)). A link to it is `/etc/hosts`, which no unit of ours has to be able to change then.

@@ -6,7 +6,7 @@ use crate::fault::{Class, Fault, Result};
 use crate::host::{files, ip};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::{kubeadm, paths};
-use crate::network::{self, names};
+use crate::network;
 
 /// Free space under `/var/lib` below which images and etcd will not fit, in bytes.
 const SPACE: u64 = 1 << 30;
@@ -116,9 +116,9 @@ fn bridge(node: &Node) -> Result<()> {
 }
 
 fn resolver(node: &Node) -> Result<()> {
-    if node.host.path(names::RESOLVER).exists() {
+    if node.host.path(paths::RESOLVER).exists() {
         return Ok(());
     }
-    Err(Fault::new(Class::Missing, format!("there is no {}", names::RESOLVER))
+    Err(Fault::new(Class::Missing, format!("there is no {}", paths::RESOLVER))
         .help("name a name server in it"))
 }
