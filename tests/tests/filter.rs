@@ -60,18 +60,19 @@ def lay():
     ip(f'neigh add {OUTSIDE} lladdr {MACS["outside"]} dev enp0s4', 'gate')
     ip(f'neigh add 2001:db8::2 lladdr {MACS["outside"]} dev enp0s4', 'gate')
     ip('route add 10.96.0.0/12 dev lxcbr0', 'gate')
+    ip('route add 172.16.0.9/32 via 10.0.3.16', 'gate')
     # As kube-proxy and the role's settings have it.
     sh('sysctl', '-q', '-w', 'net.ipv4.ip_forward=1', 'net.ipv4.conf.all.route_localnet=1', netns='gate')
     sh('nft', '-f', '-', netns='gate', input='''
 table ip nat {
     chain prerouting { type nat hook prerouting priority dstnat;
         ip daddr 10.96.0.10 tcp dport 53 dnat to 10.0.3.16:8080
-        ip daddr 192.0.2.1 tcp dport 30080 dnat to 10.0.3.16:8080 }
-    chain postrouting { type nat hook postrouting priority srcnat; ct status dnat masquerade }
+        ip daddr 192.0.2.1 tcp dport 30080 dnat to 10.0.3.16:8080; }
+    chain postrouting { type nat hook postrouting priority srcnat; ct status dnat masquerade; }
 }
 table ip filter {
-    chain input { type filter hook input priority filter; accept }
-    chain forward { type filter hook forward priority filter; accept }
+    chain input { type filter hook input priority filter; accept; }
+    chain forward { type filter hook forward priority filter; accept; }
 }''')
 
 # Answers with who asks, on every address, until it ends with its namespace.
@@ -146,7 +147,7 @@ def seen(frame):
     if name == 'icmp':
         # An answer has the question's number; an error has the question itself in it.
         at = 4 if body[0] in (0, 129) else 48 if v6 else 28
-        return f'icmp {source}' if struct.unpack('!H', body[at:at + 2])[0] == FROM[PHASE][0] else None
+        return f'icmp {source}' if int.from_bytes(body[at:at + 2], 'big') == FROM[PHASE][0] else None
     port, to = struct.unpack('!HH', body[:4])
     return f'{name} {source} {port}' if to == FROM[PHASE][0] or port == 7777 else None
 
@@ -305,10 +306,24 @@ fn nobody_outside_has_an_answer_and_everybody_inside_has() {
     // Without it all of them answer, by every address and protocol: this is what it keeps.
     let without = of("without");
     for answer in [
-        "tcp 192.0.2.1 6443", "tcp 192.0.2.1 22", "tcp 192.0.2.1 30080", "tcp 10.0.3.1 6443", "tcp 10.0.3.1 10250",
-        "tcp 10.0.3.2 8080", "tcp 10.0.3.16 8080", "tcp 10.96.0.10 53", "tcp 127.0.0.1 6443", "tcp 2001:db8::1 6443",
-        "udp 192.0.2.1 53", "udp 10.0.3.1 53", "udp 10.0.3.16 8080", "icmp 192.0.2.1", "icmp 10.0.3.1",
-        "icmp 10.0.3.16", "icmp 2001:db8::1", "arp 10.0.3.1",
+        "tcp 192.0.2.1 6443",
+        "tcp 192.0.2.1 22",
+        "tcp 192.0.2.1 30080",
+        "tcp 10.0.3.1 6443",
+        "tcp 10.0.3.1 10250",
+        "tcp 10.0.3.2 8080",
+        "tcp 10.0.3.16 8080",
+        "tcp 10.96.0.10 53",
+        "tcp 127.0.0.1 6443",
+        "tcp 2001:db8::1 6443",
+        "udp 192.0.2.1 53",
+        "udp 10.0.3.2 8080",
+        "udp 10.0.3.16 8080",
+        "icmp 192.0.2.1",
+        "icmp 10.0.3.1",
+        "icmp 10.0.3.16",
+        "icmp 2001:db8::1",
+        "arp 10.0.3.1",
     ] {
         assert!(without.contains(answer), "the attack does not see {answer}: {without:?}");
     }
@@ -316,11 +331,14 @@ fn nobody_outside_has_an_answer_and_everybody_inside_has() {
     assert_eq!(of("ssh"), BTreeSet::from(["tcp 192.0.2.1 22"]));
     let listed = said.split("LISTED\n").nth(1).and_then(|rest| rest.split("END\n").next()).expect("a list");
     assert_eq!(words(listed), words(&rules("master", &with_ssh).1));
-    let out = ["pod", "node", "gate"].into_iter().flat_map(|from| ["tcp", "udp"].map(|kind| format!("{from} {kind} 192.0.2.1")));
+    let out = ["pod", "node", "gate"]
+        .into_iter()
+        .flat_map(|from| ["tcp", "udp"].map(|kind| format!("{from} {kind} 192.0.2.1")));
     let out: BTreeSet<String> = out.chain(["alien silent".to_owned()]).collect();
     assert_eq!(of("out"), out.iter().map(String::as_str).collect());
     let asked = [(Protocol::Tcp, vec![22, 53, 6443, 8080, 10250]), (Protocol::Udp, vec![53, 8080])];
-    let asked = asked.into_iter().flat_map(|(protocol, ports)| ports.into_iter().map(move |port| (protocol, port)));
+    let asked =
+        asked.into_iter().flat_map(|(protocol, ports)| ports.into_iter().map(move |port| (protocol, port)));
     let answers = asked.map(|(protocol, port)| {
         let kind = if protocol == Protocol::Tcp { "tcp" } else { "udp" };
         format!("{kind} {port} {}", if is_listed(protocol, port) { "10.0.3.16" } else { "refused" })
@@ -328,7 +346,9 @@ fn nobody_outside_has_an_answer_and_everybody_inside_has() {
     let beside = ["service 10.0.3.1", "pod 10.0.3.2", "own 10.0.3.1"].map(str::to_owned);
     let lan: BTreeSet<String> = answers.chain(beside).collect();
     assert_eq!(of("lan"), lan.iter().map(String::as_str).collect());
-    assert!(is_listed(Protocol::Tcp, 6443) && is_listed(Protocol::Udp, 53) && !is_listed(Protocol::Tcp, 8080));
+    assert!(
+        is_listed(Protocol::Tcp, 6443) && is_listed(Protocol::Udp, 53) && !is_listed(Protocol::Tcp, 8080)
+    );
     // Each heard the alien words of the attack without the filter, and none that came later.
     assert_eq!(of("heard"), BTreeSet::from(["first gate", "first node", "first pod"]));
     assert_eq!(of("bare"), BTreeSet::from(["pod 10.0.3.16", "alien 172.16.0.9"]));
@@ -337,11 +357,17 @@ fn nobody_outside_has_an_answer_and_everybody_inside_has() {
 /// A node lets nothing through but what stays on its bridge, and its rules are listed as they are written, too.
 #[test]
 fn a_node_is_no_gateway() {
-    let (text, table) = rules("node", "open = [\"80/tcp\", \"81/tcp\", \"82/tcp\", \"83/tcp\", \"9000/udp\"]\n");
+    let (text, table) =
+        rules("node", "open = [\"80/tcp\", \"81/tcp\", \"82/tcp\", \"83/tcp\", \"9000/udp\"]\n");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("filter.nft");
     put(&path, &text);
-    let listed = scene(&["sh", "-ec", "nft -f \"$0\"; nft --stateless list table inet hale", path.to_str().expect("UTF-8")]);
+    let listed = scene(&[
+        "sh",
+        "-ec",
+        "nft -f \"$0\"; nft --stateless list table inet hale",
+        path.to_str().expect("UTF-8"),
+    ]);
     assert_eq!(words(&listed), words(&table));
     assert!(!table.contains("masquerade") && !table.contains("ip daddr != @cluster accept"), "{table}");
 }

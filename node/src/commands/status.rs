@@ -85,10 +85,12 @@ pub fn table(lines: &[PhaseStatus]) -> Result<String> {
     Ok(text)
 }
 
-/// Describes what the way out lacks, a line each; nothing if it lacks nothing, or there is to be none.
+/// Describes what the way out lacks, a line each; nothing if it lacks nothing, or there is to be none. A node.toml that
+/// cannot be read is told by the first phase.
 pub fn way_out(host: &dyn Host, role: &RoleConfig) -> Result<String> {
-    let config = load_config(host, role)?;
-    let lacks = uplink::lacks(&Node::new(host, role, &config)?)?.unwrap_or_default();
+    let Ok(config) = load_config(host, role) else { return Ok(String::new()) };
+    let Ok(node) = Node::new(host, role, &config) else { return Ok(String::new()) };
+    let lacks = uplink::lacks(&node)?.unwrap_or_default();
     Ok(lacks.iter().map(|lack| format!("{:<14} {}\n", "uplink", plain(lack))).collect())
 }
 

@@ -87,7 +87,8 @@ impl UplinkConfig {
         if is_near && !is_own {
             return Ok(());
         }
-        let what = if is_own { "this machine itself".to_owned() } else { format!("outside {}", first.get_ref()) };
+        let what =
+            if is_own { "this machine itself".to_owned() } else { format!("outside {}", first.get_ref()) };
         Err(Fault::input(format!("uplink.gateway {router} is {what}")).at(file, text, gateway.span()))
     }
 }
@@ -97,7 +98,11 @@ fn check_address(address: Ipv4Net, cluster: &ClusterConfig) -> Result<()> {
     // RFC 3021: a network of two addresses has no other ones.
     let is_edge = address.prefix_len() < 31
         && (address.addr() == address.network() || address.addr() == address.broadcast());
-    if is_edge || address.addr().is_loopback() || address.addr().is_multicast() || address.addr().is_unspecified() {
+    if is_edge
+        || address.addr().is_loopback()
+        || address.addr().is_multicast()
+        || address.addr().is_unspecified()
+    {
         return Err(Fault::input(format!("{address} is no address of a machine")));
     }
     match overlapped(address, cluster) {
@@ -125,9 +130,8 @@ macro_rules! bounded {
             type Error = Fault;
             fn try_from(number: i64) -> Result<Self> {
                 let fits = u16::try_from(number).ok().filter(|number| ($first..=$last).contains(number));
-                fits.map(Self).ok_or_else(|| {
-                    Fault::input(format!("{number} is no {}, {} to {}", $what, $first, $last))
-                })
+                fits.map(Self)
+                    .ok_or_else(|| Fault::input(format!("{number} is no {}, {} to {}", $what, $first, $last)))
             }
         }
 

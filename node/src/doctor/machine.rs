@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use crate::fault::{Fault, Result};
 use crate::config::node::Bridge;
+use crate::fault::{Fault, Result};
 use crate::host::{Command, files, systemd};
 use crate::kubernetes::context::Node;
 use crate::network::{filter, uplink};

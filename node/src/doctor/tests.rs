@@ -192,8 +192,13 @@ fn each_broken_promise_is_seen_alone() {
 #[test]
 fn a_door_that_is_open_and_a_way_out_that_is_not_are_seen_alone() {
     let text = |host: &FakeHost| std::fs::read_to_string(host.path(filter::PATH)).unwrap();
-    let opened = |host: &FakeHost| host.make(filter::PATH, &text(host).replace("policy drop", "policy accept"));
-    check(&opened, "packet filter", "is not the role's with node.toml's: `hale network`; another filter is in effect");
+    let opened =
+        |host: &FakeHost| host.make(filter::PATH, &text(host).replace("policy drop", "policy accept"));
+    check(
+        &opened,
+        "packet filter",
+        "is not the role's with node.toml's: `hale network`; another filter is in effect",
+    );
     let stopped = |host: &FakeHost| host.state.borrow_mut().active.retain(|unit| unit != filter::UNIT);
     check(&stopped, "packet filter", "hale-filter.service is not enabled, or does not run");
     let unplugged = |host: &FakeHost| host.make("/sys/class/net/enp0s4/carrier", "0\n");

@@ -42,25 +42,39 @@ pub fn table(node: &Node) -> String {
     ports(&mut text, "lan_udp", &listening(node, Protocol::Udp));
     ports(&mut text, "outside_tcp", &ssh.then_some(22).into_iter().collect());
     // kube-proxy has 127.0.0.0/8 routed like any other network (`route_localnet`).
-    chain(&mut text, "prerouting", "filter", "raw", "accept", &[
-        "iif \"lo\" accept",
-        "ip saddr 127.0.0.0/8 drop",
-        "ip daddr 127.0.0.0/8 drop",
-        &format!("iifname \"{bridge}\" accept"),
-        "ip saddr @cluster drop",
-        "ip daddr @cluster drop",
-    ]);
-    chain(&mut text, "input", "filter", "filter", "drop", &[
-        "iif \"lo\" accept",
-        "ct state established,related accept",
-        &format!("iifname != \"{bridge}\" meta nfproto ipv4 tcp dport @outside_tcp accept"),
-        &format!("iifname != \"{bridge}\" drop"),
-        "tcp dport @lan_tcp accept",
-        "udp dport @lan_udp accept",
-        "icmp type echo-request accept",
-        "meta l4proto tcp reject with tcp reset",
-        "reject",
-    ]);
+    chain(
+        &mut text,
+        "prerouting",
+        "filter",
+        "raw",
+        "accept",
+        &[
+            "iif \"lo\" accept",
+            "ip saddr 127.0.0.0/8 drop",
+            "ip daddr 127.0.0.0/8 drop",
+            &format!("iifname \"{bridge}\" accept"),
+            "ip saddr @cluster drop",
+            "ip daddr @cluster drop",
+        ],
+    );
+    chain(
+        &mut text,
+        "input",
+        "filter",
+        "filter",
+        "drop",
+        &[
+            "iif \"lo\" accept",
+            "ct state established,related accept",
+            &format!("iifname != \"{bridge}\" meta nfproto ipv4 tcp dport @outside_tcp accept"),
+            &format!("iifname != \"{bridge}\" drop"),
+            "tcp dport @lan_tcp accept",
+            "udp dport @lan_udp accept",
+            "icmp type echo-request accept",
+            "meta l4proto tcp reject with tcp reset",
+            "reject",
+        ],
+    );
     let mut forward = vec![
         "ct state established,related accept".to_owned(),
         format!("iifname \"{bridge}\" oifname \"{bridge}\" accept"),
@@ -71,10 +85,14 @@ pub fn table(node: &Node) -> String {
     }
     let forward: Vec<&str> = forward.iter().map(String::as_str).collect();
     chain(&mut text, "forward", "filter", "filter", "drop", &forward);
-    chain(&mut text, "output", "filter", "filter", "accept", &[
-        "oif \"lo\" accept",
-        &format!("oifname != \"{bridge}\" ip daddr @cluster drop"),
-    ]);
+    chain(
+        &mut text,
+        "output",
+        "filter",
+        "filter",
+        "accept",
+        &["oif \"lo\" accept", &format!("oifname != \"{bridge}\" ip daddr @cluster drop")],
+    );
     if node.role.is_master() {
         chain(&mut text, "postrouting", "nat", "srcnat", "accept", &[&format!("{out} masquerade")]);
     }

@@ -42,7 +42,8 @@ pub(super) fn own(node: &Node) -> Result<()> {
     let name = format!("{}\n", node.name);
     if put(node, HOST_NAME, Some(&name))? {
         // Where no D-Bus is, it is the machine's name from its next start on.
-        let _ = node.host.run(&Command::new("/usr/bin/hostnamectl", &["--transient", "hostname", &node.name]))?;
+        let _ =
+            node.host.run(&Command::new("/usr/bin/hostnamectl", &["--transient", "hostname", &node.name]))?;
     }
     let text = files::read(node.host, HOSTS)?.unwrap_or_default();
     write_hosts(node, known(node, &text))?;

@@ -17,7 +17,8 @@ fn role(kind: &str) -> RoleConfig {
 /// Does something with a machine of a role and a node.toml.
 fn with<T>(kind: &str, config: &str, act: impl Fn(&FakeHost, &Node) -> T) -> T {
     let role = role(kind);
-    let (host, config) = (FakeHost::of(&role, "10.0.3.1"), NodeConfig::parse("node.toml", config, &role).unwrap());
+    let (host, config) =
+        (FakeHost::of(&role, "10.0.3.1"), NodeConfig::parse("node.toml", config, &role).unwrap());
     act(&host, &Node::new(&host, &role, &config).unwrap())
 }
 
@@ -31,7 +32,8 @@ fn a_way_out_is_what_node_toml_says() {
         with("master", &format!("{UPLINK}{more}"), |_, node| {
             let texts = networkd::texts(node).unwrap();
             for (path, line) in expect {
-                let text = texts.iter().find(|(known, _)| known == path).unwrap().1.clone().unwrap_or_default();
+                let text =
+                    texts.iter().find(|(known, _)| known == path).unwrap().1.clone().unwrap_or_default();
                 assert!(text.contains(line), "{path} has no {line:?}: {text}");
                 assert!(!text.contains(never), "{path}: {text}");
                 assert!(text.contains("RequiredForOnline=no\n") || !text.contains("[Match]"), "{text}");
@@ -44,7 +46,11 @@ fn a_way_out_is_what_node_toml_says() {
     let lines = "Address=192.0.2.2/24\nAddress=198.51.100.2/24\nGateway=192.0.2.1\nDNS=192.0.2.53\n";
     check(fixed, &[(uplink, lines)], "DHCP");
     check("mtu = 1492\n", &[(uplink, "MTUBytes=1492\n")], "Address=");
-    let tagged = [(device, "Kind=vlan\n\n[VLAN]\nId=7\n"), (uplink, "Name=hale-uplink\n"), (card, "VLAN=hale-uplink\n")];
+    let tagged = [
+        (device, "Kind=vlan\n\n[VLAN]\nId=7\n"),
+        (uplink, "Name=hale-uplink\n"),
+        (card, "VLAN=hale-uplink\n"),
+    ];
     check("vlan = 7\n", &tagged, "MTU");
 }
 
@@ -55,22 +61,38 @@ fn a_way_out_that_cannot_be_one_is_refused_at_its_line() {
         let text = fixed.replace("make\"\n", "make\"\ninterface = \"enp0s5\"\n");
         NodeConfig::parse("node.toml", &text, &role("master")).unwrap();
         assert!(text.contains(from), "{from}");
-        let message = NodeConfig::parse("node.toml", &text.replacen(from, to, 1), &role(kind)).unwrap_err().to_string();
+        let message =
+            NodeConfig::parse("node.toml", &text.replacen(from, to, 1), &role(kind)).unwrap_err().to_string();
         assert!(message.starts_with("node.toml:") && message.contains(expect), "{message}");
     };
     check("node", "make\"\n", "make\"\naddress = \"10.0.3.2\"\n", "[uplink] is for the master");
-    check("master", "bridge = \"make\"\ninterface = \"enp0s5\"\n", "", "[uplink] is for bridge = \"make\" alone");
+    check(
+        "master",
+        "bridge = \"make\"\ninterface = \"enp0s5\"\n",
+        "",
+        "[uplink] is for bridge = \"make\" alone",
+    );
     check("master", "enp0s4", "enp0s5", "uplink.interface enp0s5 is the cluster's own network");
     check("master", "enp0s4", "lxcbr0", "is the cluster's own network");
     check("master", "enp0s4", "en/p", "no interface name");
-    check("master", "192.0.2.2/24", "10.0.3.200/24", "10.0.3.200/24 overlaps the cluster's subnet 10.0.3.0/24");
+    check(
+        "master",
+        "192.0.2.2/24",
+        "10.0.3.200/24",
+        "10.0.3.200/24 overlaps the cluster's subnet 10.0.3.0/24",
+    );
     check("master", "192.0.2.2/24", "10.0.2.2/16", "overlaps the cluster's subnet");
     check("master", "192.0.2.2/24", "10.100.0.2/24", "overlaps service-subnet 10.96.0.0/12");
     check("master", "192.0.2.2/24", "192.0.2.0/24", "is no address of a machine");
     check("master", "192.0.2.2/24", "192.0.2.255/24", "is no address of a machine");
     check("master", "192.0.2.2/24", "127.0.0.2/24", "is no address of a machine");
     check("master", "192.0.2.2/24", "192.0.2.2/33", "node.toml:");
-    check("master", "\"192.0.2.1\"", "\"192.0.3.1\"", "node.toml:8: uplink.gateway 192.0.3.1 is outside 192.0.2.2/24");
+    check(
+        "master",
+        "\"192.0.2.1\"",
+        "\"192.0.3.1\"",
+        "node.toml:8: uplink.gateway 192.0.3.1 is outside 192.0.2.2/24",
+    );
     check("master", "\"192.0.2.1\"", "\"192.0.2.2\"", "uplink.gateway 192.0.2.2 is this machine itself");
     check("master", "gateway = \"192.0.2.1\"\n", "", "lead nowhere without uplink.gateway");
     check("master", "addresses = [\"192.0.2.2/24\"]\n", "", "uplink.gateway is for uplink.addresses");
@@ -78,7 +100,12 @@ fn a_way_out_that_cannot_be_one_is_refused_at_its_line() {
     check("master", "mtu = 1500", "mtu = 90000", "90000 is no size of packets");
     check("master", "mtu = 1500", "vlan = 0", "0 is no VLAN, 1 to 4094");
     check("master", "mtu = 1500", "vlan = 4095", "4095 is no VLAN");
-    check("master", "mtu = 1500", "nameservers = [\"10.0.3.1\"]", "uplink.nameservers 10.0.3.1 is not outside");
+    check(
+        "master",
+        "mtu = 1500",
+        "nameservers = [\"10.0.3.1\"]",
+        "uplink.nameservers 10.0.3.1 is not outside",
+    );
     check("master", "make\"\n", "make\"\ntime-servers = [\"a b\"]\n", "no name or address of a time server");
     check("master", "make\"\n", "make\"\nopen = [\"0/tcp\"]\n", "no port such as 8080/tcp");
     check("master", "make\"\n", "make\"\nopen = [\"80/sctp\"]\n", "no port such as 8080/tcp");
@@ -93,8 +120,16 @@ fn the_filter_opens_what_role_and_node_toml_say() {
             assert!(!never.iter().any(|line| table.contains(line)), "{config}: {table}");
         });
     };
-    let (lan, ssh) = ("set lan_tcp {\n\t\ttype inet_service\n\t\tflags interval\n\t\telements = { 6443, 10250 }", "{ 22 }");
-    check("master", UPLINK, &[lan, "policy drop", "10.0.3.0/24, 10.96.0.0/12", "masquerade"], &[ssh, "10248"]);
+    let (lan, ssh) = (
+        "set lan_tcp {\n\t\ttype inet_service\n\t\tflags interval\n\t\telements = { 6443, 10250 }",
+        "{ 22 }",
+    );
+    check(
+        "master",
+        UPLINK,
+        &[lan, "policy drop", "10.0.3.0/24, 10.96.0.0/12", "masquerade"],
+        &[ssh, "10248"],
+    );
     check("master", &format!("{UPLINK}ssh = true\n"), &[lan, ssh], &[]);
     let node = "name = \"n\"\n[network]\nbridge = \"make\"\naddress = \"10.0.3.2\"\nopen = [\"80/tcp\", \"80/udp\"]\n";
     check("node", node, &["{ 80, 6443, 10250 }", "{ 80 }", "policy drop"], &["masquerade", ssh]);
@@ -138,12 +173,17 @@ fn machines_have_the_names_of_their_nodes() {
             let addresses = vec![address.parse().unwrap()];
             Member { name: name.into(), claim: None, given: None, addresses }
         };
-        let members = [member("gate", "10.0.3.1"), member("n-1", "10.0.3.2"), member("localhost", "10.0.3.3")];
+        let members =
+            [member("gate", "10.0.3.1"), member("n-1", "10.0.3.2"), member("localhost", "10.0.3.3")];
         names::of_members(node, &members).unwrap();
         let far = [member("gate", "10.0.3.1"), member("n-1", "10.0.3.2"), member("far", "192.0.2.1")];
         names::of_members(node, &far).unwrap();
         let expect = "10.0.3.1 gate\n10.0.3.2 n-1\n";
-        assert!(read(host, "/etc/hosts").ends_with(&format!("ip6-loopback\n{expect}")), "{}", read(host, "/etc/hosts"));
+        assert!(
+            read(host, "/etc/hosts").ends_with(&format!("ip6-loopback\n{expect}")),
+            "{}",
+            read(host, "/etc/hosts")
+        );
         // What is known stays when the network is made again.
         apply(node).unwrap();
         assert!(read(host, "/etc/hosts").ends_with(expect));

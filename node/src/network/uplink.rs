@@ -39,7 +39,9 @@ fn addresses(node: &Node, uplink: &UplinkConfig) -> Result<Vec<String>> {
     });
     let mut lacks: Vec<String> = overlaps.collect();
     let missing = uplink.addresses.iter().filter(|own| !found.contains(own.get_ref()));
-    lacks.extend(missing.map(|own| format!("{name} does not have {}: networkctl status {name}", own.get_ref())));
+    lacks.extend(
+        missing.map(|own| format!("{name} does not have {}: networkctl status {name}", own.get_ref())),
+    );
     if uplink.addresses.is_empty() && found.is_empty() {
         lacks.push(format!("no DHCP server answers on {name}: journalctl -u systemd-networkd"));
     }

@@ -18,7 +18,11 @@ fn a_machine_that_names_no_server_asks_those_of_node_toml_or_the_gateway() {
     let written = |servers: &str| format!("# Written by hale.\n{servers}");
     check(None, "", &written("nameserver 10.0.3.1\n"));
     check(None, config, &written("nameserver 192.0.2.1\nnameserver 192.0.2.2\n"));
-    check(Some(&written("nameserver 192.0.2.9\n")), config, &written("nameserver 192.0.2.1\nnameserver 192.0.2.2\n"));
+    check(
+        Some(&written("nameserver 192.0.2.9\n")),
+        config,
+        &written("nameserver 192.0.2.1\nnameserver 192.0.2.2\n"),
+    );
     check(Some("nameserver 192.0.2.9\n"), config, "nameserver 192.0.2.9\n");
 }
 
@@ -46,8 +50,7 @@ fn no_other_interface_is_touched() {
         let fake = machine(&role);
         fake.make(NodeConfig::PATH, config);
         boot(&fake, &role).unwrap();
-        let texts = crate::network::FILES
-            .map(|path| files::read(&fake, path).unwrap().unwrap_or_default());
+        let texts = crate::network::FILES.map(|path| files::read(&fake, path).unwrap().unwrap_or_default());
         let found: Vec<&str> =
             texts.iter().filter_map(|text| text.strip_prefix("[Match]\nName=")?.lines().next()).collect();
         assert_eq!(found, matched, "{config}");

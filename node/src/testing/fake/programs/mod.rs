@@ -68,7 +68,9 @@ fn ip(fake: &FakeHost, words: &[&str]) -> String {
             };
             state.addresses.iter().map(line).collect()
         }
-        _ => state.outside.iter().map(|own| format!("2: enp0s4    inet {own} scope global enp0s4\n")).collect(),
+        _ => {
+            state.outside.iter().map(|own| format!("2: enp0s4    inet {own} scope global enp0s4\n")).collect()
+        }
     }
 }
 
