@@ -341,7 +341,8 @@ mod tests {
         check("node", NODE, "node-1", "Node_1", "no node name");
         check("node", NODE, "10:00:00Z", "10:00:00+08:00", "no moment");
         check("master", NODE, "\"10.0.3.2\"", "\"10.0.3.1\"", "this is the master");
-        check("node", MASTER, "An example", "One", "must never have the cluster CA's key");
+        let other = MASTER.replace("[network]\n", "[network]\naddress = \"10.0.3.2\"\n");
+        check("node", &other, "An example", "One", "must never have the cluster CA's key");
         check("master", MASTER, "BEGIN RSA PRIVATE", "BEGIN CERT", "PEM");
         check("master", MASTER, "BEGIN CERTIFICATE", "BEGIN PUBLIC KEY", "PEM");
     }
