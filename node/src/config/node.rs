@@ -231,6 +231,9 @@ impl NodeConfig {
                 let fault = Fault::input("interface is for bridge = \"make\" alone");
                 Err(fault.at(file, text, interface.span()))
             }
+            (Bridge::Use, None, _) if !(network.open.is_empty() && network.time_servers.is_empty()) => {
+                Err(Fault::input(format!("{file}: open and time-servers are for bridge = \"make\" alone")))
+            }
             (Bridge::Make, _, None) if !role.is_master() => {
                 Err(Fault::input(format!("{file}: bridge = \"make\" needs network.address")))
             }

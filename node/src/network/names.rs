@@ -19,6 +19,10 @@ const HOST_NAME: &str = "/etc/hostname";
 /// Names of machines (hosts(5)). A link to it is `/etc/hosts`, which no unit of ours has to be able to change then.
 pub const HOSTS: &str = "/etc/hale/hosts";
 const LINK: &str = "/etc/hosts";
+const SCRATCH: &str = "/etc/.hosts.hale";
+/// What every machine has (Debian's netbase).
+const STOCK: &str = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n\
+    ff02::1 ip6-allnodes\nff02::2 ip6-allrouters\n";
 /// First line of a file that hale may write again.
 const MARK: &str = "# Written by hale.\n";
 
@@ -77,19 +81,30 @@ fn known(node: &Node, text: &str) -> BTreeMap<Ipv4Addr, DnsLabel> {
 
 fn write_hosts(node: &Node, mut names: BTreeMap<Ipv4Addr, DnsLabel>) -> Result<()> {
     names.insert(node.address()?, node.name.parse()?);
-    let mut text = format!("{MARK}127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n");
+    let mut text = format!("{MARK}{STOCK}");
     for (address, name) in names {
         let _ = writeln!(text, "{address} {}", name.as_str());
     }
     put(node, HOSTS, Some(&text)).map(drop)
 }
 
-/// Makes the link; leaves a file of somebody else's.
+/// Puts the link in place of a file that names no machine, as Debian's netbase makes it; leaves any other.
 fn link_hosts(node: &Node) -> Result<()> {
     let link = node.host.path(LINK);
-    if std::fs::symlink_metadata(&link).is_ok() {
+    let is_link = std::fs::symlink_metadata(&link).is_ok_and(|found| found.is_symlink());
+    if is_link || std::fs::read_to_string(&link).is_ok_and(|text| names_a_machine(&text)) {
         return Ok(());
     }
+    let scratch = node.host.path(SCRATCH);
     node.host.before_change(&link)?;
-    std::os::unix::fs::symlink("hale/hosts", &link).map_err(|e| Fault::io("link", &link, e))
+    let _ = std::fs::remove_file(&scratch);
+    let made = std::os::unix::fs::symlink("hale/hosts", &scratch);
+    made.and_then(|()| node.host.rename(&scratch, &link)).map_err(|e| Fault::io("link", &link, e))?;
+    files::sync(&node.host.path("/etc"))
+}
+
+fn names_a_machine(text: &str) -> bool {
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
+    let mut names = lines.flat_map(|line| line.split_whitespace().skip(1));
+    names.any(|name| name != "localhost" && !name.starts_with("ip6-"))
 }

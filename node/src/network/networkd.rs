@@ -126,7 +126,8 @@ fn uplink_text(uplink: &UplinkConfig) -> String {
         let _ = writeln!(text, "DNS={}", server.get_ref());
     }
     if uplink.addresses.is_empty() {
-        text += "DHCP=ipv4\n\n[DHCPv4]\nSendHostname=no\nUseGateway=yes\nUseHostname=no\nUseRoutes=no\n";
+        text += "DHCP=ipv4\n\n[DHCPv4]\nSendHostname=no\nUseGateway=yes\nUseHostname=no\n";
+        text += "UseRoutes=no\nRoutesToDNS=no\nRoutesToNTP=no\n";
     }
     text
 }

@@ -41,7 +41,15 @@ fn a_way_out_is_what_node_toml_says() {
         });
     };
     let (uplink, device, card) = (networkd::UPLINK, networkd::UPLINK_DEVICE, networkd::UPLINK_CARD);
-    check("", &[(uplink, "Name=enp0s4\n"), (uplink, "DHCP=ipv4\n"), (uplink, "UseRoutes=no\n")], "MTU");
+    check(
+        "",
+        &[
+            (uplink, "Name=enp0s4\n"),
+            (uplink, "DHCP=ipv4\n"),
+            (uplink, "UseRoutes=no\nRoutesToDNS=no\nRoutesToNTP=no\n"),
+        ],
+        "MTU",
+    );
     let fixed = "addresses = [\"192.0.2.2/24\", \"198.51.100.2/24\"]\ngateway = \"192.0.2.1\"\nnameservers = [\"192.0.2.53\"]\n";
     let lines = "Address=192.0.2.2/24\nAddress=198.51.100.2/24\nGateway=192.0.2.1\nDNS=192.0.2.53\n";
     check(fixed, &[(uplink, lines)], "DHCP");
@@ -72,6 +80,11 @@ fn a_way_out_that_cannot_be_one_is_refused_at_its_line() {
         "",
         "[uplink] is for bridge = \"make\" alone",
     );
+    let owners = "interface = \"enp0s5\"\n[uplink]\ninterface = \"enp0s4\"\naddresses = [\"192.0.2.2/24\"]\ngateway = \"192.0.2.1\"\nmtu = 1500\n";
+    let alone = "open and time-servers are for bridge = \"make\" alone";
+    for key in ["open = [\"80/tcp\"]", "time-servers = [\"ntp.example\"]"] {
+        check("master", &format!("bridge = \"make\"\n{owners}"), &format!("{key}\n"), alone);
+    }
     check("master", "enp0s4", "enp0s5", "uplink.interface enp0s5 is the cluster's own network");
     check("master", "enp0s4", "lxcbr0", "is the cluster's own network");
     check("master", "enp0s4", "en/p", "no interface name");
@@ -180,7 +193,7 @@ fn machines_have_the_names_of_their_nodes() {
         names::of_members(node, &far).unwrap();
         let expect = "10.0.3.1 gate\n10.0.3.2 n-1\n";
         assert!(
-            read(host, "/etc/hosts").ends_with(&format!("ip6-loopback\n{expect}")),
+            read(host, "/etc/hosts").ends_with(&format!("ip6-allrouters\n{expect}")),
             "{}",
             read(host, "/etc/hosts")
         );
@@ -189,6 +202,11 @@ fn machines_have_the_names_of_their_nodes() {
         assert!(read(host, "/etc/hosts").ends_with(expect));
         names::of_members(node, &members[..1]).unwrap();
         assert!(read(host, "/etc/hosts").ends_with("10.0.3.1 gate\n"));
+    });
+    with("master", UPLINK, |host, node| {
+        host.make("/etc/hosts", "127.0.0.1\tlocalhost\n::1\t\tlocalhost ip6-localhost # theirs\n");
+        apply(node).unwrap();
+        assert!(read(host, "/etc/hosts").ends_with("10.0.3.1 gate\n"), "{}", read(host, "/etc/hosts"));
     });
     with("master", UPLINK, |host, node| {
         host.make("/etc/hosts", "192.0.2.9 theirs\n");
