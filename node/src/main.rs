@@ -114,10 +114,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         }
         Verb::Status { json } => {
             let lines = status::lines(&role, &Journal::read(&host)?);
-            print(json, &lines, &status::table(&lines)?)?;
-            if !json {
-                print!("{}", status::way_out(&host, &role)?);
-            }
+            print(json, &lines, &(status::table(&lines)? + &status::way_out(&host, &role)?))?;
         }
         Verb::Hold { wait } => show(&apt::hold(&host, &role.package_names(), wait)?, "held"),
         Verb::Unhold { wait } => show(&apt::unhold(&host, &role.package_names(), wait)?, "let go"),
@@ -151,8 +148,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
             println!("{}", renew::renew(&Node::new(&host, &role, &config)?, force)?);
         }
         Verb::Network => {
-            let config = load_config(&host, &role)?;
-            network::apply(&Node::new(&host, &role, &config)?)?;
+            network::apply(&Node::new(&host, &role, &load_config(&host, &role)?)?)?;
         }
         Verb::Wait => {
             let config = load_config(&host, &role)?;

@@ -9,10 +9,9 @@ use std::collections::BTreeSet;
 
 use crate::config::role::{BindScope, Protocol};
 use crate::fault::Result;
+use crate::host::files;
 use crate::host::systemd::{is_active, systemctl};
 use crate::kubernetes::context::Node;
-
-use super::put;
 
 /// Its rules.
 pub const PATH: &str = "/etc/hale/filter.nft";
@@ -73,7 +72,7 @@ fn list(ports: &BTreeSet<u16>) -> String {
 
 /// Loads the rules, now and at every start before the network is up.
 pub(super) fn load(node: &Node) -> Result<()> {
-    let changed = put(node, PATH, Some(&text(node)))?;
+    let changed = files::put(node.host, PATH, Some(&text(node)))?;
     systemctl(node.host, &["enable", UNIT])?;
     if changed || !is_active(node.host, UNIT)? {
         // A restart would take systemd-networkd along.

@@ -7,7 +7,6 @@
 
 use crate::config::node::Bridge;
 use crate::fault::Result;
-use crate::host::files;
 use crate::kubernetes::context::Node;
 
 pub mod filter;
@@ -38,18 +37,6 @@ pub fn apply(node: &Node) -> Result<()> {
     filter::load(node)?;
     networkd::make(node)?;
     relay::start(node)
-}
-
-/// Writes a file, or removes it if it is to have no text; returns whether anything changed.
-fn put(node: &Node, path: &str, text: Option<&str>) -> Result<bool> {
-    if files::read(node.host, path)?.as_deref() == text {
-        return Ok(false);
-    }
-    match text {
-        Some(text) => files::write(node.host, path, text.as_bytes(), 0o644)?,
-        None => files::remove(node.host, path)?,
-    }
-    Ok(true)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::kubernetes::api::Member;
 use crate::kubernetes::context::Node;
 use crate::kubernetes::paths::RESOLVER;
 
-use super::{put, relay};
+use super::relay;
 
 /// The machine's name (hostname(5)).
 const HOST_NAME: &str = "/etc/hostname";
@@ -38,13 +38,13 @@ pub(super) fn resolver(node: &Node) -> Result<()> {
     let is_gateway = given.is_empty() || relay::is_here(node);
     let servers = if is_gateway { std::slice::from_ref(&node.role.cluster.gateway) } else { given };
     let servers: String = servers.iter().map(|server| format!("nameserver {server}\n")).collect();
-    put(node, RESOLVER, Some(&format!("{MARK}{servers}"))).map(drop)
+    files::put(node.host, RESOLVER, Some(&format!("{MARK}{servers}"))).map(drop)
 }
 
 /// Gives the machine the node's name, and the name its address.
 pub(super) fn own(node: &Node) -> Result<()> {
     let name = format!("{}\n", node.name);
-    if put(node, HOST_NAME, Some(&name))? {
+    if files::put(node.host, HOST_NAME, Some(&name))? {
         // Where no D-Bus is, it is the machine's name from its next start on.
         let _ =
             node.host.run(&Command::new("/usr/bin/hostnamectl", &["--transient", "hostname", &node.name]))?;
@@ -85,7 +85,7 @@ fn write_hosts(node: &Node, mut names: BTreeMap<Ipv4Addr, DnsLabel>) -> Result<(
     for (address, name) in names {
         let _ = writeln!(text, "{address} {}", name.as_str());
     }
-    put(node, HOSTS, Some(&text)).map(drop)
+    files::put(node.host, HOSTS, Some(&text)).map(drop)
 }
 
 /// Puts the link in place of a file that names no machine, as Debian's netbase makes it; leaves any other.

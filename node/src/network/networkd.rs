@@ -6,12 +6,10 @@ use std::time::Duration;
 
 use crate::config::uplink::UplinkConfig;
 use crate::fault::Result;
-use crate::host::ip;
 use crate::host::systemd::systemctl;
+use crate::host::{files, ip};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::retry::wait_until;
-
-use super::put;
 
 /// The bridge as a device.
 pub const BRIDGE_DEVICE: &str = "/etc/systemd/network/10-hale-bridge.netdev";
@@ -37,7 +35,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub fn make(node: &Node) -> Result<()> {
     let mut changed = false;
     for (path, text) in texts(node)? {
-        changed |= put(node, path, text.as_deref())?;
+        changed |= files::put(node.host, path, text.as_deref())?;
     }
     let (bridge, own) = (node.role.cluster.bridge.as_str(), node.address()?);
     let is_up = || Ok(ip::addresses(node.host, bridge)?.contains(&own));

@@ -3,10 +3,9 @@
 
 use crate::config::node::Bridge;
 use crate::fault::Result;
+use crate::host::files;
 use crate::host::systemd::{is_active, systemctl};
 use crate::kubernetes::context::Node;
-
-use super::put;
 
 /// Its settings; `systemd-resolved.service.d/hale.conf` of an image starts it where they are.
 pub const PATH: &str = "/etc/systemd/resolved.conf.d/10-hale.conf";
@@ -30,7 +29,7 @@ pub(super) fn start(node: &Node) -> Result<()> {
         "[Resolve]\nDNS=\nFallbackDNS=\nDNSStubListener=no\nDNSStubListenerExtra={}\nLLMNR=no\nMulticastDNS=no\n",
         node.role.cluster.gateway
     );
-    if put(node, PATH, Some(&text))? || !is_active(node.host, UNIT)? {
+    if files::put(node.host, PATH, Some(&text))? || !is_active(node.host, UNIT)? {
         systemctl(node.host, &["restart", UNIT])?;
     }
     Ok(())
