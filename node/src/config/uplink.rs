@@ -59,7 +59,8 @@ impl UplinkConfig {
             check_address(*address.get_ref(), cluster)
                 .map_err(|fault| fault.at(file, text, address.span()))?;
         }
-        for server in self.nameservers.iter().filter(|server| cluster.subnet.contains(server.get_ref())) {
+        let inside = self.nameservers.iter().find(|server| cluster.subnet.contains(server.get_ref()));
+        if let Some(server) = inside {
             let what = format!("uplink.nameservers {} is not outside", server.get_ref());
             let fault = Fault::input(what).at(file, text, server.span());
             return Err(fault.help("name one of the cluster's own network in network.nameservers"));
