@@ -26,6 +26,9 @@ pub mod shim;
 /// The cluster as one node sees it: the API server, kubeadm, who owns which file.
 pub mod kubernetes;
 
+/// The machine's network: packet filter, bridge, the way out, names.
+pub mod network;
+
 /// Renewal of certificates: requests, approval, rotation.
 pub mod renew;
 

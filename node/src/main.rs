@@ -19,7 +19,7 @@ use node::host::{RealHost, apt, files, seed};
 use node::kubernetes::api;
 use node::kubernetes::context::{Node, load_config};
 use node::kubernetes::policy::{self, Exemption};
-use node::{bootstrap, renew};
+use node::{bootstrap, network, renew};
 
 /// Sets a Hale node up, proves its promises, and keeps them.
 #[derive(Parser)]
@@ -87,6 +87,8 @@ enum Verb {
         /// What.
         more: Exemption,
     },
+    /// Make the network as /etc/hale/node.toml says now: packet filter, bridge, uplink, names.
+    Network,
     /// Wait until the API server answers: kube-proxy's unit starts after it.
     Wait,
     /// Undo the bootstrap; says what will be lost, and does nothing without `--yes`.
@@ -112,7 +114,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         }
         Verb::Status { json } => {
             let lines = status::lines(&role, &Journal::read(&host)?);
-            print(json, &lines, &status::table(&lines)?)?;
+            print(json, &lines, &(status::table(&lines)? + &status::way_out(&host, &role)?))?;
         }
         Verb::Hold { wait } => show(&apt::hold(&host, &role.package_names(), wait)?, "held"),
         Verb::Unhold { wait } => show(&apt::unhold(&host, &role.package_names(), wait)?, "let go"),
@@ -144,6 +146,9 @@ fn run(verb: Verb) -> Result<ExitCode> {
             let config = load_config(&host, &role)?;
             let _alone = Journal::open(&host)?;
             println!("{}", renew::renew(&Node::new(&host, &role, &config)?, force)?);
+        }
+        Verb::Network => {
+            network::apply(&Node::new(&host, &role, &load_config(&host, &role)?)?)?;
         }
         Verb::Wait => {
             let config = load_config(&host, &role)?;

@@ -14,7 +14,6 @@ use crate::kubernetes::context::{Node, load_config};
 use crate::kubernetes::retry::{retry, wait_until};
 
 pub mod journal;
-pub mod network;
 pub mod phases;
 pub mod written;
 

@@ -2,12 +2,13 @@
 
 use crate::bootstrap::journal::Journal;
 use crate::bootstrap::phases::crio;
-use crate::bootstrap::{self, network, written};
+use crate::bootstrap::{self, written};
 use crate::fault::{Fault, Result};
 use crate::host::systemd::systemctl;
 use crate::host::{Command, files, run_dir};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::kube_proxy;
+use crate::network::{self, filter};
 use crate::renew;
 
 /// Describes what a reset destroys.
@@ -59,7 +60,9 @@ pub fn reset(node: &Node) -> Result<()> {
     for path in paths() {
         files::remove(node.host, path)?;
     }
-    systemctl(node.host, &["disable", "kube-proxy.service"])?;
+    for unit in ["kube-proxy.service", filter::UNIT] {
+        systemctl(node.host, &["disable", unit])?;
+    }
     systemctl(node.host, &["enable", bootstrap::UNIT])?;
     files::remove(node.host, crate::bootstrap::journal::PATH)?;
     drop(journal);
@@ -155,9 +158,13 @@ mod tests {
                 let is_told = losses.iter().any(|loss| format!("/{path}").starts_with(loss.as_str()));
                 assert!(is_told || path == "var/lib/hale/journal", "{path} went without a word: {losses:?}");
             }
-            ["var/lib/cni", "etc/systemd/network"].iter().for_each(|path| drop(after.remove(*path)));
+            // The machine keeps its name.
+            let kept = ["var/lib/cni", "etc/systemd/network", "etc/hostname", "etc/hosts", "etc/hale/hosts"];
             let mut before = before;
-            before.remove("etc/systemd/network");
+            for path in kept {
+                after.remove(path);
+                before.remove(path);
+            }
             assert_eq!(after, before, "{kind}");
             let state = host.state.borrow();
             assert!(state.enabled.contains(bootstrap::UNIT) && !state.enabled.contains("kube-proxy.service"));

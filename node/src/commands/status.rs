@@ -9,6 +9,9 @@ use crate::bootstrap::phases;
 use crate::config::Timestamp;
 use crate::config::role::RoleConfig;
 use crate::fault::Result;
+use crate::host::Host;
+use crate::kubernetes::context::{Node, load_config};
+use crate::network::uplink;
 use crate::text::terminal::plain;
 
 /// The status of one phase.
@@ -80,6 +83,15 @@ pub fn table(lines: &[PhaseStatus]) -> Result<String> {
         }
     }
     Ok(text)
+}
+
+/// Describes what the way out lacks, a line each; nothing if it lacks nothing, or there is to be none. A node.toml that
+/// cannot be read is told by the first phase.
+pub fn way_out(host: &dyn Host, role: &RoleConfig) -> Result<String> {
+    let Ok(config) = load_config(host, role) else { return Ok(String::new()) };
+    let Ok(node) = Node::new(host, role, &config) else { return Ok(String::new()) };
+    let lacks = uplink::lacks(&node)?.unwrap_or_default();
+    Ok(lacks.iter().map(|lack| format!("{:<14} {}\n", "uplink", plain(lack))).collect())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@ pub mod role;
 mod secrets;
 pub mod shim;
 mod timestamp;
+pub mod uplink;
 mod values;
 
 pub use secrets::{CaPin, Pem, Secret, Token};

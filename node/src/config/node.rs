@@ -14,6 +14,7 @@ use crate::fault::{Class, Fault, Result, parse_toml};
 use super::role::RoleConfig;
 use super::secrets::{CaPin, Pem, Secret, Token};
 use super::timestamp::Timestamp;
+use super::uplink::{Port, TimeServer, UplinkConfig};
 use super::values::{AddressRange, DnsLabel, Endpoint, Interface};
 
 /// The whole file. Every key is optional; [`NodeConfig::check`] says which ones a role cannot do without.
@@ -26,6 +27,9 @@ pub struct NodeConfig {
     /// The node's place in the cluster's network.
     #[serde(default)]
     pub network: NetworkConfig,
+    /// The master's way out; without it the machine has none that hale made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uplink: Option<UplinkConfig>,
     /// What a node needs to join.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join: Option<JoinConfig>,
@@ -57,6 +61,12 @@ pub struct NetworkConfig {
     /// gateway when absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nameservers: Vec<Ipv4Addr>,
+    /// Time servers, when hale makes the bridge; those that DHCP names, or else Debian's, when absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub time_servers: Vec<TimeServer>,
+    /// Ports that the packet filter opens towards the bridge besides the role's: those of pods with the host's network.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub open: Vec<Port>,
 }
 
 /// Whether the role's bridge is made.
@@ -142,6 +152,7 @@ impl NodeConfig {
         let config: Self = parse_toml(file, text)?;
         config.check_network(file, text, role)?;
         config.check_secrets(file, role)?;
+        config.check_uplink(file, text, role)?;
         Ok(config)
     }
 
@@ -220,11 +231,28 @@ impl NodeConfig {
                 let fault = Fault::input("interface is for bridge = \"make\" alone");
                 Err(fault.at(file, text, interface.span()))
             }
+            (Bridge::Use, None, _) if !(network.open.is_empty() && network.time_servers.is_empty()) => {
+                Err(Fault::input(format!("{file}: open and time-servers are for bridge = \"make\" alone")))
+            }
             (Bridge::Make, _, None) if !role.is_master() => {
                 Err(Fault::input(format!("{file}: bridge = \"make\" needs network.address")))
             }
             _ => Ok(()),
         }
+    }
+
+    fn check_uplink(&self, file: &str, text: &str, role: &RoleConfig) -> Result<()> {
+        let Some(uplink) = &self.uplink else { return Ok(()) };
+        let fault = |what: &str| Fault::input(what).at(file, text, uplink.interface.span());
+        if !role.is_master() {
+            return Err(fault("[uplink] is for the master; a node goes outside through it"));
+        }
+        if self.network.bridge == Bridge::Use {
+            return Err(fault("[uplink] is for bridge = \"make\" alone")
+                .help("with \"use\" the machine's network is its owner's, the way out too"));
+        }
+        let port = self.network.interface.as_ref().map(Spanned::get_ref);
+        uplink.check(file, text, &role.cluster, port)
     }
 
     fn check_secrets(&self, file: &str, role: &RoleConfig) -> Result<()> {
@@ -316,7 +344,8 @@ mod tests {
         check("node", NODE, "node-1", "Node_1", "no node name");
         check("node", NODE, "10:00:00Z", "10:00:00+08:00", "no moment");
         check("master", NODE, "\"10.0.3.2\"", "\"10.0.3.1\"", "this is the master");
-        check("node", MASTER, "An example", "One", "must never have the cluster CA's key");
+        let other = MASTER.replace("[network]\n", "[network]\naddress = \"10.0.3.2\"\n");
+        check("node", &other, "An example", "One", "must never have the cluster CA's key");
         check("master", MASTER, "BEGIN RSA PRIVATE", "BEGIN CERT", "PEM");
         check("master", MASTER, "BEGIN CERTIFICATE", "BEGIN PUBLIC KEY", "PEM");
     }

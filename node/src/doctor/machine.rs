@@ -2,9 +2,11 @@
 
 use std::fs;
 
+use crate::config::node::Bridge;
 use crate::fault::{Fault, Result};
-use crate::host::{files, systemd};
+use crate::host::{Command, files, systemd};
 use crate::kubernetes::context::Node;
+use crate::network::{filter, uplink};
 
 use super::containers;
 use super::finding::Evidence;
@@ -46,6 +48,32 @@ pub(super) fn clock(node: &Node) -> Result<Evidence> {
     }
     let what = format!("none of {} runs", SOURCES.join(", "));
     Ok(Evidence::new(vec![format!("{what}: systemctl start {}", SOURCES[0])], ""))
+}
+
+/// Checks that the filter in effect is the role's, and will be after a reboot.
+pub(super) fn filter(node: &Node) -> Result<Evidence> {
+    if node.config.network.bridge == Bridge::Use {
+        return Ok(Evidence::nothing("the network is the machine owner's (network.bridge is \"use\")"));
+    }
+    let mut exceptions = Vec::new();
+    if files::read(node.host, filter::PATH)?.as_deref() != Some(&filter::text(node)) {
+        exceptions.push(format!("{} is not the role's with node.toml's: `hale network`", filter::PATH));
+    }
+    let listed = node.host.run(&Command::new("/usr/sbin/nft", &filter::LIST))?;
+    if !listed.stdout.split_whitespace().eq(filter::table(node).split_whitespace()) {
+        exceptions.push(format!("another filter is in effect: systemctl reload {}", filter::UNIT));
+    }
+    if !systemd::enabled_and_active(node.host, filter::UNIT)? {
+        exceptions.push(format!("{} is not enabled, or does not run: `hale network`", filter::UNIT));
+    }
+    Ok(Evidence::new(exceptions, "the table is in effect as it is written, and will be after a reboot"))
+}
+
+pub(super) fn uplink(node: &Node) -> Result<Evidence> {
+    Ok(match uplink::lacks(node)? {
+        None => Evidence::nothing("node.toml has no [uplink]"),
+        Some(lacks) => Evidence::new(lacks, "it has an address, a gateway and name servers"),
+    })
 }
 
 /// Folders on whose file systems a node needs free space.

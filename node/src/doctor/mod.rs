@@ -27,7 +27,7 @@ use finding::{Evidence, Finding, Verdict};
 type Check = fn(&Node) -> Result<Evidence>;
 
 /// Every promise, in the order of the report.
-const PROMISES: [(&str, Check); 20] = [
+const PROMISES: [(&str, Check); 22] = [
     ("the bootstrap is done", done),
     ("every container process is mapped to the role's ids", containers::mapped),
     ("every container process has only the role's capabilities", containers::capable),
@@ -35,6 +35,7 @@ const PROMISES: [(&str, Check); 20] = [
     ("every container process runs under seccomp", containers::filtered),
     ("every bundle is root's", bundles::check),
     ("nothing listens but what the role allows", sockets::check),
+    ("the packet filter lets in what the role allows", machine::filter),
     ("every file that pods and kubelet read has its owner", owned),
     ("packaged files are as packaged", packaged),
     ("what the bootstrap wrote is as it wrote it", shipped::written),
@@ -45,6 +46,7 @@ const PROMISES: [(&str, Check); 20] = [
     ("no unit failed", machine::units),
     ("there is space left", machine::space),
     ("something sets the clock", machine::clock),
+    ("the way out is there", machine::uplink),
     ("certificates do not end soon", certificates::check),
     ("the node is ready", ready),
     ("DNS answers through the service address", resolved),

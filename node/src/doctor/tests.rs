@@ -4,6 +4,8 @@ use super::*;
 use crate::config::node::NodeConfig;
 use crate::config::role::RoleConfig;
 use crate::host::Host;
+use crate::kubernetes::context::load_config;
+use crate::network::filter;
 use crate::testing::fake::FakeHost;
 
 const STATUS: &str = "Name:\tcoredns\nUid:\t10000000\t10000000\t10000000\t10000000\n\
@@ -111,7 +113,11 @@ fn bundle(host: &FakeHost, id: &str) -> String {
 /// The promises that do not hold on a master that was set up, once something was done to it, each with its evidence.
 fn broken(spoil: &dyn Fn(&FakeHost)) -> BTreeSet<(String, String)> {
     let role = RoleConfig::parse(include_str!("../../examples/role.toml")).unwrap();
-    let (host, config) = (FakeHost::of(&role, "10.0.3.1"), NodeConfig::default());
+    let host = FakeHost::of(&role, "10.0.3.1");
+    host.make(NodeConfig::PATH, "[network]\nbridge = \"make\"\n\n[uplink]\ninterface = \"enp0s4\"\n");
+    host.make("/sys/class/net/enp0s4/carrier", "1\n");
+    host.state.borrow_mut().outside.push("10.0.2.15/24".into());
+    host.state.borrow_mut().route = "default via 10.0.2.2\n".into();
     host.make("/etc/apt/preferences.d/hale", "");
     process(&host, 100, "", "");
     process(&host, 200, "", "");
@@ -132,6 +138,7 @@ fn broken(spoil: &dyn Fn(&FakeHost)) -> BTreeSet<(String, String)> {
     bootstrap::until_done(&host, &role, &|| Ok(()), &mut |_| {}).unwrap();
     host.make(crate::kubernetes::kube_proxy::KUBECONFIG, &conf(YEAR));
     spoil(&host);
+    let config = load_config(&host, &role).unwrap();
     let node = Node::new(&host, &role, &config).unwrap();
     let broken = examine(&node).into_iter().filter(|finding| finding.verdict != Verdict::Yes);
     broken.map(|finding| (finding.promise, finding.evidence.join("; "))).collect()
@@ -180,6 +187,23 @@ fn each_broken_promise_is_seen_alone() {
     let elsewhere = |host: &FakeHost| host.resolved.set(Some([10, 96, 0, 9].into()));
     check(&elsewhere, "DNS", "kubernetes.default.svc.cluster.local is Some(10.96.0.9), not 10.96.0.1");
     check(&|host| host.resolved.set(None), "DNS", "10.96.0.10 does not answer");
+}
+
+#[test]
+fn a_door_that_is_open_and_a_way_out_that_is_not_are_seen_alone() {
+    let text = |host: &FakeHost| std::fs::read_to_string(host.path(filter::PATH)).unwrap();
+    let opened =
+        |host: &FakeHost| host.make(filter::PATH, &text(host).replace("policy drop", "policy accept"));
+    check(
+        &opened,
+        "packet filter",
+        "is not the role's with node.toml's: `hale network`; another filter is in effect",
+    );
+    let stopped = |host: &FakeHost| host.state.borrow_mut().active.retain(|unit| unit != filter::UNIT);
+    check(&stopped, "packet filter", "hale-filter.service is not enabled, or does not run");
+    let unplugged = |host: &FakeHost| host.make("/sys/class/net/enp0s4/carrier", "0\n");
+    check(&unplugged, "way out", "enp0s4 has no carrier");
+    check(&|host| host.state.borrow_mut().outside.clear(), "way out", "no DHCP server answers on enp0s4");
 }
 
 /// Exactly one promise does not hold then, with this evidence.

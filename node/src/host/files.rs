@@ -31,6 +31,18 @@ pub fn write(host: &dyn Host, absolute: &str, bytes: &[u8], mode: u32) -> Result
     sync(directory)
 }
 
+/// Writes a file that everybody may read, or removes it if it is to have no text; returns whether anything changed.
+pub fn put(host: &dyn Host, absolute: &str, text: Option<&str>) -> Result<bool> {
+    if read(host, absolute)?.as_deref() == text {
+        return Ok(false);
+    }
+    match text {
+        Some(text) => write(host, absolute, text.as_bytes(), 0o644)?,
+        None => remove(host, absolute)?,
+    }
+    Ok(true)
+}
+
 /// `.name.hale` beside a path: what is there after a power cut is nobody's and is overwritten.
 fn scratch(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -67,6 +79,8 @@ pub fn make_directory(host: &dyn Host, path: &Path, mode: u32) -> Result<()> {
     }
     host.before_change(path)?;
     let made = fs::DirBuilder::new().recursive(true).mode(mode).create(path);
+    // The mode at creation is subject to the umask.
+    let made = made.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)));
     made.map_err(|e| full_or(e, "make directory", path))
 }
 

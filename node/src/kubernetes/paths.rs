@@ -10,3 +10,5 @@ pub const ADMIN: &str = "/etc/kubernetes/admin.conf";
 pub const KUBELET: &str = "/etc/kubernetes/kubelet.conf";
 /// Socket of CRI-O.
 pub const CRI_SOCKET: &str = "/var/run/crio/crio.sock";
+/// File of name servers. Without it the kubelet starts no pod.
+pub const RESOLVER: &str = "/etc/resolv.conf";

@@ -23,6 +23,7 @@ use crate::kubernetes::invitation::{self, Invitation};
 use crate::kubernetes::kube_proxy::USER;
 use crate::kubernetes::kubeadm::dialect::{KubeadmDialect, dialect};
 use crate::kubernetes::retry::retry;
+use crate::network::names;
 use crate::text::base64;
 
 use super::csr;
@@ -39,6 +40,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 pub fn approve(node: &Node) -> Result<bool> {
     let dialect = dialect(node.role.kubernetes.minor());
     let members = retry(node, REQUEST_TIMEOUT, &|| api::members(node))?;
+    names::of_members(node, &members)?;
     let invitations = retry(node, REQUEST_TIMEOUT, &|| invitation::list(node))?;
     let mut cluster = Cluster { node, dialect, members, invitations };
     cluster.give_ranges()?;

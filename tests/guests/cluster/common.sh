@@ -70,11 +70,19 @@ restart() {
     (sleep 5 && systemctl reboot) >/dev/null 2>&1 &
 }
 
-# A port of this machine's that nobody asked for.
-canary=31999
-# SIGTERM ends it, which is no failure.
+# Ports of this machine's that nobody asked for: one that the packet filter is told of, and one that it is not.
+canary=31999 hidden=31998
+# SIGTERM ends them, which is no failure.
 open_canary() {
-    systemd-run --unit=canary --property=SuccessExitStatus=143 socat "TCP-LISTEN:$canary,fork,reuseaddr" OPEN:/dev/null
+    for port in $canary $hidden; do
+        systemd-run --unit="canary-$port" --property=SuccessExitStatus=143 \
+            socat "TCP-LISTEN:$port,fork,reuseaddr" OPEN:/dev/null
+    done
+    nft add element inet hale lan_tcp "{ $canary }"
+}
+close_canary() {
+    systemctl stop "canary-$canary" "canary-$hidden"
+    systemctl reload hale-filter
 }
 
 # Scans the other machine: which of all TCP ports take a connection.

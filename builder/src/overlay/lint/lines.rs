@@ -81,6 +81,7 @@ const SYSCTLS: &[&str] = &[
     "net.bridge.bridge-nf-call-ip6tables",
     "net.bridge.bridge-nf-call-iptables",
     "net.core.bpf_jit_harden",
+    "net.ipv4.conf.all.arp_ignore",
     "net.ipv4.conf.all.rp_filter",
     "net.ipv4.ip_forward",
     "net.ipv6.conf.all.forwarding",

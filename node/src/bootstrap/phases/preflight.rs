@@ -1,13 +1,12 @@
 //! Whether this machine can be what its role says; each no is one line that says what to do.
 
-use crate::bootstrap::network;
 use crate::config::Timestamp;
-use crate::config::node::Bridge;
 use crate::config::role::RoleConfig;
 use crate::fault::{Class, Fault, Result};
 use crate::host::{files, ip};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::{kubeadm, paths};
+use crate::network;
 
 /// Free space under `/var/lib` below which images and etcd will not fit, in bytes.
 const SPACE: u64 = 1 << 30;
@@ -21,12 +20,9 @@ pub(super) fn is_done(node: &Node) -> Result<bool> {
     Ok(examine(node).is_ok())
 }
 
-/// Makes the bridge if node.toml says so, writes name servers if there are none, then reports what does not fit.
+/// Makes the network if node.toml says so, then reports what does not fit.
 pub(super) fn apply(node: &Node) -> Result<()> {
-    network::name_servers(node)?;
-    if node.config.network.bridge == Bridge::Make {
-        network::make(node)?;
-    }
+    network::apply(node)?;
     examine(node)
 }
 
@@ -120,9 +116,9 @@ fn bridge(node: &Node) -> Result<()> {
 }
 
 fn resolver(node: &Node) -> Result<()> {
-    if files::read(node.host, network::RESOLVER)?.is_some() {
+    if node.host.path(paths::RESOLVER).exists() {
         return Ok(());
     }
-    Err(Fault::new(Class::Missing, format!("there is no {}", network::RESOLVER))
+    Err(Fault::new(Class::Missing, format!("there is no {}", paths::RESOLVER))
         .help("name a name server in it"))
 }

@@ -15,8 +15,14 @@ fn a_machine_that_names_no_server_asks_those_of_node_toml_or_the_gateway() {
         assert_eq!(files::need(&fake, "/etc/resolv.conf").unwrap(), after);
     };
     let config = "[network]\nnameservers = [\"192.0.2.1\", \"192.0.2.2\"]\n";
-    check(None, "", "nameserver 10.0.3.1\n");
-    check(None, config, "nameserver 192.0.2.1\nnameserver 192.0.2.2\n");
+    let written = |servers: &str| format!("# Written by hale.\n{servers}");
+    check(None, "", &written("nameserver 10.0.3.1\n"));
+    check(None, config, &written("nameserver 192.0.2.1\nnameserver 192.0.2.2\n"));
+    check(
+        Some(&written("nameserver 192.0.2.9\n")),
+        config,
+        &written("nameserver 192.0.2.1\nnameserver 192.0.2.2\n"),
+    );
     check(Some("nameserver 192.0.2.9\n"), config, "nameserver 192.0.2.9\n");
 }
 
@@ -28,7 +34,7 @@ fn a_bridge_that_hale_makes_leads_to_services() {
         let fake = machine(&role);
         fake.make(NodeConfig::PATH, config);
         boot(&fake, &role).unwrap();
-        let text = files::need(&fake, crate::bootstrap::network::FILES[1]).unwrap();
+        let text = files::need(&fake, crate::network::networkd::BRIDGE).unwrap();
         assert!(text.ends_with(expect), "{text}");
     };
     check("master", "[network]\nbridge = \"make\"\n", "\n[Route]\nDestination=10.96.0.0/12\nScope=link\n");
@@ -44,8 +50,7 @@ fn no_other_interface_is_touched() {
         let fake = machine(&role);
         fake.make(NodeConfig::PATH, config);
         boot(&fake, &role).unwrap();
-        let texts = crate::bootstrap::network::FILES
-            .map(|path| files::read(&fake, path).unwrap().unwrap_or_default());
+        let texts = crate::network::FILES.map(|path| files::read(&fake, path).unwrap().unwrap_or_default());
         let found: Vec<&str> =
             texts.iter().filter_map(|text| text.strip_prefix("[Match]\nName=")?.lines().next()).collect();
         assert_eq!(found, matched, "{config}");
@@ -55,7 +60,11 @@ fn no_other_interface_is_touched() {
     };
     check("", &[]);
     check("[network]\nbridge = \"make\"\n", &["lxcbr0"]);
-    check("[network]\nbridge = \"make\"\ninterface = \"enp2s0\"\n", &["lxcbr0", "enp2s0"]);
+    let port = "[network]\nbridge = \"make\"\ninterface = \"enp2s0\"\n";
+    check(port, &["lxcbr0", "enp2s0"]);
+    let uplink = format!("{port}[uplink]\ninterface = \"enp0s4\"\n");
+    check(&uplink, &["lxcbr0", "enp2s0", "enp0s4"]);
+    check(&format!("{uplink}vlan = 7\n"), &["lxcbr0", "enp2s0", "hale-uplink", "enp0s4"]);
 }
 
 /// A master may be given the cluster's CA: it signs with that, and the key is not in node.toml any more.

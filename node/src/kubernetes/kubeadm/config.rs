@@ -181,7 +181,8 @@ fn etcd(node: &Node) -> Extra {
 
 fn registration(node: &Node) -> Result<Registration> {
     let address = node.address()?.to_string();
-    let mut options = extra([("node-ip", &address), ("address", &address)]);
+    // kubeadm names systemd-resolved's own file where that runs; it may be empty, and CoreDNS does not start then.
+    let mut options = extra([("node-ip", &address), ("address", &address), ("resolv-conf", paths::RESOLVER)]);
     let pods = node.config.pods(node.role);
     options.insert("node-labels", format!("{PODS_LABEL}={pods}"));
     // As many as have addresses; the static pods have the host's.

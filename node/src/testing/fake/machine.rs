@@ -39,6 +39,9 @@ pub(crate) struct MachineState {
     pub(crate) others: BTreeMap<String, String>,
     /// The addresses of the bridge.
     pub(crate) addresses: Vec<String>,
+    /// The addresses of any other interface, each with its prefix, and its default route.
+    pub(crate) outside: Vec<String>,
+    pub(crate) route: String,
 }
 
 /// How a join goes on a machine that is too slow for it.

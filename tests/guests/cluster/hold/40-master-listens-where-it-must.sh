@@ -1,8 +1,8 @@
 # What a scan cannot see, by the kernel: UDP, and what is bound to one address alone. The doctor sees one more.
 . checks/common.sh
 fails hale doctor
-systemctl stop canary
+close_canary
 ss -Hlntup
-[ -z "$(ss -Hlnu | awk '{print $4}' | grep -vE '^(127\.|\[::1\])')" ]
+[ "$(ss -Hlnu | awk '{print $4}' | grep -vE '^(127\.|\[::1\])')" = 10.0.3.1:53 ]
 reachable=$(ss -Hlnt | awk '{print $4}' | grep -vE '^(127\.|\[::1\])' | sed 's/.*://' | sort -nu | tr '\n' ' ')
-[ "$reachable" = "6443 10250 " ]
+[ "$reachable" = "53 6443 10250 " ]

@@ -32,12 +32,13 @@ pub(super) fn run(fake: &FakeHost, command: &Command) -> Result<CommandOutput> {
     match command.name().as_str() {
         "kubeadm" => kubeadm(fake, &words),
         "systemctl" => systemctl(fake, &words),
-        "ip" => {
-            let line = |address: &String| {
-                format!("3: lxcbr0    inet {address}/24 brd 10.0.3.255 scope global lxcbr0\n")
-            };
-            Ok(ok(&fake.state.borrow().addresses.iter().map(line).collect::<String>()))
+        "ip" => Ok(ok(&ip(fake, &words))),
+        // What is loaded is what is written, without the two lines that replace what was loaded before.
+        "nft" => {
+            let text = fs::read_to_string(fake.path(crate::network::filter::PATH)).unwrap_or_default();
+            Ok(ok(&text.lines().skip(2).collect::<Vec<_>>().join("\n")))
         }
+        "hostnamectl" => Ok(ok("")),
         "crictl" if words.contains(&"ps") => {
             Ok(ok(&words.last().unwrap().replace(['^', '$'], "").replace("etcd", "etcd-id")))
         }
@@ -53,6 +54,23 @@ pub(super) fn run(fake: &FakeHost, command: &Command) -> Result<CommandOutput> {
         "openssl" => openssl(fake, command, &words),
         "kubectl" => Ok(kubectl(fake, &words)),
         other => panic!("no fake {other}"),
+    }
+}
+
+/// The bridge's addresses as iproute2 prints them, those of any other interface, or its default route.
+fn ip(fake: &FakeHost, words: &[&str]) -> String {
+    let state = fake.state.borrow();
+    match words {
+        ["-4", "route", ..] => state.route.clone(),
+        [.., "lxcbr0"] => {
+            let line = |address: &String| {
+                format!("3: lxcbr0    inet {address}/24 brd 10.0.3.255 scope global lxcbr0\n")
+            };
+            state.addresses.iter().map(line).collect()
+        }
+        _ => {
+            state.outside.iter().map(|own| format!("2: enp0s4    inet {own} scope global enp0s4\n")).collect()
+        }
     }
 }
 
@@ -121,11 +139,11 @@ fn systemctl(fake: &FakeHost, words: &[&str]) -> Result<CommandOutput> {
         "stop" => drop(state.active.remove(&unit)),
         _ => {}
     }
-    if matches!(words[0], "start" | "restart") || words.contains(&"--now") {
+    if matches!(words[0], "start" | "restart" | "reload-or-restart") || words.contains(&"--now") {
         state.active.insert(unit.clone());
     }
     if unit == "systemd-networkd.service" && words[0] == "restart" {
-        let text = crate::host::files::need(fake, crate::bootstrap::network::FILES[1])?;
+        let text = crate::host::files::need(fake, crate::network::networkd::BRIDGE)?;
         let address = text.lines().find_map(|line| line.strip_prefix("Address=")?.split('/').next());
         state.addresses = address.into_iter().map(str::to_owned).collect();
     }
