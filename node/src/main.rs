@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use node::bootstrap::journal::Journal;
 use node::commands::progress::ProgressReporter;
 use node::commands::token::{self, Guest};
+use node::commands::volume::{self, Volume};
 use node::commands::{reset, status};
 use node::config::role::RoleConfig;
 use node::config::{AddressRange, DnsLabel};
@@ -87,6 +88,20 @@ enum Verb {
         /// What.
         more: Exemption,
     },
+    /// Make a folder of this machine's for pods to keep data in; print what `kubectl apply -f -` must be told of it.
+    Volume {
+        /// Its name, and its claim's.
+        name: DnsLabel,
+        /// The namespace of the pods that claim it.
+        #[arg(long, default_value = "default")]
+        namespace: DnsLabel,
+        /// The user in the container that owns it.
+        #[arg(long, default_value_t = 0)]
+        user: u32,
+        /// Its size, as the cluster is told; nothing holds a pod to it.
+        #[arg(long, default_value = "1Gi")]
+        size: String,
+    },
     /// Wait until the API server answers: kube-proxy's unit starts after it.
     Wait,
     /// Undo the bootstrap; says what will be lost, and does nothing without `--yes`.
@@ -144,6 +159,11 @@ fn run(verb: Verb) -> Result<ExitCode> {
             let config = load_config(&host, &role)?;
             let _alone = Journal::open(&host)?;
             println!("{}", renew::renew(&Node::new(&host, &role, &config)?, force)?);
+        }
+        Verb::Volume { name, namespace, user, size } => {
+            let config = load_config(&host, &role)?;
+            let volume = Volume { name, namespace, user, size };
+            print!("{}", volume::make(&Node::new(&host, &role, &config)?, &volume)?);
         }
         Verb::Wait => {
             let config = load_config(&host, &role)?;
