@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use node::bootstrap::journal::Journal;
 use node::commands::progress::ProgressReporter;
 use node::commands::token::{self, Guest};
+use node::commands::volume::{self, Volume};
 use node::commands::{reset, status};
 use node::config::role::RoleConfig;
 use node::config::{AddressRange, DnsLabel};
@@ -89,6 +90,20 @@ enum Verb {
     },
     /// Make the network as /etc/hale/node.toml says now: packet filter, bridge, uplink, names.
     Network,
+    /// Make a folder of this machine's for pods to keep data in; print what `kubectl apply -f -` must be told of it.
+    Volume {
+        /// Its name, and its claim's.
+        name: DnsLabel,
+        /// The namespace of the pods that claim it.
+        #[arg(long, default_value = "default")]
+        namespace: DnsLabel,
+        /// The user in the container that owns it.
+        #[arg(long, default_value_t = 0)]
+        user: u32,
+        /// Its size, as the cluster is told; nothing holds a pod to it.
+        #[arg(long, default_value = "1Gi")]
+        size: String,
+    },
     /// Wait until the API server answers: kube-proxy's unit starts after it.
     Wait,
     /// Undo the bootstrap; says what will be lost, and does nothing without `--yes`.
@@ -149,6 +164,11 @@ fn run(verb: Verb) -> Result<ExitCode> {
         }
         Verb::Network => {
             network::apply(&Node::new(&host, &role, &load_config(&host, &role)?)?)?;
+        }
+        Verb::Volume { name, namespace, user, size } => {
+            let config = load_config(&host, &role)?;
+            let volume = Volume { name, namespace, user, size };
+            print!("{}", volume::make(&Node::new(&host, &role, &config)?, &volume)?);
         }
         Verb::Wait => {
             let config = load_config(&host, &role)?;

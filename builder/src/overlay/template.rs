@@ -19,6 +19,7 @@ use crate::recipe::Recipe;
 use crate::recipe::component::{Origin, Product};
 use crate::recipe::line::Need;
 use crate::recipe::role::Role;
+use crate::recipe::site::ImageSource;
 
 /// The values of `{{ names }}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,10 +159,20 @@ fn site_values(recipe: &Recipe) -> Result<BTreeMap<String, String>> {
     let dns = Ipv4Addr::from(u32::from(site.network.service_subnet.network()) + 10);
     values.insert("network.dns-address".to_owned(), dns.to_string());
     let mapping = format!("0:{}:{}", site.users.first_id, site.users.count);
+    values.insert("containers.registry-scopes".to_owned(), registry_scopes(&site.containers.registries)?);
     values.insert("users.mapping".to_owned(), mapping);
     values.insert("users.etcd-id".to_owned(), site.users.etcd_id().to_string());
     values.insert("host.fail-swap-on".to_owned(), (!site.host.swap).to_string());
     Ok(values)
+}
+
+/// The scopes of `docker` in `policy.json`: what is listed is taken, and nothing else.
+fn registry_scopes(registries: &[ImageSource]) -> Result<String> {
+    let name = |source: &ImageSource| if source.as_str() == "*" { String::new() } else { source.to_string() };
+    let accept = serde_json::json!([{ "type": "insecureAcceptAnything" }]);
+    let scopes: BTreeMap<String, _> = registries.iter().map(|source| (name(source), &accept)).collect();
+    let bytes = json::canonical(&scopes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// `TABLE.key` for every key of a table of the site.

@@ -2,3 +2,4 @@ pub mod progress;
 pub mod reset;
 pub mod status;
 pub mod token;
+pub mod volume;

@@ -1,7 +1,7 @@
 //! `hale reset`: undoes a bootstrap. It says first what will be lost, and does nothing until it is told to.
 
 use crate::bootstrap::journal::Journal;
-use crate::bootstrap::phases::crio;
+use crate::bootstrap::phases::{crio, registries};
 use crate::bootstrap::{self, written};
 use crate::fault::{Fault, Result};
 use crate::host::systemd::systemctl;
@@ -26,7 +26,7 @@ pub fn losses(node: &Node) -> Vec<String> {
 
 /// Paths that a reset removes, in this order: the marker of a finished bootstrap goes first, so that a cut leaves no
 /// node that believes itself whole.
-const PATHS: [&str; 12] = [
+const PATHS: [&str; 13] = [
     bootstrap::MARKER,
     "/etc/kubernetes",
     "/var/lib/etcd",
@@ -35,6 +35,7 @@ const PATHS: [&str; 12] = [
     "/var/lib/cni/networks",
     "/var/log/kubernetes",
     crio::CNI,
+    registries::MIRRORS,
     run_dir::PATH,
     "/var/lib/hale/first-token",
     renew::UNDER_WAY,

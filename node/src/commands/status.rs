@@ -112,8 +112,10 @@ mod tests {
             entry(85, "certificates", Event::Polling("no answer within 3 min".into())),
         ];
         let lines = lines(&role, &entries);
-        let states: Vec<PhaseState> = lines.iter().map(|line| line.state).take(4).collect();
-        assert_eq!(states, [PhaseState::Done, PhaseState::Failed, PhaseState::Running, PhaseState::Pending]);
+        let states: Vec<PhaseState> = lines.iter().map(|line| line.state).take(5).collect();
+        let [done, pending, failed, running] =
+            [PhaseState::Done, PhaseState::Pending, PhaseState::Failed, PhaseState::Running];
+        assert_eq!(states, [done, pending, failed, running, pending]);
         let text = table(&lines).unwrap();
         assert!(text.contains("preflight      done     1970-01-01T00:00:09Z    9 s"), "{text}");
         for why in ["CRI-O does not answer\\u{1b}[1A\\u{1b}[2K\\nruntime\n", "no answer within 3 min"] {

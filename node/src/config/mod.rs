@@ -1,4 +1,5 @@
 pub mod node;
+pub mod registries;
 pub mod role;
 mod secrets;
 pub mod shim;

@@ -11,6 +11,7 @@ use toml::Spanned;
 
 use crate::fault::{Class, Fault, Result, parse_toml};
 
+use super::registries::{self, RegistryConfig};
 use super::role::RoleConfig;
 use super::secrets::{CaPin, Pem, Secret, Token};
 use super::timestamp::Timestamp;
@@ -39,6 +40,9 @@ pub struct NodeConfig {
     /// The credentials of a node's own kube-proxy, where the role wants one on every node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kube_proxy: Option<KubeProxyCredentials>,
+    /// Registries that are to be asked in a way of their own; another is asked as its name says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub registry: Vec<RegistryConfig>,
 }
 
 /// A node's place in the cluster's network.
@@ -126,7 +130,8 @@ pub struct KubeProxyCredentials {
 const WIPED: &str = "# Secrets were wiped by hale after their use.\n";
 
 /// Tables and keys that hold secrets.
-const SECRETS: [(&str, &str); 3] = [("join", "token"), ("ca", "key"), ("kube-proxy", "kubeconfig")];
+const SECRETS: [(&str, &str); 4] =
+    [("join", "token"), ("ca", "key"), ("kube-proxy", "kubeconfig"), ("login", "password")];
 
 /// Returns whether a text holds a secret, in whichever way TOML lets a key be written; for text that is no TOML,
 /// whether one of its lines looks like one.
@@ -136,7 +141,12 @@ pub fn holds_secret(text: &str) -> bool {
         SECRETS.iter().any(|(_, secret)| *secret == key)
     };
     match text.parse::<toml::Table>() {
-        Ok(top) => SECRETS.iter().any(|(table, key)| top.get(*table).is_some_and(|of| of.get(key).is_some())),
+        Ok(top) => {
+            let registries = top.get("registry").and_then(toml::Value::as_array).into_iter().flatten();
+            let tables = registries.filter_map(toml::Value::as_table).chain([&top]);
+            let has = |of: &toml::Table, table, key| of.get(table).is_some_and(|of| of.get(key).is_some());
+            tables.into_iter().any(|of| SECRETS.iter().any(|(table, key)| has(of, *table, *key)))
+        }
         Err(_) => text.lines().any(looks_so),
     }
 }
@@ -153,6 +163,7 @@ impl NodeConfig {
         config.check_network(file, text, role)?;
         config.check_secrets(file, role)?;
         config.check_uplink(file, text, role)?;
+        registries::check(&config.registry).map_err(|fault| fault.context(file))?;
         Ok(config)
     }
 
@@ -346,6 +357,14 @@ mod tests {
         check("master", NODE, "\"10.0.3.2\"", "\"10.0.3.1\"", "this is the master");
         let other = MASTER.replace("[network]\n", "[network]\naddress = \"10.0.3.2\"\n");
         check("node", &other, "An example", "One", "must never have the cluster CA's key");
+        let registry = "[[registry]]\nname = \"registry.lan:5000\"\n";
+        let with = |text: &str| format!("{MASTER}\n{registry}{text}\n");
+        check("master", &with(""), "registry.lan", "https://registry.lan", "is no registry's host");
+        check("master", &with(registry), "An", "An", "registry registry.lan:5000: it is there twice");
+        check("master", &with("[registry.login]\nuser = \"a:b\""), "An", "An", "login.user must not");
+        check("master", &with("ca = \"secret\""), "An", "An", "not PEM text");
+        let key = "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----";
+        check("master", &with(&format!("ca = \"\"\"{key}\"\"\"")), "An", "An", "ca wants certificates");
         check("master", MASTER, "BEGIN RSA PRIVATE", "BEGIN CERT", "PEM");
         check("master", MASTER, "BEGIN CERTIFICATE", "BEGIN PUBLIC KEY", "PEM");
     }
@@ -378,6 +397,8 @@ mod tests {
             "['ca']\n  key='x'",
             "[kube-proxy]\nkubeconfig = \"\"\"\nx\"\"\"",
             "[join\ntoken = 'x'",
+            "[[registry]]\n[registry.login]\npassword = 'x'",
+            "registry = [{}, { login = { user = 'u', password = 'x' } }]",
         ] {
             check(text, true);
         }

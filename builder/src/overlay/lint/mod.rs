@@ -219,6 +219,7 @@ fn check_used<'a>(
     // Taken in another form.
     let through = |name: &str| match name {
         "host.swap" => used.contains("host.fail-swap-on"),
+        "containers.registries" => used.contains("containers.registry-scopes"),
         _ => false,
     };
     let site = text_of(files, "recipes/site.toml")?;

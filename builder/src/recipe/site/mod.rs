@@ -21,7 +21,7 @@ use crate::base::text::SourceText;
 use crate::base::{Fault, Result};
 
 use name::is_label;
-pub use name::{Bridge, Capability, Domain, UserName};
+pub use name::{Bridge, Capability, Domain, ImageSource, UserName};
 use users::RawUsers;
 pub use users::Users;
 
@@ -66,6 +66,8 @@ pub struct Containers {
     pub pids_limit: u32,
     /// The capabilities a container starts with, inside its user namespace.
     pub capabilities: Vec<Capability>,
+    /// Where images may be pulled from, in order; those that a line preloads are there in any case.
+    pub registries: Vec<ImageSource>,
 }
 
 /// Settings of the host.
@@ -145,6 +147,7 @@ struct RawNetwork {
 struct RawContainers {
     pids_limit: Spanned<u32>,
     capabilities: Vec<Spanned<Capability>>,
+    registries: Vec<Spanned<ImageSource>>,
 }
 
 #[derive(Deserialize)]
@@ -265,15 +268,21 @@ fn containers(text: SourceText<'_>, raw: RawContainers) -> Result<Containers> {
         let fault = text.fault(raw.pids_limit.span(), "a process limit that no container can live with");
         return Err(fault.expected_found("16 to 4194304", limit));
     }
-    let mut capabilities: Vec<Capability> = Vec::new();
-    for capability in raw.capabilities {
-        if capabilities.contains(capability.get_ref()) {
-            return Err(text.fault(capability.span(), format!("`{}` twice", capability.get_ref())));
+    let capabilities = set(text, raw.capabilities)?;
+    Ok(Containers { pids_limit: limit, capabilities, registries: set(text, raw.registries)? })
+}
+
+/// Sorts values of which none may be there twice.
+fn set<T: Ord + fmt::Display>(text: SourceText<'_>, raw: Vec<Spanned<T>>) -> Result<Vec<T>> {
+    let mut values: Vec<T> = Vec::new();
+    for value in raw {
+        if values.contains(value.get_ref()) {
+            return Err(text.fault(value.span(), format!("`{}` twice", value.get_ref())));
         }
-        capabilities.push(capability.into_inner());
+        values.push(value.into_inner());
     }
-    capabilities.sort();
-    Ok(Containers { pids_limit: limit, capabilities })
+    values.sort();
+    Ok(values)
 }
 
 #[cfg(test)]

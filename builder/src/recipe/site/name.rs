@@ -23,6 +23,11 @@ pub struct UserName(String);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Capability(String);
 
+/// What an image's name begins with: a registry's host, its port, and a path there if it is not all of it; `*` for any
+/// (containers-policy.json(5), docker scopes).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ImageSource(String);
+
 /// The capabilities of Linux 6.1 (include/uapi/linux/capability.h).
 const CAPABILITIES: &[&str] = &[
     "AUDIT_CONTROL",
@@ -115,6 +120,29 @@ checked_text!(
     |text| CAPABILITIES.contains(&text)
 );
 
+checked_text!(
+    ImageSource,
+    "registry",
+    "a host with a port or a path behind it, such as registry.example.org/team, or `*` for any",
+    is_image_source
+);
+
+fn is_image_source(text: &str) -> bool {
+    let (host, path) = text.split_once('/').map_or((text, None), |(host, path)| (host, Some(path)));
+    let (name, port) = host.split_once(':').map_or((host, None), |(name, port)| (name, Some(port)));
+    let is_port = |port: &str| port.parse().is_ok_and(|number: u16| number > 0 && number.to_string() == port);
+    let is_part = |part: &str| {
+        let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+        !part.is_empty() && part.starts_with(|c: char| c.is_ascii_alphanumeric()) && part.chars().all(known)
+    };
+    let is_host = name.contains('.') || port.is_some() || name == "localhost";
+    text == "*"
+        || (is_host
+            && name.split('.').all(is_label)
+            && port.is_none_or(is_port)
+            && path.is_none_or(|path| path.split('/').all(is_part)))
+}
+
 pub(super) fn is_label(label: &str) -> bool {
     !label.is_empty()
         && label.len() <= 63
@@ -123,4 +151,4 @@ pub(super) fn is_label(label: &str) -> bool {
         && label.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
 }
 
-serde_as_text!(Bridge, Domain, UserName, Capability);
+serde_as_text!(Bridge, Domain, UserName, Capability, ImageSource);

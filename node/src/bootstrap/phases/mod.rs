@@ -21,6 +21,7 @@ mod kube_proxy;
 mod kubelet;
 mod preflight;
 mod rbac;
+pub mod registries;
 
 /// One phase of the bootstrap. `apply` can be repeated; `is_done` changes nothing.
 pub struct Phase {
@@ -49,6 +50,7 @@ pub fn of(role: &RoleConfig) -> Vec<Phase> {
             preflight::is_done,
             preflight::apply
         ),
+        phase!("registries", "images come from where node.toml says", registries::is_done, registries::apply),
         phase!("runtime", "CRI-O answers, and pods have their addresses", crio::is_done, crio::apply),
     ];
     if role.is_master() {
