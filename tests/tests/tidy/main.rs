@@ -1,5 +1,6 @@
 //! House rules as tests: layout, sizes, forbidden words. Every finding is listed, not only the first.
 
+mod boot;
 mod imports;
 mod layout;
 mod modules;
