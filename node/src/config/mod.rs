@@ -1,3 +1,5 @@
+pub mod access;
+pub mod apt;
 pub mod node;
 pub mod role;
 mod secrets;

@@ -11,6 +11,8 @@ use toml::Spanned;
 
 use crate::fault::{Class, Fault, Result, parse_toml};
 
+use super::access::AccessConfig;
+use super::apt::AptSource;
 use super::role::RoleConfig;
 use super::secrets::{CaPin, Pem, Secret, Token};
 use super::timestamp::Timestamp;
@@ -26,6 +28,12 @@ pub struct NodeConfig {
     /// The node's place in the cluster's network.
     #[serde(default)]
     pub network: NetworkConfig,
+    /// Who may enter the machine; nobody when absent. Of a disk of ours alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<AccessConfig>,
+    /// Where apt finds Debian's packages; the role's sources when absent. Of a disk of ours alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apt: Option<Vec<AptSource>>,
     /// What a node needs to join.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join: Option<JoinConfig>,
@@ -142,6 +150,7 @@ impl NodeConfig {
         let config: Self = parse_toml(file, text)?;
         config.check_network(file, text, role)?;
         config.check_secrets(file, role)?;
+        config.access.iter().try_for_each(|access| access.check(file, text, &role.user))?;
         Ok(config)
     }
 
