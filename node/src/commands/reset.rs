@@ -8,6 +8,7 @@ use crate::host::systemd::systemctl;
 use crate::host::{Command, files, run_dir};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::kube_proxy;
+use crate::machine::kubeconfig;
 use crate::renew;
 
 /// Describes what a reset destroys.
@@ -25,7 +26,7 @@ pub fn losses(node: &Node) -> Vec<String> {
 
 /// Paths that a reset removes, in this order: the marker of a finished bootstrap goes first, so that a cut leaves no
 /// node that believes itself whole.
-const PATHS: [&str; 12] = [
+const PATHS: [&str; 13] = [
     bootstrap::MARKER,
     "/etc/kubernetes",
     "/var/lib/etcd",
@@ -38,6 +39,7 @@ const PATHS: [&str; 12] = [
     "/var/lib/hale/first-token",
     renew::UNDER_WAY,
     written::PATH,
+    kubeconfig::PATH,
 ];
 
 /// Returns all paths that a reset removes but the journal, which goes last.

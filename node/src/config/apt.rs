@@ -90,7 +90,9 @@ mod tests {
 
     #[test]
     fn an_address_cannot_say_more_than_an_address() {
-        for text in ["http://192.0.2.1/debian", "https://mirror.example:8080/a/b~c/", "http://[2001:db8::1]/debian"] {
+        for text in
+            ["http://192.0.2.1/debian", "https://mirror.example:8080/a/b~c/", "http://[2001:db8::1]/debian"]
+        {
             assert!(text.parse::<ArchiveUri>().is_ok(), "{text}");
         }
         for text in [

@@ -1,5 +1,6 @@
 pub mod access;
 pub mod apt;
+pub mod nocloud;
 pub mod node;
 pub mod role;
 mod secrets;

@@ -6,9 +6,11 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
+use crate::config::access::SshListen;
 use crate::config::role::{BindScope, Protocol};
 use crate::fault::Result;
 use crate::kubernetes::context::Node;
+use crate::machine::ssh;
 
 use super::containers;
 use super::finding::Evidence;
@@ -50,13 +52,23 @@ fn allowed(node: &Node, listener: &Listener, program: &str) -> bool {
         IpAddr::V4(address) if node.role.cluster.subnet.contains(&address) => BindScope::Subnet,
         _ => BindScope::Every,
     };
-    node.role.sockets.iter().any(|socket| {
-        let port = socket.port.is_none_or(|port| port == listener.port);
-        short(&socket.program) == short(program)
-            && socket.protocol == listener.protocol
-            && port
-            && bound <= socket.bind
-    })
+    is_asked_for(node, listener, bound, program)
+        || node.role.sockets.iter().any(|socket| {
+            let port = socket.port.is_none_or(|port| port == listener.port);
+            short(&socket.program) == short(program)
+                && socket.protocol == listener.protocol
+                && port
+                && bound <= socket.bind
+        })
+}
+
+/// Returns whether this is SSH where node.toml asked for it.
+fn is_asked_for(node: &Node, listener: &Listener, bound: BindScope, program: &str) -> bool {
+    let scope = |listen| if listen == SshListen::Lan { BindScope::Subnet } else { BindScope::Every };
+    let asked = node.config.access.as_ref().filter(|access| access.has_ssh());
+    asked.is_some_and(|access| bound <= scope(access.ssh_listen))
+        && program == "sshd"
+        && (listener.protocol, listener.port) == (Protocol::Tcp, ssh::PORT)
 }
 
 /// Parses a line of proc_net_tcp(5): local address, state 0A (listen) or for UDP 07 (unconnected), inode.

@@ -59,6 +59,8 @@ const ORACLES: &[(&str, &str)] = &[
     ("sh", "dash"),
     ("sha256sum", "coreutils"),
     ("skopeo", "skopeo"),
+    ("ssh-keygen", "openssh-client"),
+    ("sshd", "openssh-server"),
     ("strace", "strace"),
     ("systemd-analyze", "systemd"),
     ("systemd-sysusers", "systemd"),
@@ -67,6 +69,7 @@ const ORACLES: &[(&str, &str)] = &[
     ("umoci", "umoci"),
     ("umount", "mount"),
     ("unshare", "util-linux"),
+    ("visudo", "sudo"),
     ("xz", "xz-utils"),
     ("zstd", "zstd"),
 ];

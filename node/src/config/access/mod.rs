@@ -35,6 +35,7 @@ pub struct AccessConfig {
     pub password_hash: Option<PasswordHash>,
     /// What people write in its place.
     #[serde(default, skip_serializing)]
+    #[expect(dead_code, reason = "whatever stands there is refused")]
     password: Option<ClearText>,
 }
 

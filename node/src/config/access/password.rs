@@ -8,7 +8,8 @@ use crate::config::Secret;
 use crate::fault::{Fault, Result};
 
 /// What a password in clear text is answered with.
-const HASH_IT: &str = "write its hash as password-hash; `openssl passwd -6` asks for a password and prints it";
+const HASH_IT: &str =
+    "write its hash as password-hash; `openssl passwd -6` asks for a password and prints it";
 
 /// A hash that a password cannot be told from within its lifetime (crypt(5)). It is shown by no message.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -41,7 +42,11 @@ impl TryFrom<String> for PasswordHash {
         let is_hash = |byte: u8| byte.is_ascii_alphanumeric() || b"./".contains(&byte);
         let is_setting = |byte: u8| is_hash(byte) || b"$=,".contains(&byte);
         let whole = !settings.is_empty() && digest.len() == *length && digest.bytes().all(is_hash);
-        if whole && settings.len() <= 200 && settings.bytes().all(is_setting) { Ok(Self(text)) } else { wrong() }
+        if whole && settings.len() <= 200 && settings.bytes().all(is_setting) {
+            Ok(Self(text))
+        } else {
+            wrong()
+        }
     }
 }
 

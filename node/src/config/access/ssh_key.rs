@@ -44,7 +44,9 @@ const SHORTEST: usize = 256;
 impl FromStr for SshKey {
     type Err = Fault;
     fn from_str(text: &str) -> Result<Self> {
-        let wrong = |what: &str| Err(Fault::input(what).help("give a line of a .pub file, `ssh-keygen -t ed25519` makes one"));
+        let wrong = |what: &str| {
+            Err(Fault::input(what).help("give a line of a .pub file, `ssh-keygen -t ed25519` makes one"))
+        };
         if text.contains("PRIVATE KEY") {
             return wrong("a private key, which must stay where it is");
         }
@@ -119,7 +121,8 @@ mod tests {
     use super::*;
 
     /// Made by ssh-keygen(1).
-    const ED25519: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJtOMhWABd+kjc2gQNrYkKIk6hXqZwVB2HWWcIpSPQ5m ann@example";
+    const ED25519: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJtOMhWABd+kjc2gQNrYkKIk6hXqZwVB2HWWcIpSPQ5m ann@example";
     const ECDSA: &str = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBLYU0V0Y6JSiD+FUKGk7TdEd4qlYDtwh3l6nwK9F79fhrtTRfKUKTcBo1Ox/OgF6zMDZj/GldLKALtq9odOPp+Q= ann@example";
     const RSA: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQDOukDQ2KSgXBxl5yC1fol29F4IrUTLUtU6jyfPtbzJsRYxtB0l/xYpmA4uDn+jeEfzF3oYndVu7MAgJxoX2NC9Zt7NjjHW8SVhZZAL2fApoPYvbzEVilw+LRUel1veJsH+Bh99QNqTwCYfJHVTqgSxeV05amlgFWXxArU/uCQtJSEmjMhbQ72yiis0XwDibpduqXsvv8ogmANiAQVCNOfe2Y2aHCiQspdsnwFxp2/BMnKfWmQJMVCvRHsuzIrpNgNXh+s06xO+UE7mJnDx4WsaZpGMBOmI0VIPEYro79GapqbGftlAsC7qs8sh/NKyYAt6A6M1MWKSlg170lheLhmj ann@example";
     const SHORT: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQC3IolfZ21ZOV6vkjXdwU01uBk8bGNywc6lf8XbIEAVf81WmaRJ1BZE1RRQfR09PMGszvl0DIhjdQ2Y1Zflk0Vh2D/yF6QnRkz9wO3kPxDCqveP4SFpUisxOZQSjjpRyrwKXqOwUWktPdGsyZJ5IxGuwC5LuUdZ+bhLAmxmNlofgw== ann@example";

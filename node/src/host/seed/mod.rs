@@ -1,4 +1,5 @@
-//! A disk labelled `HALE-SEED`: where `node.toml` comes from when the node has none of its own.
+//! A disk labelled `HALE-SEED`: where `node.toml` comes from when the node has none of its own; without one, a disk of
+//! cloud-init's, labelled `cidata` ([`nocloud`]).
 //!
 //! A disk of its own is the operator's, and is never written to. A partition beside the root, as `flash --seed` makes it,
 //! stays with the machine: its file's secrets are wiped after their use. What is on it is believed no more than it must be:
@@ -18,8 +19,11 @@ use rustix::mount::{MountFlags, UnmountFlags};
 use zeroize::Zeroizing;
 
 use crate::config::node::NodeConfig;
+use crate::config::role::RoleConfig;
 use crate::fault::{Fault, Result};
 use crate::host::{Host, files};
+
+mod nocloud;
 
 /// The disk's path, as udev makes it.
 const DEVICE: &str = "/dev/disk/by-label/HALE-SEED";
@@ -42,13 +46,23 @@ const FILE_SYSTEMS: [FileSystem; 3] = [
     FileSystem { name: "ext4", options: Some(c"noload"), has_modes: true },
 ];
 
-/// Copies the seed's file, unless the node has one already. Returns whether it did.
-pub fn import(host: &dyn Host) -> Result<bool> {
-    let device = host.path(DEVICE);
-    if std::fs::symlink_metadata(host.path(NodeConfig::PATH)).is_ok() || !device.exists() {
+/// Copies the seed's file, unless the node has one already; without a seed of ours, translates what a NoCloud disk says.
+/// Returns whether it did.
+pub fn import(host: &dyn Host, role: &RoleConfig) -> Result<bool> {
+    if std::fs::symlink_metadata(host.path(NodeConfig::PATH)).is_ok() {
         return Ok(false);
     }
-    mounted(host, &device, MountFlags::RDONLY, |point, kind| take(host, point, kind.has_modes))?;
+    let device = host.path(DEVICE);
+    if device.exists() {
+        mounted(host, &device, MountFlags::RDONLY, |point, kind| take(host, point, kind.has_modes))?;
+        return Ok(true);
+    }
+    let Some(device) = nocloud::DEVICES.iter().map(|path| host.path(path)).find(|path| path.exists()) else {
+        return Ok(false);
+    };
+    mounted(host, &device, MountFlags::RDONLY, |point, kind| {
+        nocloud::take(host, role, point, kind.has_modes)
+    })?;
     Ok(true)
 }
 
@@ -115,7 +129,7 @@ fn mount(device: &Path, point: &Path, flags: MountFlags) -> Result<&'static File
         }
     }
     let why = last.map_or_else(String::new, |error| format!(": {error}"));
-    Err(Fault::input(format!("{DEVICE} is neither vfat, ISO nor ext4{why}"))
+    Err(Fault::input(format!("{} is neither vfat, ISO nor ext4{why}", device.display()))
         .help("make it with `cargo xtask seed`"))
 }
 
@@ -241,6 +255,7 @@ mod tests {
     fn without_a_disk_of_that_label_nothing_happens() {
         let host = FakeHost::new();
         host.make("/dev/disk/by-label/SEED", "");
-        assert!(!import(&host).unwrap());
+        let role = RoleConfig::parse(include_str!("../../../examples/role.toml")).unwrap();
+        assert!(!import(&host, &role).unwrap());
     }
 }
