@@ -121,22 +121,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
     let host = RealHost::new(Some(PathBuf::from("/var/lib/hale/log")));
     let role = RoleConfig::parse(&files::need(&host, RoleConfig::PATH)?)?;
     match verb {
-        Verb::Bootstrap => {
-            let mut progress = ProgressReporter::open(&host);
-            let before = || if seed::import(&host, &role)? { machine::restart(&host) } else { Ok(()) };
-            let mut watch = |entry: &Entry| {
-                progress.report(entry);
-                // A console that cannot be told must not stop the node.
-                let _ = issue::show(&host, entry);
-            };
-            bootstrap::until_done(&host, &role, &before, &mut watch)?;
-            // The operator's kubeconfig can be made now.
-            machine::restart(&host)?;
-            // The node is done, whatever comes of telling.
-            if let Err(fault) = report_all(&host, &role, &mut progress) {
-                eprintln!("hale: not all is told: {fault}");
-            }
-        }
+        Verb::Bootstrap => set_up(&host, &role)?,
         Verb::Status { brief, json } => {
             let status = status::of(&host, &role)?;
             let text = if brief { status::brief(&role, &status) } else { status::table(&status)? };
@@ -190,18 +175,41 @@ fn run(verb: Verb) -> Result<ExitCode> {
             let config = load_config(&host, &role)?;
             api::wait_until_healthy(&Node::new(&host, &role, &config)?)?;
         }
-        Verb::Reset { yes } => {
-            let config = load_config(&host, &role)?;
-            let node = Node::new(&host, &role, &config)?;
-            println!("This will be lost:");
-            reset::losses(&node).iter().for_each(|loss| println!("  {loss}"));
-            if !yes {
-                println!("Nothing was done; `hale reset --yes` does it.");
-                return Ok(ExitCode::FAILURE);
-            }
-            reset::reset(&node)?;
-        }
+        Verb::Reset { yes } => return undo(&host, &role, yes),
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs the bootstrap to its end, and tells whoever listens.
+fn set_up(host: &RealHost, role: &RoleConfig) -> Result<()> {
+    let mut progress = ProgressReporter::open(host);
+    let before = || if seed::import(host, role)? { machine::restart(host) } else { Ok(()) };
+    let mut watch = |entry: &Entry| {
+        progress.report(entry);
+        // A console that cannot be told must not stop the node.
+        let _ = issue::show(host, entry);
+    };
+    issue::recall(host);
+    bootstrap::until_done(host, role, &before, &mut watch)?;
+    // The operator's kubeconfig can be made now. The node is done, whatever comes of this and of telling.
+    let told = machine::restart(host).and_then(|()| report_all(host, role, &mut progress));
+    if let Err(fault) = told {
+        eprintln!("hale: not all is told: {fault}");
+    }
+    Ok(())
+}
+
+/// Undoes the bootstrap, if the operator said yes.
+fn undo(host: &RealHost, role: &RoleConfig, yes: bool) -> Result<ExitCode> {
+    let config = load_config(host, role)?;
+    let node = Node::new(host, role, &config)?;
+    println!("This will be lost:");
+    reset::losses(&node).iter().for_each(|loss| println!("  {loss}"));
+    if !yes {
+        println!("Nothing was done; `hale reset --yes` does it.");
+        return Ok(ExitCode::FAILURE);
+    }
+    reset::reset(&node)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,6 +1,6 @@
 //! What stands above a log-in on a console while the bootstrap waits or failed (agetty(8), ISSUE FILES).
 
-use crate::bootstrap::journal::{Entry, Event};
+use crate::bootstrap::journal::{Entry, Event, Journal};
 use crate::fault::Result;
 use crate::host::{Command, Host, files};
 
@@ -22,6 +22,17 @@ pub fn show(host: &dyn Host, entry: &Entry) -> Result<()> {
     }
     // Who is logging in already is left alone.
     host.run(&Command::new("/sbin/agetty", &["--reload"])).map(drop)
+}
+
+/// Shows what an earlier boot ended with, as far as that stood in the way: it is journaled once, however often it is met.
+pub fn recall(host: &dyn Host) {
+    let last = Journal::read(host).ok().and_then(|mut entries| entries.pop());
+    let Some(entry) = last.filter(|entry| matches!(entry.event, Event::Waiting(_) | Event::Failed(_))) else {
+        return;
+    };
+    eprintln!("{}", progress::line(&entry));
+    // A console that cannot be told must not stop the node.
+    let _ = show(host, &entry);
 }
 
 #[cfg(test)]
@@ -46,5 +57,23 @@ mod tests {
         assert_eq!(shown().unwrap(), "hale: preflight failed: no space\n\n");
         tell(Event::Done);
         assert_eq!((shown(), host.commands.borrow().len()), (None, 3));
+    }
+
+    /// A boot that meets what the one before did shows it, too.
+    #[test]
+    fn a_reboot_forgets_nothing_that_stands_in_the_way() {
+        let host = FakeHost::new();
+        recall(&host);
+        let tell = |event| {
+            let entry = Entry { at: 1, phase: "runtime".into(), event };
+            Journal::open(&host).unwrap().add(entry).unwrap();
+            host.reboot();
+            recall(&host);
+            files::read(&host, PATH).unwrap()
+        };
+        assert!(tell(Event::Waiting("a bridge".into())).unwrap().contains("runtime waits: a bridge"));
+        assert!(tell(Event::Failed("no space".into())).unwrap().contains("runtime failed: no space"));
+        assert_eq!(tell(Event::Done), None);
+        assert_eq!(tell(Event::Begun), None);
     }
 }

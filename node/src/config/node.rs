@@ -1,7 +1,7 @@
 //! `/etc/hale/node.toml`: what differs between two nodes of one role, and the secrets of joining.
 //!
 //! The same file, under the same name, stands at the top of a disk labelled `HALE-SEED`
-//! (`host/seed.rs`). Secrets are read once: after their use the file is written again without them.
+//! (`host/seed/`). Secrets are read once: after their use the file is written again without them.
 //! Examples that a test parses: `node/examples/node.toml`, `node/examples/master.toml`.
 
 use std::net::Ipv4Addr;

@@ -93,7 +93,8 @@ fn images(node: &Node) -> Result<Vec<String>> {
 }
 
 /// Units whose settings the packages bring.
-const UNITS: [&str; 6] = ["crio", "kubelet", "kube-proxy", "hale-bootstrap", "hale-hold", "hale-renew"];
+const UNITS: [&str; 7] =
+    ["crio", "kubelet", "kube-proxy", "hale-bootstrap", "hale-hold", "hale-machine", "hale-renew"];
 /// Folders of units (systemd.unit(5)); Debian's `/lib` is `/usr/lib`.
 const PLACES: [&str; 6] = [
     "/etc/systemd/system",

@@ -197,6 +197,29 @@ mod tests {
         assert_eq!(exceptions("/usr/bin/nc", HOST, "0103000A:0016"), ["/usr/bin/nc on 10.0.3.1:22, Tcp"]);
     }
 
+    /// SSH listens where node.toml asked for it, and nowhere where it did not.
+    #[test]
+    fn ssh_is_allowed_where_it_was_asked_for() {
+        let role = RoleConfig::parse(include_str!("../../examples/role.toml")).unwrap();
+        let key = include_str!("../../testdata/access/ann.pub").trim();
+        let table = format!("[access]\noperator = \"ann\"\nssh-keys = [{key:?}]\n");
+        let every = format!("{table}ssh-listen = \"every\"\n");
+        let check = |text: &str, program: &str, address: [u8; 4], port: u16, expect: bool| {
+            let (host, config) =
+                (FakeHost::of(&role, "10.0.3.1"), NodeConfig::parse("", text, &role).unwrap());
+            let node = Node::new(&host, &role, &config).unwrap();
+            let listener = Listener { protocol: Protocol::Tcp, address: address.into(), port, inode: 1 };
+            assert_eq!(allowed(&node, &listener, program), expect, "{text}: {program} on {address:?}:{port}");
+        };
+        check("", "sshd", [10, 0, 3, 1], 22, false);
+        check(&table, "sshd", [10, 0, 3, 1], 22, true);
+        check(&table, "sshd", [0, 0, 0, 0], 22, false);
+        check(&table, "sshd", [192, 0, 2, 1], 22, false);
+        check(&table, "sshd", [10, 0, 3, 1], 2222, false);
+        check(&table, "nc", [10, 0, 3, 1], 22, false);
+        check(&every, "sshd", [0, 0, 0, 0], 22, true);
+    }
+
     #[test]
     fn addresses_are_read_as_the_kernel_prints_them() {
         let address = |text: &str| parse_address(text).map(|address| address.to_string());

@@ -191,6 +191,22 @@ fn what_cannot_be_is_refused() {
     assert!(!host.path(account::SUDOERS).exists());
 }
 
+/// After the bootstrap node.toml is written again without its secrets; who may enter is none of them.
+#[test]
+fn who_may_enter_may_still_after_secrets_were_wiped() {
+    let role = role("node");
+    let join = include_str!("../../examples/node.toml");
+    for apt in ["apt = []\n", ""] {
+        let whole = format!("{apt}{join}{}", access(&format!("password-hash = \"{HASH}\"\n")));
+        let wiped = parse(&role, &whole).wiped().unwrap();
+        assert!(!wiped.contains("0123456789abcdef"), "{wiped}");
+        let config = parse(&role, &wiped);
+        let access = config.access.unwrap();
+        assert_eq!((access.ssh_keys.len(), access.password_hash.unwrap().expose()), (1, HASH));
+        assert_eq!(config.apt.is_some(), !apt.is_empty());
+    }
+}
+
 #[test]
 fn somebody_elses_machine_is_left_alone() {
     let role = role("master");

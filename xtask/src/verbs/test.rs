@@ -62,6 +62,7 @@ const ORACLES: &[(&str, &str)] = &[
     ("ssh-keygen", "openssh-client"),
     ("sshd", "openssh-server"),
     ("strace", "strace"),
+    ("sudo", "sudo"),
     ("systemd-analyze", "systemd"),
     ("systemd-sysusers", "systemd"),
     ("systemd-tmpfiles", "systemd"),
