@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 use rustix::mount::{MountFlags, UnmountFlags};
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::config::node::NodeConfig;
@@ -46,24 +47,50 @@ const FILE_SYSTEMS: [FileSystem; 3] = [
     FileSystem { name: "ext4", options: Some(c"noload"), has_modes: true },
 ];
 
+/// Digest of the text that came from a disk last.
+const TAKEN: &str = "/var/lib/hale/seed";
+
 /// Copies the seed's file, unless the node has one already; without a seed of ours, translates what a NoCloud disk says.
-/// Returns whether it did.
+/// Returns whether the node has another file now. One that came from a disk, that nobody has edited since and that is
+/// wrong, is taken anew: who may mend it on the node may be what is wrong with it.
 pub fn import(host: &dyn Host, role: &RoleConfig) -> Result<bool> {
-    if std::fs::symlink_metadata(host.path(NodeConfig::PATH)).is_ok() {
+    if !is_wanted(host, role) {
         return Ok(false);
     }
-    let device = host.path(DEVICE);
-    if device.exists() {
-        mounted(host, &device, MountFlags::RDONLY, |point, kind| take(host, point, kind.has_modes))?;
-        return Ok(true);
+    let (own, clouds) = (host.path(DEVICE), nocloud::DEVICES.map(|path| host.path(path)));
+    let before = digest(host);
+    if own.exists() {
+        mounted(host, &own, MountFlags::RDONLY, |point, kind| take(host, point, kind.has_modes))?;
+    } else if let Some(device) = clouds.iter().find(|path| path.exists()) {
+        mounted(host, device, MountFlags::RDONLY, |point, kind| {
+            nocloud::take(host, role, point, kind.has_modes)
+        })?;
     }
-    let Some(device) = nocloud::DEVICES.iter().map(|path| host.path(path)).find(|path| path.exists()) else {
+    let after = digest(host);
+    if after == before {
         return Ok(false);
-    };
-    mounted(host, &device, MountFlags::RDONLY, |point, kind| {
-        nocloud::take(host, role, point, kind.has_modes)
-    })?;
+    }
+    files::write(host, TAKEN, after.unwrap_or_default().as_bytes(), 0o600)?;
     Ok(true)
+}
+
+/// Returns whether there is no node.toml, or one that came from a disk and is wrong.
+fn is_wanted(host: &dyn Host, role: &RoleConfig) -> bool {
+    if std::fs::symlink_metadata(host.path(NodeConfig::PATH)).is_err() {
+        return true;
+    }
+    let Ok(Some(text)) = files::read_limited(&host.path(NodeConfig::PATH), NodeConfig::LIMIT) else {
+        return false;
+    };
+    let text = Zeroizing::new(text);
+    let is_taken = files::read(host, TAKEN).is_ok_and(|taken| taken.is_some() && taken == digest(host));
+    is_taken && NodeConfig::parse(NodeConfig::PATH, &text, role).is_err()
+}
+
+/// Returns the digest of node.toml; `None` if it cannot be read.
+fn digest(host: &dyn Host) -> Option<String> {
+    let text = files::read_limited(&host.path(NodeConfig::PATH), NodeConfig::LIMIT).ok().flatten()?;
+    Some(Sha256::digest(Zeroizing::new(text).as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Overwrites the file of a seed on the root's disk with `text`, which is without secrets.
@@ -249,6 +276,27 @@ mod tests {
         link(&root, "/sys/devices/vdc");
         link(DEVICE, "/dev/vda3");
         assert!(!is_beside_the_root(&host, &host.path(DEVICE)).unwrap());
+    }
+
+    /// Only a file that is the disk's own, to the byte, and wrong: what an operator wrote is the operator's.
+    #[test]
+    fn a_disk_is_read_again_where_it_was_wrong() {
+        let role = RoleConfig::parse(include_str!("../../../examples/role.toml")).unwrap();
+        let check = |text: &str, taken: Option<&str>, expect: bool| {
+            let host = FakeHost::new();
+            taken.inspect(|text| {
+                host.make(NodeConfig::PATH, text);
+                host.make(TAKEN, &digest(&host).unwrap());
+            });
+            host.make(NodeConfig::PATH, text);
+            assert_eq!(is_wanted(&host, &role), expect, "{text} after {taken:?}");
+        };
+        check("name = \"x\"\n", None, false);
+        check("nonsense\n", None, false);
+        check("nonsense\n", Some("nonsense\n"), true);
+        check("nonsense", Some("nonsense\n"), false);
+        check("name = \"x\"\n", Some("name = \"x\"\n"), false);
+        assert!(is_wanted(&FakeHost::new(), &role));
     }
 
     #[test]
