@@ -21,6 +21,11 @@ rm -f "$root"/etc/ssh/ssh_host_* "$root"/etc/ssh/sshd_config.d/*
 mkdir -p "$root/etc/hale" "$root/etc/skel/.kube" "$root/etc/update-motd.d" "$root/etc/kubernetes/pki"
 ln -s /etc/hale/operator.conf "$root/etc/skel/.kube/config"
 ln -sf /usr/lib/hale/motd "$root/etc/update-motd.d/50-hale"
+ln -sf /usr/lib/hale/profile.sh "$root/etc/profile.d/hale.sh"
+# There is no systemd here; what it is asked for is written down.
+rm "$root/usr/bin/systemctl"
+printf '#!/bin/sh\necho "$*" >>/run/asked\n' >"$root/usr/bin/systemctl"
+chmod 755 "$root/usr/bin/systemctl"
 openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=kubernetes -keyout "$root/etc/kubernetes/pki/ca.key" \
     -out "$root/etc/kubernetes/pki/ca.crt" 2>/dev/null
 
@@ -47,6 +52,8 @@ operator = "ann"
 ssh-keys = ["$(cat "$top/id.pub")"]
 password-hash = "$hash"
 X
+
+test "$(cat "$root/run/asked")" = 'restart --no-block ssh.service'
 
 # Debian's own programs take what was written, and it is what counts.
 on /usr/sbin/sshd -t
@@ -76,6 +83,7 @@ test "$(enter ann@10.0.3.1 id -un)" = ann
 test "$(enter ann@10.0.3.1 sudo -n id -u)" = 0
 says "$(enter ann@10.0.3.1 cat .kube/config)" 'current-context: "ann@hale"'
 says "$(enter ann@10.0.3.1 sudo -n hale status --brief)" 'This is the master of a Hale cluster'
+says "$(on run-parts --lsbsysinit /etc/update-motd.d)" 'Next: '
 says "$(enter ann@10.0.3.1 bash -lic "'complete -p hale'" 2>/dev/null)" '_hale'
 says "$(enter ann@10.0.3.1 hale status 2>&1 || true)" 'only root may do most of it: sudo hale'
 fails enter root@10.0.3.1 true
@@ -91,11 +99,12 @@ until enter -p 2222 root@10.0.3.1 true 2>/dev/null; do kill -0 $!; sleep 0.2; do
 kill $!
 
 # What opens the machine is nobody's to read, containers' root's least of all.
-mkdir "$root/run/hale" 2>/dev/null || true
+by_container() { setpriv --reuid 10000000 --regid 10000000 --clear-groups --bounding-set=-all cat "$1"; }
+by_container "$root/etc/passwd" >/dev/null
 for path in etc/hale/node.toml etc/hale/operator.conf etc/shadow etc/ssh/ssh_host_ed25519_key \
     etc/ssh/hale-operator.keys etc/sudoers.d/hale-operator home/ann/.bashrc; do
     test -s "$root/$path"
-    fails setpriv --reuid 10000000 --regid 10000000 --clear-groups --bounding-set=-all cat "$root/$path"
+    fails by_container "$root/$path"
 done
 # The one password opens a console, and nothing is in its place without one.
 test "$(on getent shadow ann | cut -d: -f2)" = "$hash"
@@ -116,6 +125,7 @@ says "$(on passwd -S ann)" ' L '
 
 # And nobody: all is taken back.
 echo | tell
+test "$(tail -n 1 "$root/run/asked")" = 'stop ssh.service'
 test ! -e "$root/etc/ssh/sshd_config.d/10-hale.conf"
 test ! -e "$root/etc/ssh/hale-operator.keys"
 test ! -e "$root/etc/hale/operator.conf"
