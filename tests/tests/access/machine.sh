@@ -21,6 +21,8 @@ rm -f "$root"/etc/ssh/ssh_host_* "$root"/etc/ssh/sshd_config.d/*
 mkdir -p "$root/etc/hale" "$root/etc/skel/.kube" "$root/etc/update-motd.d" "$root/etc/kubernetes/pki"
 ln -s /etc/hale/operator.conf "$root/etc/skel/.kube/config"
 ln -sf /usr/lib/hale/motd "$root/etc/update-motd.d/50-hale"
+mkdir -p "$root/etc/issue.d"
+ln -s /run/hale/issue "$root/etc/issue.d/hale.issue"
 ln -sf /usr/lib/hale/profile.sh "$root/etc/profile.d/hale.sh"
 # There is no systemd here; what it is asked for is written down.
 rm "$root/usr/bin/systemctl"
@@ -97,6 +99,15 @@ chroot "$root" /usr/sbin/sshd -D -e -f /dev/null -o HostKey=/etc/ssh/ssh_host_ed
     2>"$top/open.log" &
 until enter -p 2222 root@10.0.3.1 true 2>/dev/null; do kill -0 $!; sleep 0.2; done
 kill $!
+
+# What stands in the node's way is shown above a log-in, by the link that a disk of ours has, and only while it does.
+issue() { on script --quiet --return --command 'agetty --show-issue' /dev/null; } # agetty wants a terminal.
+issue >"$top/without"
+mkdir -p "$root/run/hale"
+echo 'hale: preflight waits: there is no bridge lxcbr0' >"$root/run/hale/issue"
+says "$(issue)" 'hale: preflight waits: there is no bridge lxcbr0'
+rm "$root/run/hale/issue"
+test "$(issue)" = "$(cat "$top/without")"
 
 # What opens the machine is nobody's to read, containers' root's least of all.
 by_container() { setpriv --reuid 10000000 --regid 10000000 --clear-groups --bounding-set=-all cat "$1"; }
