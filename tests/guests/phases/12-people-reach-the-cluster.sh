@@ -15,7 +15,7 @@ as bob get pods --namespace kube-system
 if as bob get secrets --namespace kube-system; then exit 1; fi
 if as bob create namespace more; then exit 1; fi
 # By whom, as the audit log knows it.
-grep '"username":"ann","groups":\["hale:operators","system:authenticated"\]' /var/log/kubernetes/audit.log | head -1
+grep -m 1 '"username":"ann","groups":\["hale:operators","system:authenticated"\]' /var/log/kubernetes/audit.log
 # What is the cluster's own is nobody's.
 for name in system:admin kubernetes-admin kube-apiserver master; do
     if hale kubeconfig "$name"; then exit 1; fi

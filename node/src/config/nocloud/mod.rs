@@ -11,9 +11,9 @@ use ipnet::Ipv4Net;
 
 use crate::fault::{Fault, Result};
 
-use super::DnsLabel;
 use super::access::{PasswordHash, SshKey};
 use super::role::RoleConfig;
+use super::values::DnsLabel;
 
 mod yaml;
 

@@ -62,9 +62,7 @@ pub fn import(host: &dyn Host, role: &RoleConfig) -> Result<bool> {
     if own.exists() {
         mounted(host, &own, MountFlags::RDONLY, |point, kind| take(host, point, kind.has_modes))?;
     } else if let Some(device) = clouds.iter().find(|path| path.exists()) {
-        mounted(host, device, MountFlags::RDONLY, |point, kind| {
-            nocloud::take(host, role, point, kind.has_modes)
-        })?;
+        mounted(host, device, MountFlags::RDONLY, |point, kind| take_any(host, role, point, kind))?;
     }
     let after = digest(host);
     if after == before {
@@ -160,6 +158,14 @@ fn mount(device: &Path, point: &Path, flags: MountFlags) -> Result<&'static File
         .help("make it with `cargo xtask seed`"))
 }
 
+/// Copies a node.toml from a mounted disk of cloud-init's; translates the other files where there is none.
+fn take_any(host: &dyn Host, role: &RoleConfig, point: &Path, kind: &FileSystem) -> Result<()> {
+    match std::fs::symlink_metadata(point.join(NAME)) {
+        Ok(_) => take(host, point, kind.has_modes),
+        Err(_) => nocloud::take(host, role, point),
+    }
+}
+
 /// Copies the file from a mounted seed.
 fn take(host: &dyn Host, point: &Path, has_modes: bool) -> Result<()> {
     let path = point.join(NAME);
@@ -220,6 +226,19 @@ mod tests {
         let huge = |disk: &Path| std::fs::File::create(disk.join(NAME)).unwrap().set_len(1 << 30).unwrap();
         check(huge, Err("more than 65536 bytes"));
         check(|disk| std::fs::write(disk.join(NAME), [0xff, 0xfe]).unwrap(), Err("no UTF-8"));
+    }
+
+    #[test]
+    fn a_node_toml_on_a_disk_of_cloud_inits_counts_more_than_what_is_beside_it() {
+        let role = RoleConfig::parse(include_str!("../../../examples/role.toml")).unwrap();
+        let (host, disk) = (FakeHost::new(), tempfile::tempdir().unwrap());
+        let text = || files::read(&host, NodeConfig::PATH).unwrap().unwrap();
+        std::fs::write(disk.path().join("meta-data"), "local-hostname: other\n").unwrap();
+        take_any(&host, &role, disk.path(), &FILE_SYSTEMS[0]).unwrap();
+        assert!(text().contains("name = \"other\"\n"));
+        std::fs::write(disk.path().join(NAME), "name = \"own\"\n").unwrap();
+        take_any(&host, &role, disk.path(), &FILE_SYSTEMS[0]).unwrap();
+        assert_eq!(text(), "name = \"own\"\n");
     }
 
     /// A FAT file system has no modes, and a CD those that it was burnt with.

@@ -11,16 +11,11 @@ use crate::fault::{Fault, Result};
 use crate::host::{Host, files};
 use crate::text::terminal::plain;
 
-use super::NAME;
-
 /// The disk's paths, as udev makes them: vfat has its labels in capitals, or as they were written.
 pub(super) const DEVICES: [&str; 2] = ["/dev/disk/by-label/cidata", "/dev/disk/by-label/CIDATA"];
 
-/// Writes `node.toml` by what a mounted disk says; one that lies there itself is copied as it is.
-pub(super) fn take(host: &dyn Host, role: &RoleConfig, point: &Path, has_modes: bool) -> Result<()> {
-    if std::fs::symlink_metadata(point.join(NAME)).is_ok() {
-        return super::take(host, point, has_modes);
-    }
+/// Writes `node.toml` by what a mounted disk says.
+pub(super) fn take(host: &dyn Host, role: &RoleConfig, point: &Path) -> Result<()> {
     let read = |name: &str| -> Result<Zeroizing<String>> {
         let text = files::read_limited(&point.join(name), NodeConfig::LIMIT);
         let text = text.map_err(|fault| fault.context("the cidata disk"))?;
@@ -49,7 +44,7 @@ mod tests {
         for (name, text) in files {
             std::fs::write(disk.path().join(name), text).unwrap();
         }
-        let taken = take(&host, &role, disk.path(), false).map_err(|fault| fault.to_string());
+        let taken = take(&host, &role, disk.path()).map_err(|fault| fault.to_string());
         let written = files::read(&host, NodeConfig::PATH).unwrap();
         match expect {
             Ok(part) => {
@@ -68,7 +63,6 @@ mod tests {
         let user = include_str!("../../../testdata/access/user-data");
         check(&[("meta-data", "local-hostname: m\n")], Ok("name = \"m\"\n"));
         check(&[("user-data", user)], Ok("operator = \"ann\"\n"));
-        check(&[("meta-data", "x: y\n"), ("node.toml", "name = \"own\"\n")], Ok("name = \"own\"\n"));
         check(&[], Err("neither meta-data nor user-data"));
         check(&[("meta-data", "local-hostname: -\n")], Err("the cidata disk: meta-data:1: "));
         check(&[("meta-data", &"a".repeat(70_000))], Err("more than 65536 bytes"));
