@@ -25,24 +25,40 @@ const SOURCES: &str = "/etc/apt/sources.list.d/hale.sources";
 /// Makes the machine what node.toml says.
 pub fn apply(host: &dyn Host, role: &RoleConfig, config: &NodeConfig) -> Result<()> {
     check(host, config)?;
-    write_sources(host, config.apt.as_ref().unwrap_or(&role.apt))?;
+    if !is_ours(host) {
+        return Ok(());
+    }
+    // None of it keeps the operator out, who alone can mend it.
+    let sources = write_sources(host, config.apt.as_ref().unwrap_or(&role.apt));
+    let_in(host, role, config).and(sources)
+}
+
+/// Lets the operator in, and nobody else.
+fn let_in(host: &dyn Host, role: &RoleConfig, config: &NodeConfig) -> Result<()> {
     let access = config.access.as_ref();
     account::leave_only(host, access.map(|access| access.operator.get_ref()))?;
     let Some(access) = access else {
-        kubeconfig::remove(host)?;
-        return ssh::take_down(host);
+        return kubeconfig::remove(host).and(ssh::take_down(host));
     };
     let account = account::make(host, access)?;
-    kubeconfig::refresh(host, role, config)?;
-    // Last: the address that it listens on may not be known yet.
-    if access.has_ssh() { ssh::set_up(host, role, config, access, &account) } else { ssh::take_down(host) }
+    let kubeconfig = kubeconfig::refresh(host, role, config);
+    let ssh = match access.has_ssh() {
+        true => ssh::set_up(host, role, config, access, &account),
+        false => ssh::take_down(host),
+    };
+    ssh.and(kubeconfig)
+}
+
+/// Returns whether this is a disk of ours.
+fn is_ours(host: &dyn Host) -> bool {
+    host.path(UNIT_FILE).exists()
 }
 
 /// Refuses to touch a machine of somebody else's.
 pub fn check(host: &dyn Host, config: &NodeConfig) -> Result<()> {
     let asked = [("access", config.access.is_some()), ("apt", config.apt.is_some())];
     match asked.iter().find(|(_, asked)| *asked) {
-        Some((table, _)) if !host.path(UNIT_FILE).exists() => {
+        Some((table, _)) if !is_ours(host) => {
             let what =
                 format!("{} has {table}, and this machine was installed by somebody else", NodeConfig::PATH);
             Err(Fault::input(what).help("take it out: log-ins and apt's sources are this machine's own"))
@@ -53,7 +69,7 @@ pub fn check(host: &dyn Host, config: &NodeConfig) -> Result<()> {
 
 /// Has systemd apply it anew, on a machine that has the unit.
 pub fn restart(host: &dyn Host) -> Result<()> {
-    if !host.path(UNIT_FILE).exists() {
+    if !is_ours(host) {
         return Ok(());
     }
     systemctl(host, &["restart", "--no-block", UNIT])

@@ -171,10 +171,10 @@ fn what_cannot_be_is_refused() {
     );
     refused("[access]\noperator = \"ann\"\n", "node.toml:2: [access] gives ann no way in");
     refused("[access]\nssh-keys = []\n", "missing field `operator`");
-    for name in ["root", "k8s", "k8s-control-plane", "etcd", "sshd"] {
+    for name in ["kubernetes-admin", "root", "k8s", "k8s-control-plane", "etcd", "sshd"] {
         refused(&own.replace("\"ann\"", &format!("{name:?}")), "node.toml:2: ");
     }
-    for name in ["", "Ann", "ann:x", "-ann", "ann b", "ann\\n", "a/../b", "0"] {
+    for name in ["", "Ann", "ann:x", "-ann", "ann b", "ann\\n", "a/../b", "0", "_ann"] {
         refused(&own.replace("\"ann\"", &format!("\"{name}\"")), "is no user's name");
     }
     refused(&access("ssh-listen = \"0.0.0.0\"\n"), "unknown variant");
@@ -220,7 +220,12 @@ fn somebody_elses_machine_is_left_alone() {
         assert_eq!(host.tree(), before);
     }
     restart(&host).unwrap();
-    assert_eq!(host.commands.borrow().join("\n"), "");
+    // Nor what its role says of machines that are ours.
+    let mut role = role;
+    role.apt = vec![AptSource { uri: "http://192.0.2.1/debian".parse().unwrap(), suites: Vec::new() }];
+    let before = host.tree();
+    set(&host, &role, "");
+    assert_eq!((host.tree(), host.commands.borrow().join("\n")), (before, String::new()));
 }
 
 #[test]

@@ -56,7 +56,8 @@ impl AccessConfig {
         let name = self.operator.get_ref().as_str();
         let fault = |what: String| Fault::input(what).at(file, text, self.operator.span());
         let own = [user.name.as_str(), &format!("{}-control-plane", user.name), "etcd", "root", "sshd"];
-        if own.contains(&name) {
+        // The cluster's own users begin so, and the operator is one of the cluster's, too.
+        if own.contains(&name) || name.starts_with("kube") {
             return Err(fault(format!("{name} is a user of the system's")).help("choose another name"));
         }
         if self.ssh_keys.is_empty() && self.password_hash.is_none() {
@@ -72,7 +73,7 @@ impl AccessConfig {
     }
 }
 
-/// A user's name, as useradd(8) takes it: at most 32 of a-z, 0-9, `_` and `-`, a letter or `_` first.
+/// A user's name, as useradd(8) and a certificate take it: at most 32 of a-z, 0-9, `_` and `-`, a letter first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct OperatorName(String);
@@ -94,7 +95,7 @@ impl FromStr for OperatorName {
     type Err = Fault;
     fn from_str(text: &str) -> Result<Self> {
         let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
-        let begins = text.starts_with(|first: char| first.is_ascii_lowercase() || first == '_');
+        let begins = text.starts_with(|first: char| first.is_ascii_lowercase());
         if begins && text.len() <= 32 && text.bytes().all(fits) {
             return Ok(Self(text.to_owned()));
         }

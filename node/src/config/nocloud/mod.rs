@@ -163,7 +163,14 @@ impl Found {
 
     fn take_keys(&mut self, file: &str, keys: &Yaml) -> Result<()> {
         for item in keys.items() {
-            let text = item.text().unwrap_or_default();
+            let Some(text) = item.text() else {
+                self.skip(file, item.line, "keys in another form than a list of lines");
+                continue;
+            };
+            // As YAML has nothing: a key without a value.
+            if ["", "~", "null"].contains(&text) {
+                continue;
+            }
             let key =
                 text.parse::<SshKey>().map_err(|fault| fault.context(format!("{file}:{}", item.line)))?;
             if !self.keys.contains(&key) {

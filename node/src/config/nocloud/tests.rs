@@ -58,6 +58,13 @@ fn a_part_is_enough() {
     let found = translate("master", "local-hostname: m\n", &keys, "");
     let expect = format!("name = \"m\"\n\n[access]\noperator = \"hale\"\nssh-keys = [\"{key}\"]\n");
     assert!(found.node_toml.ends_with(&expect) && found.unread.is_empty(), "{found:?}");
+    let none = translate(
+        "node",
+        "public-keys: {a: {b: c}}\n",
+        "#cloud-config\nssh_authorized_keys:\nusers: []\n",
+        "",
+    );
+    assert_eq!(none.unread, ["meta-data:1: keys in another form than a list of lines"]);
     let of_meta = translate("master", &format!("public-keys:\n  - {key}\n"), "", "");
     assert!(of_meta.node_toml.contains("operator = \"hale\""), "{of_meta:?}");
     assert_eq!(translate("node", "", "#!/bin/sh\nreboot\n", "").unread, ["user-data:1: no #cloud-config"]);
