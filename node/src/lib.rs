@@ -32,6 +32,12 @@ pub mod network;
 /// Renewal of certificates: requests, approval, rotation.
 pub mod renew;
 
+/// People who use the cluster: their certificates, and what they may.
+pub mod people;
+
+/// What node.toml says of a machine beside the cluster: who may enter it, where apt finds packages.
+pub mod machine;
+
 /// First boot: the phases that make the machine a node.
 pub mod bootstrap;
 

@@ -4,13 +4,14 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
-use node::bootstrap::journal::Journal;
+use node::bootstrap::journal::{Entry, Journal};
 use node::commands::progress::ProgressReporter;
 use node::commands::token::{self, Guest};
 use node::commands::volume::{self, Volume};
-use node::commands::{reset, status};
+use node::commands::{issue, reset, status};
 use node::config::role::RoleConfig;
 use node::config::{AddressRange, DnsLabel};
 use node::doctor::finding::Verdict;
@@ -20,7 +21,8 @@ use node::host::{RealHost, apt, files, seed};
 use node::kubernetes::api;
 use node::kubernetes::context::{Node, load_config};
 use node::kubernetes::policy::{self, Exemption};
-use node::{bootstrap, network, renew};
+use node::people::{self, Group, PersonName};
+use node::{bootstrap, machine, network, renew};
 
 /// Sets a Hale node up, proves its promises, and keeps them.
 #[derive(Parser)]
@@ -34,8 +36,11 @@ struct Cli {
 enum Verb {
     /// Set this node up; goes on where an earlier attempt ended, and waits for what is missing.
     Bootstrap,
-    /// Show what was done, when, and what it waits for.
+    /// Show what was done, when, what it waits for, and which unit failed.
     Status {
+        /// In a few lines: what this machine is, how it stands, what is next.
+        #[arg(long, conflicts_with = "json")]
+        brief: bool,
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -73,6 +78,19 @@ enum Verb {
         #[arg(long)]
         kube_proxy: bool,
     },
+    /// On the master: print a kubeconfig for a person. It is a secret, and good until its certificate ends.
+    Kubeconfig {
+        /// The person's name.
+        name: PersonName,
+        /// How many days it is good for, at most 365.
+        #[arg(long, default_value_t = people::DAYS)]
+        days: u16,
+        /// A group of the person's, in place of hale:operators; may be given again.
+        #[arg(long)]
+        group: Vec<Group>,
+    },
+    /// Make this machine what node.toml says beside the cluster: who may enter it, where apt finds packages.
+    Machine,
     /// Renew the certificates that end soon; on the master, approve what nodes ask for.
     Renew {
         /// Renew them all now.
@@ -88,6 +106,8 @@ enum Verb {
         /// What.
         more: Exemption,
     },
+    /// Print what makes bash complete `hale`.
+    Completions,
     /// Make the network as /etc/hale/node.toml says now: packet filter, bridge, uplink, names.
     Network,
     /// Make a folder of this machine's for pods to keep data in; print what `kubectl apply -f -` must be told of it.
@@ -118,18 +138,11 @@ fn run(verb: Verb) -> Result<ExitCode> {
     let host = RealHost::new(Some(PathBuf::from("/var/lib/hale/log")));
     let role = RoleConfig::parse(&files::need(&host, RoleConfig::PATH)?)?;
     match verb {
-        Verb::Bootstrap => {
-            let mut progress = ProgressReporter::open(&host);
-            let before = || seed::import(&host).map(drop);
-            bootstrap::until_done(&host, &role, &before, &mut |entry| progress.report(entry))?;
-            // The node is done, whatever comes of telling.
-            if let Err(fault) = report_all(&host, &role, &mut progress) {
-                eprintln!("hale: not all is told: {fault}");
-            }
-        }
-        Verb::Status { json } => {
-            let lines = status::lines(&role, &Journal::read(&host)?);
-            print(json, &lines, &(status::table(&lines)? + &status::way_out(&host, &role)?))?;
+        Verb::Bootstrap => set_up(&host, &role)?,
+        Verb::Status { brief, json } => {
+            let status = status::of(&host, &role)?;
+            let text = if brief { status::brief(&role, &status) } else { status::table(&status)? };
+            print(json, &status, &text)?;
         }
         Verb::Hold { wait } => show(&apt::hold(&host, &role.package_names(), wait)?, "held"),
         Verb::Unhold { wait } => show(&apt::unhold(&host, &role.package_names(), wait)?, "let go"),
@@ -147,6 +160,20 @@ fn run(verb: Verb) -> Result<ExitCode> {
             let join = token::token(&Node::new(&host, &role, &config)?, &guest, kube_proxy)?;
             print!("{}", join.expose());
         }
+        Verb::Kubeconfig { name, days, group } => {
+            let config = load_config(&host, &role)?;
+            let groups = if group.is_empty() { vec![Group::operators()] } else { group };
+            let text = people::for_person(&Node::new(&host, &role, &config)?, &name, &groups, days)?;
+            print!("{}", text.expose());
+        }
+        Verb::Machine => {
+            seed::import(&host, &role)?;
+            let config = load_config(&host, &role)?;
+            machine::apply(&host, &role, &config)?;
+            network::filter::refresh(&Node::new(&host, &role, &config)?)?;
+        }
+        // Before anything of the node is read: it needs nothing of it.
+        Verb::Completions => {}
         Verb::Approve => {
             let config = load_config(&host, &role)?;
             renew::approve_the_invited(&Node::new(&host, &role, &config)?)?;
@@ -161,6 +188,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
             let config = load_config(&host, &role)?;
             let _alone = Journal::open(&host)?;
             println!("{}", renew::renew(&Node::new(&host, &role, &config)?, force)?);
+            machine::kubeconfig::refresh(&host, &role, &config)?;
         }
         Verb::Network => {
             network::apply(&Node::new(&host, &role, &load_config(&host, &role)?)?)?;
@@ -174,18 +202,41 @@ fn run(verb: Verb) -> Result<ExitCode> {
             let config = load_config(&host, &role)?;
             api::wait_until_healthy(&Node::new(&host, &role, &config)?)?;
         }
-        Verb::Reset { yes } => {
-            let config = load_config(&host, &role)?;
-            let node = Node::new(&host, &role, &config)?;
-            println!("This will be lost:");
-            reset::losses(&node).iter().for_each(|loss| println!("  {loss}"));
-            if !yes {
-                println!("Nothing was done; `hale reset --yes` does it.");
-                return Ok(ExitCode::FAILURE);
-            }
-            reset::reset(&node)?;
-        }
+        Verb::Reset { yes } => return undo(&host, &role, yes),
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs the bootstrap to its end, and tells whoever listens.
+fn set_up(host: &RealHost, role: &RoleConfig) -> Result<()> {
+    let mut progress = ProgressReporter::open(host);
+    let before = || if seed::import(host, role)? { machine::restart(host) } else { Ok(()) };
+    let mut watch = |entry: &Entry| {
+        progress.report(entry);
+        // A console that cannot be told must not stop the node.
+        let _ = issue::show(host, entry);
+    };
+    issue::recall(host);
+    bootstrap::until_done(host, role, &before, &mut watch)?;
+    // The operator's kubeconfig can be made now. The node is done, whatever comes of this and of telling.
+    let told = machine::restart(host).and_then(|()| report_all(host, role, &mut progress));
+    if let Err(fault) = told {
+        eprintln!("hale: not all is told: {fault}");
+    }
+    Ok(())
+}
+
+/// Undoes the bootstrap, if the operator said yes.
+fn undo(host: &RealHost, role: &RoleConfig, yes: bool) -> Result<ExitCode> {
+    let config = load_config(host, role)?;
+    let node = Node::new(host, role, &config)?;
+    println!("This will be lost:");
+    reset::losses(&node).iter().for_each(|loss| println!("  {loss}"));
+    if !yes {
+        println!("Nothing was done; `hale reset --yes` does it.");
+        return Ok(ExitCode::FAILURE);
+    }
+    reset::reset(&node)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -195,6 +246,9 @@ fn report_all(host: &RealHost, role: &RoleConfig, progress: &mut ProgressReporte
     let node = Node::new(host, role, &config)?;
     if token::hand_out(&node)? {
         eprintln!("hale: a join file is at the port");
+    }
+    if people::hand_out(&node)? {
+        eprintln!("hale: a kubeconfig is at the port");
     }
     if progress.has_port() {
         progress.send_boot_report(host, &report::of(&node)?);
@@ -226,8 +280,16 @@ fn main() -> ExitCode {
         eprintln!("{fault}");
         return ExitCode::from(fault.exit_code());
     }
-    run(Cli::parse().verb).unwrap_or_else(|fault| {
+    let verb = Cli::parse().verb;
+    if matches!(verb, Verb::Completions) {
+        clap_complete::generate(Shell::Bash, &mut Cli::command(), "hale", &mut std::io::stdout());
+        return ExitCode::SUCCESS;
+    }
+    run(verb).unwrap_or_else(|fault| {
         eprintln!("hale: {fault}");
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("hale: only root may do most of it: sudo hale ...");
+        }
         ExitCode::from(fault.exit_code())
     })
 }

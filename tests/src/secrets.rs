@@ -1,4 +1,4 @@
-//! What no image may hold: keys, seeds, passwords, the builder's paths.
+//! What no image may hold: keys, seeds, passwords, a way in for anybody, the builder's paths.
 
 use std::fs::File;
 use std::io::Read;
@@ -16,8 +16,14 @@ const OVERLAP: usize = 4096;
 const MARK: &[u8] = b"PRIVATE KEY-----\n";
 
 /// Paths of a root that must not be there, or must be empty, by how they begin.
-const FORBIDDEN: [&str; 6] = [
+const FORBIDDEN: [&str; 12] = [
+    "etc/hale/",
+    "etc/ssh/authorized_keys",
+    "etc/ssh/hale-operator",
     "etc/ssh/ssh_host_",
+    "etc/ssh/sshd_config.d/",
+    "etc/sudoers.d/hale",
+    "home/",
     "etc/ssl/private/",
     "root/.ssh/",
     "var/lib/systemd/credential.secret",
@@ -25,12 +31,29 @@ const FORBIDDEN: [&str; 6] = [
     "var/lib/hale/",
 ];
 
-/// Everything in a root tree that is a secret by its place: keys, seeds, an id, a password.
+/// Everything in a root tree that is a secret by its place, or lets somebody in: keys, seeds, an id, a password, a person,
+/// SSH that is started.
 pub fn in_tree(store: &Store, tree: &Tree) -> Vec<String> {
     let mut found = Vec::new();
     for (path, node) in tree.iter() {
-        let Kind::File { content, size } = &node.kind else { continue };
         let path = path.as_str();
+        if let Kind::Symlink { target } = &node.kind {
+            let starts = path.starts_with("etc/systemd/system/") && path.contains(".wants/ssh");
+            found.extend((starts && target != "/dev/null").then(|| format!("SSH is started by {path}")));
+        }
+        let Kind::File { content, size } = &node.kind else { continue };
+        if path == "etc/passwd" {
+            let text = String::from_utf8(store.read(content).expect("the file is in the store"));
+            let text = text.expect("/etc/passwd is text");
+            // Those of people (Debian Policy 9.2.2).
+            let is_person = |line: &&str| {
+                line.split(':')
+                    .nth(2)
+                    .and_then(|id| id.parse::<u32>().ok())
+                    .is_some_and(|id| (1000..60_000).contains(&id))
+            };
+            found.extend(text.lines().filter(is_person).map(|line| format!("a person in {path}: {line}")));
+        }
         if FORBIDDEN.iter().any(|begin| path.starts_with(begin)) || path == "etc/machine-id" && *size > 0 {
             found.push(path.to_owned());
         }
@@ -122,9 +145,14 @@ mod tests {
             store.put_bytes(text.as_bytes()).unwrap();
         };
         let secrets = [
+            "etc/hale/operator.conf",
             "etc/machine-id",
+            "etc/ssh/hale-operator.keys",
             "etc/ssh/ssh_host_rsa_key",
+            "etc/ssh/sshd_config.d/10-hale.conf",
             "etc/ssl/private/ssl-cert.key",
+            "etc/sudoers.d/hale-operator",
+            "home/ann/.ssh/authorized_keys",
             "root/.ssh/authorized_keys",
             "var/lib/hale/identity",
             "var/lib/systemd/credential.secret",
@@ -133,6 +161,10 @@ mod tests {
         for path in secrets {
             put(path, "x");
         }
+        put(
+            "etc/passwd",
+            "root:x:0:0::/root:/bin/bash\nann:x:1000:1000::/home/ann:/bin/bash\nk8s:x:10000000:10000000::/:\n",
+        );
         put("etc/shadow", "root:*:1::::::\nann:!:1::::::\nbob:$y$hash:1::::::\n");
         for path in ["etc/ssh/sshd_config", "usr/lib/hale/role.toml", "etc/ssl/certs/ca.pem"] {
             put(path, "x");
@@ -140,7 +172,15 @@ mod tests {
         let mut found = in_tree(&store, &tree);
         let password = found.iter().position(|what| what.starts_with("a password in etc/shadow: bob:"));
         found.remove(password.expect("the password"));
+        let person = found.iter().position(|what| what.starts_with("a person in etc/passwd: ann:"));
+        found.remove(person.expect("the person"));
         assert_eq!(found, secrets);
+        for (target, expect) in [("/lib/systemd/system/ssh.service", 1), ("/dev/null", 0)] {
+            let mut started = Tree::new();
+            let path = TreePath::new("etc/systemd/system/multi-user.target.wants/ssh.service").unwrap();
+            started.insert(path, builder::base::tree::Node::symlink(target)).unwrap();
+            assert_eq!(in_tree(&store, &started).len(), expect, "{target}");
+        }
         let mut clean = Tree::new();
         clean.insert(TreePath::new("etc/machine-id").unwrap(), contents.file("", 0o444)).unwrap();
         assert_eq!(in_tree(&store, &clean), Vec::<String>::new());

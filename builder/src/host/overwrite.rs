@@ -22,6 +22,8 @@ pub enum Form {
     Page,
     /// What a node must be told to join.
     Join,
+    /// What a person reaches a cluster of Hale's with.
+    Kubeconfig,
 }
 
 /// What may be lost.
@@ -107,6 +109,8 @@ impl Form {
                 text("<!DOCTYPE html><html lang=\"en\">") && holds(start, b"<title>First boot of a ")
             }
             Self::Join => text("[join]\n"),
+            // As `hale kubeconfig` writes it: a person's own one names its cluster otherwise.
+            Self::Kubeconfig => text("apiVersion: v1\nkind: Config\nclusters:\n- name: hale\n"),
         }
     }
 }
@@ -118,6 +122,7 @@ impl std::fmt::Display for Form {
             Self::Seed => "a seed",
             Self::Page => "a report",
             Self::Join => "a join file",
+            Self::Kubeconfig => "a kubeconfig",
         })
     }
 }

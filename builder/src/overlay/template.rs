@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
+use node::config::apt::{AptSource, Suite};
 use serde::Serialize;
 
 use super::Overlay;
@@ -162,6 +163,7 @@ fn site_values(recipe: &Recipe) -> Result<BTreeMap<String, String>> {
     values.insert("containers.registry-scopes".to_owned(), registry_scopes(&site.containers.registries)?);
     values.insert("users.mapping".to_owned(), mapping);
     values.insert("users.etcd-id".to_owned(), site.users.etcd_id().to_string());
+    values.insert("apt.sources".to_owned(), sources(&site.apt));
     values.insert("host.fail-swap-on".to_owned(), (!site.host.swap).to_string());
     Ok(values)
 }
@@ -186,6 +188,16 @@ fn flatten(table: &str, value: &impl Serialize, values: &mut BTreeMap<String, St
         values.insert(format!("{table}.{}", key.replace('_', "-")), text);
     }
     Ok(())
+}
+
+/// `[{ uri = "http://…", suites = ["bookworm"] }]`: a list that TOML reads.
+fn sources(apt: &[AptSource]) -> String {
+    let quoted = |suite: &Suite| format!("\"{suite}\"");
+    let item = |source: &AptSource| {
+        let suites = source.suites.iter().map(quoted).collect::<Vec<_>>().join(", ");
+        format!("{{ uri = \"{}\", suites = [{suites}] }}", source.uri)
+    };
+    format!("[{}]", apt.iter().map(item).collect::<Vec<_>>().join(", "))
 }
 
 /// `[{ name = "crun", version = "1.17+hale1" }]`: a list that TOML reads.

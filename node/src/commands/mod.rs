@@ -1,3 +1,4 @@
+pub mod issue;
 pub mod progress;
 pub mod reset;
 pub mod status;

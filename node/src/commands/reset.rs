@@ -8,6 +8,7 @@ use crate::host::systemd::systemctl;
 use crate::host::{Command, files, run_dir};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::kube_proxy;
+use crate::machine::kubeconfig;
 use crate::network::{self, filter};
 use crate::renew;
 
@@ -26,7 +27,7 @@ pub fn losses(node: &Node) -> Vec<String> {
 
 /// Paths that a reset removes, in this order: the marker of a finished bootstrap goes first, so that a cut leaves no
 /// node that believes itself whole.
-const PATHS: [&str; 13] = [
+const PATHS: [&str; 14] = [
     bootstrap::MARKER,
     "/etc/kubernetes",
     "/var/lib/etcd",
@@ -40,6 +41,7 @@ const PATHS: [&str; 13] = [
     "/var/lib/hale/first-token",
     renew::UNDER_WAY,
     written::PATH,
+    kubeconfig::PATH,
 ];
 
 /// Returns all paths that a reset removes but the journal, which goes last.

@@ -1,16 +1,18 @@
-//! `hale status`: what was done and when, and what it waits for.
+//! `hale status`: what was done and when, what it waits for, which unit failed and why, and what to do next.
 
 use std::fmt::Write;
 
 use serde::Serialize;
 
-use crate::bootstrap::journal::{Entry, Event};
-use crate::bootstrap::phases;
+use crate::bootstrap::journal::{Entry, Event, Journal};
+use crate::bootstrap::{self, phases};
 use crate::config::Timestamp;
 use crate::config::role::RoleConfig;
 use crate::fault::Result;
 use crate::host::Host;
+use crate::host::systemd::{self, UnitProblem};
 use crate::kubernetes::context::{Node, load_config};
+use crate::machine::{self, ssh};
 use crate::network::uplink;
 use crate::text::terminal::plain;
 
@@ -47,8 +49,99 @@ pub enum PhaseState {
     Done,
 }
 
+/// The status of the machine.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// State of the bootstrap as a whole.
+    pub state: PhaseState,
+    /// Units that failed, and why.
+    pub units: Vec<UnitProblem>,
+    /// What the way out lacks; empty if nothing, or if there is to be none.
+    pub uplink: Vec<String>,
+    /// All phases of the role.
+    pub phases: Vec<PhaseStatus>,
+}
+
+/// Units that make a machine a node, in the order in which they need each other.
+const UNITS: [&str; 7] = [
+    "usr-lib-hale-images.mount",
+    "crio.service",
+    bootstrap::UNIT,
+    "kubelet.service",
+    "kube-proxy.service",
+    machine::UNIT,
+    ssh::UNIT,
+];
+
+/// Finds out how the machine stands.
+pub fn of(host: &dyn Host, role: &RoleConfig) -> Result<Status> {
+    let phases = lines(role, &Journal::read(host)?);
+    let mut units = systemd::problems(host, &UNITS).unwrap_or_default();
+    units.iter_mut().for_each(|problem| problem.said = plain(&problem.said));
+    let left = phases.iter().rfind(|phase| !matches!(phase.state, PhaseState::Done | PhaseState::Pending));
+    let is_done = host.path(bootstrap::MARKER).exists();
+    let state = match left {
+        _ if is_done => PhaseState::Done,
+        Some(phase) => phase.state,
+        // Between two phases.
+        None if phases.iter().any(|phase| phase.state == PhaseState::Done) => PhaseState::Running,
+        None => PhaseState::Pending,
+    };
+    Ok(Status { state, units, uplink: uplink_lacks(host, role), phases })
+}
+
+/// Formats what a person is told at a log-in: what the machine is, how it stands, and what to do next.
+pub fn brief(role: &RoleConfig, status: &Status) -> String {
+    let kind = if role.is_master() { "the master" } else { "a node" };
+    let of = status.phases.len();
+    let done = status.phases.iter().filter(|phase| phase.state == PhaseState::Done).count();
+    let current = status.phases.iter().rfind(|phase| phase.state == status.state);
+    let at = current.map_or_else(String::new, |phase| match &phase.why {
+        Some(why) => format!(" at {}: {why}", phase.phase),
+        None => format!(" at {}", phase.phase),
+    });
+    let (state, next) = match status.state {
+        PhaseState::Done if role.is_master() => (
+            "It is set up.".to_owned(),
+            "`kubectl get nodes` shows the cluster, `sudo hale doctor` proves what it promises.",
+        ),
+        PhaseState::Done => (
+            "It is set up.".to_owned(),
+            "`sudo hale doctor` proves what it promises; kubectl is the master's.",
+        ),
+        PhaseState::Pending => (
+            "It is not set up yet.".to_owned(),
+            "`systemctl status hale-bootstrap` tells why it has not begun.",
+        ),
+        PhaseState::Running => (
+            format!("It is being set up, {done} of {of} phases are done{at}"),
+            "wait, or watch it with `sudo journalctl -fu hale-bootstrap`.",
+        ),
+        PhaseState::Waiting => {
+            (format!("It waits{at}"), "mend that; it goes on by itself. `sudo hale status` tells more.")
+        }
+        PhaseState::Failed => (
+            format!("It failed{at}"),
+            "it is tried again by itself; `sudo journalctl -u hale-bootstrap` tells more.",
+        ),
+    };
+    let mut text = format!("This is {kind} of a Hale cluster, Kubernetes {}.\n{state}\n", role.kubernetes);
+    text.push_str(&problems(status));
+    let _ = writeln!(text, "Next: {next}");
+    text
+}
+
+fn problems(status: &Status) -> String {
+    let line = |problem: &UnitProblem| {
+        let said = if problem.said.is_empty() { "it said nothing" } else { &problem.said };
+        format!("{} failed ({}): {said}\n", problem.unit, problem.result)
+    };
+    let units = status.units.iter().map(line);
+    units.chain(status.uplink.iter().map(|lack| format!("The way out: {lack}\n"))).collect()
+}
+
 /// Returns the status of all phases of a role, from the journal.
-pub fn lines(role: &RoleConfig, entries: &[Entry]) -> Vec<PhaseStatus> {
+fn lines(role: &RoleConfig, entries: &[Entry]) -> Vec<PhaseStatus> {
     let line = |phase: phases::Phase| {
         let of: Vec<&Entry> = entries.iter().filter(|entry| entry.phase == phase.name).collect();
         let last = of.last();
@@ -69,10 +162,10 @@ pub fn lines(role: &RoleConfig, entries: &[Entry]) -> Vec<PhaseStatus> {
     phases::of(role).into_iter().map(line).collect()
 }
 
-/// Formats the status as a table for people.
-pub fn table(lines: &[PhaseStatus]) -> Result<String> {
+/// Formats the status for people: the phases as a table, then units that failed.
+pub fn table(status: &Status) -> Result<String> {
     let mut text = String::new();
-    for line in lines {
+    for line in &status.phases {
         let at =
             line.at.map(Timestamp::from_seconds).transpose()?.map_or_else(String::new, |at| at.to_string());
         let took = line.seconds.map_or_else(String::new, |seconds| format!("{seconds} s"));
@@ -82,21 +175,21 @@ pub fn table(lines: &[PhaseStatus]) -> Result<String> {
             let _ = writeln!(text, "{:<14} {why}", "");
         }
     }
+    text.push_str(&problems(status));
     Ok(text)
 }
 
-/// Describes what the way out lacks, a line each; nothing if it lacks nothing, or there is to be none. A node.toml that
-/// cannot be read is told by the first phase.
-pub fn way_out(host: &dyn Host, role: &RoleConfig) -> Result<String> {
-    let Ok(config) = load_config(host, role) else { return Ok(String::new()) };
-    let Ok(node) = Node::new(host, role, &config) else { return Ok(String::new()) };
-    let lacks = uplink::lacks(&node)?.unwrap_or_default();
-    Ok(lacks.iter().map(|lack| format!("{:<14} {}\n", "uplink", plain(lack))).collect())
+/// Describes what the way out lacks. A node.toml that cannot be read is told by the first phase.
+fn uplink_lacks(host: &dyn Host, role: &RoleConfig) -> Vec<String> {
+    let Ok(config) = load_config(host, role) else { return Vec::new() };
+    let lacks = Node::new(host, role, &config).and_then(|node| uplink::lacks(&node));
+    lacks.ok().flatten().unwrap_or_default().iter().map(|lack| plain(lack)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::fake::FakeHost;
 
     #[test]
     fn a_phase_stands_as_its_last_entry_says() {
@@ -116,10 +209,51 @@ mod tests {
         let [done, pending, failed, running] =
             [PhaseState::Done, PhaseState::Pending, PhaseState::Failed, PhaseState::Running];
         assert_eq!(states, [done, pending, failed, running, pending]);
-        let text = table(&lines).unwrap();
+        let text = table(&Status {
+            state: PhaseState::Running,
+            units: Vec::new(),
+            uplink: Vec::new(),
+            phases: lines,
+        })
+        .unwrap();
         assert!(text.contains("preflight      done     1970-01-01T00:00:09Z    9 s"), "{text}");
         for why in ["CRI-O does not answer\\u{1b}[1A\\u{1b}[2K\\nruntime\n", "no answer within 3 min"] {
             assert!(text.contains(why), "{text}");
         }
+    }
+
+    fn example() -> RoleConfig {
+        RoleConfig::parse(include_str!("../../examples/role.toml")).unwrap()
+    }
+
+    /// Each state is told with what to do, and a unit that failed by its name and its own words.
+    #[test]
+    fn a_person_is_told_what_it_is_how_it_stands_and_what_is_next() {
+        let role = example();
+        let host = FakeHost::of(&role, "10.0.3.1");
+        let told = || brief(&role, &of(&host, &role).unwrap());
+        assert!(told().contains("the master") && told().contains("not set up yet"), "{}", told());
+        assert!(!told().contains("failed"), "{}", told());
+        host.ill.borrow_mut().insert("crio.service".into(), "no such cgroup\u{1b}[2K driver".into());
+        let mut journal = Journal::open(&host).unwrap();
+        let mut tell = |event| journal.add(Entry { at: 1, phase: "preflight".into(), event }).unwrap();
+        tell(Event::Waiting("there is no bridge lxcbr0".into()));
+        let unit = "crio.service failed (exit-code): no such cgroup\\u{1b}[2K driver\n";
+        for expect in ["It waits at preflight: there is no bridge lxcbr0\n", unit, "Next: mend that"] {
+            assert!(told().contains(expect), "{}", told());
+        }
+        assert!(table(&of(&host, &role).unwrap()).unwrap().ends_with(unit));
+        tell(Event::Failed("no space".into()));
+        assert!(told().contains("It failed at preflight: no space\n"), "{}", told());
+        tell(Event::Done);
+        assert!(
+            told().contains(&format!("1 of {} phases are done\n", phases::of(&role).len())),
+            "{}",
+            told()
+        );
+        host.ill.borrow_mut().clear();
+        host.make(bootstrap::MARKER, "");
+        assert!(told().contains("It is set up.\nNext: `kubectl get nodes`"), "{}", told());
+        assert!(told().lines().count() == 3, "{}", told());
     }
 }

@@ -1,3 +1,6 @@
+pub mod access;
+pub mod apt;
+pub mod nocloud;
 pub mod node;
 pub mod registries;
 pub mod role;

@@ -1,7 +1,7 @@
 //! `/etc/hale/node.toml`: what differs between two nodes of one role, and the secrets of joining.
 //!
 //! The same file, under the same name, stands at the top of a disk labelled `HALE-SEED`
-//! (`host/seed.rs`). Secrets are read once: after their use the file is written again without them.
+//! (`host/seed/`). Secrets are read once: after their use the file is written again without them.
 //! Examples that a test parses: `node/examples/node.toml`, `node/examples/master.toml`.
 
 use std::net::Ipv4Addr;
@@ -11,6 +11,8 @@ use toml::Spanned;
 
 use crate::fault::{Class, Fault, Result, parse_toml};
 
+use super::access::AccessConfig;
+use super::apt::AptSource;
 use super::registries::{self, RegistryConfig};
 use super::role::RoleConfig;
 use super::secrets::{CaPin, Pem, Secret, Token};
@@ -31,6 +33,12 @@ pub struct NodeConfig {
     /// The master's way out; without it the machine has none that hale made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uplink: Option<UplinkConfig>,
+    /// Who may enter the machine; nobody when absent. Of a disk of ours alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<AccessConfig>,
+    /// Where apt finds Debian's packages; the role's sources when absent. Of a disk of ours alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apt: Option<Vec<AptSource>>,
     /// What a node needs to join.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join: Option<JoinConfig>,
@@ -164,6 +172,7 @@ impl NodeConfig {
         config.check_secrets(file, role)?;
         config.check_uplink(file, text, role)?;
         registries::check(&config.registry).map_err(|fault| fault.context(file))?;
+        config.access.iter().try_for_each(|access| access.check(file, text, &role.user))?;
         Ok(config)
     }
 

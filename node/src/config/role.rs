@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::{Fault, Result, parse_toml};
 
+use super::apt::AptSource;
 use super::shim;
 use super::values::{AddressRange, Capability, Interface, Version};
 
@@ -24,6 +25,9 @@ pub struct RoleConfig {
     pub line: String,
     /// The version of kubelet, kubeadm and the control plane.
     pub kubernetes: Version,
+    /// Where apt finds Debian's packages, unless node.toml says it; nowhere when empty.
+    #[serde(default)]
+    pub apt: Vec<AptSource>,
     /// The cluster's own values.
     pub cluster: ClusterConfig,
     /// The user that containers' root is on the host.

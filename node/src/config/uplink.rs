@@ -35,9 +35,6 @@ pub struct UplinkConfig {
     /// The tagged network that the way out is; untagged when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vlan: Option<VlanId>,
-    /// Whether the packet filter lets SSH in here.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub ssh: bool,
 }
 
 impl UplinkConfig {

@@ -93,8 +93,16 @@ fn images(node: &Node) -> Result<Vec<String>> {
 }
 
 /// Units whose settings the packages bring.
-const UNITS: [&str; 7] =
-    ["crio", "hale-filter", "kubelet", "kube-proxy", "hale-bootstrap", "hale-hold", "hale-renew"];
+const UNITS: [&str; 8] = [
+    "crio",
+    "hale-filter",
+    "kubelet",
+    "kube-proxy",
+    "hale-bootstrap",
+    "hale-hold",
+    "hale-machine",
+    "hale-renew",
+];
 /// Folders of units (systemd.unit(5)); Debian's `/lib` is `/usr/lib`.
 const PLACES: [&str; 6] = [
     "/etc/systemd/system",

@@ -6,9 +6,11 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
+use crate::config::access::SshListen;
 use crate::config::role::{BindScope, Protocol};
 use crate::fault::Result;
 use crate::kubernetes::context::Node;
+use crate::machine::ssh;
 
 use super::containers;
 use super::finding::Evidence;
@@ -50,13 +52,23 @@ fn allowed(node: &Node, listener: &Listener, program: &str) -> bool {
         IpAddr::V4(address) if node.role.cluster.subnet.contains(&address) => BindScope::Subnet,
         _ => BindScope::Every,
     };
-    node.role.sockets.iter().any(|socket| {
-        let port = socket.port.is_none_or(|port| port == listener.port);
-        short(&socket.program) == short(program)
-            && socket.protocol == listener.protocol
-            && port
-            && bound <= socket.bind
-    })
+    is_asked_for(node, listener, bound, program)
+        || node.role.sockets.iter().any(|socket| {
+            let port = socket.port.is_none_or(|port| port == listener.port);
+            short(&socket.program) == short(program)
+                && socket.protocol == listener.protocol
+                && port
+                && bound <= socket.bind
+        })
+}
+
+/// Returns whether this is SSH where node.toml asked for it.
+fn is_asked_for(node: &Node, listener: &Listener, bound: BindScope, program: &str) -> bool {
+    let scope = |listen| if listen == SshListen::Lan { BindScope::Subnet } else { BindScope::Every };
+    let asked = node.config.access.as_ref().filter(|access| access.has_ssh());
+    asked.is_some_and(|access| bound <= scope(access.ssh_listen))
+        && program == "sshd"
+        && (listener.protocol, listener.port) == (Protocol::Tcp, ssh::PORT)
 }
 
 /// Parses a line of proc_net_tcp(5): local address, state 0A (listen) or for UDP 07 (unconnected), inode.
@@ -183,6 +195,29 @@ mod tests {
         check("/tmp/kubelet", HOST, "0103000A:280A", false);
         check("/usr/bin/nc", HOST, "0100007F:280A", false);
         assert_eq!(exceptions("/usr/bin/nc", HOST, "0103000A:0016"), ["/usr/bin/nc on 10.0.3.1:22, Tcp"]);
+    }
+
+    /// SSH listens where node.toml asked for it, and nowhere where it did not.
+    #[test]
+    fn ssh_is_allowed_where_it_was_asked_for() {
+        let role = RoleConfig::parse(include_str!("../../examples/role.toml")).unwrap();
+        let key = include_str!("../../testdata/access/ann.pub").trim();
+        let table = format!("[access]\noperator = \"ann\"\nssh-keys = [{key:?}]\n");
+        let every = format!("{table}ssh-listen = \"every\"\n");
+        let check = |text: &str, program: &str, address: [u8; 4], port: u16, expect: bool| {
+            let (host, config) =
+                (FakeHost::of(&role, "10.0.3.1"), NodeConfig::parse("", text, &role).unwrap());
+            let node = Node::new(&host, &role, &config).unwrap();
+            let listener = Listener { protocol: Protocol::Tcp, address: address.into(), port, inode: 1 };
+            assert_eq!(allowed(&node, &listener, program), expect, "{text}: {program} on {address:?}:{port}");
+        };
+        check("", "sshd", [10, 0, 3, 1], 22, false);
+        check(&table, "sshd", [10, 0, 3, 1], 22, true);
+        check(&table, "sshd", [0, 0, 0, 0], 22, false);
+        check(&table, "sshd", [192, 0, 2, 1], 22, false);
+        check(&table, "sshd", [10, 0, 3, 1], 2222, false);
+        check(&table, "nc", [10, 0, 3, 1], 22, false);
+        check(&every, "sshd", [0, 0, 0, 0], 22, true);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{self, Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::config::Secret;
 use crate::fault::{Fault, Result};
 
 /// A program to run.
@@ -22,13 +23,21 @@ pub struct Command {
     pub limit: Duration,
     /// Whether its output holds a secret and is not kept in a log.
     pub secret: bool,
+    /// What it reads from its standard input, at most some kilobytes.
+    pub input: Option<Secret>,
 }
 
 impl Command {
     /// Makes a command with a time limit of one minute.
     pub fn new(program: impl Into<PathBuf>, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        Self { program: program.into(), arguments, limit: Duration::from_secs(60), secret: false }
+        Self {
+            program: program.into(),
+            arguments,
+            limit: Duration::from_secs(60),
+            secret: false,
+            input: None,
+        }
     }
 
     /// Sets the time limit, in minutes.
@@ -40,6 +49,12 @@ impl Command {
     /// Keeps the output out of the log.
     pub fn secret(mut self) -> Self {
         self.secret = true;
+        self
+    }
+
+    /// Gives it something to read.
+    pub fn input(mut self, input: Secret) -> Self {
+        self.input = Some(input);
         self
     }
 
@@ -86,13 +101,17 @@ pub(super) fn run(command: &Command) -> Result<CommandOutput> {
         .args(&command.arguments)
         .env_clear()
         .envs([("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/root"), ("LC_ALL", "C.UTF-8")])
-        .stdin(Stdio::null())
+        .stdin(if command.input.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .current_dir("/")
         .process_group(0)
         .spawn();
     let mut child = child.map_err(|e| Fault::io("run", &command.program, e))?;
+    if let (Some(input), Some(mut pipe)) = (&command.input, child.stdin.take()) {
+        // What does not read it says by its exit code why.
+        let _ = pipe.write_all(input.expose().as_bytes());
+    }
     let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
     let status = wait(&mut child, command.limit).map_err(|e| Fault::io("wait for", &command.program, e))?;
     let text = |thread: std::thread::JoinHandle<String>| thread.join().unwrap_or_default();

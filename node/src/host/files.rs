@@ -14,14 +14,19 @@ const LIMIT: u64 = 4 << 20;
 /// Writes a file atomically, owned by root: scratch, sync, rename, sync of the directory, which is made (0755) if
 /// missing.
 pub fn write(host: &dyn Host, absolute: &str, bytes: &[u8], mode: u32) -> Result<()> {
+    write_as(host, absolute, bytes, Access { mode, group: 0 })
+}
+
+/// Writes a file as [`write`] does, for a group.
+fn write_as(host: &dyn Host, absolute: &str, bytes: &[u8], access: Access) -> Result<()> {
     let path = host.path(absolute);
     host.before_change(&path)?;
     let directory = path.parent().unwrap_or(Path::new("/"));
     make_directory(host, directory, 0o755)?;
     let scratch = scratch(&path);
-    let written = write_scratch(&scratch, bytes, mode);
+    let written = write_scratch(&scratch, bytes, access.mode);
     let moved = written.and_then(|()| {
-        host.chown(&scratch, 0, 0)?;
+        host.chown(&scratch, 0, access.group)?;
         host.rename(&scratch, &path)
     });
     if let Err(error) = moved {
@@ -40,6 +45,36 @@ pub fn put(host: &dyn Host, absolute: &str, text: Option<&str>) -> Result<bool> 
         Some(text) => write(host, absolute, text.as_bytes(), 0o644)?,
         None => remove(host, absolute)?,
     }
+    Ok(true)
+}
+
+/// Who may read a file of root's: its permission bits, and its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// Permission bits.
+    pub mode: u32,
+    /// Id of the group.
+    pub group: u32,
+}
+
+impl Access {
+    /// Root alone.
+    pub const ROOT_ONLY: Self = Self { mode: 0o600, group: 0 };
+    /// Everybody.
+    pub const ROOT_READABLE: Self = Self { mode: 0o644, group: 0 };
+}
+
+/// Writes a file unless it has this text and may be read so; returns whether it did.
+pub fn update(host: &dyn Host, absolute: &str, text: &str, access: Access) -> Result<bool> {
+    let path = host.path(absolute);
+    if read(host, absolute)?.is_some_and(|found| found == text) {
+        let metadata = fs::symlink_metadata(&path).map_err(|e| Fault::io("examine", &path, e))?;
+        let owner = host.owner(&path).map_err(|e| Fault::io("examine", &path, e))?;
+        if (metadata.permissions().mode() & 0o7777, owner) == (access.mode, (0, access.group)) {
+            return Ok(false);
+        }
+    }
+    write_as(host, absolute, text.as_bytes(), access)?;
     Ok(true)
 }
 

@@ -33,3 +33,40 @@ pub fn show(host: &dyn Host, properties: &[&str], units: &[&str]) -> Result<Stri
     let properties = format!("--property={}", properties.join(","));
     output(host, &[&["show", &properties], units].concat())
 }
+
+/// What is wrong with a unit.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct UnitProblem {
+    /// Name of the unit.
+    pub unit: String,
+    /// systemd's word for how it ended, such as `exit-code`.
+    pub result: String,
+    /// The last line that it logged since the boot; empty if it logged none.
+    pub said: String,
+}
+
+/// Returns those of these units that failed, be they given up or tried again, each with the last thing that it said.
+pub fn problems(host: &dyn Host, units: &[&str]) -> Result<Vec<UnitProblem>> {
+    let text = show(host, &["Id", "ActiveState", "SubState", "Result"], units)?;
+    let mut found = Vec::new();
+    for unit in text.split("\n\n") {
+        let value = |name: &str| {
+            let line = unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+            line.unwrap_or_default().to_owned()
+        };
+        let (active, sub, result) = (value("ActiveState"), value("SubState"), value("Result"));
+        if active == "failed" || sub == "auto-restart" && result != "success" {
+            let unit = value("Id");
+            found.push(UnitProblem { said: last_line(host, &unit)?, unit, result });
+        }
+    }
+    Ok(found)
+}
+
+/// Returns the last line of the journal that a unit's own processes logged since the boot.
+fn last_line(host: &dyn Host, unit: &str) -> Result<String> {
+    let of_unit = format!("_SYSTEMD_UNIT={unit}");
+    let arguments = ["--quiet", "--no-pager", "--boot", "--output=cat", "--lines=1", &of_unit];
+    let output = host.run(&Command::new("/usr/bin/journalctl", &arguments))?;
+    Ok(output.stdout.lines().last().unwrap_or_default().trim().to_owned())
+}

@@ -44,22 +44,9 @@ impl<'a> Node<'a> {
         Ok(Self { host, role, config, name, on_wait: &|_| {} })
     }
 
-    /// Returns its address on the bridge: the master's is the role's; a node's is configured or found.
+    /// Returns its address on the bridge.
     pub fn address(&self) -> Result<Ipv4Addr> {
-        if self.role.is_master() {
-            return Ok(self.role.cluster.advertise_address);
-        }
-        if let Some(address) = &self.config.network.address {
-            return Ok(*address.get_ref());
-        }
-        let bridge = self.role.cluster.bridge.as_str();
-        let addresses = ip::addresses(self.host, bridge)?;
-        let own = addresses.into_iter().find(|address| self.role.cluster.subnet.contains(address));
-        own.ok_or_else(|| {
-            let what = format!("{bridge} has no address in {}", self.role.cluster.subnet);
-            Fault::new(Class::Missing, what)
-                .help("give the bridge one, or set network.address and bridge = \"make\"")
-        })
+        address(self.host, self.role, self.config)
     }
 
     /// Returns the token of `InitConfiguration`; makes it at the first call.
@@ -110,6 +97,24 @@ impl<'a> Node<'a> {
         let all = [&["--runtime-endpoint", endpoint.as_str()], arguments].concat();
         Command::new(&self.role.programs.crictl, &all)
     }
+}
+
+/// Returns a node's address on the bridge: the master's is the role's; a node's is configured or found.
+pub fn address(host: &dyn Host, role: &RoleConfig, config: &NodeConfig) -> Result<Ipv4Addr> {
+    if role.is_master() {
+        return Ok(role.cluster.advertise_address);
+    }
+    if let Some(address) = &config.network.address {
+        return Ok(*address.get_ref());
+    }
+    let bridge = role.cluster.bridge.as_str();
+    let addresses = ip::addresses(host, bridge)?;
+    let own = addresses.into_iter().find(|address| role.cluster.subnet.contains(address));
+    own.ok_or_else(|| {
+        let what = format!("{bridge} has no address in {}", role.cluster.subnet);
+        Fault::new(Class::Missing, what)
+            .help("give the bridge one, or set network.address and bridge = \"make\"")
+    })
 }
 
 /// Reads `node.toml`, which nobody but root may read; returns an empty one if there is none.

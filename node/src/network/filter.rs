@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::config::access::SshListen;
 use crate::config::role::{BindScope, Protocol};
 use crate::fault::Result;
 use crate::host::files;
@@ -19,6 +20,8 @@ pub const PATH: &str = "/etc/hale/filter.nft";
 pub const UNIT: &str = "hale-filter.service";
 /// nft(8)'s arguments that list the rules as they are in effect; they are written in the same words.
 pub const LIST: [&str; 5] = ["--stateless", "list", "table", "inet", "hale"];
+/// Port of sshd(8), where node.toml asks for it.
+const SSH: u16 = 22;
 /// Replaces the table in one step.
 const HEAD: &str = "table inet hale\ndelete table inet hale\n";
 /// The table, with names for what differs, and what ends a line that a node has not.
@@ -33,7 +36,8 @@ pub fn text(node: &Node) -> String {
 /// Returns the table as nft(8) lists it, but for where it breaks lines.
 pub fn table(node: &Node) -> String {
     let cluster = &node.role.cluster;
-    let ssh = node.config.uplink.as_ref().is_some_and(|uplink| uplink.ssh);
+    let ssh = node.config.access.as_ref().filter(|access| access.has_ssh());
+    let outside = ssh.filter(|access| access.ssh_listen == SshListen::Every).map(|_| SSH);
     // As nft lists them.
     let mut networks = [cluster.subnet, cluster.service_subnet];
     networks.sort();
@@ -41,9 +45,9 @@ pub fn table(node: &Node) -> String {
         ("$bridge", cluster.bridge.to_string()),
         ("$subnet", cluster.subnet.to_string()),
         ("$cluster", format!("{}, {}", networks[0], networks[1])),
-        ("$lan_tcp", list(&listening(node, Protocol::Tcp))),
+        ("$lan_tcp", list(&listening(node, Protocol::Tcp).into_iter().chain(ssh.map(|_| SSH)).collect())),
         ("$lan_udp", list(&listening(node, Protocol::Udp))),
-        ("$outside_tcp", list(&ssh.then_some(22).into_iter().collect())),
+        ("$outside_tcp", list(&outside.into_iter().collect())),
     ];
     let fill =
         |line: &str| values.iter().fold(format!("{line}\n"), |line, (name, value)| line.replace(name, value));
@@ -68,6 +72,11 @@ fn listening(node: &Node, protocol: Protocol) -> BTreeSet<u16> {
 
 fn list(ports: &BTreeSet<u16>) -> String {
     ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Loads the rules anew, where there are any of ours: who may enter the machine has changed.
+pub fn refresh(node: &Node) -> Result<()> {
+    if node.host.path(PATH).exists() { load(node) } else { Ok(()) }
 }
 
 /// Loads the rules, now and at every start before the network is up.

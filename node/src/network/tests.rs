@@ -7,6 +7,8 @@ use crate::host::Host;
 use crate::kubernetes::api::Member;
 use crate::testing::fake::FakeHost;
 
+const KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJtOMhWABd+kjc2gQNrYkKIk6hXqZwVB2HWWcIpSPQ5m ann@example";
 const UPLINK: &str = "name = \"gate\"\n[network]\nbridge = \"make\"\n[uplink]\ninterface = \"enp0s4\"\n";
 
 fn role(kind: &str) -> RoleConfig {
@@ -143,7 +145,11 @@ fn the_filter_opens_what_role_and_node_toml_say() {
         &[lan, "policy drop", "10.0.3.0/24, 10.96.0.0/12", "masquerade"],
         &[ssh, "10248"],
     );
-    check("master", &format!("{UPLINK}ssh = true\n"), &[lan, ssh], &[]);
+    let access =
+        |listen: &str| format!("{UPLINK}[access]\noperator = \"ann\"\nssh-keys = [{KEY:?}]\n{listen}");
+    let lan_ssh = "elements = { 22, 6443, 10250 }";
+    check("master", &access(""), &[lan_ssh], &[ssh]);
+    check("master", &access("ssh-listen = \"every\"\n"), &[lan_ssh, ssh], &[]);
     let node = "name = \"n\"\n[network]\nbridge = \"make\"\naddress = \"10.0.3.2\"\nopen = [\"80/tcp\", \"80/udp\"]\n";
     check("node", node, &["{ 80, 6443, 10250 }", "{ 80 }", "policy drop"], &["masquerade", ssh]);
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask` as a person uses it, disturbed and undisturbed, up to what is installed and flashed.
 
+mod access;
 mod build;
 mod flash;
 mod install;

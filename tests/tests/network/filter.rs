@@ -285,7 +285,9 @@ fn nobody_outside_has_an_answer_and_everybody_inside_has() {
     let _ = [tool("nft", "nftables"), tool("ip", "iproute2"), tool("python3", "python3")];
     let folder = tempfile::tempdir().expect("a temporary folder");
     let uplink = "[uplink]\ninterface = \"enp0s4\"\n";
-    let with_ssh = format!("{uplink}ssh = true\n");
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJtOMhWABd+kjc2gQNrYkKIk6hXqZwVB2HWWcIpSPQ5m ann@example";
+    let with_ssh =
+        format!("{uplink}[access]\noperator = \"ann\"\nssh-keys = [{key:?}]\nssh-listen = \"every\"\n");
     let paths = [("with", uplink), ("ssh", with_ssh.as_str())].map(|(name, more)| {
         let path = folder.path().join(name);
         put(&path, rules("master", more).0);

@@ -61,7 +61,10 @@ const ORACLES: &[(&str, &str)] = &[
     ("sh", "dash"),
     ("sha256sum", "coreutils"),
     ("skopeo", "skopeo"),
+    ("ssh-keygen", "openssh-client"),
+    ("sshd", "openssh-server"),
     ("strace", "strace"),
+    ("sudo", "sudo"),
     ("systemd-analyze", "systemd"),
     ("systemd-sysusers", "systemd"),
     ("systemd-tmpfiles", "systemd"),
@@ -69,6 +72,7 @@ const ORACLES: &[(&str, &str)] = &[
     ("umoci", "umoci"),
     ("umount", "mount"),
     ("unshare", "util-linux"),
+    ("visudo", "sudo"),
     ("xz", "xz-utils"),
     ("zstd", "zstd"),
 ];

@@ -103,6 +103,7 @@ const SERVICE: &[&str] = &[
     "RemainAfterExit",
     "RemoveIPC",
     "Restart",
+    "RestartPreventExitStatus",
     "RestartSec",
     "RestrictAddressFamilies",
     "RestrictFileSystems",

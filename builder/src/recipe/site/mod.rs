@@ -12,6 +12,7 @@ use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use ipnet::Ipv4Net;
+use node::config::apt::AptSource;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
@@ -40,6 +41,8 @@ pub struct Site {
     pub containers: Containers,
     /// Settings of the host.
     pub host: Host,
+    /// Where apt on a machine finds Debian's packages; nowhere when empty.
+    pub apt: Vec<AptSource>,
 }
 
 /// The machines' network, and the cluster's own on top of it.
@@ -129,6 +132,8 @@ struct RawSite {
     users: RawUsers,
     containers: RawContainers,
     host: RawHost,
+    #[serde(default)]
+    apt: Vec<AptSource>,
 }
 
 #[derive(Deserialize)]
@@ -170,6 +175,7 @@ impl Site {
             users: users::parse(text, raw.users)?,
             containers,
             host: Host { swap: raw.host.swap },
+            apt: raw.apt,
         })
     }
 }

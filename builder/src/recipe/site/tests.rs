@@ -20,6 +20,22 @@ fn the_shipped_site_has_the_seeds_values() {
     assert!(site.host.swap);
 }
 
+/// The sources of a site are those of its machines, in a form that the node reads.
+#[test]
+fn a_site_says_where_apt_asks() {
+    assert!(parse(SITE).unwrap().apt.is_empty(), "no mirror is anybody else's");
+    let own = "[[apt]]\nuri = \"http://192.0.2.1/debian\"\nsuites = [\"bookworm\"]\n";
+    assert_eq!(parse(&format!("{SITE}\n{own}")).unwrap().apt.len(), 1);
+    for (from, to, what) in [
+        ("http:", "ftp:", "no archive's address"),
+        ("\"bookworm\"", "\"book worm\"", "no suite"),
+        ("suites", "suite", "unknown key `suite`"),
+    ] {
+        let fault = parse(&format!("{SITE}\n{}", own.replace(from, to))).unwrap_err().to_string();
+        assert!(fault.contains(what), "{fault}");
+    }
+}
+
 /// Each wrong value: what stands there, what takes its place, what the fault says. The caret must lie on the
 /// line of the change.
 #[test]

@@ -91,7 +91,7 @@ pub fn of(role: &RoleConfig) -> Vec<Phase> {
                 control_plane::invite
             ),
             phase!("dns", "CoreDNS", api::has_dns, dns::apply),
-            phase!("rights", "kube-proxies may ask for certificates", rbac::is_done, rbac::apply),
+            phase!("rights", "people and kube-proxies may what their groups say", rbac::is_done, rbac::apply),
         ]);
     } else {
         phases.extend([

@@ -6,6 +6,7 @@ use crate::fault::{Class, Fault, Result};
 use crate::host::{files, ip};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::{kubeadm, paths};
+use crate::machine;
 use crate::network;
 
 /// Free space under `/var/lib` below which images and etcd will not fit, in bytes.
@@ -32,6 +33,7 @@ fn examine(node: &Node) -> Result<()> {
     if let Some(fault) = node.config.missing(node.role).filter(|_| !begun) {
         return Err(fault);
     }
+    machine::check(node.host, node.config)?;
     cgroups(node)?;
     clock(node)?;
     space(node)?;

@@ -103,6 +103,8 @@ pub(crate) struct FakeHost {
     /// Free space of every disk, and units that failed.
     pub(crate) space: Cell<Space>,
     pub(crate) failed: RefCell<String>,
+    /// Units that failed, each with the last line that it logged.
+    pub(crate) ill: RefCell<BTreeMap<String, String>>,
     /// Output of `dpkg --verify`.
     pub(crate) verified: RefCell<String>,
     /// Command lines that were run.
@@ -138,6 +140,7 @@ impl FakeHost {
             resolved: Cell::new(Some(Ipv4Addr::new(10, 96, 0, 1))),
             space: Cell::new(Space { bytes: 50, inodes: 50 }),
             failed: RefCell::default(),
+            ill: RefCell::default(),
             verified: RefCell::default(),
             commands: RefCell::default(),
             kubeadm: None,

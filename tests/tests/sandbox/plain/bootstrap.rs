@@ -30,8 +30,12 @@ pub(crate) fn wait_for(machine: &Machine, phase: &str, states: &[&str]) -> Value
     // The real kubeadm gives discovery five minutes.
     for _ in 0..2000 {
         let lines: Value = serde_json::from_str(&machine.succeeds("hale status --json")).expect("JSON");
-        let line =
-            lines.as_array().expect("a list").iter().find(|line| line["phase"] == phase).expect("a phase");
+        let line = lines["phases"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .find(|line| line["phase"] == phase)
+            .expect("a phase");
         if states.iter().any(|state| line["state"] == *state) {
             return line.clone();
         }
@@ -46,6 +50,7 @@ fn a_node_that_was_told_nothing_waits(root: &Root) {
     prepare(&machine, "10.0.3.2");
     let status = machine.succeeds("hale status");
     assert!(status.lines().all(|line| line.contains(" pending ")), "{status}");
+    assert!(machine.succeeds("hale status --brief").contains("It is not set up yet."));
     let doctor = machine.run("hale doctor --json");
     let findings: Value = serde_json::from_slice(&doctor.stdout).expect("JSON");
     let findings = findings.as_array().expect("a list");

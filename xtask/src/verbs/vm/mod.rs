@@ -42,6 +42,9 @@ pub(crate) struct Vm {
     /// Have a master write what a node must be told to join it, once it is done: a secret, good for a day.
     #[arg(long, value_name = "FILE")]
     join: Option<PathBuf>,
+    /// Have a master write an operator's kubeconfig, once it is done: a secret, and as good as the cluster.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
     /// Start with a BIOS instead of UEFI.
     #[arg(long)]
     bios: bool,
@@ -62,8 +65,9 @@ pub(crate) struct Vm {
     report: Option<PathBuf>,
 }
 
-/// The port that a master's join file comes by.
+/// The ports that a master's join file and an operator's kubeconfig come by.
 const JOIN: &str = "org.hale.join";
+const KUBECONFIG: &str = "org.hale.kubeconfig";
 /// How often the machine's port is looked at: phases are told to a tenth of a second.
 const GLANCE: Duration = Duration::from_millis(100);
 
@@ -71,7 +75,9 @@ impl Vm {
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let target = self.choice.target(context)?;
         let image = disks::raw_image(&target)?;
-        for (form, path) in [(Form::Page, &self.report), (Form::Join, &self.join)] {
+        let files =
+            [(Form::Page, &self.report), (Form::Join, &self.join), (Form::Kubeconfig, &self.kubeconfig)];
+        for (form, path) in files {
             if let Some(path) = path {
                 check_outside(&context.store, path)?;
                 form.check(path, Overwrite::Own)?;
@@ -89,8 +95,10 @@ impl Vm {
         }
         let port = scratch.path().join("port");
         let mut ports: Vec<_> = self.report.iter().map(|_| (report::PORT.to_owned(), port.clone())).collect();
-        if let Some(join) = &self.join {
-            ports.push((JOIN.to_owned(), secret(join)?));
+        for (name, path) in [(JOIN, &self.join), (KUBECONFIG, &self.kubeconfig)] {
+            if let Some(path) = path {
+                ports.push((name.to_owned(), secret(path)?));
+            }
         }
         let cards = self.cable.into_iter().chain([Card::User(self.forward)]).collect();
         let machine = Machine {

@@ -11,6 +11,7 @@ use crate::fault::Result;
 use crate::host::{Command, CommandOutput, Host, RealHost};
 use crate::kubernetes::kubeadm::manifest;
 
+mod accounts;
 mod answers;
 mod cluster;
 pub(crate) mod grammar;
@@ -52,6 +53,12 @@ pub(super) fn run(fake: &FakeHost, command: &Command) -> Result<CommandOutput> {
         "dpkg" => Ok(ok(&fake.verified.borrow())),
         "systemd-tmpfiles" => Ok(ok("")),
         "openssl" => openssl(fake, command, &words),
+        "agetty" => Ok(ok("")),
+        "journalctl" => {
+            let unit = words.last().unwrap().strip_prefix("_SYSTEMD_UNIT=").unwrap();
+            Ok(ok(fake.ill.borrow().get(unit).map_or("", String::as_str)))
+        }
+        "useradd" | "usermod" | "chpasswd" | "ssh-keygen" => accounts::run(fake, command, &words),
         "kubectl" => Ok(kubectl(fake, &words)),
         other => panic!("no fake {other}"),
     }
@@ -106,6 +113,10 @@ fn openssl(fake: &FakeHost, command: &Command, words: &[&str]) -> Result<Command
         fs::write(request, format!("request {number}")).unwrap();
         return Ok(ok(""));
     }
+    if let (true, Some(certificate)) = (words.contains(&"-req"), after("-out")) {
+        fs::write(certificate, format!("certificate {}", fake.commands.borrow().len())).unwrap();
+        return Ok(ok(""));
+    }
     let soon = || fs::read_to_string(words.last().unwrap()).is_ok_and(|text| text == ENDS_SOON);
     Ok(match words {
         _ if words.contains(&"-verify") => CommandOutput { stderr: "verify OK".into(), ..ok(PUBLIC_KEY) },
@@ -129,6 +140,9 @@ fn systemctl(fake: &FakeHost, words: &[&str]) -> Result<CommandOutput> {
         ["list-units", ..] => return Ok(ok(&fake.failed.borrow())),
         ["show", _] => return Ok(ok(MANAGER)),
         ["show", _, "*"] => return Ok(ok(UNITS)),
+        ["show", _, units @ ..] => {
+            return Ok(ok(&units.iter().map(|unit| state(fake, unit)).collect::<String>()));
+        }
         _ => {}
     }
     fake.spend()?;
@@ -138,6 +152,10 @@ fn systemctl(fake: &FakeHost, words: &[&str]) -> Result<CommandOutput> {
         "disable" => drop(state.enabled.remove(&unit)),
         "stop" => drop(state.active.remove(&unit)),
         _ => {}
+    }
+    if matches!(words[0], "start" | "restart" | "reload-or-restart") && fake.ill.borrow().contains_key(&unit)
+    {
+        return Ok(failed("See \"systemctl status\" and \"journalctl -xe\" for details."));
     }
     if matches!(words[0], "start" | "restart" | "reload-or-restart") || words.contains(&"--now") {
         state.active.insert(unit.clone());
@@ -150,6 +168,15 @@ fn systemctl(fake: &FakeHost, words: &[&str]) -> Result<CommandOutput> {
     drop(state);
     fake.spend()?;
     Ok(ok(""))
+}
+
+/// A unit as `systemctl show` tells of it, and the empty line behind it.
+fn state(fake: &FakeHost, unit: &str) -> String {
+    let (active, sub, result) = match fake.ill.borrow().contains_key(unit) {
+        true => ("activating", "auto-restart", "exit-code"),
+        false => ("inactive", "dead", "success"),
+    };
+    format!("Result={result}\nId={unit}\nActiveState={active}\nSubState={sub}\n\n")
 }
 
 /// The API server runs if the kubelet does, and if what its containers must read is theirs.

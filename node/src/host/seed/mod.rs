@@ -1,4 +1,5 @@
-//! A disk labelled `HALE-SEED`: where `node.toml` comes from when the node has none of its own.
+//! A disk labelled `HALE-SEED`: where `node.toml` comes from when the node has none of its own; without one, a disk of
+//! cloud-init's, labelled `cidata` ([`nocloud`]).
 //!
 //! A disk of its own is the operator's, and is never written to. A partition beside the root, as `flash --seed` makes it,
 //! stays with the machine: its file's secrets are wiped after their use. What is on it is believed no more than it must be:
@@ -15,11 +16,15 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 use rustix::mount::{MountFlags, UnmountFlags};
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::config::node::NodeConfig;
+use crate::config::role::RoleConfig;
 use crate::fault::{Fault, Result};
 use crate::host::{Host, files};
+
+mod nocloud;
 
 /// The disk's path, as udev makes it.
 const DEVICE: &str = "/dev/disk/by-label/HALE-SEED";
@@ -42,14 +47,48 @@ const FILE_SYSTEMS: [FileSystem; 3] = [
     FileSystem { name: "ext4", options: Some(c"noload"), has_modes: true },
 ];
 
-/// Copies the seed's file, unless the node has one already. Returns whether it did.
-pub fn import(host: &dyn Host) -> Result<bool> {
-    let device = host.path(DEVICE);
-    if std::fs::symlink_metadata(host.path(NodeConfig::PATH)).is_ok() || !device.exists() {
+/// Digest of the text that came from a disk last.
+const TAKEN: &str = "/var/lib/hale/seed";
+
+/// Copies the seed's file, unless the node has one already; without a seed of ours, translates what a NoCloud disk says.
+/// Returns whether the node has another file now. One that came from a disk, that nobody has edited since and that is
+/// wrong, is taken anew: who may mend it on the node may be what is wrong with it.
+pub fn import(host: &dyn Host, role: &RoleConfig) -> Result<bool> {
+    if !is_wanted(host, role) {
         return Ok(false);
     }
-    mounted(host, &device, MountFlags::RDONLY, |point, kind| take(host, point, kind.has_modes))?;
+    let (own, clouds) = (host.path(DEVICE), nocloud::DEVICES.map(|path| host.path(path)));
+    let before = digest(host);
+    if own.exists() {
+        mounted(host, &own, MountFlags::RDONLY, |point, kind| take(host, point, kind.has_modes))?;
+    } else if let Some(device) = clouds.iter().find(|path| path.exists()) {
+        mounted(host, device, MountFlags::RDONLY, |point, kind| take_any(host, role, point, kind))?;
+    }
+    let after = digest(host);
+    if after == before {
+        return Ok(false);
+    }
+    files::write(host, TAKEN, after.unwrap_or_default().as_bytes(), 0o600)?;
     Ok(true)
+}
+
+/// Returns whether there is no node.toml, or one that came from a disk and is wrong.
+fn is_wanted(host: &dyn Host, role: &RoleConfig) -> bool {
+    if std::fs::symlink_metadata(host.path(NodeConfig::PATH)).is_err() {
+        return true;
+    }
+    let Ok(Some(text)) = files::read_limited(&host.path(NodeConfig::PATH), NodeConfig::LIMIT) else {
+        return false;
+    };
+    let text = Zeroizing::new(text);
+    let is_taken = files::read(host, TAKEN).is_ok_and(|taken| taken.is_some() && taken == digest(host));
+    is_taken && NodeConfig::parse(NodeConfig::PATH, &text, role).is_err()
+}
+
+/// Returns the digest of node.toml; `None` if it cannot be read.
+fn digest(host: &dyn Host) -> Option<String> {
+    let text = files::read_limited(&host.path(NodeConfig::PATH), NodeConfig::LIMIT).ok().flatten()?;
+    Some(Sha256::digest(Zeroizing::new(text).as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Overwrites the file of a seed on the root's disk with `text`, which is without secrets.
@@ -115,8 +154,16 @@ fn mount(device: &Path, point: &Path, flags: MountFlags) -> Result<&'static File
         }
     }
     let why = last.map_or_else(String::new, |error| format!(": {error}"));
-    Err(Fault::input(format!("{DEVICE} is neither vfat, ISO nor ext4{why}"))
+    Err(Fault::input(format!("{} is neither vfat, ISO nor ext4{why}", device.display()))
         .help("make it with `cargo xtask seed`"))
+}
+
+/// Copies a node.toml from a mounted disk of cloud-init's; translates the other files where there is none.
+fn take_any(host: &dyn Host, role: &RoleConfig, point: &Path, kind: &FileSystem) -> Result<()> {
+    match std::fs::symlink_metadata(point.join(NAME)) {
+        Ok(_) => take(host, point, kind.has_modes),
+        Err(_) => nocloud::take(host, role, point),
+    }
 }
 
 /// Copies the file from a mounted seed.
@@ -181,6 +228,19 @@ mod tests {
         check(|disk| std::fs::write(disk.join(NAME), [0xff, 0xfe]).unwrap(), Err("no UTF-8"));
     }
 
+    #[test]
+    fn a_node_toml_on_a_disk_of_cloud_inits_counts_more_than_what_is_beside_it() {
+        let role = RoleConfig::parse(include_str!("../../../examples/role.toml")).unwrap();
+        let (host, disk) = (FakeHost::new(), tempfile::tempdir().unwrap());
+        let text = || files::read(&host, NodeConfig::PATH).unwrap().unwrap();
+        std::fs::write(disk.path().join("meta-data"), "local-hostname: other\n").unwrap();
+        take_any(&host, &role, disk.path(), &FILE_SYSTEMS[0]).unwrap();
+        assert!(text().contains("name = \"other\"\n"));
+        std::fs::write(disk.path().join(NAME), "name = \"own\"\n").unwrap();
+        take_any(&host, &role, disk.path(), &FILE_SYSTEMS[0]).unwrap();
+        assert_eq!(text(), "name = \"own\"\n");
+    }
+
     /// A FAT file system has no modes, and a CD those that it was burnt with.
     #[test]
     fn a_seed_that_others_can_read_is_refused_where_it_can_be_otherwise() {
@@ -237,10 +297,32 @@ mod tests {
         assert!(!is_beside_the_root(&host, &host.path(DEVICE)).unwrap());
     }
 
+    /// Only a file that is the disk's own, to the byte, and wrong: what an operator wrote is the operator's.
+    #[test]
+    fn a_disk_is_read_again_where_it_was_wrong() {
+        let role = RoleConfig::parse(include_str!("../../../examples/role.toml")).unwrap();
+        let check = |text: &str, taken: Option<&str>, expect: bool| {
+            let host = FakeHost::new();
+            taken.inspect(|text| {
+                host.make(NodeConfig::PATH, text);
+                host.make(TAKEN, &digest(&host).unwrap());
+            });
+            host.make(NodeConfig::PATH, text);
+            assert_eq!(is_wanted(&host, &role), expect, "{text} after {taken:?}");
+        };
+        check("name = \"x\"\n", None, false);
+        check("nonsense\n", None, false);
+        check("nonsense\n", Some("nonsense\n"), true);
+        check("nonsense", Some("nonsense\n"), false);
+        check("name = \"x\"\n", Some("name = \"x\"\n"), false);
+        assert!(is_wanted(&FakeHost::new(), &role));
+    }
+
     #[test]
     fn without_a_disk_of_that_label_nothing_happens() {
         let host = FakeHost::new();
         host.make("/dev/disk/by-label/SEED", "");
-        assert!(!import(&host).unwrap());
+        let role = RoleConfig::parse(include_str!("../../../examples/role.toml")).unwrap();
+        assert!(!import(&host, &role).unwrap());
     }
 }
