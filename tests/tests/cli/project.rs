@@ -1,5 +1,5 @@
-//! Which checkout is meant: the one that is named, or the one that the current folder lies in. Nothing of the place where
-//! the program was compiled is in it.
+//! Which checkout is meant: the one that is named, or the one that the current folder lies in; never, without a word, the
+//! one that the program was compiled from.
 
 use std::fs;
 use std::path::Path;
@@ -48,7 +48,7 @@ fn a_checkout_that_was_renamed_works_on_itself() {
     assert!(handed_over(&renamed) && !test.root().exists());
 }
 
-/// What it was compiled from is none of its business, and nothing of that place can be read in it but where it lies.
+/// The checkout that it was compiled from is not meant by itself.
 #[test]
 fn outside_of_a_checkout_one_must_be_named() {
     let test = TestCheckout::new();
