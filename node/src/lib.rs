@@ -26,7 +26,7 @@ pub mod shim;
 /// The cluster as one node sees it: the API server, kubeadm, who owns which file.
 pub mod kubernetes;
 
-/// The machine's network: packet filter, bridge, the way out, names.
+/// The machine's network: packet filter, bridge, the way out, names, registries.
 pub mod network;
 
 /// Renewal of certificates: requests, approval, rotation.

@@ -146,26 +146,6 @@ fn run(verb: Verb) -> Result<ExitCode> {
         }
         Verb::Hold { wait } => show(&apt::hold(&host, &role.package_names(), wait)?, "held"),
         Verb::Unhold { wait } => show(&apt::unhold(&host, &role.package_names(), wait)?, "let go"),
-        Verb::Doctor { json } => {
-            let config = load_config(&host, &role)?;
-            let findings = doctor::examine(&Node::new(&host, &role, &config)?);
-            print(json, &findings, &doctor::table(&findings))?;
-            return Ok(ExitCode::from(u8::from(
-                findings.iter().any(|finding| finding.verdict == Verdict::No),
-            )));
-        }
-        Verb::Token { name, pods, hours, kube_proxy } => {
-            let config = load_config(&host, &role)?;
-            let guest = Guest { name, pods, hours };
-            let join = token::token(&Node::new(&host, &role, &config)?, &guest, kube_proxy)?;
-            print!("{}", join.expose());
-        }
-        Verb::Kubeconfig { name, days, group } => {
-            let config = load_config(&host, &role)?;
-            let groups = if group.is_empty() { vec![Group::operators()] } else { group };
-            let text = people::for_person(&Node::new(&host, &role, &config)?, &name, &groups, days)?;
-            print!("{}", text.expose());
-        }
         Verb::Machine => {
             seed::import(&host, &role)?;
             let config = load_config(&host, &role)?;
@@ -174,35 +154,49 @@ fn run(verb: Verb) -> Result<ExitCode> {
         }
         // Before anything of the node is read: it needs nothing of it.
         Verb::Completions => {}
-        Verb::Approve => {
+        Verb::Reset { yes } => return undo(&host, &role, yes),
+        verb => {
             let config = load_config(&host, &role)?;
-            renew::approve_the_invited(&Node::new(&host, &role, &config)?)?;
+            return run_on(&Node::new(&host, &role, &config)?, verb);
         }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a verb that needs to know what `node.toml` says.
+fn run_on(node: &Node, verb: Verb) -> Result<ExitCode> {
+    match verb {
+        Verb::Doctor { json } => {
+            let findings = doctor::examine(node);
+            print(json, &findings, &doctor::table(&findings))?;
+            let is_broken = findings.iter().any(|finding| finding.verdict == Verdict::No);
+            return Ok(ExitCode::from(u8::from(is_broken)));
+        }
+        Verb::Token { name, pods, hours, kube_proxy } => {
+            print!("{}", token::token(node, &Guest { name, pods, hours }, kube_proxy)?.expose());
+        }
+        Verb::Kubeconfig { name, days, group } => {
+            let groups = if group.is_empty() { vec![Group::operators()] } else { group };
+            print!("{}", people::for_person(node, &name, &groups, days)?.expose());
+        }
+        Verb::Approve => renew::approve_the_invited(node)?,
         Verb::Allow { namespace, more } => {
-            let config = load_config(&host, &role)?;
-            let name = policy::allow(&Node::new(&host, &role, &config)?, &namespace, more)?;
+            let name = policy::allow(node, &namespace, more)?;
             println!("pods of {namespace} may have it; this takes it back:");
             println!("  kubectl delete rolebinding -n {namespace} {name}");
         }
         Verb::Renew { force } => {
-            let config = load_config(&host, &role)?;
-            let _alone = Journal::open(&host)?;
-            println!("{}", renew::renew(&Node::new(&host, &role, &config)?, force)?);
-            machine::kubeconfig::refresh(&host, &role, &config)?;
+            let _alone = Journal::open(node.host)?;
+            println!("{}", renew::renew(node, force)?);
+            machine::kubeconfig::refresh(node.host, node.role, node.config)?;
         }
-        Verb::Network => {
-            network::apply(&Node::new(&host, &role, &load_config(&host, &role)?)?)?;
-        }
+        Verb::Network => network::apply(node)?,
         Verb::Volume { name, namespace, user, size } => {
-            let config = load_config(&host, &role)?;
-            let volume = Volume { name, namespace, user, size };
-            print!("{}", volume::make(&Node::new(&host, &role, &config)?, &volume)?);
+            print!("{}", volume::make(node, &Volume { name, namespace, user, size })?);
         }
-        Verb::Wait => {
-            let config = load_config(&host, &role)?;
-            api::wait_until_healthy(&Node::new(&host, &role, &config)?)?;
-        }
-        Verb::Reset { yes } => return undo(&host, &role, yes),
+        Verb::Wait => api::wait_until_healthy(node)?,
+        // The machine's.
+        _ => {}
     }
     Ok(ExitCode::SUCCESS)
 }

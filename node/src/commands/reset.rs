@@ -1,7 +1,7 @@
 //! `hale reset`: undoes a bootstrap. It says first what will be lost, and does nothing until it is told to.
 
 use crate::bootstrap::journal::Journal;
-use crate::bootstrap::phases::{crio, registries};
+use crate::bootstrap::phases::crio;
 use crate::bootstrap::{self, written};
 use crate::fault::{Fault, Result};
 use crate::host::systemd::systemctl;
@@ -9,7 +9,7 @@ use crate::host::{Command, files, run_dir};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::kube_proxy;
 use crate::machine::kubeconfig;
-use crate::network::{self, filter};
+use crate::network::{self, filter, registries};
 use crate::renew;
 
 /// Describes what a reset destroys.

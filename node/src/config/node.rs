@@ -15,9 +15,9 @@ use super::access::AccessConfig;
 use super::apt::AptSource;
 use super::registries::{self, RegistryConfig};
 use super::role::RoleConfig;
-use super::secrets::{CaPin, Pem, Secret, Token};
-use super::timestamp::Timestamp;
 use super::uplink::{Port, TimeServer, UplinkConfig};
+use super::values::secrets::{CaPin, Pem, Secret, Token};
+use super::values::timestamp::Timestamp;
 use super::values::{AddressRange, DnsLabel, Endpoint, Interface};
 
 /// The whole file. Every key is optional; [`NodeConfig::check`] says which ones a role cannot do without.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::{Fault, Result};
 
-use super::secrets::{Pem, Secret};
+use super::values::secrets::{Pem, Secret};
 use super::values::{DnsLabel, serde_as_text};
 
 /// A registry.

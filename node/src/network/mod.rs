@@ -12,6 +12,7 @@ use crate::kubernetes::context::Node;
 pub mod filter;
 pub mod names;
 pub mod networkd;
+pub mod registries;
 pub mod relay;
 pub mod uplink;
 

@@ -48,6 +48,8 @@ fn root(role: &str) -> tempfile::TempDir {
         "usr/bin/kube-proxy",
         "usr/bin/kill",
         "usr/bin/systemctl",
+        "usr/sbin/nft",
+        "bin/sh",
     ];
     for program in programs {
         put(root.path().join(program), "#!/bin/sh\n");
@@ -142,7 +144,10 @@ fn what_is_shipped_says_what_is_promised() {
         let unit = |name: &str, lines: &[&str]| check(root, &format!("usr/lib/systemd/system/{name}"), lines);
         unit(
             "kube-proxy.service",
-            &["After=network-online.target kubelet.service", "ExecStartPre=/usr/bin/hale wait"],
+            &[
+                "After=network-online.target kubelet.service",
+                "ExecStart=/bin/sh -c '/usr/bin/hale wait && exec ",
+            ],
         );
         unit(
             "hale-bootstrap.service",

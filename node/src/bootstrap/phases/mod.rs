@@ -11,6 +11,7 @@ use crate::kubernetes::api::{self, API_TIMEOUT};
 use crate::kubernetes::context::Node;
 use crate::kubernetes::retry::retry;
 use crate::kubernetes::{ownership, policy};
+use crate::network::registries;
 
 mod certificates;
 mod control_plane;
@@ -21,7 +22,6 @@ mod kube_proxy;
 mod kubelet;
 mod preflight;
 mod rbac;
-pub mod registries;
 
 /// One phase of the bootstrap. `apply` can be repeated; `is_done` changes nothing.
 pub struct Phase {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::config::secrets::Secret;
+use crate::config::values::secrets::Secret;
 use crate::fault::{Fault, Result};
 
 /// What a password in clear text is answered with.

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::fault::{Fault, Result};
 
-use super::values::serde_as_text;
+use super::serde_as_text;
 
 /// Text that no message shows and that is zeroed when dropped.
 #[derive(Clone, PartialEq, Eq, Deserialize)]

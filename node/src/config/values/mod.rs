@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::{Fault, Result};
 
+pub(super) mod secrets;
+pub(super) mod timestamp;
+
 /// Gives a type the text form of its `FromStr` and `Display` in documents.
 macro_rules! serde_as_text {
     ($name:ident) => {

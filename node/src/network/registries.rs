@@ -203,13 +203,13 @@ name = "example.org"
 "#;
 
     fn with<T>(host: &FakeHost, text: &str, act: impl FnOnce(&Node) -> T) -> T {
-        let role = RoleConfig::parse(include_str!("../../../examples/role.toml")).unwrap();
+        let role = RoleConfig::parse(include_str!("../../examples/role.toml")).unwrap();
         let config = NodeConfig::parse("node.toml", text, &role).unwrap();
         act(&Node::new(host, &role, &config).unwrap())
     }
 
     fn host() -> FakeHost {
-        let role = RoleConfig::parse(include_str!("../../../examples/role.toml")).unwrap();
+        let role = RoleConfig::parse(include_str!("../../examples/role.toml")).unwrap();
         FakeHost::of(&role, "10.0.3.1")
     }
 
