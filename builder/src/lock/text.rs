@@ -66,13 +66,16 @@ struct RawLocal {
     input: Vec<Spanned<RawInput>>,
 }
 
+/// The command that mends every lock.
+const MEND: &str = "cargo xtask lock";
+
 impl Lock {
     /// Reads a lock's text. It must be in the form that [`Lock::to_text`] writes, in its order.
     pub fn parse(text: SourceText<'_>) -> Result<Self> {
         // A lock is never mended by hand, whatever is wrong with it.
         Self::read(text).map_err(|fault| match fault.help_text() {
-            Some(_) => fault,
-            None => fault.help("make the lock anew: cargo xtask lock"),
+            Some(help) if help.contains(MEND) => fault,
+            _ => fault.help(format!("make the lock anew: {MEND}")),
         })
     }
 
@@ -218,7 +221,7 @@ fn check_schema(text: SourceText<'_>) -> Result<()> {
         return Ok(());
     }
     let fault = text.fault(found.schema.span(), "a lock of another schema");
-    Err(fault.expected_found(SCHEMA, found.schema.get_ref()).help("make the lock anew: cargo xtask lock"))
+    Err(fault.expected_found(SCHEMA, found.schema.get_ref()).help(format!("make the lock anew: {MEND}")))
 }
 
 fn keyed<K: Ord, T>(

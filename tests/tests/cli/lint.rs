@@ -146,7 +146,7 @@ fn what_is_shipped_says_what_is_promised() {
             "kube-proxy.service",
             &[
                 "After=network-online.target kubelet.service",
-                "ExecStart=/bin/sh -c '/usr/bin/hale wait && exec ",
+                "ExecStart=/bin/sh -c '/usr/bin/hale wait && exec /usr/bin/kube-proxy --config=/var/lib/kube-proxy/config.conf'",
             ],
         );
         unit(
