@@ -6,11 +6,10 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
-use crate::config::access::SshListen;
+use crate::config::access::{SSH_PORT, SshListen};
 use crate::config::role::{BindScope, Protocol};
 use crate::fault::Result;
 use crate::kubernetes::context::Node;
-use crate::machine::ssh;
 
 use super::containers;
 use super::finding::Evidence;
@@ -68,7 +67,7 @@ fn is_asked_for(node: &Node, listener: &Listener, bound: BindScope, program: &st
     let asked = node.config.access.as_ref().filter(|access| access.has_ssh());
     asked.is_some_and(|access| bound <= scope(access.ssh_listen))
         && program == "sshd"
-        && (listener.protocol, listener.port) == (Protocol::Tcp, ssh::PORT)
+        && (listener.protocol, listener.port) == (Protocol::Tcp, SSH_PORT)
 }
 
 /// Parses a line of proc_net_tcp(5): local address, state 0A (listen) or for UDP 07 (unconnected), inode.

@@ -5,7 +5,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::config::access::{AccessConfig, SshListen};
+use crate::config::access::{AccessConfig, SSH_PORT, SshListen};
 use crate::config::node::NodeConfig;
 use crate::config::role::RoleConfig;
 use crate::fault::{Fault, Result};
@@ -26,8 +26,6 @@ const NEW_HOST_KEY: &str = "/etc/ssh/.ssh_host_ed25519_key.hale";
 pub const UNIT: &str = "ssh.service";
 /// Path of the program.
 pub const PROGRAM: &str = "/usr/sbin/sshd";
-/// The port.
-pub const PORT: u16 = 22;
 
 /// Writes keys and settings, makes the host's key, and starts sshd.
 pub(super) fn set_up(
@@ -57,8 +55,8 @@ pub(super) fn set_up(
 pub fn settings(access: &AccessConfig, address: Option<Ipv4Addr>) -> String {
     let operator = access.operator.get_ref();
     let listen = match address {
-        Some(address) => format!("ListenAddress {address}:{PORT}\n"),
-        None => format!("ListenAddress 0.0.0.0:{PORT}\nListenAddress [::]:{PORT}\n"),
+        Some(address) => format!("ListenAddress {address}:{SSH_PORT}\n"),
+        None => format!("ListenAddress 0.0.0.0:{SSH_PORT}\nListenAddress [::]:{SSH_PORT}\n"),
     };
     format!(
         "# Written by hale: [access] of node.toml.\n\

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::config::access::SshListen;
+use crate::config::access::{SSH_PORT, SshListen};
 use crate::config::role::{BindScope, Protocol};
 use crate::fault::Result;
 use crate::host::files;
@@ -20,8 +20,6 @@ pub const PATH: &str = "/etc/hale/filter.nft";
 pub const UNIT: &str = "hale-filter.service";
 /// nft(8)'s arguments that list the rules as they are in effect; they are written in the same words.
 pub const LIST: [&str; 5] = ["--stateless", "list", "table", "inet", "hale"];
-/// Port of sshd(8), where node.toml asks for it.
-const SSH: u16 = 22;
 /// Replaces the table in one step.
 const HEAD: &str = "table inet hale\ndelete table inet hale\n";
 /// The table, with names for what differs, and what ends a line that a node has not.
@@ -37,7 +35,7 @@ pub fn text(node: &Node) -> String {
 pub fn table(node: &Node) -> String {
     let cluster = &node.role.cluster;
     let ssh = node.config.access.as_ref().filter(|access| access.has_ssh());
-    let outside = ssh.filter(|access| access.ssh_listen == SshListen::Every).map(|_| SSH);
+    let outside = ssh.filter(|access| access.ssh_listen == SshListen::Every).map(|_| SSH_PORT);
     // As nft lists them.
     let mut networks = [cluster.subnet, cluster.service_subnet];
     networks.sort();
@@ -45,7 +43,10 @@ pub fn table(node: &Node) -> String {
         ("$bridge", cluster.bridge.to_string()),
         ("$subnet", cluster.subnet.to_string()),
         ("$cluster", format!("{}, {}", networks[0], networks[1])),
-        ("$lan_tcp", list(&listening(node, Protocol::Tcp).into_iter().chain(ssh.map(|_| SSH)).collect())),
+        (
+            "$lan_tcp",
+            list(&listening(node, Protocol::Tcp).into_iter().chain(ssh.map(|_| SSH_PORT)).collect()),
+        ),
         ("$lan_udp", list(&listening(node, Protocol::Udp))),
         ("$outside_tcp", list(&outside.into_iter().collect())),
     ];
@@ -74,9 +75,12 @@ fn list(ports: &BTreeSet<u16>) -> String {
     ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Loads the rules anew, where there are any of ours: who may enter the machine has changed.
+/// Loads the rules anew where there are some of ours that are not as node.toml says now. At most boots they are.
 pub fn refresh(node: &Node) -> Result<()> {
-    if node.host.path(PATH).exists() { load(node) } else { Ok(()) }
+    match files::read(node.host, PATH)? {
+        Some(old) if old != text(node) => load(node),
+        _ => Ok(()),
+    }
 }
 
 /// Loads the rules, now and at every start before the network is up.

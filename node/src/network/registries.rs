@@ -39,25 +39,16 @@ pub fn is_done(node: &Node) -> Result<bool> {
 pub fn apply(node: &Node) -> Result<()> {
     let mut changed = false;
     for (path, text) in texts(node)? {
-        changed |= put(node, &path, text.as_deref(), 0o644)?;
+        changed |= files::put(node.host, &path, text.as_deref())?;
     }
-    put(node, LOGINS, logins(node)?.as_ref().map(Secret::expose), 0o600)?;
+    match logins(node)? {
+        Some(logins) => drop(files::update(node.host, LOGINS, logins.expose(), files::Access::ROOT_ONLY)?),
+        None => files::remove(node.host, LOGINS)?,
+    }
     if changed {
         systemd::systemctl(node.host, &["try-restart", "crio.service"])?;
     }
     Ok(())
-}
-
-/// Makes a file's text this, or the file absent; returns whether it was not so.
-fn put(node: &Node, path: &str, text: Option<&str>, mode: u32) -> Result<bool> {
-    if files::read(node.host, path)?.as_deref() == text {
-        return Ok(false);
-    }
-    match text {
-        Some(text) => files::write(node.host, path, text.as_bytes(), mode)?,
-        None => files::remove(node.host, path)?,
-    }
-    Ok(true)
 }
 
 /// Returns our files but the log-ins, and what is to be in each; none for one that is to be absent.

@@ -39,6 +39,9 @@ pub struct AccessConfig {
     password: Option<ClearText>,
 }
 
+/// Port of SSH.
+pub const SSH_PORT: u16 = 22;
+
 /// Addresses that SSH listens on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
