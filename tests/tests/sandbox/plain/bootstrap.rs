@@ -54,7 +54,7 @@ fn a_node_that_was_told_nothing_waits(root: &Root) {
     let doctor = machine.run("hale doctor --json");
     let findings: Value = serde_json::from_slice(&doctor.stdout).expect("JSON");
     let findings = findings.as_array().expect("a list");
-    assert_eq!((doctor.status.code(), findings.len()), (Some(1), 20), "{findings:#?}");
+    assert_eq!((doctor.status.code(), findings.len()), (Some(1), 22), "{findings:#?}");
     assert!(findings.iter().any(|finding| finding["verdict"] == "yes"), "{findings:#?}");
     assert_eq!(findings[0]["evidence"][0], "it is not: see `hale status`");
     let first = machine.spawn("exec hale bootstrap");
