@@ -48,11 +48,13 @@ pub(super) fn make_root(root: &Path) -> Result<()> {
 /// Refuses a folder that is no store and not empty: a gc would remove from it what is not a store's. One that
 /// another process is just making has its lock first, and then its blobs.
 fn check_own(root: &Path) -> Result<()> {
+    // Before its marks are looked for: whatever a process that makes a store has put there by now came after them.
+    let entries = list(root)?;
     let is_empty = |lock: fs::Metadata| lock.is_file() && lock.len() == 0;
     if fs::symlink_metadata(root.join("lock")).is_ok_and(is_empty) && root.join("blobs/sha256").is_dir() {
         return Ok(());
     }
-    match list(root)?.iter().find(|path| !path.ends_with("lock") && !path.ends_with("blobs")) {
+    match entries.iter().find(|path| !path.ends_with("lock") && !path.ends_with("blobs")) {
         None => Ok(()),
         Some(other) => Err(Fault::user(format!("{} is no store", root.display()))
             .expected_found("a store, or an empty folder", other.display())
