@@ -1,5 +1,6 @@
 //! `hale`: the one program of ours that runs on a node. Called `crun` or `conmon`, it is the shim.
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -204,13 +205,19 @@ fn run_on(node: &Node, verb: Verb) -> Result<ExitCode> {
 /// Runs the bootstrap to its end, and tells whoever listens.
 fn set_up(host: &RealHost, role: &RoleConfig) -> Result<()> {
     let mut progress = ProgressReporter::open(host);
-    let before = || if seed::import(host, role)? { machine::restart(host) } else { Ok(()) };
+    let is_first = Cell::new(true);
+    // Called with the journal open: one who finds another at work tells nothing of what that one does.
+    let before = || {
+        if is_first.replace(false) {
+            issue::recall(host);
+        }
+        if seed::import(host, role)? { machine::restart(host) } else { Ok(()) }
+    };
     let mut watch = |entry: &Entry| {
         progress.report(entry);
         // A console that cannot be told must not stop the node.
         let _ = issue::show(host, entry);
     };
-    issue::recall(host);
     bootstrap::until_done(host, role, &before, &mut watch)?;
     // The operator's kubeconfig can be made now. The node is done, whatever comes of this and of telling.
     let told = machine::restart(host).and_then(|()| report_all(host, role, &mut progress));
