@@ -12,6 +12,7 @@ pub mod powercut;
 pub mod runner;
 pub mod secrets;
 pub mod server;
+pub mod stores;
 pub mod system;
 pub mod times;
 pub mod tools;

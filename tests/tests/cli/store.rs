@@ -12,6 +12,7 @@ use builder::base::{Class, Digest};
 use builder::plan::{Output, StepId};
 use builder::store::Store;
 use tempfile::TempDir;
+use tests::stores::alone;
 use tests::tools::tool;
 
 const WORKER: &str = env!("CARGO_BIN_EXE_store-worker");
@@ -54,7 +55,7 @@ fn expected(count: u64) -> BTreeMap<PathBuf, (Vec<u8>, u32)> {
 }
 
 fn assert_sound(root: &Path, blobs: u64) {
-    let report = Store::open_exclusive(root).unwrap().verify().unwrap();
+    let report = alone(root).verify().unwrap();
     assert_eq!((report.damaged.as_slice(), report.blobs), (&[][..], blobs));
 }
 
@@ -82,7 +83,7 @@ fn a_kill_at_any_time_leaves_nothing_half_written() {
         child.kill().unwrap();
         killed += u32::from(!child.wait().unwrap().success());
         // What is recorded is there, and what is there is right.
-        let report = Store::open_exclusive(&root).unwrap().verify().unwrap();
+        let report = alone(&root).verify().unwrap();
         assert!(report.damaged.is_empty(), "{:?}", report.damaged);
     }
     assert!(killed > 10, "only {killed} of 40 were killed in time: make the work longer");
@@ -104,7 +105,7 @@ fn a_killed_holder_s_lock_is_free_at_once() {
     holder.kill().unwrap();
     holder.wait().unwrap();
     let begun = Instant::now();
-    assert_eq!(Store::open_exclusive(&root).unwrap().gc(false).unwrap().removed, 1);
+    assert_eq!(alone(&root).gc(false).unwrap().removed, 1);
     assert!(begun.elapsed() < Duration::from_secs(2));
 }
 
@@ -146,7 +147,7 @@ fn a_deleted_index_and_deleted_blobs_come_back() {
     let lost: Vec<PathBuf> =
         fs::read_dir(root.join("blobs/sha256")).unwrap().map(|e| e.unwrap().path()).collect();
     lost.iter().step_by(3).for_each(|path| fs::remove_file(path).unwrap());
-    let report = Store::open_exclusive(&root).unwrap().verify().unwrap();
+    let report = alone(&root).verify().unwrap();
     assert_eq!(report.damaged.len(), 11);
     // The tree's record goes with any of its files.
     let tree = StepId(Digest::of("tree"));

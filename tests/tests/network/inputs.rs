@@ -19,6 +19,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tests::checkout;
 use tests::cli::TestCheckout;
+use tests::stores::alone;
+use tests::tools::said;
 
 /// A checkout's recipes in a folder of their own, and a store.
 struct InputsTest {
@@ -73,7 +75,7 @@ fn what_is_handed_over_is_kept_until_it_is_taken_back() {
         panic!("not added")
     };
     assert_eq!((file.as_str(), *digest, *size), ("crio.tar.gz", Digest::of("crio and pinns"), 14));
-    Store::open_exclusive(&test.store()).unwrap().gc(false).unwrap();
+    alone(&test.store()).gc(false).unwrap();
     assert!(Store::open(&test.store()).unwrap().contains(&Digest::of("my own kubelet")));
 
     let store = Store::open(&test.store()).unwrap();
@@ -83,7 +85,7 @@ fn what_is_handed_over_is_kept_until_it_is_taken_back() {
     provide::remove(&test.project, &store, &test.line, &ComponentName::new("kubelet").unwrap()).unwrap();
     drop(store);
     assert!(!test.project.local_lock_path(&test.line).exists());
-    assert_eq!(Store::open_exclusive(&test.store()).unwrap().gc(false).unwrap().removed, 2);
+    assert_eq!(alone(&test.store()).gc(false).unwrap().removed, 2);
 }
 
 #[test]
@@ -152,11 +154,12 @@ fn inputs_that_are_added_at_once_are_all_kept() {
     for round in 0..3 {
         let add = |name: &&str| {
             let mut command = checkout.command(&["input", "add", name, "program", "--version", "1.17.17"]);
-            command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
         };
         let all: Vec<_> = names.iter().map(add).collect();
-        for mut one in all {
-            assert!(one.wait().unwrap().success(), "round {round}");
+        for one in all {
+            let output = one.wait_with_output().unwrap();
+            assert!(output.status.success(), "round {round}: {}", said(&output));
         }
         let listed: Value = serde_json::from_str(&checkout.succeeds(&["input", "list", "--json"])).unwrap();
         assert_eq!(listed.as_array().map(Vec::len), Some(names.len()), "round {round}: {listed}");

@@ -17,6 +17,7 @@ use builder::rootfs::{Builder, Timeouts, unpack_all};
 use builder::store::Store;
 use macro_rules_attribute::apply;
 use packages::{base, busy, owning, pack, script, with_postinst};
+use tests::stores::alone;
 use tests::tools::{is_root, need_root, put, run, said, succeed, tool};
 use tests::trial;
 
@@ -179,7 +180,7 @@ fn more_packages_and_holds() {
     let installed = install(&path, &digest, "more", &more).unwrap();
     // Laid out once, and once more when it is gone, for the same bytes.
     assert_eq!(trees(&path).len(), 1);
-    assert_eq!(Store::open_exclusive(&path).unwrap().gc(false).unwrap().trees, 1);
+    assert_eq!(alone(&path).gc(false).unwrap().trees, 1);
     let (again, _) = root(&path, &debs).unwrap();
     assert_eq!((again, install(&path, &again, "more", &more).unwrap()), (digest, installed));
     assert_eq!(trees(&path).len(), 1);
@@ -261,7 +262,7 @@ fn killed_at_any_time_and_run_again() {
     assert!(killed > 3, "only {killed} of 8 were killed in time");
     assert_eq!(succeed(&mut step("killed")), expect);
     assert_eq!(scratches(&store), Vec::<PathBuf>::new());
-    let report = Store::open_exclusive(&store).unwrap().verify().unwrap();
+    let report = alone(&store).verify().unwrap();
     assert!(report.damaged.is_empty(), "{:?}", report.damaged);
 }
 
