@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use node::config::registries::RegistryHost;
+
 use crate::base::digest::serde_as_text;
 use crate::base::{Fault, Result};
 
@@ -129,18 +131,12 @@ checked_text!(
 
 fn is_image_source(text: &str) -> bool {
     let (host, path) = text.split_once('/').map_or((text, None), |(host, path)| (host, Some(path)));
-    let (name, port) = host.split_once(':').map_or((host, None), |(name, port)| (name, Some(port)));
-    let is_port = |port: &str| port.parse().is_ok_and(|number: u16| number > 0 && number.to_string() == port);
     let is_part = |part: &str| {
         let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
-        !part.is_empty() && part.starts_with(|c: char| c.is_ascii_alphanumeric()) && part.chars().all(known)
+        part.starts_with(|c: char| c.is_ascii_alphanumeric()) && part.chars().all(known)
     };
-    let is_host = name.contains('.') || port.is_some() || name == "localhost";
     text == "*"
-        || (is_host
-            && name.split('.').all(is_label)
-            && port.is_none_or(is_port)
-            && path.is_none_or(|path| path.split('/').all(is_part)))
+        || host.parse::<RegistryHost>().is_ok() && path.is_none_or(|path| path.split('/').all(is_part))
 }
 
 pub(super) fn is_label(label: &str) -> bool {
