@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
+use std::path::Path;
 
 use crate::config::DnsLabel;
 use crate::config::node::Bridge;
@@ -31,14 +32,27 @@ const MARK: &str = "# Written by hale.\n";
 pub(super) fn resolver(node: &Node) -> Result<()> {
     let path = node.host.path(RESOLVER);
     let is_there = std::fs::symlink_metadata(&path).is_ok();
-    if is_there && !std::fs::read_to_string(&path).is_ok_and(|text| text.starts_with(MARK)) {
+    let is_idle_link = is_idle_link(node, &path);
+    if is_there && !is_idle_link && !std::fs::read_to_string(&path).is_ok_and(|text| text.starts_with(MARK)) {
         return Ok(());
     }
     let given = &node.config.network.nameservers;
     let is_gateway = given.is_empty() || relay::is_here(node);
     let servers = if is_gateway { std::slice::from_ref(&node.role.cluster.gateway) } else { given };
     let servers: String = servers.iter().map(|server| format!("nameserver {server}\n")).collect();
-    files::put(node.host, RESOLVER, Some(&format!("{MARK}{servers}"))).map(drop)
+    let text = format!("{MARK}{servers}");
+    if is_idle_link {
+        return files::write(node.host, RESOLVER, text.as_bytes(), 0o644);
+    }
+    files::put(node.host, RESOLVER, Some(&text)).map(drop)
+}
+
+/// Returns whether the file is systemd-resolved's link, as its package makes it, to a server that does not answer: it
+/// does not run, or serves the cluster's machines alone.
+fn is_idle_link(node: &Node, path: &Path) -> bool {
+    let is_resolveds =
+        std::fs::read_link(path).is_ok_and(|to| to.to_string_lossy().contains("run/systemd/resolve/"));
+    is_resolveds && (relay::is_here(node) || !path.exists())
 }
 
 /// Gives the machine the node's name, and the name its address.

@@ -28,6 +28,40 @@ fn read(host: &FakeHost, path: &str) -> String {
     fs::read_to_string(host.path(path)).unwrap_or_default()
 }
 
+/// systemd-resolved's package makes a link to a server of its own. Where nobody would answer there, it goes.
+#[test]
+fn a_link_to_a_name_server_that_does_not_answer_is_replaced() {
+    let check = |kind: &str, bridge: &str, has_unit: bool, runs: bool, expect: &str| {
+        let config = format!("name = \"n\"\n[network]\nbridge = {bridge:?}\naddress = \"10.0.3.2\"\n");
+        let config = if kind == "master" { config.replace("10.0.3.2", "10.0.3.1") } else { config };
+        with(kind, &config, |host, node| {
+            let _ = fs::remove_file(host.path("/etc/resolv.conf"));
+            std::os::unix::fs::symlink(
+                "../run/systemd/resolve/stub-resolv.conf",
+                host.path("/etc/resolv.conf"),
+            )
+            .unwrap();
+            if has_unit {
+                host.make("/usr/lib/systemd/system/systemd-resolved.service", "");
+            }
+            if runs {
+                host.make("/run/systemd/resolve/stub-resolv.conf", "nameserver 127.0.0.53\n");
+            }
+            names::resolver(node).unwrap();
+            names::resolver(node).unwrap();
+            assert_eq!(read(host, "/etc/resolv.conf").lines().last(), Some(expect), "{kind} {bridge}");
+        });
+    };
+    let gateway = "nameserver 10.0.3.1";
+    check("master", "make", true, true, gateway);
+    check("master", "make", true, false, gateway);
+    check("node", "make", true, false, gateway);
+    check("master", "use", true, false, gateway);
+    // It runs, and it is its owner's.
+    check("master", "use", true, true, "nameserver 127.0.0.53");
+    check("node", "make", true, true, "nameserver 127.0.0.53");
+}
+
 #[test]
 fn a_way_out_is_what_node_toml_says() {
     let check = |more: &str, expect: &[(&str, &str)], never: &str| {
